@@ -1,0 +1,630 @@
+/* src/apikey--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION apikey CASCADE" to load this file. \quit
+
+/*
+ * Names are not qualified by the extension's schema: a schema whose name
+ * holds a quote could not be substituted into this script.  They need not be.
+ * While it runs, pg_catalog is searched first and the target schema next, a
+ * name that exists there already makes its CREATE fail, and every view and
+ * constraint is bound to objects when it is made.  The C code finds the
+ * tables through pg_extension.
+ */
+
+/* ---------------------------------------------------------------- types */
+
+CREATE TYPE apikey_level AS ENUM ('read', 'write', 'manage');
+COMMENT ON TYPE apikey_level IS
+'level of access of an API key: each includes the ones before it';
+
+/* ------------------------------------------------------------- registry */
+
+/*
+ * Identifiers belong to the application and are compared byte by byte.
+ * 512 bytes leave room for three of them in one index entry.
+ */
+CREATE TABLE apikey_project (
+	project text COLLATE "C" NOT NULL,
+	organization text COLLATE "C" NOT NULL,
+	CONSTRAINT apikey_project_pkey PRIMARY KEY (project),
+	CONSTRAINT apikey_project_name CHECK (project NOT IN ('', '*')
+		AND octet_length(project) <= 512),
+	CONSTRAINT apikey_project_organization_name CHECK (organization <> ''
+		AND octet_length(organization) <= 512),
+	CONSTRAINT apikey_project_organization_key UNIQUE (project, organization)
+);
+COMMENT ON TABLE apikey_project IS
+'registry of projects: each belongs to exactly one organization';
+
+CREATE TABLE apikey_environment (
+	project text COLLATE "C" NOT NULL,
+	environment text COLLATE "C" NOT NULL,
+	organization text COLLATE "C" NOT NULL,
+	CONSTRAINT apikey_environment_pkey PRIMARY KEY (project, environment),
+	CONSTRAINT apikey_environment_name CHECK (environment NOT IN ('', '*')
+		AND octet_length(environment) <= 512),
+	CONSTRAINT apikey_environment_project_fkey
+		FOREIGN KEY (project, organization)
+		REFERENCES apikey_project (project, organization) ON DELETE CASCADE
+);
+COMMENT ON TABLE apikey_environment IS
+'registry of the environments of each project';
+CREATE INDEX apikey_environment_organization_idx
+	ON apikey_environment (organization, project, environment);
+
+/* ----------------------------------------------------------------- keys */
+
+/*
+ * The order of columns is known to src/store.h.  New columns go to the end.
+ */
+CREATE TABLE apikey_key (
+	key_id uuid NOT NULL,
+	disabled_at timestamptz,
+	revoked_at timestamptz,
+	expires_at timestamptz,
+	organization_level apikey_level,
+	organization text COLLATE "C" NOT NULL,
+	prefix text COLLATE "C" NOT NULL,
+	scheme text COLLATE "C" NOT NULL,
+	salt bytea NOT NULL,
+	verifier bytea NOT NULL,
+	allowed_networks cidr[],
+	label text NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	created_by text,
+	metadata jsonb NOT NULL DEFAULT '{}',
+	CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
+	CONSTRAINT apikey_key_organization_key UNIQUE (key_id, organization),
+	CONSTRAINT apikey_key_organization_name CHECK (organization <> ''
+		AND octet_length(organization) <= 512),
+	CONSTRAINT apikey_key_organization_level
+		CHECK (organization_level <> 'manage'),
+	CONSTRAINT apikey_key_label CHECK (label ~ '[^[:space:]]')
+);
+COMMENT ON TABLE apikey_key IS
+'API keys with the verifier of their secret';
+CREATE INDEX apikey_key_organization_idx
+	ON apikey_key (organization, created_at, key_id);
+CREATE INDEX apikey_key_created_at_idx ON apikey_key (created_at, key_id);
+
+/*
+ * '*' stands for all projects or all environments.  The foreign keys rest on
+ * the generated columns, which are null there, and carry the organization
+ * from the key to the project: no row can join two organizations.
+ */
+CREATE TABLE apikey_grant (
+	key_id uuid NOT NULL,
+	level apikey_level NOT NULL,
+	project text COLLATE "C" NOT NULL,
+	environment text COLLATE "C" NOT NULL,
+	organization text COLLATE "C" NOT NULL,
+	project_ref text COLLATE "C"
+		GENERATED ALWAYS AS (nullif(project, '*')) STORED,
+	environment_ref text COLLATE "C"
+		GENERATED ALWAYS AS (nullif(environment, '*')) STORED,
+	CONSTRAINT apikey_grant_pkey PRIMARY KEY (key_id, project, environment),
+	CONSTRAINT apikey_grant_environment_name CHECK (environment <> ''
+		AND octet_length(environment) <= 512),
+	CONSTRAINT apikey_grant_key_fkey FOREIGN KEY (key_id, organization)
+		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE,
+	CONSTRAINT apikey_grant_project_fkey
+		FOREIGN KEY (project_ref, organization)
+		REFERENCES apikey_project (project, organization) ON DELETE CASCADE,
+	CONSTRAINT apikey_grant_environment_fkey
+		FOREIGN KEY (project_ref, environment_ref)
+		REFERENCES apikey_environment (project, environment) ON DELETE CASCADE
+);
+COMMENT ON TABLE apikey_grant IS
+'what each API key may do: a level on a project and an environment';
+CREATE INDEX apikey_grant_project_idx
+	ON apikey_grant (project_ref, environment_ref);
+
+SELECT pg_extension_config_dump('apikey_project', '');
+SELECT pg_extension_config_dump('apikey_environment', '');
+SELECT pg_extension_config_dump('apikey_key', '');
+SELECT pg_extension_config_dump('apikey_grant', '');
+
+/* -------------------------------------------------------- invalidation */
+
+/*
+ * Both tables stay empty.  A relcache invalidation message that names one of
+ * them tells every backend that remembered keys, or the remembered registry,
+ * may have changed; see src/inval.h.
+ */
+CREATE TABLE apikey_key_proxy ();
+COMMENT ON TABLE apikey_key_proxy IS
+'always empty: its invalidation tells every backend to forget keys';
+CREATE TABLE apikey_registry_proxy ();
+COMMENT ON TABLE apikey_registry_proxy IS
+'always empty: its invalidation tells every backend to forget the registry';
+
+CREATE FUNCTION apikey_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_changed() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_changed() IS
+'trigger on the tables of this extension: makes every backend see the change';
+
+/* Logical replication fires only row triggers, and only ENABLE ALWAYS ones. */
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_project FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_environment FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_changed AFTER UPDATE OR DELETE
+	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_grant FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_project FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_environment FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_key FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_grant FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+
+/* --------------------------------------------------- registry functions */
+
+/*
+ * Errors of the functions that change something: 22023 for an argument that
+ * makes no sense, 22004 for a null that is not allowed, 42704 for a key,
+ * project or grant that does not exist, 23503 for a project or environment
+ * that is not registered for the organization, 55000 for a revoked key.
+ */
+CREATE FUNCTION apikey_add_project(organization text, project text,
+	environments text[] DEFAULT '{production,development}')
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_add_project(text, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_add_project(text, text, text[]) IS
+'register a project of an organization, or more environments of it; 23505 if another organization has it';
+
+CREATE FUNCTION apikey_add_project(organization anyelement,
+	project anycompatible,
+	environments text[] DEFAULT '{production,development}')
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_add_project(anyelement, anycompatible, text[])
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_add_project(anyelement, anycompatible, text[]) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_remove_project(project text) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_remove_project(text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_remove_project(text) IS
+'remove a project, its environments and every grant on them; 42704 if there is none';
+
+CREATE FUNCTION apikey_remove_project(project anyelement) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_remove_project(anyelement) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_remove_project(anyelement) IS
+'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_remove_environment(project text, environment text)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_remove_environment(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_remove_environment(text, text) IS
+'remove one environment of a project and every grant on just this one; 42704 if there is none';
+
+CREATE FUNCTION apikey_remove_environment(project anyelement,
+	environment anycompatible)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_remove_environment(anyelement, anycompatible)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_remove_environment(anyelement, anycompatible) IS
+'the same for identifiers that are not text';
+
+/* -------------------------------------------------------- life of a key */
+
+CREATE FUNCTION apikey_create(organization text, label text,
+	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
+	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
+	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
+	prefix text DEFAULT NULL)
+RETURNS TABLE (key_id uuid, key text)
+LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
+	timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
+	timestamptz, text, cidr[], jsonb, text) IS
+'issue an API key: the only time that it is shown; grants: [{"project": "web", "environment": "production", "level": "write"}, ...], "*" for all';
+
+CREATE FUNCTION apikey_create(organization anyelement, label text,
+	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
+	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
+	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
+	prefix text DEFAULT NULL)
+RETURNS TABLE (key_id uuid, key text)
+LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
+	timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
+	timestamptz, text, cidr[], jsonb, text) IS
+'the same for an organization whose identifier is not text';
+
+CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
+	level apikey_level)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_grant(uuid, text, text, apikey_level)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_grant(uuid, text, text, apikey_level) IS
+'give an API key a level on a project and an environment ("*" for all), or change it';
+
+CREATE FUNCTION apikey_grant(key_id uuid, project anyelement,
+	environment anycompatible, level apikey_level)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_grant(uuid, anyelement, anycompatible,
+	apikey_level) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_grant(uuid, anyelement, anycompatible,
+	apikey_level) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_ungrant(key_id uuid, project text, environment text)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_ungrant(uuid, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_ungrant(uuid, text, text) IS
+'take away the grant on just this project and environment; 42704 if there is none';
+
+CREATE FUNCTION apikey_ungrant(key_id uuid, project anyelement,
+	environment anycompatible)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_ungrant(uuid, anyelement, anycompatible)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_ungrant(uuid, anyelement, anycompatible) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_set_organization_level(key_id uuid, level apikey_level)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_set_organization_level(uuid, apikey_level)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_set_organization_level(uuid, apikey_level) IS
+'set the organization-level access of an API key: read, write, or null for none';
+
+CREATE FUNCTION apikey_disable(key_id uuid) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_disable(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_disable(uuid) IS
+'refuse an API key until apikey_enable';
+
+CREATE FUNCTION apikey_enable(key_id uuid) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_enable(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_enable(uuid) IS
+'undo apikey_disable';
+
+CREATE FUNCTION apikey_revoke(key_id uuid) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_revoke(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_revoke(uuid) IS
+'refuse an API key for ever and keep its row';
+
+CREATE FUNCTION apikey_delete(key_id uuid) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_delete(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_delete(uuid) IS
+'delete an API key with its grants';
+
+/* ------------------------------------------------------------- deciding */
+
+/*
+ * These are open to PUBLIC: they answer only to who holds a key.  They are
+ * neither SECURITY DEFINER nor pin a search_path, because that costs more
+ * than the decision; the C code looks up nothing by search_path.  A null or
+ * a bad key, project or environment gives false; a verb that does not exist
+ * raises 22023.
+ */
+CREATE FUNCTION apikey_authorize(key text, project text, environment text,
+	verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_key';
+COMMENT ON FUNCTION apikey_authorize(text, text, text, text) IS
+'may this API key do this (read, write, manage, an HTTP method or an SQL command) in the environment of the project?';
+
+CREATE FUNCTION apikey_authorize(key text, project anyelement,
+	environment anycompatible, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_key';
+COMMENT ON FUNCTION apikey_authorize(text, anyelement, anycompatible, text) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_authorize(project text, environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_session';
+COMMENT ON FUNCTION apikey_authorize(text, text, text) IS
+'may the API key of the session do this in the environment of the project?';
+
+CREATE FUNCTION apikey_authorize(project anyelement,
+	environment anycompatible, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_session';
+COMMENT ON FUNCTION apikey_authorize(anyelement, anycompatible, text) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_authorize_organization(key text, organization text,
+	verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
+COMMENT ON FUNCTION apikey_authorize_organization(text, text, text) IS
+'does this API key have organization-level access to the organization?';
+
+CREATE FUNCTION apikey_authorize_organization(key text,
+	organization anyelement, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
+COMMENT ON FUNCTION apikey_authorize_organization(text, anyelement, text) IS
+'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_authorize_organization(organization text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
+COMMENT ON FUNCTION apikey_authorize_organization(text, text) IS
+'does the API key of the session have organization-level access to the organization?';
+
+CREATE FUNCTION apikey_authorize_organization(organization anyelement,
+	verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
+COMMENT ON FUNCTION apikey_authorize_organization(anyelement, text) IS
+'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_require(project text, environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_require(text, text, text) IS
+'true if the API key of the session may do this, else error 42501';
+
+CREATE FUNCTION apikey_require(project anyelement, environment anycompatible,
+	verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_require(anyelement, anycompatible, text) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_explain(key text, project text, environment text,
+	verb text, OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_explain(text, text, text, text) IS
+'the verdict of apikey_authorize and the rule that made it';
+
+CREATE FUNCTION apikey_explain(key text, project anyelement,
+	environment anycompatible, verb text, OUT allowed boolean,
+	OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_explain(text, anyelement, anycompatible, text) IS
+'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_projects(verb text) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_projects_session';
+COMMENT ON FUNCTION apikey_projects(text) IS
+'projects where the API key of the session may do this in some environment, sorted';
+
+CREATE FUNCTION apikey_projects(verb text, environment text) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_projects_session';
+COMMENT ON FUNCTION apikey_projects(text, text) IS
+'projects where the API key of the session may do this in this environment, sorted';
+
+CREATE FUNCTION apikey_projects(verb text, environment anyelement)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_projects_session';
+COMMENT ON FUNCTION apikey_projects(text, anyelement) IS
+'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_projects_of(key text, verb text) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_projects_key';
+COMMENT ON FUNCTION apikey_projects_of(text, text) IS
+'projects where this API key may do this in some environment, sorted';
+
+CREATE FUNCTION apikey_projects_of(key text, verb text, environment text)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_projects_key';
+COMMENT ON FUNCTION apikey_projects_of(text, text, text) IS
+'projects where this API key may do this in this environment, sorted';
+
+CREATE FUNCTION apikey_projects_of(key text, verb text,
+	environment anyelement)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_projects_key';
+COMMENT ON FUNCTION apikey_projects_of(text, text, anyelement) IS
+'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_verify(key text)
+RETURNS TABLE (key_id uuid, organization text,
+	organization_level apikey_level, label text, expires_at timestamptz,
+	created_at timestamptz, created_by text, metadata jsonb)
+LANGUAGE C VOLATILE ROWS 1 PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_verify(text) IS
+'one row about this API key if it is good, else none';
+
+/* ---------------------------------------------------- the session's key */
+
+CREATE FUNCTION apikey_login(key text)
+RETURNS TABLE (key_id uuid, organization text,
+	organization_level apikey_level, label text, expires_at timestamptz,
+	created_at timestamptz, created_by text, metadata jsonb)
+LANGUAGE C VOLATILE ROWS 1 PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_login(text) IS
+'make this the API key of the session until the end of the transaction; error 28000 for a bad key';
+
+CREATE FUNCTION apikey_pre_request() RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_pre_request() IS
+'db-pre-request of PostgREST: log in with the x-api-key header, else with a bearer token that has the form of a key; error 28000 for a bad key';
+
+CREATE FUNCTION apikey_whoami()
+RETURNS TABLE (key_id uuid, organization text,
+	organization_level apikey_level, label text, expires_at timestamptz,
+	created_at timestamptz, created_by text, metadata jsonb)
+LANGUAGE C STABLE ROWS 1 PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_whoami() IS
+'one row about the API key of the session if it is good, else none';
+
+/* -------------------------------------------------- row-level security */
+
+/*
+ * Both run as the caller, who must own the table (42501).
+ */
+CREATE FUNCTION apikey_protect(relation regclass, project name,
+	environment name, force boolean DEFAULT false)
+RETURNS void
+LANGUAGE C SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_protect(regclass, name, name, boolean) IS
+'enable row-level security on a table with four policies: SELECT needs read, INSERT and UPDATE write, DELETE manage, on the project and environment in these columns; force subjects the owner of the table too';
+
+CREATE FUNCTION apikey_unprotect(relation regclass) RETURNS void
+LANGUAGE C SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_unprotect(regclass) IS
+'undo apikey_protect';
+
+CREATE FUNCTION apikey_policy_columns(policy oid, OUT project name,
+	OUT environment name)
+RETURNS record
+LANGUAGE C STABLE STRICT
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_policy_columns(oid) IS
+'columns that a policy made by apikey_protect hands to apikey_authorize; nulls for any other policy';
+
+/* -------------------------------------------------------------- looking */
+
+CREATE FUNCTION apikey_masked(prefix text, key_id uuid) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_masked(text, uuid) IS
+'what may be shown of an API key: its prefix and id';
+
+CREATE FUNCTION apikey_cache_stats(OUT keys bigint, OUT bytes bigint,
+	OUT hits bigint, OUT builds bigint, OUT flushes bigint,
+	OUT evictions bigint)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_cache_stats() IS
+'what this backend remembers: keys and bytes now; hits, builds, flushes and evictions since it started';
+
+CREATE VIEW apikey_keys AS
+SELECT key_id, organization, label, apikey_masked(prefix, key_id) AS key,
+	CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
+		WHEN expires_at <= statement_timestamp() THEN 'expired'
+		WHEN disabled_at IS NOT NULL THEN 'disabled'
+		ELSE 'active' END AS status,
+	organization_level, expires_at, created_at, created_by, allowed_networks,
+	metadata, disabled_at, revoked_at
+FROM apikey_key;
+COMMENT ON VIEW apikey_keys IS
+'API keys without anything that could be used as one';
+
+CREATE VIEW apikey_grants AS
+SELECT key_id, project, environment, level, organization FROM apikey_grant;
+COMMENT ON VIEW apikey_grants IS
+'what each API key may do';
+
+CREATE VIEW apikey_protected AS
+SELECT p.polrelid::regclass AS relation, c.project, c.environment,
+	r.relrowsecurity AS enabled, r.relforcerowsecurity AS forced,
+	EXISTS (SELECT FROM pg_index i
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+		WHERE i.indrelid = p.polrelid AND i.indisvalid
+		AND a.attname = c.project) AS indexed
+FROM pg_policy p
+	JOIN pg_class r ON r.oid = p.polrelid,
+	LATERAL apikey_policy_columns(p.oid) c
+WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
+COMMENT ON VIEW apikey_protected IS
+'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, and finds an index on the project column';
+
+/* ----------------------------------------------------------- privileges */
+
+/*
+ * Default privileges of the installing role apply to what a script creates.
+ * Whatever they gave away of the tables, the views and the functions that are
+ * not open to PUBLIC is taken back.
+ */
+DO $$
+DECLARE
+	item record;
+BEGIN
+	FOR item IN
+		SELECT format('REVOKE ALL ON TABLE %s FROM %s', c.oid::regclass,
+			coalesce(quote_ident(r.rolname), 'PUBLIC')) AS command
+		FROM pg_depend d
+			JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'apikey'
+			JOIN pg_class c ON c.oid = d.objid,
+			LATERAL aclexplode(c.relacl) a
+			LEFT JOIN pg_roles r ON r.oid = a.grantee
+		WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+			AND d.refclassid = 'pg_extension'::regclass
+			AND a.grantee <> c.relowner
+		UNION
+		SELECT format('REVOKE ALL ON FUNCTION %s FROM %I',
+			f.oid::regprocedure, r.rolname)
+		FROM pg_depend d
+			JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'apikey'
+			JOIN pg_proc f ON f.oid = d.objid,
+			LATERAL aclexplode(f.proacl) a
+			JOIN pg_roles r ON r.oid = a.grantee
+		WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+			AND d.refclassid = 'pg_extension'::regclass
+			AND a.grantee <> f.proowner
+	LOOP
+		EXECUTE item.command;
+	END LOOP;
+END;
+$$;

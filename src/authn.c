@@ -1,0 +1,119 @@
+/*
+ * authn.c
+ *		From the text of a key to a key that has proved itself; see authn.h.
+ */
+#include "postgres.h"
+
+#include "authn.h"
+
+#include "client.h"
+#include "pepper.h"
+#include "store.h"
+#include "utils/memutils.h"
+
+/*
+ * Does the secret belong to the row?  The same hash is computed for a row that
+ * does not exist or cannot be checked ("row" NULL or unusable).
+ */
+static bool
+proves(const AkToken *token, const AkKeyRow *row)
+{
+	static const uint8 zeroes[AK_HASH_LEN];
+	uint8		actual[AK_HASH_LEN];
+	const uint8 *pepper = NULL;
+	int			pepper_len = 0;
+	bool		usable = row != NULL && row->hashed &&
+		row->scheme != AK_SCHEME_UNKNOWN &&
+		row->prefix.len == token->prefix_len &&
+		memcmp(row->prefix.data, token->prefix, token->prefix_len) == 0;
+	bool		equal;
+
+	if (row == NULL || row->scheme == AK_SCHEME_HMAC_PEPPER)
+		pepper = ak_pepper_get(&pepper_len);
+	if (row != NULL && row->scheme == AK_SCHEME_HMAC_PEPPER && pepper == NULL)
+		usable = false;
+	ak_secret_verifier(pepper, pepper_len, usable ? row->salt : zeroes,
+					   token->secret, actual);
+	equal = ak_secret_equal(actual, usable ? row->verifier : zeroes,
+							AK_HASH_LEN);
+	explicit_bzero(actual, sizeof(actual));
+	return usable && equal;
+}
+
+/* Verify against the tables, and remember the key if it is good. */
+static const AkKey *
+load(const AkToken *token, const uint8 *digest)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
+											   "apikey verification",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(work);
+	uint64		generation = ak_inval_generation(AK_TOPIC_KEYS);
+	Snapshot	snapshot = ak_store_snapshot();
+	AkKeyRow	row;
+	bool		found = ak_store_key(snapshot, &token->id, &row);
+	const AkKey *key = NULL;
+
+	if (proves(token, found ? &row : NULL))
+	{
+		AkGrant    *grants;
+		bool		own = row.own;
+		int			ngrants = ak_store_grants(snapshot, &token->id, &grants,
+											  &own);
+		bool		elsewhere = row.allowed_networks != (Datum) 0 &&
+			!ak_client_in_networks(row.allowed_networks);
+
+		key = ak_keycache_add(digest, &token->id, &row, grants, ngrants,
+							  elsewhere, own, generation);
+	}
+	ak_store_release(snapshot);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(work);
+	return key;
+}
+
+static const AkKey *
+look_up(const char *text, int len)
+{
+	AkToken		token;
+	uint8		digest[AK_HASH_LEN];
+	const AkKey *key = NULL;
+
+	if (ak_token_parse(text, len, &token) != AK_TOKEN_VALID)
+		return NULL;
+	PG_TRY();
+	{
+		ak_secret_digest(text, len, digest);
+		key = ak_keycache_find(digest);
+		if (key == NULL)
+			key = load(&token, digest);
+	}
+	PG_FINALLY();
+	{
+		explicit_bzero(&token, sizeof(token));
+	}
+	PG_END_TRY();
+	return key;
+}
+
+const AkKey *
+ak_authn_key(AkMemo *memo, const char *token, int len)
+{
+	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX)
+		return NULL;
+	if (memo->len == len && memcmp(memo->token, token, len) == 0)
+	{
+		if (memo->key == NULL && ak_inval_same_mark(&memo->mark))
+			return NULL;
+		if (memo->key != NULL && memo->epoch == ak_keycache_epoch &&
+			ak_keycache_usable(memo->key))
+			return memo->key;
+	}
+	memo->len = 0;				/* an error leaves nothing behind */
+	memo->key = look_up(token, len);
+	memo->epoch = ak_keycache_epoch;
+	ak_inval_set_mark(&memo->mark);
+	memcpy(memo->token, token, len);
+	memo->len = len;
+	return memo->key;
+}

@@ -1,0 +1,78 @@
+/*
+ * authz.h
+ *		What may this key do?  The only place where it is decided.
+ *
+ * A verdict starts out as a refusal, and only the last of all checks turns it
+ * into AK_REASON_GRANTED.
+ */
+#ifndef AK_AUTHZ_H
+#define AK_AUTHZ_H
+
+#include "postgres.h"
+
+#include "keycache.h"
+#include "scope.h"
+
+typedef enum AkReason
+{
+	AK_REASON_INVALID_KEY = 0,	/* did not prove itself */
+	AK_REASON_REVOKED,
+	AK_REASON_EXPIRED,
+	AK_REASON_DISABLED,
+	AK_REASON_ELSEWHERE,
+	AK_REASON_ALIVE,			/* good, nothing asked of it yet */
+	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */
+	AK_REASON_UNREGISTERED,
+	AK_REASON_NO_GRANT,
+	AK_REASON_LOW_LEVEL,
+	AK_REASON_GRANTED
+} AkReason;
+
+typedef struct AkVerdict
+{
+	AkReason	reason;
+	AkLevel		level;			/* highest grant that matches */
+} AkVerdict;
+
+/*
+ * What one caller remembers of its last project and environment, so that a
+ * run of equal rows costs one comparison.  Zeroed at first.
+ */
+typedef struct AkPairMemo
+{
+	const AkKey *key;
+	uint64		key_epoch;
+	uint64		registry_generation;
+	int			project_len;
+	int			environment_len;
+	char		names[128];
+	bool		registered;
+	AkLevel		level;
+} AkPairMemo;
+
+/* AK_REASON_ALIVE, or why this key, NULL for a bad one, may do nothing. */
+extern AkReason ak_authz_alive(const AkKey *key);
+
+/* "key" may be NULL, and so may the names; "wanted" may be AK_LEVEL_NONE. */
+extern AkVerdict ak_authz_project(const AkKey *key, AkPairMemo *memo,
+								  const AkName *project,
+								  const AkName *environment, AkLevel wanted);
+
+/* The same, but telling an unregistered pair from one without a grant. */
+extern AkVerdict ak_authz_explain(const AkKey *key, const AkName *project,
+								  const AkName *environment, AkLevel wanted);
+
+extern bool ak_authz_organization(const AkKey *key,
+								  const AkName *organization, AkLevel wanted);
+
+/*
+ * The projects where this key has the level, in "environment" or, if that is
+ * NULL, in any: a palloc'd array, sorted bytewise, without duplicates.
+ */
+extern int	ak_authz_projects(const AkKey *key, AkLevel wanted,
+							  const AkName *environment, AkName **projects);
+
+/* A palloc'd sentence about the verdict. */
+extern char *ak_authz_reason(const AkVerdict *verdict);
+
+#endif							/* AK_AUTHZ_H */

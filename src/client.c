@@ -1,0 +1,82 @@
+/*
+ * client.c
+ *		The address of the client; see client.h.
+ */
+#include "postgres.h"
+
+#include "client.h"
+
+#include "access/parallel.h"
+#include "catalog/pg_type.h"
+#include "common/ip.h"
+#include "compat.h"
+#include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+/* The leader's entry among the backends' states has its client's address. */
+static const SockAddr *
+leader_address(void)
+{
+	PGPROC	   *leader = MyProc->lockGroupLeader;
+	int			count = pgstat_fetch_stat_numbackends();
+
+	for (int i = 1; leader != NULL && i <= count; i++)
+	{
+		LocalPgBackendStatus *local = pgstat_get_local_beentry_by_index(i);
+
+		if (local != NULL && local->backendStatus.st_procpid == leader->pid)
+			return &local->backendStatus.st_clientaddr;
+	}
+	return NULL;
+}
+
+static const SockAddr *
+client_address(void)
+{
+	if (IsParallelWorker())
+		return leader_address();
+	return MyBEEntry == NULL ? NULL : &MyBEEntry->st_clientaddr;
+}
+
+/* The address as an inet; false if it is none. */
+static bool
+client_inet(Datum *result)
+{
+	const SockAddr *address = client_address();
+	char		host[NI_MAXHOST];
+	char	   *zone;
+
+	if (address == NULL || (address->addr.ss_family != AF_INET &&
+							address->addr.ss_family != AF_INET6))
+		return false;
+	if (pg_getnameinfo_all(&address->addr, address->salen, host, sizeof(host),
+						   NULL, 0, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		return false;
+	zone = strchr(host, '%');	/* inet has no place for an IPv6 zone */
+	if (zone != NULL)
+		*zone = '\0';
+	*result = DirectFunctionCall1(inet_in, CStringGetDatum(host));
+	return true;
+}
+
+bool
+ak_client_in_networks(Datum networks)
+{
+	Datum		address;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	if (!client_inet(&address))
+		return false;
+	deconstruct_array(DatumGetArrayTypeP(networks), CIDROID, -1, false,
+					  TYPALIGN_INT, &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		if (!nulls[i] &&
+			DatumGetBool(DirectFunctionCall2(network_subeq, address,
+											 elements[i])))
+			return true;
+	return false;
+}

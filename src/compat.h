@@ -1,0 +1,37 @@
+/*
+ * compat.h
+ *		What differs between the supported PostgreSQL versions, 15 to 18.
+ *
+ * The only file that looks at PG_VERSION_NUM.  The rest of the code is
+ * written for the newest version; this header supplies it on older ones.
+ */
+#ifndef AK_COMPAT_H
+#define AK_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "utils/acl.h"
+#include "utils/backend_status.h"
+
+#if PG_VERSION_NUM < 150000
+#error "apikey needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, objectid, roleid) \
+	pg_class_ownercheck(objectid, roleid)
+#define pgstat_get_local_beentry_by_index(index) \
+	pgstat_fetch_stat_local_beentry(index)
+#endif
+
+/*
+ * A function that SQL calls.  PostgreSQL 15 exports only its finfo record
+ * from a library of hidden symbols.
+ */
+#define AK_FUNCTION_INFO_V1(name) \
+extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+PG_FUNCTION_INFO_V1(name)
+
+#endif							/* AK_COMPAT_H */

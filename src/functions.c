@@ -1,0 +1,453 @@
+/*
+ * functions.c
+ *		The deciding functions and those about the session's key.
+ *
+ * Each unpacks its arguments, makes one call to authz.h, and packs the
+ * result; its contract stands beside its name in the SQL script.  A call site
+ * keeps a Call in fn_extra, so that what does not change from row to row is
+ * not worked out again.
+ *
+ * Every function first takes in what other backends have sent.  It costs no
+ * more than to find out whether a new statement has begun, and lets a revoke
+ * reach loops inside one statement.
+ */
+#include "postgres.h"
+
+#include "args.h"
+#include "authz.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "guc.h"
+#include "inval.h"
+#include "miscadmin.h"
+#include "registry.h"
+#include "schema.h"
+#include "session.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+/* What one call site remembers. */
+typedef struct Call
+{
+	AkMemo		key;
+	AkPairMemo	pair;
+	AkArg		names[2];
+	int			verb_len;
+	char		verb[8];
+	AkLevel		wanted;			/* of "verb" */
+	MemoryContextCallback at_end;
+} Call;
+
+static void
+wipe_call(void *arg)
+{
+	explicit_bzero(&((Call *) arg)->key, sizeof(AkMemo));
+}
+
+static inline Call *
+get_call(FunctionCallInfo fcinfo)
+{
+	FmgrInfo   *flinfo = fcinfo->flinfo;
+	Call	   *call = flinfo->fn_extra;
+
+	if (unlikely(call == NULL))
+	{
+		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
+		call->at_end.func = wipe_call;
+		call->at_end.arg = call;
+		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &call->at_end);
+		flinfo->fn_extra = call;
+	}
+	return call;
+}
+
+/* ak_arg_verb() with the last verb remembered. */
+static inline AkLevel
+get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
+{
+	struct varlena *verb;
+
+	if (PG_ARGISNULL(argno))
+		return AK_LEVEL_NONE;
+	verb = (struct varlena *) PG_GETARG_POINTER(argno);
+	if (!VARATT_IS_SHORT(verb) && !VARATT_IS_4B_U(verb))
+		return ak_arg_verb(fcinfo, argno);
+	if (call->verb_len == 0 ||
+		call->verb_len != (int) VARSIZE_ANY_EXHDR(verb) ||
+		memcmp(call->verb, VARDATA_ANY(verb), call->verb_len) != 0)
+	{
+		call->verb_len = 0;
+		call->wanted = ak_arg_verb(fcinfo, argno);
+		if (VARSIZE_ANY_EXHDR(verb) <= sizeof(call->verb))
+		{
+			call->verb_len = VARSIZE_ANY_EXHDR(verb);
+			memcpy(call->verb, VARDATA_ANY(verb), call->verb_len);
+		}
+	}
+	return call->wanted;
+}
+
+/*
+ * The key in argument "argno", or the session's if "argno" is negative; NULL
+ * unless it proves itself.
+ */
+static inline const AkKey *
+get_key(FunctionCallInfo fcinfo, int argno, AkMemo *memo)
+{
+	AkName		token;
+
+	ak_schema_accept();
+	if (argno < 0)
+		return ak_session_key(memo);
+	if (!ak_arg_token(fcinfo, argno, &token))
+		return NULL;
+	return ak_authn_key(memo, token.data, token.len);
+}
+
+/* Arguments project, environment, verb from "first" on. */
+static inline bool
+authorize(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	Call	   *call = get_call(fcinfo);
+	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
+	AkName		project;
+	AkName		environment;
+	bool		named = ak_arg_name(fcinfo, first, &call->names[0], &project) &&
+		ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
+	const AkKey *key = get_key(fcinfo, key_argno, &call->key);
+
+	return named &&
+		ak_authz_project(key, &call->pair, &project, &environment,
+						 wanted).reason == AK_REASON_GRANTED;
+}
+
+AK_FUNCTION_INFO_V1(apikey_authorize_key);
+Datum
+apikey_authorize_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(authorize(fcinfo, 0, 1));
+}
+
+AK_FUNCTION_INFO_V1(apikey_authorize_session);
+Datum
+apikey_authorize_session(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(authorize(fcinfo, -1, 0));
+}
+
+/* The reason goes to the server log alone. */
+AK_FUNCTION_INFO_V1(apikey_require);
+Datum
+apikey_require(PG_FUNCTION_ARGS)
+{
+	Call	   *call = get_call(fcinfo);
+	AkName		project;
+	AkName		environment;
+	bool		named;
+	AkVerdict	verdict;
+
+	if (authorize(fcinfo, -1, 0))
+		PG_RETURN_BOOL(true);
+	named = ak_arg_name(fcinfo, 0, &call->names[0], &project) &&
+		ak_arg_name(fcinfo, 1, &call->names[1], &environment);
+	verdict = ak_authz_explain(get_key(fcinfo, -1, &call->key),
+							   named ? &project : NULL,
+							   named ? &environment : NULL, call->wanted);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied by API key"),
+			 errdetail_log("%s", ak_authz_reason(&verdict)),
+			 errhidestmt(true)));
+}
+
+AK_FUNCTION_INFO_V1(apikey_explain);
+Datum
+apikey_explain(PG_FUNCTION_ARGS)
+{
+	Call	   *call = get_call(fcinfo);
+	AkLevel		wanted = get_verb(fcinfo, 3, call);
+	AkName		project;
+	AkName		environment;
+	bool		has_project = ak_arg_name(fcinfo, 1, &call->names[0], &project);
+	bool		has_environment = ak_arg_name(fcinfo, 2, &call->names[1],
+											  &environment);
+	AkVerdict	verdict =
+		ak_authz_explain(get_key(fcinfo, 0, &call->key),
+						 has_project ? &project : NULL,
+						 has_environment ? &environment : NULL, wanted);
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);
+	values[1] = CStringGetTextDatum(ak_authz_reason(&verdict));
+	return ak_return_record(fcinfo, values, nulls);
+}
+
+/* Arguments organization, verb from "first" on. */
+static bool
+authorize_organization(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	Call	   *call = get_call(fcinfo);
+	AkLevel		wanted = get_verb(fcinfo, first + 1, call);
+	AkName		organization;
+	bool		named = ak_arg_name(fcinfo, first, &call->names[0],
+									&organization);
+
+	return ak_authz_organization(get_key(fcinfo, key_argno, &call->key),
+								 named ? &organization : NULL, wanted);
+}
+
+AK_FUNCTION_INFO_V1(apikey_authorize_organization_key);
+Datum
+apikey_authorize_organization_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(authorize_organization(fcinfo, 0, 1));
+}
+
+AK_FUNCTION_INFO_V1(apikey_authorize_organization_session);
+Datum
+apikey_authorize_organization_session(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(authorize_organization(fcinfo, -1, 0));
+}
+
+/* Arguments verb and, in one variant, environment from "first" on. */
+static Datum
+projects(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	Call	   *call = get_call(fcinfo);
+	AkLevel		wanted = get_verb(fcinfo, first, call);
+	bool		by_environment = PG_NARGS() > first + 1;
+	AkName		environment = {"", 0};
+	bool		named = !by_environment ||
+		ak_arg_name(fcinfo, first + 1, &call->names[0], &environment);
+	const AkKey *key = get_key(fcinfo, key_argno, &call->key);
+	AkName	   *names;
+	Datum	   *elements;
+	int			count = 0;
+
+	if (named)
+		count = ak_authz_projects(key, wanted,
+								  by_environment ? &environment : NULL,
+								  &names);
+	elements = palloc(Max(count, 1) * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+		elements[i] =
+			PointerGetDatum(cstring_to_text_with_len(names[i].data,
+													 names[i].len));
+	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+AK_FUNCTION_INFO_V1(apikey_projects_key);
+Datum
+apikey_projects_key(PG_FUNCTION_ARGS)
+{
+	return projects(fcinfo, 0, 1);
+}
+
+AK_FUNCTION_INFO_V1(apikey_projects_session);
+Datum
+apikey_projects_session(PG_FUNCTION_ARGS)
+{
+	return projects(fcinfo, -1, 0);
+}
+
+/* The row about a key that may act; false, and why, for any other. */
+static bool
+fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
+{
+	AkProfile	profile;
+	Snapshot	snapshot;
+	bool		found;
+
+	*reason = ak_authz_alive(key);
+	if (*reason != AK_REASON_ALIVE)
+		return false;
+	snapshot = ak_store_snapshot();
+	found = ak_store_profile(snapshot, &key->id, &profile);
+	ak_store_release(snapshot);
+	if (!found)					/* deleted this very moment */
+	{
+		*reason = AK_REASON_INVALID_KEY;
+		return false;
+	}
+	memcpy(values, profile.values, sizeof(profile.values));
+	memcpy(nulls, profile.nulls, sizeof(profile.nulls));
+	return true;
+}
+
+/* The same for the key in argument "argno", or the session's. */
+static bool
+fill_profile_of(FunctionCallInfo fcinfo, int argno, Datum *values,
+				bool *nulls, AkReason *reason)
+{
+	AkMemo		memo = {0};
+	const AkKey *key = get_key(fcinfo, argno, &memo);
+
+	explicit_bzero(&memo, sizeof(memo));
+	return fill_profile(key, values, nulls, reason);
+}
+
+static void
+refuse_login(AkReason reason)
+{
+	AkVerdict	verdict = {reason, AK_LEVEL_NONE};
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("invalid API key"),
+			 errdetail_log("%s", ak_authz_reason(&verdict)),
+			 errhidestmt(true)));
+}
+
+static bool
+fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	AkReason	reason;
+
+	return fill_profile_of(fcinfo, 0, values, nulls, &reason);
+}
+
+AK_FUNCTION_INFO_V1(apikey_verify);
+Datum
+apikey_verify(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_verify);
+}
+
+static bool
+fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	AkReason	reason;
+
+	return fill_profile_of(fcinfo, -1, values, nulls, &reason);
+}
+
+AK_FUNCTION_INFO_V1(apikey_whoami);
+Datum
+apikey_whoami(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_whoami);
+}
+
+static bool
+fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	AkReason	reason;
+	char	   *token;
+
+	if (!fill_profile_of(fcinfo, 0, values, nulls, &reason))
+		refuse_login(reason);
+	token = TextDatumGetCString(PG_GETARG_DATUM(0));
+	ak_guc_set_key(token);
+	explicit_bzero(token, strlen(token));
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_login);
+Datum
+apikey_login(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_login);
+}
+
+/* The string under "name" in the JSON object of all headers; NULL if none. */
+static char *
+get_header(Jsonb *headers, const char *name)
+{
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(headers) ||
+		getKeyJsonValueFromContainer(&headers->root, name, strlen(name),
+									 &value) == NULL ||
+		value.type != jbvString || value.val.string.len == 0)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/* The key that the request brings, palloc'd; NULL if it brings none. */
+static char *
+get_request_key(void)
+{
+	static const char bearer[] = "bearer ";
+	const char *setting = GetConfigOption("request.headers", true, false);
+	Jsonb	   *headers;
+	char	   *key;
+	char	   *authorization;
+	AkToken		token;
+	AkTokenForm form;
+
+	if (setting == NULL || setting[0] == '\0')
+		return NULL;
+	headers = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+												 CStringGetDatum(setting)));
+	key = get_header(headers, "x-api-key");
+	if (key != NULL)
+		return key;
+	authorization = get_header(headers, "authorization");
+	if (authorization == NULL ||
+		pg_strncasecmp(authorization, bearer, strlen(bearer)) != 0)
+		return NULL;
+	key = authorization + strlen(bearer);
+	while (*key == ' ')
+		key++;
+	form = ak_token_parse(key, strlen(key), &token);
+	explicit_bzero(&token, sizeof(token));
+	return form == AK_TOKEN_OTHER ? NULL : key;
+}
+
+AK_FUNCTION_INFO_V1(apikey_pre_request);
+Datum
+apikey_pre_request(PG_FUNCTION_ARGS)
+{
+	char	   *token = get_request_key();
+
+	if (token != NULL)
+	{
+		AkMemo		memo = {0};
+		AkReason	reason;
+
+		ak_schema_accept();
+		reason = ak_authz_alive(ak_authn_key(&memo, token, strlen(token)));
+		explicit_bzero(&memo, sizeof(memo));
+		if (reason != AK_REASON_ALIVE)
+			refuse_login(reason);
+	}
+	ak_guc_set_key(token == NULL ? "" : token);
+	if (token != NULL)
+		explicit_bzero(token, strlen(token));
+	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_masked);
+Datum
+apikey_masked(PG_FUNCTION_ARGS)
+{
+	text	   *prefix = PG_GETARG_TEXT_PP(0);
+
+	PG_RETURN_TEXT_P(cstring_to_text(ak_token_mask(VARDATA_ANY(prefix),
+												   VARSIZE_ANY_EXHDR(prefix),
+												   PG_GETARG_UUID_P(1))));
+}
+
+AK_FUNCTION_INFO_V1(apikey_cache_stats);
+Datum
+apikey_cache_stats(PG_FUNCTION_ARGS)
+{
+	AkCacheStats stats;
+	Datum		values[6];
+	bool		nulls[6] = {0};
+
+	ak_keycache_stats(&stats);
+	values[0] = Int64GetDatum(stats.keys);
+	values[1] = Int64GetDatum(stats.bytes + (int64) ak_registry_bytes());
+	values[2] = Int64GetDatum(stats.hits);
+	values[3] = Int64GetDatum(stats.builds);
+	values[4] = Int64GetDatum((int64) ak_inval_flushes());
+	values[5] = Int64GetDatum(stats.evictions);
+	return ak_return_record(fcinfo, values, nulls);
+}

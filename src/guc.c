@@ -1,0 +1,133 @@
+/*
+ * guc.c
+ *		The settings; see guc.h.
+ */
+#include "postgres.h"
+
+#include "guc.h"
+
+#include <limits.h>
+
+#include "inval.h"
+#include "token.h"
+#include "utils/guc.h"
+
+char	   *ak_guc_prefix;
+char	   *ak_guc_pepper_file;
+int			ak_guc_cache_size;
+
+static char *key_setting;
+
+static bool
+check_key(char **newval, void **extra, GucSource source)
+{
+	/* CREATE FUNCTION and ALTER ROLE check with PGC_S_TEST */
+	if (*newval == NULL || **newval == '\0' ||
+		(source >= PGC_S_OVERRIDE && source != PGC_S_TEST))
+		return true;
+	GUC_check_errdetail("An API key must not be kept where others could read it.");
+	GUC_check_errhint("Use apikey_login or SET LOCAL in the transaction.");
+	return false;
+}
+
+/* What SHOW, current_setting and pg_settings tell. */
+static const char *
+show_key(void)
+{
+	static char masked[AK_TOKEN_MAX + 4];
+	AkToken		token;
+	int			len;
+	const char *key = ak_guc_key(&len);
+
+	if (len == 0)
+		return "";
+	if (ak_token_parse(key, len, &token) != AK_TOKEN_VALID)
+		return "***";
+	explicit_bzero(token.secret, sizeof(token.secret));
+	strlcpy(masked, ak_token_mask(token.prefix, token.prefix_len, &token.id),
+			sizeof(masked));
+	return masked;
+}
+
+static bool
+check_prefix(char **newval, void **extra, GucSource source)
+{
+	if (ak_token_prefix_valid(*newval, strlen(*newval)))
+		return true;
+	GUC_check_errdetail("A prefix is a lower case letter, then lower case letters, digits and underscores, %d bytes at most.",
+						AK_PREFIX_MAX);
+	return false;
+}
+
+/* What was verified by another pepper is to be verified again. */
+static void
+assign_pepper_file(const char *newval, void *extra)
+{
+	ak_inval_forget();
+}
+
+void
+ak_guc_init(void)
+{
+	/*
+	 * Empty means no key.  No flag hides it from pg_settings: the show hook
+	 * masks it there.
+	 */
+	DefineCustomStringVariable("apikey.key",
+							   "API key of the session.",
+							   NULL,
+							   &key_setting,
+							   "",
+							   PGC_USERSET,
+							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   check_key, NULL, show_key);
+
+	/* Stands at the start of keys made from now on. */
+	DefineCustomStringVariable("apikey.prefix",
+							   "Prefix of new API keys.",
+							   NULL,
+							   &ak_guc_prefix,
+							   "apk",
+							   PGC_USERSET,
+							   0,
+							   check_prefix, NULL, NULL);
+
+	/*
+	 * Read when a key is made or verified, again after each change of the
+	 * setting; see pepper.h.
+	 */
+	DefineCustomStringVariable("apikey.pepper_file",
+							   "File with the key of the hashes of API keys.",
+							   NULL,
+							   &ak_guc_pepper_file,
+							   "",
+							   PGC_SUSET,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, assign_pepper_file, NULL);
+
+	/* What one backend may remember; see keycache.h. */
+	DefineCustomIntVariable("apikey.cache_size",
+							"Memory for remembered API keys in each backend.",
+							NULL,
+							&ak_guc_cache_size,
+							8192, 64, MAX_KILOBYTES,
+							PGC_USERSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("apikey");
+}
+
+const char *
+ak_guc_key(int *len)
+{
+	*len = key_setting == NULL ? 0 : strlen(key_setting);
+	return key_setting;
+}
+
+void
+ak_guc_set_key(const char *key)
+{
+	(void) set_config_option("apikey.key", key, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}

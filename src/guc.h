@@ -1,0 +1,27 @@
+/*
+ * guc.h
+ *		The settings.
+ *
+ * apikey.key is the key of the session.  It proves nothing by being set: who
+ * reads it verifies it like any other.  Its value is shown masked, and is
+ * taken from the session alone: not from a file, a role, a database, a
+ * function or the connection's options, where others could read it.
+ */
+#ifndef AK_GUC_H
+#define AK_GUC_H
+
+#include "postgres.h"
+
+extern char *ak_guc_prefix;		/* apikey.prefix, never empty */
+extern char *ak_guc_pepper_file;	/* apikey.pepper_file, "" for none */
+extern int	ak_guc_cache_size;	/* apikey.cache_size, in kB */
+
+extern void ak_guc_init(void);
+
+/* The text of apikey.key and its length; length 0 for none. */
+extern const char *ak_guc_key(int *len);
+
+/* Set apikey.key until the end of the transaction, or clear it by "". */
+extern void ak_guc_set_key(const char *key);
+
+#endif							/* AK_GUC_H */

@@ -1,0 +1,81 @@
+/*
+ * inval.h
+ *		When must a backend forget what it remembers?
+ *
+ * A change to the tables queues a relcache invalidation message for one of
+ * two empty proxy tables.  It is part of the commit: it reaches every backend
+ * of the server after the change became visible to new snapshots and before
+ * COMMIT returns, a standby when it replays the commit, and the own backend
+ * at the end of the command and again at a rollback.
+ *
+ * The callback only counts a generation up.  Whoever remembers something
+ * notes the generation as it was before reading, and trusts its memory only
+ * while that is still the current one.  A reader whose snapshot was too old
+ * has noted a generation that the message will end.
+ *
+ * A key that the own transaction made, or a refusal, may be undone or
+ * outdated without a message; it is remembered under a mark instead, which
+ * holds for one statement (and command) of one transaction.
+ */
+#ifndef AK_INVAL_H
+#define AK_INVAL_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+typedef enum AkTopic
+{
+	AK_TOPIC_SCHEMA = 0,		/* which relations are ours; see schema.h */
+	AK_TOPIC_KEYS,				/* keys and grants */
+	AK_TOPIC_REGISTRY			/* projects and environments */
+} AkTopic;
+
+#define AK_TOPICS	3
+
+typedef struct AkMark
+{
+	TimestampTz statement;
+	CommandId	command;
+	uint64		transaction;
+} AkMark;
+
+extern void ak_inval_init(void);
+
+/*
+ * Listen to messages that name these relations.  Those listened to before are
+ * forgotten, and all generations count up.
+ */
+typedef struct AkWatch
+{
+	Oid			relation;
+	AkTopic		topic;
+} AkWatch;
+
+extern void ak_inval_watch(const AkWatch *relations, int count);
+
+/* Count all generations up, in this backend. */
+extern void ak_inval_forget(void);
+
+/*
+ * Queue the message for the transaction's commit.  "relation" is the proxy
+ * table.
+ */
+extern void ak_inval_announce(Oid relation);
+
+/* Current generations, from 1.  Read by ak_inval_generation() alone. */
+extern uint64 ak_inval_generations[AK_TOPICS];
+
+static inline uint64
+ak_inval_generation(AkTopic topic)
+{
+	return ak_inval_generations[topic];
+}
+
+/* Messages that counted a generation up, since the backend started. */
+extern uint64 ak_inval_flushes(void);
+
+extern void ak_inval_set_mark(AkMark *mark);
+extern bool ak_inval_same_mark(const AkMark *mark);
+
+#endif							/* AK_INVAL_H */

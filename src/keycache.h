@@ -1,0 +1,82 @@
+/*
+ * keycache.h
+ *		Keys that this backend has verified, by the digest of their text.
+ *
+ * An AkKey holds what decisions need of a key that has proved itself, whether
+ * it is active or not.  It never changes.  It is usable while the generation
+ * that it was read under is the current one; if it rests on a row of the own
+ * transaction, only under the mark of that statement.
+ *
+ * A pointer to an AkKey stays good while ak_keycache_epoch stays the same:
+ * any call of ak_keycache_find() or ak_keycache_add() may end it.
+ *
+ * The least recently used go when apikey.cache_size is full; the newest
+ * always stays.
+ */
+#ifndef AK_KEYCACHE_H
+#define AK_KEYCACHE_H
+
+#include "postgres.h"
+
+#include "inval.h"
+#include "lib/ilist.h"
+#include "scope.h"
+#include "secret.h"
+#include "store.h"
+
+typedef struct AkKey
+{
+	/* private to keycache.c */
+	dlist_node	recency;
+	struct AkKey *next;			/* in the same bucket */
+	uint8		digest[AK_HASH_LEN];
+	Size		bytes;
+	uint64		generation;
+	bool		transient;
+	AkMark		mark;			/* of a transient one */
+
+	/* public */
+	pg_uuid_t	id;
+	bool		revoked;
+	bool		disabled;
+	bool		elsewhere;		/* the client is in none of its networks */
+	AkLevel		organization_level;
+	TimestampTz expires_at;		/* DT_NOEND: never */
+	AkName		organization;
+	AkGrants   *grants;
+} AkKey;
+
+typedef struct AkCacheStats
+{
+	int64		keys;
+	int64		bytes;
+	int64		hits;
+	int64		builds;
+	int64		evictions;
+} AkCacheStats;
+
+extern uint64 ak_keycache_epoch;
+
+static inline bool
+ak_keycache_usable(const AkKey *key)
+{
+	return key->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
+		(!key->transient || ak_inval_same_mark(&key->mark));
+}
+
+/* The usable key of this digest, or NULL. */
+extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN]);
+
+/*
+ * Remember a key.  "generation" is what was current before its rows were read;
+ * "elsewhere", "own" as above.
+ */
+extern const AkKey *ak_keycache_add(const uint8 digest[AK_HASH_LEN],
+									const pg_uuid_t *id, const AkKeyRow *row,
+									const AkGrant *grants, int ngrants,
+									bool elsewhere, bool own,
+									uint64 generation);
+
+extern void ak_keycache_stats(AkCacheStats *stats);
+
+#endif							/* AK_KEYCACHE_H */

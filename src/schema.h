@@ -1,0 +1,46 @@
+/*
+ * schema.h
+ *		OIDs of the extension's own objects in this database.
+ *
+ * They are found through pg_extension and looked up again after a message
+ * about one of the relations, which DROP EXTENSION sends, but ANALYZE too: only
+ * if they turn out to be others is everything else forgotten.  A table counts
+ * only if it is a member of the extension.
+ */
+#ifndef AK_SCHEMA_H
+#define AK_SCHEMA_H
+
+#include "postgres.h"
+
+#include "scope.h"
+
+typedef struct AkSchema
+{
+	Oid			namespace;
+	Oid			project;
+	Oid			environment;
+	Oid			environment_pkey;
+	Oid			environment_organization_idx;
+	Oid			key;
+	Oid			key_pkey;
+	Oid			grant;
+	Oid			grant_pkey;
+	Oid			key_proxy;
+	Oid			registry_proxy;
+	Oid			levels[AK_LEVELS];	/* values of apikey_level */
+} AkSchema;
+
+/*
+ * Take in what other backends have sent; to be called before anything
+ * remembered is believed.  A few nanoseconds if there is nothing.  Raises
+ * 55000 if the extension is not in this database.
+ */
+extern void ak_schema_accept(void);
+
+/* As of the last ak_schema_accept(). */
+extern const AkSchema *ak_schema_get(void);
+
+/* AK_LEVEL_NONE for an OID that is none of apikey_level. */
+extern AkLevel ak_schema_level(const AkSchema *schema, Oid value);
+
+#endif							/* AK_SCHEMA_H */

@@ -1,0 +1,336 @@
+/*
+ * store.c
+ *		Reading our tables; see store.h.
+ */
+#include "postgres.h"
+
+#include "store.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "fmgr.h"
+#include "schema.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* An index scan under way. */
+typedef struct Scan
+{
+	Relation	rel;
+	SysScanDesc desc;
+} Scan;
+
+const char *
+ak_store_scheme_name(AkScheme scheme)
+{
+	return scheme == AK_SCHEME_HMAC ? "hmac-sha256" : "hmac-sha256-pepper";
+}
+
+/*
+ * A catalog snapshot of one of our tables is always a fresh one, and other
+ * than GetLatestSnapshot() it may be taken in parallel mode.
+ */
+Snapshot
+ak_store_snapshot(void)
+{
+	return RegisterSnapshot(GetCatalogSnapshot(ak_schema_get()->key));
+}
+
+void
+ak_store_release(Snapshot snapshot)
+{
+	UnregisterSnapshot(snapshot);
+}
+
+AkName
+ak_store_name(Datum text)
+{
+	struct varlena *value = PG_DETOAST_DATUM_PACKED(text);
+
+	return (AkName)
+	{
+		VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)
+	};
+}
+
+static Datum
+name_datum(const AkName *name)
+{
+	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
+}
+
+/* The same name in memory that outlives the scan. */
+static AkName
+copy_name(Datum text)
+{
+	AkName		name = ak_store_name(text);
+
+	return (AkName)
+	{
+		pnstrdup(name.data, name.len), name.len
+	};
+}
+
+static void
+scan_begin(Scan *scan, Oid table, Oid index, Snapshot snapshot, int nkeys,
+		   ScanKey keys)
+{
+	scan->rel = table_open(table, AccessShareLock);
+	scan->desc = systable_beginscan(scan->rel, index, true, snapshot, nkeys,
+									keys);
+}
+
+static void
+scan_end(Scan *scan)
+{
+	systable_endscan(scan->desc);
+	table_close(scan->rel, AccessShareLock);
+}
+
+static bool
+is_own(HeapTuple tuple)
+{
+	return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+}
+
+/* Start to scan for one key, and fetch its row; NULL if there is none. */
+static HeapTuple
+key_begin(Scan *scan, Snapshot snapshot, const pg_uuid_t *id)
+{
+	const AkSchema *schema = ak_schema_get();
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_apikey_key_key_id, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(id));
+	scan_begin(scan, schema->key, schema->key_pkey, snapshot, 1, &key);
+	return systable_getnext(scan->desc);
+}
+
+/* Copy a bytea of just this length; false if it is not. */
+static bool
+copy_bytes(Datum bytes, uint8 *to, int len)
+{
+	AkName		from = ak_store_name(bytes);
+
+	if (from.len != len)
+		return false;
+	memcpy(to, from.data, len);
+	return true;
+}
+
+static AkScheme
+scheme_by_name(const AkName *name)
+{
+	for (int scheme = AK_SCHEME_HMAC; scheme <= AK_SCHEME_HMAC_PEPPER; scheme++)
+	{
+		const char *candidate = ak_store_scheme_name(scheme);
+
+		if (name->len == (int) strlen(candidate) &&
+			memcmp(name->data, candidate, name->len) == 0)
+			return scheme;
+	}
+	return AK_SCHEME_UNKNOWN;
+}
+
+bool
+ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
+{
+	Scan		scan;
+	HeapTuple	tuple = key_begin(&scan, snapshot, id);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+	{
+		Datum		values[Natts_apikey_key];
+		bool		nulls[Natts_apikey_key];
+		AkName		scheme;
+
+#define VALUE(column) values[Anum_apikey_key_##column - 1]
+#define ISNULL(column) nulls[Anum_apikey_key_##column - 1]
+		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		row->organization = copy_name(VALUE(organization));
+		row->prefix = copy_name(VALUE(prefix));
+		scheme = ak_store_name(VALUE(scheme));
+		row->scheme = scheme_by_name(&scheme);
+		row->hashed = copy_bytes(VALUE(salt), row->salt, AK_SALT_LEN) &&
+			copy_bytes(VALUE(verifier), row->verifier, AK_HASH_LEN);
+		row->organization_level = ISNULL(organization_level) ? AK_LEVEL_NONE :
+			ak_schema_level(ak_schema_get(),
+							DatumGetObjectId(VALUE(organization_level)));
+		row->expires_at = ISNULL(expires_at) ? DT_NOEND :
+			DatumGetTimestampTz(VALUE(expires_at));
+		row->disabled = !ISNULL(disabled_at);
+		row->revoked = !ISNULL(revoked_at);
+		row->allowed_networks = ISNULL(allowed_networks) ? (Datum) 0 :
+			PointerGetDatum(PG_DETOAST_DATUM_COPY(VALUE(allowed_networks)));
+		row->own = is_own(tuple);
+#undef VALUE
+#undef ISNULL
+	}
+	scan_end(&scan);
+	return found;
+}
+
+bool
+ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
+{
+	static const AttrNumber columns[AK_PROFILE_COLUMNS] = {
+		Anum_apikey_key_key_id, Anum_apikey_key_organization,
+		Anum_apikey_key_organization_level, Anum_apikey_key_label,
+		Anum_apikey_key_expires_at, Anum_apikey_key_created_at,
+		Anum_apikey_key_created_by, Anum_apikey_key_metadata
+	};
+	Scan		scan;
+	HeapTuple	tuple = key_begin(&scan, snapshot, id);
+	bool		found = HeapTupleIsValid(tuple);
+
+	for (int i = 0; found && i < AK_PROFILE_COLUMNS; i++)
+	{
+		TupleDesc	desc = RelationGetDescr(scan.rel);
+		Form_pg_attribute attribute = TupleDescAttr(desc, columns[i] - 1);
+
+		profile->values[i] = heap_getattr(tuple, columns[i], desc,
+										  &profile->nulls[i]);
+		if (profile->nulls[i])
+			continue;
+		if (attribute->attlen == -1)
+			profile->values[i] =
+				PointerGetDatum(PG_DETOAST_DATUM_COPY(profile->values[i]));
+		else
+			profile->values[i] = datumCopy(profile->values[i],
+										   attribute->attbyval,
+										   attribute->attlen);
+	}
+	scan_end(&scan);
+	return found;
+}
+
+int
+ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
+				bool *own)
+{
+	const AkSchema *schema = ak_schema_get();
+	ScanKeyData key;
+	Scan		scan;
+	HeapTuple	tuple;
+	int			count = 0;
+	int			room = 4;
+
+	*grants = palloc(room * sizeof(AkGrant));
+	ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(id));
+	scan_begin(&scan, schema->grant, schema->grant_pkey, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
+	{
+		Datum		values[Natts_apikey_grant];
+		bool		nulls[Natts_apikey_grant];
+		AkGrant    *grant;
+
+		if (count == room)
+		{
+			room *= 2;
+			*grants = repalloc(*grants, room * sizeof(AkGrant));
+		}
+		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		grant = &(*grants)[count++];
+		grant->project = copy_name(values[Anum_apikey_grant_project - 1]);
+		grant->environment =
+			copy_name(values[Anum_apikey_grant_environment - 1]);
+		grant->level =
+			ak_schema_level(schema,
+							DatumGetObjectId(values[Anum_apikey_grant_level - 1]));
+		if (is_own(tuple))
+			*own = true;
+	}
+	scan_end(&scan);
+	return count;
+}
+
+/* All rows of apikey_environment that match; returns how many. */
+static int
+scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
+				  AkEnvironmentRow **rows)
+{
+	Scan		scan;
+	HeapTuple	tuple;
+	int			count = 0;
+	int			room = 4;
+
+	*rows = palloc(room * sizeof(AkEnvironmentRow));
+	scan_begin(&scan, ak_schema_get()->environment, index, snapshot, nkeys,
+			   keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
+	{
+		Datum		values[Natts_apikey_environment];
+		bool		nulls[Natts_apikey_environment];
+		AkEnvironmentRow *row;
+
+		if (count == room)
+		{
+			room *= 2;
+			*rows = repalloc_huge(*rows, room * sizeof(AkEnvironmentRow));
+		}
+		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		row = &(*rows)[count++];
+		row->project =
+			copy_name(values[Anum_apikey_environment_project - 1]);
+		row->environment =
+			copy_name(values[Anum_apikey_environment_environment - 1]);
+		row->organization =
+			copy_name(values[Anum_apikey_environment_organization - 1]);
+	}
+	scan_end(&scan);
+	return count;
+}
+
+static void
+name_key(ScanKey key, AttrNumber column, const AkName *name)
+{
+	ScanKeyInit(key, column, BTEqualStrategyNumber, F_TEXTEQ,
+				name_datum(name));
+}
+
+bool
+ak_store_environment(Snapshot snapshot, const AkName *project,
+					 const AkName *environment, AkEnvironmentRow *row)
+{
+	ScanKeyData keys[2];
+	AkEnvironmentRow *rows;
+
+	name_key(&keys[0], Anum_apikey_environment_project, project);
+	name_key(&keys[1], Anum_apikey_environment_environment, environment);
+	if (scan_environments(snapshot, ak_schema_get()->environment_pkey, 2, keys,
+						  &rows) == 0)
+		return false;
+	*row = rows[0];
+	return true;
+}
+
+int
+ak_store_project(Snapshot snapshot, const AkName *project,
+				 AkEnvironmentRow **rows)
+{
+	ScanKeyData key;
+
+	name_key(&key, Anum_apikey_environment_project, project);
+	return scan_environments(snapshot, ak_schema_get()->environment_pkey, 1,
+							 &key, rows);
+}
+
+int
+ak_store_organization(Snapshot snapshot, const AkName *organization,
+					  AkEnvironmentRow **rows)
+{
+	ScanKeyData key;
+
+	name_key(&key, Anum_apikey_environment_organization, organization);
+	return scan_environments(snapshot,
+							 ak_schema_get()->environment_organization_idx, 1,
+							 &key, rows);
+}

@@ -1,0 +1,182 @@
+/*
+ * token.c
+ *		The printed form of an API key; see token.h.
+ */
+#include "postgres.h"
+
+#include "token.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/pg_crc.h"
+
+#define BASE			62
+#define CHUNK_DIGITS	5		/* the most whose value fits 32 bits */
+#define MAX_LIMBS		(AK_SECRET_LEN / 4)
+
+static const char digits[] =
+"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* Value of a base62 digit, or -1. */
+static inline int
+digit_value(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A' + 10;
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 36;
+	return -1;
+}
+
+/*
+ * Read "ndigits" digits as a big-endian number of "nbytes" bytes, a multiple
+ * of four.  False for a character that is no digit, or too large a value.
+ */
+static bool
+decode(const char *text, int ndigits, uint8 *bytes, int nbytes)
+{
+	uint32		limbs[MAX_LIMBS] = {0}; /* least significant first */
+	int			nlimbs = nbytes / 4;
+	bool		fits = true;
+
+	while (ndigits > 0)
+	{
+		uint32		scale = 1;
+		uint64		carry = 0;
+
+		for (int i = 0; i < CHUNK_DIGITS && ndigits > 0; i++, ndigits--)
+		{
+			int			value = digit_value((unsigned char) *text++);
+
+			if (value < 0)
+				return false;
+			carry = carry * BASE + value;
+			scale *= BASE;
+		}
+		for (int i = 0; i < nlimbs; i++)
+		{
+			carry += (uint64) limbs[i] * scale;
+			limbs[i] = (uint32) carry;
+			carry >>= 32;
+		}
+		fits = fits && carry == 0;
+	}
+	for (int i = 0; i < nbytes; i++)
+		bytes[nbytes - 1 - i] = (uint8) (limbs[i / 4] >> (8 * (i % 4)));
+	explicit_bzero(limbs, sizeof(limbs));
+	return fits;
+}
+
+/* The reverse: write exactly "ndigits" digits. */
+static void
+encode(const uint8 *bytes, int nbytes, char *text, int ndigits)
+{
+	uint8		rest[AK_SECRET_LEN];
+
+	memcpy(rest, bytes, nbytes);
+	while (ndigits > 0)
+	{
+		int			remainder = 0;
+
+		for (int i = 0; i < nbytes; i++)
+		{
+			int			value = remainder * 256 + rest[i];
+
+			rest[i] = (uint8) (value / BASE);
+			remainder = value % BASE;
+		}
+		text[--ndigits] = digits[remainder];
+	}
+	explicit_bzero(rest, sizeof(rest));
+}
+
+/* CRC-32 as bytes, most significant first. */
+static void
+checksum(const char *text, int len, uint8 bytes[4])
+{
+	pg_crc32	crc;
+
+	INIT_TRADITIONAL_CRC32(crc);
+	COMP_TRADITIONAL_CRC32(crc, text, len);
+	FIN_TRADITIONAL_CRC32(crc);
+	for (int i = 0; i < 4; i++)
+		bytes[i] = (uint8) (crc >> (8 * (3 - i)));
+}
+
+bool
+ak_token_prefix_valid(const char *prefix, int len)
+{
+	if (len < 1 || len > AK_PREFIX_MAX || prefix[0] < 'a' || prefix[0] > 'z')
+		return false;
+	for (int i = 1; i < len; i++)
+	{
+		char		c = prefix[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'))
+			return false;
+	}
+	return true;
+}
+
+AkTokenForm
+ak_token_parse(const char *text, int len, AkToken *token)
+{
+	int			prefix_len = len - 1 - AK_TOKEN_BODY;
+	const char *id = text + prefix_len + 1;
+	const char *secret = id + AK_TOKEN_ID_CHARS;
+	const char *crc = secret + AK_TOKEN_SECRET_CHARS;
+	uint8		stated[4];
+	uint8		actual[4];
+
+	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX || id[-1] != '_' ||
+		!ak_token_prefix_valid(text, prefix_len))
+		return AK_TOKEN_OTHER;
+	for (int i = 0; i < AK_TOKEN_BODY; i++)
+		if (digit_value((unsigned char) id[i]) < 0)
+			return AK_TOKEN_OTHER;
+
+	checksum(text, len - AK_TOKEN_CRC_CHARS, actual);
+	if (!decode(crc, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)) ||
+		memcmp(stated, actual, sizeof(stated)) != 0)
+		return AK_TOKEN_CORRUPT;
+	if (!decode(id, AK_TOKEN_ID_CHARS, token->id.data, UUID_LEN) ||
+		!decode(secret, AK_TOKEN_SECRET_CHARS, token->secret, AK_SECRET_LEN))
+		return AK_TOKEN_CORRUPT;
+	token->prefix = text;
+	token->prefix_len = prefix_len;
+	return AK_TOKEN_VALID;
+}
+
+int
+ak_token_print(const char *prefix, int prefix_len, const pg_uuid_t *id,
+			   const uint8 *secret, char buf[AK_TOKEN_MAX + 1])
+{
+	char	   *p = buf;
+	uint8		crc[4];
+
+	memcpy(p, prefix, prefix_len);
+	p += prefix_len;
+	*p++ = '_';
+	encode(id->data, UUID_LEN, p, AK_TOKEN_ID_CHARS);
+	p += AK_TOKEN_ID_CHARS;
+	encode(secret, AK_SECRET_LEN, p, AK_TOKEN_SECRET_CHARS);
+	p += AK_TOKEN_SECRET_CHARS;
+	checksum(buf, p - buf, crc);
+	encode(crc, sizeof(crc), p, AK_TOKEN_CRC_CHARS);
+	p += AK_TOKEN_CRC_CHARS;
+	*p = '\0';
+	return p - buf;
+}
+
+char *
+ak_token_mask(const char *prefix, int prefix_len, const pg_uuid_t *id)
+{
+	char		chars[AK_TOKEN_ID_CHARS];
+	const char *ellipsis =
+		GetDatabaseEncoding() == PG_UTF8 ? "\xE2\x80\xA6" : "...";
+
+	encode(id->data, UUID_LEN, chars, AK_TOKEN_ID_CHARS);
+	return psprintf("%.*s_%.*s%s", prefix_len, prefix, AK_TOKEN_ID_CHARS,
+					chars, ellipsis);
+}

@@ -1,0 +1,401 @@
+/*
+ * write.c
+ *		Changing our tables; see write.h.
+ */
+#include "postgres.h"
+
+#include "write.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "schema.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#define MAX_ARGS	14
+
+/* "$S" stands for the schema. */
+typedef enum Statement
+{
+	INSERT_KEY,
+	LOCK_KEY,
+	DISABLE_KEY,
+	ENABLE_KEY,
+	REVOKE_KEY,
+	DELETE_KEY,
+	SET_ORGANIZATION_LEVEL,
+	INSERT_GRANTS,
+	UPSERT_GRANT,
+	DELETE_GRANT,
+	UPSERT_PROJECT,
+	UPSERT_ENVIRONMENT,
+	DELETE_PROJECT,
+	DELETE_ENVIRONMENT,
+	STATEMENTS
+} Statement;
+
+static const struct
+{
+	const char *text;
+	int			nargs;
+	Oid			types[MAX_ARGS];
+}			statements[STATEMENTS] =
+
+{
+	[INSERT_KEY] = {
+		"INSERT INTO $S.apikey_key (key_id, organization, label, prefix, scheme,"
+		" salt, verifier, organization_level, expires_at, created_by,"
+		" allowed_networks, metadata)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8::$S.apikey_level, $9, $10,"
+		" $11, coalesce($12, '{}'))", 12,
+		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID,
+		TEXTOID, TIMESTAMPTZOID, TEXTOID, CIDRARRAYOID, JSONBOID}
+	},
+	[LOCK_KEY] = {
+		"SELECT organization, revoked_at IS NOT NULL FROM $S.apikey_key"
+		" WHERE key_id = $1 FOR NO KEY UPDATE", 1,
+		{UUIDOID}
+	},
+	[DISABLE_KEY] = {
+		"UPDATE $S.apikey_key SET disabled_at = now()"
+		" WHERE key_id = $1 AND disabled_at IS NULL", 1,
+		{UUIDOID}
+	},
+	[ENABLE_KEY] = {
+		"UPDATE $S.apikey_key SET disabled_at = NULL"
+		" WHERE key_id = $1 AND disabled_at IS NOT NULL", 1,
+		{UUIDOID}
+	},
+	[REVOKE_KEY] = {
+		"UPDATE $S.apikey_key SET revoked_at = now()"
+		" WHERE key_id = $1 AND revoked_at IS NULL", 1,
+		{UUIDOID}
+	},
+	[DELETE_KEY] = {
+		"DELETE FROM $S.apikey_key WHERE key_id = $1", 1,
+		{UUIDOID}
+	},
+	[SET_ORGANIZATION_LEVEL] = {
+		"UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
+		" WHERE key_id = $1"
+		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
+		{UUIDOID, TEXTOID}
+	},
+	[INSERT_GRANTS] = {
+		"INSERT INTO $S.apikey_grant"
+		" (key_id, organization, project, environment, level)"
+		" SELECT $1, $2, project, environment, level::$S.apikey_level"
+		" FROM unnest($3, $4, $5) AS g (project, environment, level)", 5,
+		{UUIDOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[UPSERT_GRANT] = {
+		"INSERT INTO $S.apikey_grant AS old"
+		" (key_id, organization, project, environment, level)"
+		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)"
+		" ON CONFLICT (key_id, project, environment)"
+		" DO UPDATE SET level = excluded.level"
+		" WHERE old.level <> excluded.level", 5,
+		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DELETE_GRANT] = {
+		"DELETE FROM $S.apikey_grant"
+		" WHERE key_id = $1 AND project = $2 AND environment = $3", 3,
+		{UUIDOID, TEXTOID, TEXTOID}
+	},
+	[UPSERT_PROJECT] = {
+		"INSERT INTO $S.apikey_project AS old (project, organization)"
+		" VALUES ($1, $2)"
+		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
+		" WHERE old.organization <> excluded.organization RETURNING organization", 2,
+		{TEXTOID, TEXTOID}
+	},
+	[UPSERT_ENVIRONMENT] = {
+		"INSERT INTO $S.apikey_environment (project, environment, organization)"
+		" VALUES ($1, $2, $3) ON CONFLICT (project, environment) DO NOTHING", 3,
+		{TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DELETE_PROJECT] = {
+		"DELETE FROM $S.apikey_project WHERE project = $1", 1,
+		{TEXTOID}
+	},
+	[DELETE_ENVIRONMENT] = {
+		"DELETE FROM $S.apikey_environment"
+		" WHERE project = $1 AND environment = $2", 2,
+		{TEXTOID, TEXTOID}
+	},
+};
+
+static SPIPlanPtr plans[STATEMENTS];
+static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
+
+static SPIPlanPtr
+get_plan(Statement which)
+{
+	const char *schema = get_namespace_name(ak_schema_get()->namespace);
+	StringInfoData text;
+
+	if (strcmp(schema, plans_schema) != 0)
+	{
+		for (int i = 0; i < STATEMENTS; i++)
+		{
+			SPIPlanPtr	plan = plans[i];
+
+			plans[i] = NULL;
+			if (plan != NULL)
+				SPI_freeplan(plan);
+		}
+		strlcpy(plans_schema, schema, sizeof(plans_schema));
+	}
+	if (plans[which] != NULL)
+		return plans[which];
+
+	initStringInfo(&text);
+	for (const char *p = statements[which].text; *p != '\0'; p++)
+	{
+		if (p[0] == '$' && p[1] == 'S')
+		{
+			appendStringInfoString(&text, quote_identifier(schema));
+			p++;
+		}
+		else
+			appendStringInfoChar(&text, *p);
+	}
+	plans[which] = SPI_prepare(text.data, statements[which].nargs,
+							   (Oid *) statements[which].types);
+	if (plans[which] == NULL || SPI_keepplan(plans[which]) != 0)
+		elog(ERROR, "could not prepare a statement: %s",
+			 SPI_result_code_string(SPI_result));
+	return plans[which];
+}
+
+/* Run a statement between SPI_connect and SPI_finish; returns how many rows. */
+static uint64
+execute(Statement which, Datum *values, const char *nulls)
+{
+	int			result = SPI_execute_plan(get_plan(which), values, nulls,
+										  false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not execute a statement: %s",
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* The same for a statement whose result is not read and no value is null. */
+static uint64
+run(Statement which, Datum *values)
+{
+	uint64		processed;
+
+	SPI_connect();
+	processed = execute(which, values, NULL);
+	SPI_finish();
+	return processed;
+}
+
+static Datum
+name_datum(const AkName *name)
+{
+	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
+}
+
+static Datum
+bytes_datum(const uint8 *bytes, int len)
+{
+	return PointerGetDatum(cstring_to_text_with_len((const char *) bytes, len));
+}
+
+static Datum
+level_datum(AkLevel level)
+{
+	return CStringGetTextDatum(ak_scope_level_name(level));
+}
+
+/* Set argument "i" from what may be null. */
+static void
+set_nullable(Datum *values, char *nulls, int i, NullableDatum from)
+{
+	values[i] = from.value;
+	nulls[i] = from.isnull ? 'n' : ' ';
+}
+
+void
+ak_write_key(const AkNewKey *key)
+{
+	Datum		values[12];
+	char		nulls[13] = "            ";
+
+	SPI_connect();
+	values[0] = UUIDPGetDatum(&key->id);
+	values[1] = name_datum(&key->organization);
+	values[2] = key->label;
+	values[3] = CStringGetTextDatum(key->prefix);
+	values[4] = CStringGetTextDatum(ak_store_scheme_name(key->scheme));
+	values[5] = bytes_datum(key->salt, AK_SALT_LEN);
+	values[6] = bytes_datum(key->verifier, AK_HASH_LEN);
+	values[7] = level_datum(key->organization_level);
+	if (key->organization_level == AK_LEVEL_NONE)
+		nulls[7] = 'n';
+	set_nullable(values, nulls, 8, key->expires_at);
+	set_nullable(values, nulls, 9, key->created_by);
+	set_nullable(values, nulls, 10, key->allowed_networks);
+	set_nullable(values, nulls, 11, key->metadata);
+	execute(INSERT_KEY, values, nulls);
+	SPI_finish();
+}
+
+bool
+ak_write_lock_key(const pg_uuid_t *id, AkName *organization, bool *revoked)
+{
+	Datum		values[1] = {UUIDPGetDatum(id)};
+	bool		found;
+
+	SPI_connect();
+	found = execute(LOCK_KEY, values, NULL) > 0;
+	if (found)
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		bool		isnull;
+		AkName		name = ak_store_name(SPI_getbinval(tuple, desc, 1, &isnull));
+		char	   *copy = SPI_palloc(name.len + 1);
+
+		memcpy(copy, name.data, name.len);
+		*organization = (AkName)
+		{
+			copy, name.len
+		};
+		*revoked = DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull));
+	}
+	SPI_finish();
+	return found;
+}
+
+void
+ak_write_disable(const pg_uuid_t *id)
+{
+	run(DISABLE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+}
+
+void
+ak_write_enable(const pg_uuid_t *id)
+{
+	run(ENABLE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+}
+
+void
+ak_write_revoke(const pg_uuid_t *id)
+{
+	run(REVOKE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+}
+
+void
+ak_write_delete(const pg_uuid_t *id)
+{
+	run(DELETE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+}
+
+void
+ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
+{
+	Datum		values[2] = {UUIDPGetDatum(id), level_datum(level)};
+
+	SPI_connect();
+	execute(SET_ORGANIZATION_LEVEL, values,
+			level == AK_LEVEL_NONE ? " n" : "  ");
+	SPI_finish();
+}
+
+void
+ak_write_grants(const pg_uuid_t *id, const AkName *organization,
+				const AkGrant *grants, int count)
+{
+	Datum	   *columns[3];
+	Datum		values[5] = {UUIDPGetDatum(id), name_datum(organization)};
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		columns[i] = palloc(count * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+	{
+		columns[0][i] = name_datum(&grants[i].project);
+		columns[1][i] = name_datum(&grants[i].environment);
+		columns[2][i] = level_datum(grants[i].level);
+	}
+	for (int i = 0; i < 3; i++)
+		values[2 + i] =
+			PointerGetDatum(construct_array(columns[i], count, TEXTOID, -1,
+											false, TYPALIGN_INT));
+	run(INSERT_GRANTS, values);
+}
+
+void
+ak_write_grant(const pg_uuid_t *id, const AkName *organization,
+			   const AkGrant *grant)
+{
+	run(UPSERT_GRANT, (Datum[])
+		{
+			UUIDPGetDatum(id), name_datum(organization),
+			name_datum(&grant->project), name_datum(&grant->environment),
+			level_datum(grant->level)
+		});
+}
+
+bool
+ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
+				 const AkName *environment)
+{
+	return run(DELETE_GRANT, (Datum[])
+			   {
+				   UUIDPGetDatum(id), name_datum(project),
+				   name_datum(environment)
+			   }) > 0;
+}
+
+bool
+ak_write_project(const AkName *organization, const AkName *project)
+{
+	Datum		values[2] = {name_datum(project), name_datum(organization)};
+	bool		own = true;
+
+	SPI_connect();
+	if (execute(UPSERT_PROJECT, values, NULL) > 0)
+	{
+		bool		isnull;
+		AkName		holder =
+			ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
+										SPI_tuptable->tupdesc, 1, &isnull));
+
+		own = ak_name_equal(&holder, organization);
+	}
+	SPI_finish();
+	return own;
+}
+
+void
+ak_write_environment(const AkName *organization, const AkName *project,
+					 const AkName *environment)
+{
+	run(UPSERT_ENVIRONMENT, (Datum[])
+		{
+			name_datum(project), name_datum(environment),
+			name_datum(organization)
+		});
+}
+
+bool
+ak_write_remove_project(const AkName *project)
+{
+	return run(DELETE_PROJECT, (Datum[]) {name_datum(project)}) > 0;
+}
+
+bool
+ak_write_remove_environment(const AkName *project, const AkName *environment)
+{
+	return run(DELETE_ENVIRONMENT, (Datum[])
+			   {
+				   name_datum(project), name_datum(environment)
+			   }) > 0;
+}
