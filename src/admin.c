@@ -267,6 +267,7 @@ apikey_add_project(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("project \"%.*s\" is registered already",
 						project.len, project.data)));
+	ak_write_environment(&organization, &project, &ak_scope_all);
 	for (int i = 0; i < count; i++)
 	{
 		AkName		environment = get_environment(elements[i], nulls[i]);
@@ -301,7 +302,7 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 
 	ak_schema_accept();
 	project = ak_arg_required_name(fcinfo, 0, "project");
-	environment = ak_arg_required_name(fcinfo, 1, "environment");
+	environment = get_single_name(fcinfo, 1, "environment");
 	if (!ak_write_remove_environment(&project, &environment))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -32,17 +32,22 @@ CREATE TABLE apikey_project (
 		AND octet_length(project) <= 512),
 	CONSTRAINT apikey_project_organization_name CHECK (organization <> ''
 		AND octet_length(organization) <= 512),
-	CONSTRAINT apikey_project_organization_key UNIQUE (project, organization)
+	CONSTRAINT apikey_project_organization_key UNIQUE (organization, project)
 );
 COMMENT ON TABLE apikey_project IS
 'registry of projects: each belongs to exactly one organization';
 
+/*
+ * Each project has a row '*' besides, which stands for all its environments:
+ * grants on those refer to it.
+ */
 CREATE TABLE apikey_environment (
 	project text COLLATE "C" NOT NULL,
 	environment text COLLATE "C" NOT NULL,
 	organization text COLLATE "C" NOT NULL,
-	CONSTRAINT apikey_environment_pkey PRIMARY KEY (project, environment),
-	CONSTRAINT apikey_environment_name CHECK (environment NOT IN ('', '*')
+	CONSTRAINT apikey_environment_pkey
+		PRIMARY KEY (project, environment, organization),
+	CONSTRAINT apikey_environment_name CHECK (environment <> ''
 		AND octet_length(environment) <= 512),
 	CONSTRAINT apikey_environment_project_fkey
 		FOREIGN KEY (project, organization)
@@ -75,50 +80,37 @@ CREATE TABLE apikey_key (
 	created_by text,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
-	CONSTRAINT apikey_key_organization_key UNIQUE (key_id, organization),
-	CONSTRAINT apikey_key_organization_name CHECK (organization <> ''
-		AND octet_length(organization) <= 512),
+	CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id),
 	CONSTRAINT apikey_key_organization_level
-		CHECK (organization_level <> 'manage'),
-	CONSTRAINT apikey_key_label CHECK (label ~ '[^[:space:]]')
+		CHECK (organization_level <> 'manage')
 );
 COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
-CREATE INDEX apikey_key_organization_idx
-	ON apikey_key (organization, created_at, key_id);
-CREATE INDEX apikey_key_created_at_idx ON apikey_key (created_at, key_id);
 
 /*
- * '*' stands for all projects or all environments.  The foreign keys rest on
- * the generated columns, which are null there, and carry the organization
- * from the key to the project: no row can join two organizations.
+ * A null project stands for all projects, which calls write '*', and the
+ * environment '*' for all environments.  The foreign keys carry the
+ * organization from the key to the project: no row can join two organizations.
  */
 CREATE TABLE apikey_grant (
 	key_id uuid NOT NULL,
 	level apikey_level NOT NULL,
-	project text COLLATE "C" NOT NULL,
+	project text COLLATE "C",
 	environment text COLLATE "C" NOT NULL,
 	organization text COLLATE "C" NOT NULL,
-	project_ref text COLLATE "C"
-		GENERATED ALWAYS AS (nullif(project, '*')) STORED,
-	environment_ref text COLLATE "C"
-		GENERATED ALWAYS AS (nullif(environment, '*')) STORED,
-	CONSTRAINT apikey_grant_pkey PRIMARY KEY (key_id, project, environment),
-	CONSTRAINT apikey_grant_environment_name CHECK (environment <> ''
-		AND octet_length(environment) <= 512),
+	CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
+		(key_id, project, environment),
 	CONSTRAINT apikey_grant_key_fkey FOREIGN KEY (key_id, organization)
 		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE,
-	CONSTRAINT apikey_grant_project_fkey
-		FOREIGN KEY (project_ref, organization)
-		REFERENCES apikey_project (project, organization) ON DELETE CASCADE,
 	CONSTRAINT apikey_grant_environment_fkey
-		FOREIGN KEY (project_ref, environment_ref)
-		REFERENCES apikey_environment (project, environment) ON DELETE CASCADE
+		FOREIGN KEY (project, environment, organization)
+		REFERENCES apikey_environment (project, environment, organization)
+		ON DELETE CASCADE
 );
 COMMENT ON TABLE apikey_grant IS
 'what each API key may do: a level on a project and an environment';
 CREATE INDEX apikey_grant_project_idx
-	ON apikey_grant (project_ref, environment_ref);
+	ON apikey_grant (project, environment);
 
 SELECT pg_extension_config_dump('apikey_project', '');
 SELECT pg_extension_config_dump('apikey_environment', '');
@@ -572,7 +564,9 @@ COMMENT ON VIEW apikey_keys IS
 'API keys without anything that could be used as one';
 
 CREATE VIEW apikey_grants AS
-SELECT key_id, project, environment, level, organization FROM apikey_grant;
+SELECT key_id, coalesce(project, '*') AS project, environment, level,
+	organization
+FROM apikey_grant;
 COMMENT ON VIEW apikey_grants IS
 'what each API key may do';
 

@@ -23,9 +23,9 @@ proves(const AkToken *token, const AkKeyRow *row)
 	const uint8 *pepper = NULL;
 	int			pepper_len = 0;
 	bool		usable = row != NULL && row->hashed &&
-		row->scheme != AK_SCHEME_UNKNOWN &&
-		row->prefix.len == token->prefix_len &&
-		memcmp(row->prefix.data, token->prefix, token->prefix_len) == 0;
+	row->scheme != AK_SCHEME_UNKNOWN &&
+	row->prefix.len == token->prefix_len &&
+	memcmp(row->prefix.data, token->prefix, token->prefix_len) == 0;
 	bool		equal;
 
 	if (row == NULL || row->scheme == AK_SCHEME_HMAC_PEPPER)
@@ -61,7 +61,7 @@ load(const AkToken *token, const uint8 *digest)
 		int			ngrants = ak_store_grants(snapshot, &token->id, &grants,
 											  &own);
 		bool		elsewhere = row.allowed_networks != (Datum) 0 &&
-			!ak_client_in_networks(row.allowed_networks);
+		!ak_client_in_networks(row.allowed_networks);
 
 		key = ak_keycache_add(digest, &token->id, &row, grants, ngrants,
 							  elsewhere, own, generation);
@@ -96,24 +96,43 @@ look_up(const char *text, int len)
 	return key;
 }
 
+/* Is what "memo" says of its key still true? */
+static inline bool
+still_true(const AkMemo *memo)
+{
+	if (memo->key == NULL)
+		return ak_inval_same_mark(&memo->mark);
+	return memo->epoch == ak_keycache_epoch && ak_keycache_usable(memo->key);
+}
+
+/* Find out anew about a key whose text stands in "memo" already. */
+static const AkKey *
+fill_memo(AkMemo *memo)
+{
+	int			len = memo->len;
+
+	memo->len = 0;				/* an error leaves nothing to believe */
+	memo->key = look_up(memo->token, len);
+	memo->epoch = ak_keycache_epoch;
+	ak_inval_set_mark(&memo->mark);
+	memo->len = len;
+	return memo->key;
+}
+
 const AkKey *
 ak_authn_key(AkMemo *memo, const char *token, int len)
 {
 	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX)
 		return NULL;
 	if (memo->len == len && memcmp(memo->token, token, len) == 0)
-	{
-		if (memo->key == NULL && ak_inval_same_mark(&memo->mark))
-			return NULL;
-		if (memo->key != NULL && memo->epoch == ak_keycache_epoch &&
-			ak_keycache_usable(memo->key))
-			return memo->key;
-	}
-	memo->len = 0;				/* an error leaves nothing behind */
-	memo->key = look_up(token, len);
-	memo->epoch = ak_keycache_epoch;
-	ak_inval_set_mark(&memo->mark);
+		return ak_authn_again(memo);
 	memcpy(memo->token, token, len);
 	memo->len = len;
-	return memo->key;
+	return fill_memo(memo);
+}
+
+const AkKey *
+ak_authn_again(AkMemo *memo)
+{
+	return still_true(memo) ? memo->key : fill_memo(memo);
 }

@@ -35,4 +35,7 @@ typedef struct AkMemo
 
 extern const AkKey *ak_authn_key(AkMemo *memo, const char *token, int len);
 
+/* The same key as in the last call, which must have been one. */
+extern const AkKey *ak_authn_again(AkMemo *memo);
+
 #endif							/* AK_AUTHN_H */

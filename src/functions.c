@@ -19,7 +19,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "inval.h"
-#include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "registry.h"
 #include "schema.h"
 #include "session.h"
@@ -38,6 +38,7 @@ typedef struct Call
 	int			verb_len;
 	char		verb[8];
 	AkLevel		wanted;			/* of "verb" */
+	bool		constant[4];	/* is this argument a constant? */
 	MemoryContextCallback at_end;
 } Call;
 
@@ -45,6 +46,18 @@ static void
 wipe_call(void *arg)
 {
 	explicit_bzero(&((Call *) arg)->key, sizeof(AkMemo));
+}
+
+/* A constant argument need not be compared with that of the row before. */
+static void
+find_constants(FmgrInfo *flinfo, Call *call)
+{
+	FuncExpr   *expression = (FuncExpr *) flinfo->fn_expr;
+
+	if (expression == NULL || !IsA(expression, FuncExpr))
+		return;
+	for (int i = 0; i < list_length(expression->args); i++)
+		call->constant[i] = IsA(list_nth(expression->args, i), Const);
 }
 
 static inline Call *
@@ -56,6 +69,7 @@ get_call(FunctionCallInfo fcinfo)
 	if (unlikely(call == NULL))
 	{
 		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
+		find_constants(flinfo, call);
 		call->at_end.func = wipe_call;
 		call->at_end.arg = call;
 		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &call->at_end);
@@ -72,6 +86,8 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
 
 	if (PG_ARGISNULL(argno))
 		return AK_LEVEL_NONE;
+	if (call->constant[argno] && call->verb_len > 0)
+		return call->wanted;
 	verb = (struct varlena *) PG_GETARG_POINTER(argno);
 	if (!VARATT_IS_SHORT(verb) && !VARATT_IS_4B_U(verb))
 		return ak_arg_verb(fcinfo, argno);
@@ -94,7 +110,7 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
  * The key in argument "argno", or the session's if "argno" is negative; NULL
  * unless it proves itself.
  */
-static inline const AkKey *
+static const AkKey *
 get_key(FunctionCallInfo fcinfo, int argno, AkMemo *memo)
 {
 	AkName		token;
@@ -107,6 +123,16 @@ get_key(FunctionCallInfo fcinfo, int argno, AkMemo *memo)
 	return ak_authn_key(memo, token.data, token.len);
 }
 
+/* The same by what a call site remembers. */
+static inline const AkKey *
+get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
+{
+	if (argno < 0 || !call->constant[argno] || call->key.len == 0)
+		return get_key(fcinfo, argno, &call->key);
+	ak_schema_accept();
+	return ak_authn_again(&call->key);
+}
+
 /* Arguments project, environment, verb from "first" on. */
 static inline bool
 authorize(FunctionCallInfo fcinfo, int key_argno, int first)
@@ -116,8 +142,8 @@ authorize(FunctionCallInfo fcinfo, int key_argno, int first)
 	AkName		project;
 	AkName		environment;
 	bool		named = ak_arg_name(fcinfo, first, &call->names[0], &project) &&
-		ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
-	const AkKey *key = get_key(fcinfo, key_argno, &call->key);
+	ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
+	const AkKey *key = get_call_key(fcinfo, key_argno, call);
 
 	return named &&
 		ak_authz_project(key, &call->pair, &project, &environment,
@@ -153,7 +179,7 @@ apikey_require(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 	named = ak_arg_name(fcinfo, 0, &call->names[0], &project) &&
 		ak_arg_name(fcinfo, 1, &call->names[1], &environment);
-	verdict = ak_authz_explain(get_key(fcinfo, -1, &call->key),
+	verdict = ak_authz_explain(get_call_key(fcinfo, -1, call),
 							   named ? &project : NULL,
 							   named ? &environment : NULL, call->wanted);
 	ereport(ERROR,
@@ -175,9 +201,9 @@ apikey_explain(PG_FUNCTION_ARGS)
 	bool		has_environment = ak_arg_name(fcinfo, 2, &call->names[1],
 											  &environment);
 	AkVerdict	verdict =
-		ak_authz_explain(get_key(fcinfo, 0, &call->key),
-						 has_project ? &project : NULL,
-						 has_environment ? &environment : NULL, wanted);
+	ak_authz_explain(get_call_key(fcinfo, 0, call),
+					 has_project ? &project : NULL,
+					 has_environment ? &environment : NULL, wanted);
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
@@ -196,7 +222,7 @@ authorize_organization(FunctionCallInfo fcinfo, int key_argno, int first)
 	bool		named = ak_arg_name(fcinfo, first, &call->names[0],
 									&organization);
 
-	return ak_authz_organization(get_key(fcinfo, key_argno, &call->key),
+	return ak_authz_organization(get_call_key(fcinfo, key_argno, call),
 								 named ? &organization : NULL, wanted);
 }
 
@@ -223,8 +249,8 @@ projects(FunctionCallInfo fcinfo, int key_argno, int first)
 	bool		by_environment = PG_NARGS() > first + 1;
 	AkName		environment = {"", 0};
 	bool		named = !by_environment ||
-		ak_arg_name(fcinfo, first + 1, &call->names[0], &environment);
-	const AkKey *key = get_key(fcinfo, key_argno, &call->key);
+	ak_arg_name(fcinfo, first + 1, &call->names[0], &environment);
+	const AkKey *key = get_call_key(fcinfo, key_argno, call);
 	AkName	   *names;
 	Datum	   *elements;
 	int			count = 0;

@@ -13,7 +13,8 @@ static const char *const fields[] = {"project", "environment", "level"};
 
 #define FIELDS	((int) lengthof(fields))
 
-static void pg_attribute_noreturn()
+static void
+pg_attribute_noreturn()
 bad_list(const char *problem)
 {
 	ereport(ERROR,
@@ -28,10 +29,10 @@ read_name(const JsonbValue *value, int element, const char *field)
 	AkName		name;
 
 	if (value->type == jbvString)
-		name = (AkName)
 	{
-		value->val.string.val, value->val.string.len
-	};
+		name.data = value->val.string.val;
+		name.len = value->val.string.len;
+	}
 	else if (value->type == jbvNumeric)
 	{
 		name.data =

@@ -111,7 +111,7 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const pg_uuid_t *id,
 {
 	Size		grants_size = ak_grants_size(grants, ngrants);
 	Size		size = MAXALIGN(sizeof(AkKey)) + MAXALIGN(grants_size) +
-		row->organization.len;
+	row->organization.len;
 	AkKey	   *key;
 	AkKey	  **bucket;
 	char	   *organization;

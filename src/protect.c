@@ -348,9 +348,9 @@ create_policies(const Table *table, AttrNumber project,
 {
 	const char *schema = get_namespace_name(ak_schema_get()->namespace);
 	const char *columns =
-		psprintf("%s, %s",
-				 quote_identifier(get_attname(table->relid, project, false)),
-				 quote_identifier(get_attname(table->relid, environment, false)));
+	psprintf("%s, %s",
+			 quote_identifier(get_attname(table->relid, project, false)),
+			 quote_identifier(get_attname(table->relid, environment, false)));
 
 	for (int i = 0; i < POLICIES; i++)
 	{

@@ -20,7 +20,8 @@ typedef struct Pair
 	uint16		project_len;
 	uint16		environment_len;
 	uint16		organization_len;	/* 0: not registered */
-	char		names[FLEXIBLE_ARRAY_MEMBER];	/* the three, one after another */
+	char		names[FLEXIBLE_ARRAY_MEMBER];	/* the three, one after
+												 * another */
 } Pair;
 
 static MemoryContext context;	/* holds buckets and pairs, nothing else */
@@ -65,7 +66,7 @@ remember(uint32 hash, const AkName *project, const AkName *environment,
 		 const AkName *organization)
 {
 	Size		size = offsetof(Pair, names) + project->len +
-		environment->len + organization->len;
+	environment->len + organization->len;
 	Pair	   *pair = MemoryContextAlloc(context, size);
 	char	   *names = pair->names;
 
@@ -110,7 +111,8 @@ ak_registry_contains(const AkName *organization, uint32 hash,
 {
 	Pair	   *pair;
 
-	if (project->len > AK_NAME_MAX || environment->len > AK_NAME_MAX)
+	if (project->len > AK_NAME_MAX || environment->len > AK_NAME_MAX ||
+		ak_name_equal(environment, &ak_scope_all))
 		return false;
 	prepare();
 	pair = find(hash, project, environment);

@@ -14,7 +14,7 @@
 
 #define AK_REGISTRY_BYTES	(4 * 1024 * 1024)
 
-/* Is this pair registered, and for this organization? */
+/* Is this pair registered, and for this organization?  '*' never is. */
 extern bool ak_registry_contains(const AkName *organization, uint32 hash,
 								 const AkName *project,
 								 const AkName *environment);

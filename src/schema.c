@@ -118,11 +118,30 @@ find_all(AkSchema *found)
 	found->key = find_table("apikey_key", namespace, extension);
 	found->key_pkey = find_relation("apikey_key_pkey", namespace);
 	found->grant = find_table("apikey_grant", namespace, extension);
-	found->grant_pkey = find_relation("apikey_grant_pkey", namespace);
+	found->grant_key = find_relation("apikey_grant_key", namespace);
 	found->key_proxy = find_table("apikey_key_proxy", namespace, extension);
 	found->registry_proxy =
 		find_table("apikey_registry_proxy", namespace, extension);
 	find_levels(found);
+}
+
+static void
+watch(const AkSchema *found)
+{
+	AkWatch		relations[] = {
+		{found->project, AK_TOPIC_SCHEMA},
+		{found->environment, AK_TOPIC_SCHEMA},
+		{found->environment_pkey, AK_TOPIC_SCHEMA},
+		{found->environment_organization_idx, AK_TOPIC_SCHEMA},
+		{found->key, AK_TOPIC_SCHEMA},
+		{found->key_pkey, AK_TOPIC_SCHEMA},
+		{found->grant, AK_TOPIC_SCHEMA},
+		{found->grant_key, AK_TOPIC_SCHEMA},
+		{found->key_proxy, AK_TOPIC_KEYS},
+		{found->registry_proxy, AK_TOPIC_REGISTRY},
+	};
+
+	ak_inval_watch(relations, lengthof(relations));
 }
 
 /*
@@ -145,19 +164,7 @@ resolve(void)
 			return;
 		}
 		schema = found;
-		ak_inval_watch((AkWatch[])
-					   {
-						   {found.project, AK_TOPIC_SCHEMA},
-						   {found.environment, AK_TOPIC_SCHEMA},
-						   {found.environment_pkey, AK_TOPIC_SCHEMA},
-						   {found.environment_organization_idx, AK_TOPIC_SCHEMA},
-						   {found.key, AK_TOPIC_SCHEMA},
-						   {found.key_pkey, AK_TOPIC_SCHEMA},
-						   {found.grant, AK_TOPIC_SCHEMA},
-						   {found.grant_pkey, AK_TOPIC_SCHEMA},
-						   {found.key_proxy, AK_TOPIC_KEYS},
-						   {found.registry_proxy, AK_TOPIC_REGISTRY},
-					   }, 10);
+		watch(&found);
 	}
 }
 

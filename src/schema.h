@@ -24,7 +24,7 @@ typedef struct AkSchema
 	Oid			key;
 	Oid			key_pkey;
 	Oid			grant;
-	Oid			grant_pkey;
+	Oid			grant_key;
 	Oid			key_proxy;
 	Oid			registry_proxy;
 	Oid			levels[AK_LEVELS];	/* values of apikey_level */

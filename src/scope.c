@@ -64,7 +64,7 @@ Size
 ak_grants_size(const AkGrant *grants, int count)
 {
 	Size		size = offsetof(AkGrants, slots) +
-		slot_count(count) * sizeof(AkGrantSlot);
+	slot_count(count) * sizeof(AkGrantSlot);
 
 	for (int i = 0; i < count; i++)
 		size += grants[i].project.len + grants[i].environment.len;
@@ -76,7 +76,7 @@ ak_grants_compile(AkGrants *result, const AkGrant *grants, int count)
 {
 	uint32		nslots = slot_count(count);
 	Size		names = offsetof(AkGrants, slots) +
-		nslots * sizeof(AkGrantSlot);
+	nslots * sizeof(AkGrantSlot);
 
 	memset(result, 0, names);
 	result->count = count;

@@ -225,7 +225,7 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 	*grants = palloc(room * sizeof(AkGrant));
 	ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(&scan, schema->grant, schema->grant_pkey, snapshot, 1, &key);
+	scan_begin(&scan, schema->grant, schema->grant_key, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
 	{
 		Datum		values[Natts_apikey_grant];
@@ -238,21 +238,26 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 			*grants = repalloc(*grants, room * sizeof(AkGrant));
 		}
 		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		if (is_own(tuple))
+			*own = true;
 		grant = &(*grants)[count++];
-		grant->project = copy_name(values[Anum_apikey_grant_project - 1]);
+		grant->project = nulls[Anum_apikey_grant_project - 1] ?
+			ak_scope_all : copy_name(values[Anum_apikey_grant_project - 1]);
 		grant->environment =
 			copy_name(values[Anum_apikey_grant_environment - 1]);
 		grant->level =
 			ak_schema_level(schema,
 							DatumGetObjectId(values[Anum_apikey_grant_level - 1]));
-		if (is_own(tuple))
-			*own = true;
+		/* none is registered under so long a name */
+		if (grant->project.len > AK_NAME_MAX ||
+			grant->environment.len > AK_NAME_MAX)
+			count--;
 	}
 	scan_end(&scan);
 	return count;
 }
 
-/* All rows of apikey_environment that match; returns how many. */
+/* All rows of apikey_environment that match but '*'; returns how many. */
 static int
 scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 				  AkEnvironmentRow **rows)
@@ -284,6 +289,8 @@ scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 			copy_name(values[Anum_apikey_environment_environment - 1]);
 		row->organization =
 			copy_name(values[Anum_apikey_environment_organization - 1]);
+		if (ak_name_equal(&row->environment, &ak_scope_all))
+			count--;
 	}
 	scan_end(&scan);
 	return count;

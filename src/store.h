@@ -45,7 +45,7 @@
 #define Anum_apikey_grant_level				2
 #define Anum_apikey_grant_project			3
 #define Anum_apikey_grant_environment		4
-#define Natts_apikey_grant					7
+#define Natts_apikey_grant					5
 
 /* Columns of apikey_environment */
 #define Anum_apikey_environment_project		1
@@ -110,12 +110,13 @@ extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 							AkGrant **grants, bool *own);
 
-/* The one row of an environment; false if there is none. */
+/* The row of an environment, not of '*'; false if there is none. */
 extern bool ak_store_environment(Snapshot snapshot, const AkName *project,
 								 const AkName *environment,
 								 AkEnvironmentRow *row);
 
-/* All environments of a project, or of all projects of an organization. */
+/* All environments of a project, or of all projects of an organization; the
+ * row '*' is none of them. */
 extern int	ak_store_project(Snapshot snapshot, const AkName *project,
 							 AkEnvironmentRow **rows);
 extern int	ak_store_organization(Snapshot snapshot,

@@ -11,6 +11,7 @@
 
 #define BASE			62
 #define CHUNK_DIGITS	5		/* the most whose value fits 32 bits */
+#define CHUNK			(62 * 62 * 62 * 62 * 62)
 #define MAX_LIMBS		(AK_SECRET_LEN / 4)
 
 static const char digits[] =
@@ -47,7 +48,7 @@ decode(const char *text, int ndigits, uint8 *bytes, int nbytes)
 
 		for (int i = 0; i < CHUNK_DIGITS && ndigits > 0; i++, ndigits--)
 		{
-			int			value = digit_value((unsigned char) *text++);
+			int			value = digit_value((unsigned char) *text ++);
 
 			if (value < 0)
 				return false;
@@ -72,23 +73,30 @@ decode(const char *text, int ndigits, uint8 *bytes, int nbytes)
 static void
 encode(const uint8 *bytes, int nbytes, char *text, int ndigits)
 {
-	uint8		rest[AK_SECRET_LEN];
+	uint32		limbs[MAX_LIMBS];	/* most significant first */
+	int			nlimbs = nbytes / 4;
 
-	memcpy(rest, bytes, nbytes);
+	for (int i = 0; i < nlimbs; i++)
+		limbs[i] = (uint32) bytes[4 * i] << 24 | bytes[4 * i + 1] << 16 |
+			bytes[4 * i + 2] << 8 | bytes[4 * i + 3];
 	while (ndigits > 0)
 	{
-		int			remainder = 0;
+		uint64		remainder = 0;
 
-		for (int i = 0; i < nbytes; i++)
+		for (int i = 0; i < nlimbs; i++)
 		{
-			int			value = remainder * 256 + rest[i];
-
-			rest[i] = (uint8) (value / BASE);
-			remainder = value % BASE;
+			remainder = remainder << 32 | limbs[i];
+			limbs[i] = (uint32) (remainder / CHUNK);
+			remainder %= CHUNK;
 		}
-		text[--ndigits] = digits[remainder];
+		for (int i = 0; i < CHUNK_DIGITS && ndigits > 0; i++)
+		{
+			text[	  --ndigits] = digits[remainder % BASE];
+
+			remainder /= BASE;
+		}
 	}
-	explicit_bzero(rest, sizeof(rest));
+	explicit_bzero(limbs, sizeof(limbs));
 }
 
 /* CRC-32 as bytes, most significant first. */
@@ -123,7 +131,7 @@ AkTokenForm
 ak_token_parse(const char *text, int len, AkToken *token)
 {
 	int			prefix_len = len - 1 - AK_TOKEN_BODY;
-	const char *id = text + prefix_len + 1;
+	const char *id = text +prefix_len + 1;
 	const char *secret = id + AK_TOKEN_ID_CHARS;
 	const char *crc = secret + AK_TOKEN_SECRET_CHARS;
 	uint8		stated[4];
@@ -144,6 +152,7 @@ ak_token_parse(const char *text, int len, AkToken *token)
 		!decode(secret, AK_TOKEN_SECRET_CHARS, token->secret, AK_SECRET_LEN))
 		return AK_TOKEN_CORRUPT;
 	token->prefix = text;
+
 	token->prefix_len = prefix_len;
 	return AK_TOKEN_VALID;
 }
@@ -174,7 +183,7 @@ ak_token_mask(const char *prefix, int prefix_len, const pg_uuid_t *id)
 {
 	char		chars[AK_TOKEN_ID_CHARS];
 	const char *ellipsis =
-		GetDatabaseEncoding() == PG_UTF8 ? "\xE2\x80\xA6" : "...";
+	GetDatabaseEncoding() == PG_UTF8 ? "\xE2\x80\xA6" : "...";
 
 	encode(id->data, UUID_LEN, chars, AK_TOKEN_ID_CHARS);
 	return psprintf("%.*s_%.*s%s", prefix_len, prefix, AK_TOKEN_ID_CHARS,

@@ -25,6 +25,7 @@ typedef enum Statement
 	REVOKE_KEY,
 	DELETE_KEY,
 	SET_ORGANIZATION_LEVEL,
+	INSERT_GRANT,
 	INSERT_GRANTS,
 	UPSERT_GRANT,
 	DELETE_GRANT,
@@ -82,6 +83,12 @@ static const struct
 		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
 		{UUIDOID, TEXTOID}
 	},
+	[INSERT_GRANT] = {
+		"INSERT INTO $S.apikey_grant"
+		" (key_id, organization, project, environment, level)"
+		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)", 5,
+		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
 	[INSERT_GRANTS] = {
 		"INSERT INTO $S.apikey_grant"
 		" (key_id, organization, project, environment, level)"
@@ -99,8 +106,8 @@ static const struct
 		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
 	},
 	[DELETE_GRANT] = {
-		"DELETE FROM $S.apikey_grant"
-		" WHERE key_id = $1 AND project = $2 AND environment = $3", 3,
+		"DELETE FROM $S.apikey_grant WHERE key_id = $1"
+		" AND project IS NOT DISTINCT FROM $2 AND environment = $3", 3,
 		{UUIDOID, TEXTOID, TEXTOID}
 	},
 	[UPSERT_PROJECT] = {
@@ -112,7 +119,7 @@ static const struct
 	},
 	[UPSERT_ENVIRONMENT] = {
 		"INSERT INTO $S.apikey_environment (project, environment, organization)"
-		" VALUES ($1, $2, $3) ON CONFLICT (project, environment) DO NOTHING", 3,
+		" VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3,
 		{TEXTOID, TEXTOID, TEXTOID}
 	},
 	[DELETE_PROJECT] = {
@@ -275,25 +282,33 @@ ak_write_lock_key(const pg_uuid_t *id, AkName *organization, bool *revoked)
 void
 ak_write_disable(const pg_uuid_t *id)
 {
-	run(DISABLE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+	Datum		values[] = {UUIDPGetDatum(id)};
+
+	run(DISABLE_KEY, values);
 }
 
 void
 ak_write_enable(const pg_uuid_t *id)
 {
-	run(ENABLE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+	Datum		values[] = {UUIDPGetDatum(id)};
+
+	run(ENABLE_KEY, values);
 }
 
 void
 ak_write_revoke(const pg_uuid_t *id)
 {
-	run(REVOKE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+	Datum		values[] = {UUIDPGetDatum(id)};
+
+	run(REVOKE_KEY, values);
 }
 
 void
 ak_write_delete(const pg_uuid_t *id)
 {
-	run(DELETE_KEY, (Datum[]) {UUIDPGetDatum(id)});
+	Datum		values[] = {UUIDPGetDatum(id)};
+
+	run(DELETE_KEY, values);
 }
 
 void
@@ -307,27 +322,71 @@ ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
 	SPI_finish();
 }
 
+/* The project of a grant: '*' is a null. */
+static NullableDatum
+project_datum(const AkName *name)
+{
+	NullableDatum result = {0};
+
+	result.isnull = ak_name_equal(name, &ak_scope_all);
+	if (!result.isnull)
+		result.value = name_datum(name);
+	return result;
+}
+
+/* Run a statement about a key and one grant of it. */
+static uint64
+run_grant(Statement which, const pg_uuid_t *id, const AkName *organization,
+		  const AkGrant *grant)
+{
+	Datum		values[5] = {UUIDPGetDatum(id), name_datum(organization)};
+	char		nulls[6] = "     ";
+	uint64		processed;
+
+	SPI_connect();
+	set_nullable(values, nulls, 2, project_datum(&grant->project));
+	values[3] = name_datum(&grant->environment);
+	values[4] = level_datum(grant->level);
+	processed = execute(which, values, nulls);
+	SPI_finish();
+	return processed;
+}
+
 void
 ak_write_grants(const pg_uuid_t *id, const AkName *organization,
 				const AkGrant *grants, int count)
 {
-	Datum	   *columns[3];
 	Datum		values[5] = {UUIDPGetDatum(id), name_datum(organization)};
+	Datum	   *columns[3];
+	bool	   *nulls;
 
-	if (count == 0)
+	if (count == 1)
+		run_grant(INSERT_GRANT, id, organization, grants);
+	if (count <= 1)
 		return;
+	nulls = palloc0(count * sizeof(bool));
 	for (int i = 0; i < 3; i++)
 		columns[i] = palloc(count * sizeof(Datum));
 	for (int i = 0; i < count; i++)
 	{
-		columns[0][i] = name_datum(&grants[i].project);
+		NullableDatum project = project_datum(&grants[i].project);
+
+		columns[0][i] = project.value;
+		nulls[i] = project.isnull;
 		columns[1][i] = name_datum(&grants[i].environment);
 		columns[2][i] = level_datum(grants[i].level);
 	}
 	for (int i = 0; i < 3; i++)
+	{
+		int			dims[1] = {count};
+		int			lower[1] = {1};
+
 		values[2 + i] =
-			PointerGetDatum(construct_array(columns[i], count, TEXTOID, -1,
-											false, TYPALIGN_INT));
+			PointerGetDatum(construct_md_array(columns[i],
+											   i == 0 ? nulls : NULL, 1, dims,
+											   lower, TEXTOID, -1, false,
+											   TYPALIGN_INT));
+	}
 	run(INSERT_GRANTS, values);
 }
 
@@ -335,23 +394,23 @@ void
 ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 			   const AkGrant *grant)
 {
-	run(UPSERT_GRANT, (Datum[])
-		{
-			UUIDPGetDatum(id), name_datum(organization),
-			name_datum(&grant->project), name_datum(&grant->environment),
-			level_datum(grant->level)
-		});
+	run_grant(UPSERT_GRANT, id, organization, grant);
 }
 
 bool
 ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 				 const AkName *environment)
 {
-	return run(DELETE_GRANT, (Datum[])
-			   {
-				   UUIDPGetDatum(id), name_datum(project),
-				   name_datum(environment)
-			   }) > 0;
+	Datum		values[3] = {UUIDPGetDatum(id)};
+	char		nulls[4] = "   ";
+	bool		found;
+
+	SPI_connect();
+	set_nullable(values, nulls, 1, project_datum(project));
+	values[2] = name_datum(environment);
+	found = execute(DELETE_GRANT, values, nulls) > 0;
+	SPI_finish();
+	return found;
 }
 
 bool
@@ -365,8 +424,8 @@ ak_write_project(const AkName *organization, const AkName *project)
 	{
 		bool		isnull;
 		AkName		holder =
-			ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
-										SPI_tuptable->tupdesc, 1, &isnull));
+		ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
+									SPI_tuptable->tupdesc, 1, &isnull));
 
 		own = ak_name_equal(&holder, organization);
 	}
@@ -378,24 +437,25 @@ void
 ak_write_environment(const AkName *organization, const AkName *project,
 					 const AkName *environment)
 {
-	run(UPSERT_ENVIRONMENT, (Datum[])
-		{
-			name_datum(project), name_datum(environment),
-			name_datum(organization)
-		});
+	Datum		values[] = {
+		name_datum(project), name_datum(environment), name_datum(organization)
+	};
+
+	run(UPSERT_ENVIRONMENT, values);
 }
 
 bool
 ak_write_remove_project(const AkName *project)
 {
-	return run(DELETE_PROJECT, (Datum[]) {name_datum(project)}) > 0;
+	Datum		values[] = {name_datum(project)};
+
+	return run(DELETE_PROJECT, values) > 0;
 }
 
 bool
 ak_write_remove_environment(const AkName *project, const AkName *environment)
 {
-	return run(DELETE_ENVIRONMENT, (Datum[])
-			   {
-				   name_datum(project), name_datum(environment)
-			   }) > 0;
+	Datum		values[] = {name_datum(project), name_datum(environment)};
+
+	return run(DELETE_ENVIRONMENT, values) > 0;
 }

@@ -64,6 +64,8 @@ extern bool ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 /* Make sure of the project; false if another organization has it. */
 extern bool ak_write_project(const AkName *organization,
 							 const AkName *project);
+
+/* An environment of it, or ak_scope_all, which every project must have. */
 extern void ak_write_environment(const AkName *organization,
 								 const AkName *project,
 								 const AkName *environment);

@@ -1,0 +1,159 @@
+# What test/run, examples/demo.sh and bench/run share.  Source it; then:
+#
+#	enter tests "$@"	go on in a private place, see below; what only the tests
+#				need is installed too ("enter server" leaves it out)
+#	build			compile, install
+#	start [SETTING...]	start a server, and point psql to it
+#
+# The private place is $WORK, a temporary directory: a copy of the source tree
+# in $WORK/tree, where the script is started anew, as an unprivileged user if
+# it was root (a PostgreSQL server refuses to run as root); a copy of
+# PostgreSQL, which build installs the extension into; the servers and all
+# that they and the tests write.  When the script ends, in whatever way, its
+# servers are stopped and the directory is removed.
+
+set -eu -o pipefail
+
+unset MAKEFLAGS MFLAGS MAKELEVEL
+: "${PG_CONFIG:=pg_config}"
+for name in ${!PG*}; do
+	[ "$name" = PG_CONFIG ] || unset "$name"
+done
+export PG_CONFIG LC_ALL=C.UTF-8
+
+die()
+{
+	echo "$0: $*" >&2
+	exit 1
+}
+
+# The packages to install for "$1", one a line.  An installed PostgreSQL is
+# used as it is, else it is Debian's.
+missing()
+{
+	local pgxs version bin share
+
+	pgxs=$("$PG_CONFIG" --pgxs 2>/dev/null) || pgxs=
+	if [ -e "$pgxs" ]; then
+		version=$("$PG_CONFIG" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+		bin=$("$PG_CONFIG" --bindir)
+		share=$("$PG_CONFIG" --sharedir)
+	else
+		version=$(apt-cache pkgnames postgresql-server-dev- |
+			sed -n 's/.*-\(1[5-8]\)$/\1/p' | sort -n | tail -1)
+		bin=/usr/lib/postgresql/$version/bin
+		share=/usr/share/postgresql/$version
+		echo "postgresql-server-dev-$version"
+	fi
+	[ -x "$bin/postgres" ] || echo "postgresql-$version"
+	[ -e /usr/include/stdio.h ] || echo libc6-dev
+	command -v gcc >/dev/null || echo gcc
+	[ "$1" = tests ] || return 0
+	[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
+	/usr/bin/perl -MTAP::Harness -e 1 2>/dev/null || echo perl
+	/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	command -v pg_bsd_indent >/dev/null || echo pg-bsd-indent
+	command -v nm >/dev/null || echo binutils
+}
+
+install_missing()
+{
+	local sudo= packages
+
+	packages=$(missing "$1")
+	[ -n "$packages" ] || return 0
+	command -v apt-get >/dev/null || die "missing:" $packages
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || die "as root, install" $packages
+		sudo=sudo
+	fi
+	$sudo apt-get -qq update </dev/null >/dev/null || true
+	packages=$(missing "$1")
+	echo "Installing" $packages
+	$sudo test/install $packages
+}
+
+# The files of this tree that git knows or would add; without git, all.
+tree_files()
+{
+	git -c safe.directory="$PWD" ls-files -z -co --exclude-standard 2>/dev/null ||
+		find . -name .git -prune -o -type f ! -name '*.o' ! -name '*.bc' \
+			! -name '*.so' -print0
+}
+
+enter()
+{
+	local script become=
+
+	if [ -n "${APIKEY_WORK:-}" ]; then
+		WORK=$APIKEY_WORK
+		unset APIKEY_WORK
+		PG_CONFIG=$(command -v "$PG_CONFIG")
+		trap finish EXIT
+		trap 'exit 1' HUP INT TERM
+		return
+	fi
+
+	script=$(realpath --relative-to="$(dirname "${BASH_SOURCE[0]}")/.." "$0")
+	cd "$(dirname "${BASH_SOURCE[0]}")/.."
+	install_missing "$1"
+	shift
+	WORK=$(mktemp -d /tmp/apikey.XXXXXX)
+	trap 'rm -rf "$WORK"' EXIT
+	mkdir "$WORK/tree"
+	tree_files | while IFS= read -r -d '' file; do
+		[ ! -e "$file" ] || printf '%s\0' "$file"
+	done | tar -c --null -T - | tar -x -C "$WORK/tree" --no-same-owner
+	if [ "$(id -u)" = 0 ]; then
+		chown -R nobody "$WORK"
+		become="setpriv --reuid=nobody --regid=$(id -g nobody) --clear-groups"
+	fi
+	cd "$WORK/tree"
+	APIKEY_WORK=$WORK HOME=$WORK TMPDIR=$WORK exec $become bash "$script" "$@"
+}
+
+finish()
+{
+	local pid
+
+	cd /
+	find "$WORK" -name postmaster.pid | while read -r pid; do
+		pg_ctl -s -D "${pid%/*}" -m immediate stop || true
+	done
+	rm -rf "$WORK"
+}
+
+# PostgreSQL's programs find all their other files by their own place: a tree
+# of the same shape is an installation.  Only the programs are true copies.
+build()
+{
+	local dir bin root=$WORK/root
+
+	bin=$("$PG_CONFIG" --bindir)
+	for dir in "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
+		mkdir -p "$root$dir"
+		cp -rs "$dir/." "$root$dir"
+		find "$root$dir" -name 'apikey*' -prune -exec rm -r {} +
+	done
+	mkdir -p "$root$bin"
+	cp -rL "$bin/." "$root$bin"
+	PATH=$root$bin:$PATH
+
+	make -s -j"$(nproc)" COPT=-Werror && make -s install DESTDIR="$root"
+}
+
+start()
+{
+	export PGHOST=$WORK PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+
+	initdb -D "$WORK/data" -U "$PGUSER" -A trust -E UTF8 --locale=C.UTF-8 \
+		--no-sync >"$WORK/initdb.log"
+	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK'" \
+		"fsync = off" "max_prepared_transactions = 5" "wal_level = logical" \
+		"$@" >>"$WORK/data/postgresql.conf"
+	pg_ctl -s -w -D "$WORK/data" -l "$WORK/server.log" start ||
+	{
+		cat "$WORK/server.log" >&2
+		exit 1
+	}
+}
