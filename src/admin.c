@@ -383,6 +383,12 @@ apikey_create(PG_FUNCTION_ARGS)
 	return ak_return_row(fcinfo, fill_create);
 }
 
+static char *
+print_id(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
 /*
  * Lock the key in argument 0 against other changes.  Returns its id and
  * whether it is revoked; its organization too unless that is NULL.
@@ -399,9 +405,8 @@ lock_key(FunctionCallInfo fcinfo, AkName *organization, bool *revoked)
 	if (!ak_write_lock_key(id, organization ? organization : &unused, revoked))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("API key %s does not exist",
-						DatumGetCString(DirectFunctionCall1(uuid_out,
-															UUIDPGetDatum(id))))));
+				 errmsg("API key does not exist"),
+				 errdetail("There is no key with id %s.", print_id(id))));
 	return id;
 }
 
@@ -415,9 +420,8 @@ lock_unrevoked_key(FunctionCallInfo fcinfo, AkName *organization)
 	if (revoked)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("API key %s is revoked",
-						DatumGetCString(DirectFunctionCall1(uuid_out,
-															UUIDPGetDatum(id)))),
+				 errmsg("API key is revoked"),
+				 errdetail("The id of the key is %s.", print_id(id)),
 				 errhint("A revoked key stays revoked; create another.")));
 	return id;
 }

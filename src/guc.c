@@ -110,7 +110,7 @@ ak_guc_init(void)
 							"Memory for remembered API keys in each backend.",
 							NULL,
 							&ak_guc_cache_size,
-							8192, 64, MAX_KILOBYTES,
+							4096, 64, MAX_KILOBYTES,
 							PGC_USERSET,
 							GUC_UNIT_KB,
 							NULL, NULL, NULL);
