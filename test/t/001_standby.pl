@@ -1,0 +1,89 @@
+# A hot standby decides like the primary, also in transactions that are open
+# when a change arrives, and after its promotion.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Apikey;
+
+my $primary = start_node('primary', allows_streaming => 1);
+my ($id, $key) = issue($primary);
+
+$primary->safe_psql('postgres', q{
+	CREATE TABLE doc (project text, environment text, body text);
+	INSERT INTO doc VALUES ('web', 'production', 'mine'), ('mars', 'production', 'theirs');
+	SET client_min_messages = error;
+	SELECT apikey_protect('doc', 'project', 'environment');
+	CREATE ROLE app;
+	GRANT SELECT ON doc TO app;
+});
+$primary->backup('b');
+
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'b', has_streaming => 1);
+$standby->append_conf('postgresql.conf', 'hot_standby_feedback = on');
+$standby->start;
+$primary->wait_for_catchup($standby);
+
+is(may($standby, $key), 't', 'a standby decides');
+is( $standby->safe_psql('postgres', qq{
+		SET ROLE app;
+		BEGIN READ ONLY;
+		SELECT label FROM apikey_login('$key');
+		SELECT body FROM doc;
+		COMMIT;
+		SELECT count(*) FROM doc}),
+	"test\nmine\n0",
+	'log-in and row-level security in a read-only transaction');
+is( $standby->safe_psql('postgres', "SELECT label FROM apikey_verify('$key')"),
+	'test', 'apikey_verify there');
+
+# A session with a warm cache and an old snapshot
+my $session = $standby->background_psql('postgres', on_error_stop => 1);
+my $ask = "SELECT apikey_authorize('$key', 'web', 'production', 'write');";
+$session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ;');
+is($session->query_safe($ask), 't', 'warm');
+$primary->safe_psql('postgres', "SELECT apikey_disable('$id')");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($ask), 'f', 'disabled: refused in an open transaction once replayed');
+$primary->safe_psql('postgres', "SELECT apikey_enable('$id')");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($ask), 't', 'enabled: allowed again');
+
+# With remote_apply no waiting is needed
+$primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+$primary->reload;
+$primary->poll_query_until('postgres',
+	"SELECT sync_state IN ('sync', 'quorum') FROM pg_stat_replication")
+  or die 'the standby did not become synchronous';
+my $wrong = 0;
+for (1 .. 10)
+{
+	$primary->safe_psql('postgres',
+		"SET synchronous_commit = remote_apply; SELECT apikey_disable('$id')");
+	$wrong++ if $session->query_safe($ask) ne 'f';
+	$primary->safe_psql('postgres',
+		"SET synchronous_commit = remote_apply; SELECT apikey_enable('$id')");
+	$wrong++ if $session->query_safe($ask) ne 't';
+}
+is($wrong, 0, 'under remote_apply the standby obeys as soon as the change returns');
+
+$primary->safe_psql('postgres', q{
+	SET synchronous_commit = remote_apply;
+	SELECT apikey_remove_project('web')});
+is($session->query_safe($ask), 'f', 'a project removed on the primary');
+$session->quit;
+
+$primary->stop('immediate');
+$standby->promote;
+is( $standby->safe_psql('postgres', q{
+		SELECT apikey_add_project('acme', 'web') IS NOT NULL;}),
+	't', 'the promoted standby changes the registry');
+my ($new_id, $new) = issue($standby);
+is(may($standby, $new), 't', 'and issues keys');
+$standby->safe_psql('postgres', "SELECT apikey_revoke('$new_id')");
+is(may($standby, $new), 'f', 'and revokes them');
+
+done_testing();

@@ -1,0 +1,94 @@
+# pg_dump and pg_restore carry keys, grants, registry and protected tables,
+# whatever the schema is called; a dump with a foreign grant does not load.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Apikey;
+
+my $node = start_node('dump');
+my ($id, $key) = issue($node);
+my $dir = PostgreSQL::Test::Utils::tempdir;
+
+$node->safe_psql('postgres', qq{
+	SET client_min_messages = error;
+	CREATE TABLE doc (project text, environment text);
+	INSERT INTO doc VALUES ('web', 'production'), ('mars', 'production');
+	SELECT apikey_protect('doc', 'project', 'environment', force => true);
+	CREATE ROLE app;
+	GRANT SELECT ON doc TO app;
+	SELECT apikey_grant('$id', '*', '*', 'read');
+});
+
+my $look = q{
+	SELECT key_id, organization, label, status, key FROM apikey_keys ORDER BY 1;
+	SELECT * FROM apikey_grants ORDER BY 1, 2, 3;
+	SELECT * FROM apikey_environment ORDER BY 1, 2;
+	SELECT * FROM apikey_protected};
+my $see = qq{
+	SET ROLE app;
+	BEGIN;
+	SELECT organization FROM apikey_login('$key');
+	SELECT * FROM doc;
+	COMMIT};
+
+foreach my $format ('plain', 'custom')
+{
+	my $file = "$dir/$format";
+
+	$node->safe_psql('postgres', "CREATE DATABASE $format");
+	$node->command_ok([ 'pg_dump', "--format=$format", '-f', $file, 'postgres' ],
+		"$format dump");
+	$node->command_ok($format eq 'plain'
+		? [ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $format, '-f', $file ]
+		: [ 'pg_restore', '--exit-on-error', '-d', $format, $file ],
+		"$format restore");
+	is($node->safe_psql($format, $look), $node->safe_psql('postgres', $look),
+		"$format: the same keys, grants, projects and protected tables");
+	is(may($node, $key, $format), 't', "$format: the key works");
+	is($node->safe_psql($format, $see), "acme\nweb|production",
+		"$format: row-level security works");
+	unlike(slurp_file($file), qr/\Q$key\E/, "$format: the dump has no key in it");
+	$node->safe_psql($format, "SELECT apikey_revoke('$id')");
+	is(may($node, $key, $format), 'f', "$format: revoking works");
+}
+is(may($node, $key), 't', 'the first database is another');
+
+# a dump that was tampered with
+my $dump = slurp_file("$dir/plain");
+ok($dump =~ s/^(\Q$id\E\twrite\t)web(\tproduction\tacme)$/$1mars$2/m,
+	'a grant on a project of another organization is put into the dump');
+append_to_file("$dir/foreign", $dump);
+$node->safe_psql('postgres', 'CREATE DATABASE tampered');
+$node->command_fails_like(
+	[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', 'tampered', '-f', "$dir/foreign" ],
+	qr/violates foreign key constraint/, 'which does not load');
+is( $node->safe_psql('tampered',
+		"SELECT apikey_authorize('$key', 'mars', 'production', 'read')"),
+	'f', 'and opens nothing');
+
+# any name of a schema
+$node->safe_psql('postgres', 'CREATE DATABASE weird');
+$node->safe_psql('weird', q{
+	SET client_min_messages = warning;
+	CREATE SCHEMA "Weird ""Schema";
+	CREATE EXTENSION apikey SCHEMA "Weird ""Schema" CASCADE;
+	SET search_path = "Weird ""Schema";
+	SELECT apikey_add_project('acme', 'web');
+	CREATE TABLE public.doc (project text, environment text);
+	SET client_min_messages = error;
+	SELECT apikey_protect('public.doc', 'project', 'environment');
+	ALTER DATABASE weird SET search_path = "Weird ""Schema";
+});
+my ($weird_id, $weird) = issue($node, 'weird');
+$node->command_ok([ 'pg_dump', '-C', '-f', "$dir/weird", 'weird' ], 'dump of a weird schema');
+$node->safe_psql('postgres', 'DROP DATABASE weird');
+$node->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$dir/weird" ],
+	'and restore');
+is(may($node, $weird, 'weird'), 't', 'its key works');
+$node->safe_psql('weird', "SELECT apikey_disable('$weird_id')");
+is(may($node, $weird, 'weird'), 'f', 'and obeys');
+
+done_testing();

@@ -1,0 +1,115 @@
+# Several databases, the extension dropped and made again, renamed schemas,
+# other encodings.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Apikey;
+
+my $node = start_node('databases', conf => 'max_prepared_transactions = 5');
+my $may = sub { return "SELECT apikey_authorize('$_[0]', 'web', 'production', 'write');" };
+
+# two databases with keys of the same ids
+my ($id, $key) = issue($node);
+$node->safe_psql('postgres', 'CREATE DATABASE two TEMPLATE postgres');
+$node->safe_psql('two', "SELECT apikey_revoke('$id')");
+is(may($node, $key), 't', 'revoked in another database only');
+is(may($node, $key, 'two'), 'f', 'there it is');
+is(may($node, (issue($node))[1], 'two'), 'f', 'a key of one database means nothing to another');
+
+# dropped and made again, in the session itself and under another's warm cache
+my $warm = $node->background_psql('postgres', on_error_stop => 0);
+is($warm->query_safe($may->($key)), 't', 'warm');
+my $again = $node->safe_psql('postgres', $may->($key) . q{
+	DROP EXTENSION apikey;
+	CREATE EXTENSION apikey;
+	SELECT apikey_add_project('acme', 'web') IS NULL;} . $may->($key) . q{
+	SELECT key FROM apikey_create('acme', 'new',
+		'[{"project": "web", "environment": "production", "level": "write"}]')});
+my ($before, undef, $after, $new) = split /\n/, $again;
+is($before, 't', 'before DROP EXTENSION');
+is($after, 'f', 'the old key after CREATE EXTENSION in the same session');
+is($warm->query_safe($may->($key)), 'f', 'and in the session that was warm');
+is($warm->query_safe($may->($new)), 't', 'where the new one works');
+$node->safe_psql('postgres', 'DROP EXTENSION apikey');
+$warm->query($may->($new));
+like($warm->{stderr}, qr/function apikey_authorize\(.*\) does not exist/,
+	'dropped: no answer at all');
+$warm->{stderr} = '';
+$node->safe_psql('postgres', 'CREATE EXTENSION apikey');
+is($warm->query_safe($may->($new)), 'f', 'made again: nothing came back');
+$warm->quit;
+
+# a schema that is renamed under a session
+$node->safe_psql('postgres', q{
+	CREATE DATABASE renamed;
+});
+$node->safe_psql('renamed', q{
+	SET client_min_messages = warning;
+	CREATE SCHEMA first;
+	CREATE EXTENSION apikey SCHEMA first CASCADE;
+	ALTER DATABASE renamed SET search_path = first, second;
+});
+is( $node->safe_psql('renamed', q{
+		SELECT apikey_add_project('acme', 'web') IS NULL;
+		SELECT count(key) FROM apikey_create('acme', 'a');
+		ALTER SCHEMA first RENAME TO second;
+		SELECT count(key) FROM apikey_create('acme', 'b',
+			'[{"project": "web", "environment": "production", "level": "read"}]') k
+		WHERE apikey_authorize(key, 'web', 'production', 'read');
+		SELECT count(*) FROM apikey_keys}),
+	"f\n1\n1\n2" =~ s/^f/f/r, 'a renamed schema');
+
+# prepared transactions: what is not committed yet counts for nobody
+is( $node->safe_psql('postgres', q{
+		SELECT apikey_add_project('acme', 'web') IS NULL;
+		BEGIN;
+		SELECT key_id, key FROM apikey_create('acme', 'prepared',
+			'[{"project": "web", "environment": "production", "level": "write"}]') \gset
+		SELECT apikey_authorize(:'key', 'web', 'production', 'write');
+		PREPARE TRANSACTION 'creation';
+		SELECT apikey_authorize(:'key', 'web', 'production', 'write');
+		COMMIT PREPARED 'creation';
+		SELECT apikey_authorize(:'key', 'web', 'production', 'write');
+		BEGIN;
+		SELECT apikey_revoke(:'key_id') IS NULL;
+		SELECT apikey_authorize(:'key', 'web', 'production', 'write');
+		PREPARE TRANSACTION 'revocation';
+		SELECT apikey_authorize(:'key', 'web', 'production', 'write');
+		COMMIT PREPARED 'revocation';
+		SELECT apikey_authorize(:'key', 'web', 'production', 'write')}),
+	join("\n", 'f', 't', 'f', 't', 'f', 'f', 't', 'f'),
+	'prepared transactions');
+
+# other encodings; what is no text in them is no key and no project either
+foreach my $encoding ('SQL_ASCII', 'LATIN1')
+{
+	my $database = lc $encoding;
+
+	$node->safe_psql('postgres',
+		"CREATE DATABASE $database ENCODING '$encoding' TEMPLATE template0 LOCALE 'C'");
+	$node->safe_psql($database, q{
+		SET client_min_messages = warning;
+		CREATE EXTENSION apikey CASCADE;
+		SELECT apikey_add_project('acme', 'web'), apikey_add_project('acme', E'caf\351');
+	});
+	my ($that_id, $that) = issue($node, $database);
+
+	is(may($node, $that, $database), 't', "$encoding: a key works");
+	like($node->safe_psql($database, 'SELECT key FROM apikey_keys'),
+		qr/^apk_[0-9A-Za-z]{22}\.\.\.$/, "$encoding: the masked key");
+	is( $node->safe_psql($database, qq{
+			SELECT apikey_grant('$that_id', E'caf\\351', 'production', 'read') IS NULL,
+				apikey_authorize('$that', E'caf\\351', 'production', 'read'),
+				apikey_authorize('$that', E'caf\\350', 'production', 'read')}),
+		'f|t|f', "$encoding: projects are compared byte by byte");
+	is( $node->safe_psql($database, qq{
+			SELECT apikey_authorize(E'\\200' || '$that', 'web', 'production', 'read'),
+				apikey_authorize('$that' || E'\\377', 'web', 'production', 'read'),
+				apikey_authorize(repeat(E'\\303', 1000000), 'web', 'production', 'read')}),
+		'f|f|f', "$encoding: stray bytes are no key");
+}
+
+done_testing();
