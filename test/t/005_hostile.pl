@@ -1,0 +1,192 @@
+# An attacker who holds a role with a schema of his own: nothing that he plants
+# is ever called, and nothing of ours is open to him.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Apikey;
+
+my $node = start_node('hostile');
+my ($id, $key) = issue($node);
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE mallory LOGIN;
+	CREATE SCHEMA evil AUTHORIZATION mallory;
+	GRANT TEMP ON DATABASE postgres TO mallory;
+	CREATE TABLE doc (project text, environment text);
+	INSERT INTO doc VALUES ('web', 'production'), ('mars', 'production');
+	SET client_min_messages = error;
+	SELECT apikey_protect('doc', 'project', 'environment');
+	GRANT SELECT, INSERT, UPDATE, DELETE ON doc TO mallory;
+});
+
+# What he plants leaves a mark when it is called, by whomever.
+my $plant = q{
+	CREATE TABLE evil.mark (who name, what text);
+	GRANT INSERT ON evil.mark TO PUBLIC;
+	GRANT USAGE ON SCHEMA evil TO PUBLIC;
+	CREATE FUNCTION evil.marked(what text) RETURNS boolean LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO evil.mark VALUES (current_user, what); RETURN true; END $$;
+	-- better matches for calls with literals, varchar or unknown arguments
+	CREATE FUNCTION evil.apikey_authorize(varchar, varchar, varchar) RETURNS boolean
+		LANGUAGE sql AS $$ SELECT evil.marked('authorize') $$;
+	CREATE FUNCTION evil.apikey_changed() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM evil.marked('changed'); RETURN NULL; END $$;
+	CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM evil.marked('now'); RETURN 'epoch'; END $$;
+	CREATE FUNCTION evil.unnest(text[], text[], text[], OUT a text, OUT b text, OUT c text)
+		RETURNS SETOF record LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM evil.marked('unnest'); END $$;
+	CREATE FUNCTION evil.eq(text, text) RETURNS boolean LANGUAGE plpgsql AS
+		$$ BEGIN RETURN evil.marked('text = text'); END $$;
+	CREATE OPERATOR evil.= (leftarg = text, rightarg = text, function = evil.eq);
+	CREATE FUNCTION evil.uuid_eq(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS
+		$$ BEGIN RETURN evil.marked('uuid = uuid'); END $$;
+	CREATE OPERATOR evil.= (leftarg = uuid, rightarg = uuid, function = evil.uuid_eq);
+	CREATE TYPE evil.apikey_level AS ENUM ('read', 'write', 'manage');
+	CREATE FUNCTION evil.to_text(evil.apikey_level) RETURNS text LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM evil.marked('cast'); RETURN 'manage'; END $$;
+	CREATE CAST (evil.apikey_level AS text) WITH FUNCTION evil.to_text(evil.apikey_level) AS IMPLICIT;
+	CREATE TABLE evil.apikey_key (LIKE public.apikey_key);
+	CREATE TABLE evil.apikey_grant (LIKE public.apikey_grant);
+	CREATE TABLE evil.apikey_environment (LIKE public.apikey_environment);
+};
+$node->safe_psql('postgres', "SET ROLE mallory;
+	SET search_path = evil, public; " . $plant =~ s/\(LIKE public\.\w+\)/(x int)/gr);
+
+my $temp = q{
+	CREATE TEMP TABLE apikey_key (x int);
+	CREATE TEMP TABLE apikey_grant (x int);
+	CREATE TEMP TABLE apikey_environment (x int);
+	CREATE TEMP TABLE apikey_project (x int);
+	CREATE TEMP TABLE pg_extension (x int);
+	SET search_path = pg_temp, evil, pg_catalog, public;
+};
+
+# as himself
+is( $node->safe_psql('postgres', "SET ROLE mallory; $temp
+		SELECT public.apikey_authorize('$key', 'web', 'production', 'write'),
+			public.apikey_authorize('$key', 'mars', 'production', 'read');
+		BEGIN;
+		SELECT organization FROM public.apikey_login('$key');
+		SELECT * FROM public.doc;
+		SELECT public.apikey_projects('read');
+		COMMIT"),
+	"t|f\nacme\nweb|production\n{web}", 'his own calls are answered by us');
+
+# as the superuser, misled by his search_path
+is( $node->safe_psql('postgres', "$temp
+		SELECT public.apikey_add_project('acme', 'shop') IS NULL;
+		SELECT key_id FROM public.apikey_create('acme', 'x',
+			'[{\"project\": \"shop\", \"environment\": \"*\", \"level\": \"read\"},
+			  {\"project\": \"*\", \"environment\": \"*\", \"level\": \"read\"}]') \\gset
+		SELECT public.apikey_grant(:'key_id', 'shop', 'production', 'manage') IS NULL;
+		SELECT public.apikey_ungrant(:'key_id', 'shop', 'production') IS NULL;
+		SELECT public.apikey_set_organization_level(:'key_id', 'read') IS NULL;
+		SELECT public.apikey_disable(:'key_id') IS NULL;
+		SELECT public.apikey_enable(:'key_id') IS NULL;
+		SELECT public.apikey_revoke(:'key_id') IS NULL;
+		SELECT count(*) FROM public.apikey_grants WHERE public.apikey_grants.organization IS NOT NULL;
+		SELECT public.apikey_delete(:'key_id') IS NULL;
+		SELECT public.apikey_remove_environment('shop', 'development') IS NULL;
+		SELECT public.apikey_remove_project('shop') IS NULL"),
+	join("\n", ('f') x 7, 3, ('f') x 3), 'changing functions under his search_path');
+$node->safe_psql('postgres', "SET client_min_messages = error; $temp
+	CREATE TABLE public.doc2 (project text, environment text);
+	SELECT public.apikey_protect('public.doc2', 'project', 'environment');
+	SELECT * FROM public.apikey_protected;
+	SELECT public.apikey_unprotect('public.doc2');
+	DROP TABLE public.doc2");
+is($node->safe_psql('postgres', 'SELECT * FROM evil.mark'), '', 'nothing planted was called');
+$node->safe_psql('postgres', "SET ROLE mallory; SET search_path = evil;
+	SELECT evil.apikey_authorize('a'::varchar, 'b'::varchar, 'c'::varchar)");
+is($node->safe_psql('postgres', 'SELECT * FROM evil.mark'), 'mallory|authorize',
+	'though it would have left a mark');
+
+# nothing of ours is his
+my $tables = $node->safe_psql('postgres', q{
+	SELECT c.oid::regclass::text || ' ' || relkind FROM pg_class c JOIN pg_depend d ON d.objid = c.oid
+	JOIN pg_extension e ON e.oid = d.refobjid AND extname = 'apikey'
+	WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
+		AND relkind IN ('r', 'v')});
+foreach my $line (split /\n/, $tables)
+{
+	my ($table, $kind) = split / /, $line;
+	my @commands = ("SELECT * FROM $table");
+
+	push @commands, "DELETE FROM $table", "TRUNCATE $table" if $kind eq 'r';
+	foreach my $command (@commands)
+	{
+		my ($status, undef, $stderr) = $node->psql('postgres', "SET ROLE mallory; $command");
+
+		ok($status != 0 && $stderr =~ /permission denied/, "mallory: $command");
+	}
+}
+foreach my $call (
+	"apikey_add_project('m', 'm')", "apikey_remove_project('web')",
+	"apikey_remove_environment('web', 'production')",
+	"apikey_create('acme', 'm')", "apikey_grant('$id', 'web', '*', 'manage')",
+	"apikey_ungrant('$id', 'web', 'production')",
+	"apikey_set_organization_level('$id', 'write')", "apikey_disable('$id')",
+	"apikey_enable('$id')", "apikey_revoke('$id')", "apikey_delete('$id')")
+{
+	my ($status, undef, $stderr) = $node->psql('postgres', "SET ROLE mallory; SELECT $call");
+
+	ok($status != 0 && $stderr =~ /permission denied for function/,
+		"mallory: $call" =~ s/\Q$id\E/key/gr);
+}
+my ($status, undef, $stderr) = $node->psql('postgres',
+	"SET ROLE mallory; SELECT apikey_unprotect('doc')");
+like($stderr, qr/must be owner of table doc/, 'mallory: apikey_unprotect');
+my $load = "SELECT apikey_authorize('x', 'y', 'z', 'read');";
+($status, undef, $stderr) = $node->psql('postgres',
+	"SET ROLE mallory; $load SET apikey.pepper_file = '/etc/passwd'");
+like($stderr, qr/permission denied to set parameter/, 'mallory: the pepper file');
+is( $node->safe_psql('postgres', "SET ROLE mallory;
+		SET apikey.pepper_file = '/etc/passwd'; $load RESET ROLE;
+		SELECT setting FROM pg_settings WHERE name = 'apikey.pepper_file'"),
+	"f\n", 'nor before the library is loaded');
+
+# a setting proves nothing
+is( $node->safe_psql('postgres', "SET ROLE mallory;
+		SET apikey.key = 'acme';
+		SELECT apikey_authorize('web', 'production', 'read');
+		SET apikey.key = '$id';
+		SELECT apikey_authorize('web', 'production', 'read'), apikey_projects('read');
+		SELECT * FROM apikey_whoami();
+		SELECT * FROM doc"),
+	"f\nf|{}", 'settings that he may write');
+
+# a schema that he made first, and default privileges that would open all
+$node->safe_psql('postgres', q{
+	CREATE DATABASE squatted;
+	GRANT CREATE ON DATABASE squatted TO mallory});
+$node->safe_psql('squatted', q{
+	SET ROLE mallory;
+	CREATE SCHEMA apikey;
+	CREATE TABLE apikey.apikey_key (x int)});
+$node->safe_psql('squatted', q{
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO mallory, PUBLIC;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO mallory;
+	SET client_min_messages = warning;
+	CREATE EXTENSION apikey CASCADE});
+is( $node->safe_psql('squatted', "SELECT extnamespace::regnamespace FROM pg_extension
+		WHERE extname = 'apikey'"),
+	'public', 'the extension goes where it is told, not into a schema of its name');
+is( $node->safe_psql('squatted', q{
+		SELECT c.relname FROM pg_class c WHERE relname LIKE 'apikey%' AND relkind IN ('r', 'v')
+		AND relnamespace = 'public'::regnamespace
+		AND has_table_privilege('mallory', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')}),
+	'', 'default privileges open no table');
+is( $node->safe_psql('squatted', q{
+		SELECT count(*) > 10, bool_or(has_function_privilege('mallory', oid, 'EXECUTE'))
+		FROM pg_proc WHERE proname LIKE 'apikey%' AND prosecdef}),
+	't|f', 'nor any function that changes something');
+($status, undef, $stderr) = $node->psql('squatted', q{
+	DROP EXTENSION apikey; CREATE EXTENSION apikey SCHEMA apikey});
+like($stderr, qr/relation "apikey_key" already exists|already exists/,
+	'a table in the way stops CREATE EXTENSION');
+
+done_testing();

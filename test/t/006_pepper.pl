@@ -1,0 +1,153 @@
+# The pepper file: without the very file that a key was made under, its stored
+# hash is worth nothing; and a cryptographic failure is never a "no".
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Apikey;
+
+my $node = start_node('pepper');
+my $dir = PostgreSQL::Test::Utils::tempdir;
+
+sub spew
+{
+	my ($name, $content) = @_;
+
+	unlink "$dir/$name";
+	append_to_file("$dir/$name", $content);
+	return "$dir/$name";
+}
+
+sub use_file
+{
+	$node->safe_psql('postgres', "ALTER SYSTEM SET apikey.pepper_file = '$_[0]'");
+	$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+	$node->poll_query_until('postgres',
+		"SELECT setting = '$_[0]' FROM pg_settings WHERE name = 'apikey.pepper_file'");
+}
+
+# ALTER SYSTEM knows the setting only where the library is loaded
+$node->append_conf('postgresql.conf', "session_preload_libraries = 'apikey'");
+$node->reload;
+$node->poll_query_until('postgres', "SHOW apikey.prefix", 'apk');
+
+my (undef, $plain) = issue($node);
+my $one = spew('one', "a pepper of some length\n");
+my $two = spew('two', "another pepper of some length\n");
+
+use_file($one);
+is(may($node, $plain), 't', 'a key made without a pepper goes on');
+my ($id, $key) = issue($node);
+is(may($node, $key), 't', 'a key made with it works');
+is( $node->safe_psql('postgres', 'SELECT count(DISTINCT scheme) FROM apikey_key'),
+	2, 'they are told apart');
+
+use_file($two);
+is(may($node, $key), 'f', 'under another pepper it does not');
+use_file('');
+is(may($node, $key), 'f', 'nor without one');
+is(may($node, $plain), 't', 'the other one still does');
+is( $node->safe_psql('postgres', "SELECT (apikey_explain('$key', 'web', 'production', 'read')).reason"),
+	'invalid key', 'and there is no telling why');
+
+# one session that changes over, with a warm cache
+is( $node->safe_psql('postgres', "
+		SET apikey.pepper_file = '$one';
+		SELECT apikey_authorize('$key', 'web', 'production', 'write');
+		SET apikey.pepper_file = '$two';
+		SELECT apikey_authorize('$key', 'web', 'production', 'write');
+		SET apikey.pepper_file = '$one';
+		SELECT apikey_authorize('$key', 'web', 'production', 'write')"),
+	"t\nf\nt", 'a change of the setting is obeyed at once');
+
+# a file that cannot serve is an error, wherever it is needed
+my %bad = (
+	'missing' => [ "$dir/missing", qr/could not open the file of "apikey.pepper_file"/ ],
+	'too short' => [ spew('short', "short\n"), qr/must hold 16 to 1024 bytes/ ],
+	'too long' => [ spew('long', 'x' x 1025), qr/must hold 16 to 1024 bytes/ ],
+	'a directory' => [ $dir, qr/could not (open|read) the file of "apikey.pepper_file"/ ]);
+foreach my $case (sort keys %bad)
+{
+	my ($file, $error) = @{ $bad{$case} };
+
+	foreach my $call ("apikey_authorize('$key', 'web', 'production', 'write')",
+		"apikey_create('acme', 'x')")
+	{
+		my ($status, undef, $stderr) = $node->psql('postgres',
+			"SET apikey.pepper_file = '$file'; SELECT $call");
+
+		ok($status != 0 && $stderr =~ $error, "$case: " . $call =~ s/\(.*//r);
+	}
+	is( $node->safe_psql('postgres', "
+			SET apikey.pepper_file = '$file';
+			SELECT apikey_authorize('$plain', 'web', 'production', 'write')"),
+		't', "$case: a key without pepper does not need it");
+}
+is($node->safe_psql('postgres', 'SELECT count(*) FROM apikey_keys'), 2, 'nothing was stored');
+
+# No randomness, or no hash: a shim in front of OpenSSL fails on demand.
+{
+	my $shim = "$dir/shim.so";
+	my $fail = "$dir/fail";
+
+	append_to_file("$dir/shim.c", <<"END");
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+#include <stdlib.h>
+#include <unistd.h>
+#define FAILS(what) (access("$fail." what, F_OK) == 0)
+#define NEXT(name) dlsym(RTLD_NEXT, name)
+int RAND_bytes(unsigned char *b, int n)
+{ int (*next)(unsigned char *, int) = NEXT("RAND_bytes"); return FAILS("random") ? 0 : next(b, n); }
+int RAND_poll(void)
+{ int (*next)(void) = NEXT("RAND_poll"); return FAILS("random") ? 0 : next(); }
+int EVP_DigestInit_ex(void *c, const void *t, void *e)
+{ int (*next)(void *, const void *, void *) = NEXT("EVP_DigestInit_ex"); return FAILS("digest") ? 0 : next(c, t, e); }
+int HMAC_Init_ex(void *c, const void *k, int n, const void *t, void *e)
+{ int (*next)(void *, const void *, int, const void *, void *) = NEXT("HMAC_Init_ex"); return FAILS("hmac") ? 0 : next(c, k, n, t, e); }
+END
+	system_or_bail('gcc', '-shared', '-fPIC', '-w', '-o', $shim, "$dir/shim.c", '-ldl');
+	$node->stop;
+	{
+		local $ENV{LD_PRELOAD} = $shim;
+		$node->start;
+	}
+
+	# the session is there before the failure begins
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	my $ask = "SELECT apikey_authorize('$plain', 'web', 'production', 'write');";
+	my $create = "SELECT count(key) FROM apikey_create('acme', 'x');";
+	my $forget = "SET apikey.pepper_file = ''; RESET apikey.pepper_file;";
+	my $expect = sub {
+		my ($statement, $error, $name) = @_;
+
+		$session->{stderr} = '';
+		my $out = $session->query($statement);
+		ok($out eq '' && $session->{stderr} =~ $error, $name)
+		  or diag("$out\n$session->{stderr}");
+		$session->{stderr} = '';
+	};
+
+	is($session->query_safe($ask), 't', 'under the shim');
+	append_to_file("$fail.digest", '');
+	$session->query_safe($forget);
+	$expect->($ask, qr/could not compute SHA-256 hash/, 'no SHA-256: verification raises');
+	unlink "$fail.digest";
+	append_to_file("$fail.hmac", '');
+	$session->query_safe($forget);
+	$expect->($ask, qr/could not compute HMAC-SHA-256/, 'no HMAC: verification raises');
+	$expect->($create, qr/could not compute HMAC-SHA-256/, 'no HMAC: creation raises');
+	unlink "$fail.hmac";
+	append_to_file("$fail.random", '');
+	$expect->($create, qr/could not generate random bytes/, 'no random bytes: creation raises');
+	unlink "$fail.random";
+	$session->{stderr} = '';
+	is($session->query_safe('SELECT count(*) FROM apikey_keys;'), 2, 'nothing was stored');
+	is($session->query_safe($ask), 't', 'and all is well again');
+	$session->quit;
+}
+
+done_testing();
