@@ -107,7 +107,7 @@ is($node->safe_psql('postgres', 'SELECT * FROM evil.mark'), 'mallory|authorize',
 
 # nothing of ours is his
 my $tables = $node->safe_psql('postgres', q{
-	SELECT c.oid::regclass::text || ' ' || relkind FROM pg_class c JOIN pg_depend d ON d.objid = c.oid
+	SELECT c.oid::regclass::text || ' ' || relkind::text FROM pg_class c JOIN pg_depend d ON d.objid = c.oid
 	JOIN pg_extension e ON e.oid = d.refobjid AND extname = 'apikey'
 	WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
 		AND relkind IN ('r', 'v')});

@@ -32,13 +32,18 @@ $node->init;
 $node->append_conf('postgresql.conf', 'fsync = off');
 $node->start;
 
-# Text of the blocks in a language, in order.
+# Text of the blocks in a language, in order.  Those in a list are indented.
 sub blocks
 {
 	my ($file, $language) = @_;
 	my $text = slurp_file($file);
+	my @blocks;
 
-	return $text =~ /^```\Q$language\E\n(.*?)^```$/gms;
+	while ($text =~ /^(\h*)```(\w+)\n(.*?)^\1```$/gms)
+	{
+		push @blocks, $3 =~ s/^\Q$1\E//gmr if $2 eq $language;
+	}
+	return @blocks;
 }
 
 # Split SQL into statements, each with the comment about its result, if any.
