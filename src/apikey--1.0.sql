@@ -191,6 +191,17 @@ FROM PUBLIC;
 COMMENT ON FUNCTION apikey_add_project(anyelement, anycompatible, text[]) IS
 'the same for identifiers that are not text';
 
+/* An untyped literal decides no polymorphic type: ('acme', 42) needs this. */
+CREATE FUNCTION apikey_add_project(organization text, project anyelement,
+	environments text[] DEFAULT '{production,development}')
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_add_project(text, anyelement, text[])
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_add_project(text, anyelement, text[]) IS
+'the same for a project that is not text';
+
 CREATE FUNCTION apikey_remove_project(project text) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
@@ -575,7 +586,7 @@ SELECT p.polrelid::regclass AS relation, c.project, c.environment,
 	r.relrowsecurity AS enabled, r.relforcerowsecurity AS forced,
 	EXISTS (SELECT FROM pg_index i
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-		WHERE i.indrelid = p.polrelid AND i.indisvalid
+		WHERE i.indrelid = p.polrelid AND i.indisvalid AND i.indpred IS NULL
 		AND a.attname = c.project) AS indexed
 FROM pg_policy p
 	JOIN pg_class r ON r.oid = p.polrelid,

@@ -291,16 +291,18 @@ has_index(Oid relid, AttrNumber column)
 
 /* Tell the owner what he may not expect. */
 static void
-tell(const Table *table, AttrNumber project, bool forced)
+tell(const Table *table, AttrNumber project, AttrNumber environment,
+	 bool forced)
 {
 	const char *column = get_attname(table->relid, project, false);
+	const char *other = get_attname(table->relid, environment, false);
 
 	if (!has_index(table->relid, project))
 		ereport(WARNING,
 				(errmsg("no index of table \"%s\" begins with column \"%s\"",
 						table->name, column),
-				 errhint("CREATE INDEX ON %s (%s);", table->qualified,
-						 quote_identifier(column))));
+				 errhint("CREATE INDEX ON %s (%s, %s);", table->qualified,
+						 quote_identifier(column), quote_identifier(other))));
 	if (!forced)
 		ereport(NOTICE,
 				(errmsg("the owner of table \"%s\" is not subject to its policies",
@@ -408,7 +410,7 @@ apikey_protect(PG_FUNCTION_ARGS)
 		execute(psprintf("ALTER TABLE %s FORCE ROW LEVEL SECURITY",
 						 table.qualified));
 	SPI_finish();
-	tell(&table, project, table.forced || force);
+	tell(&table, project, environment, table.forced || force);
 	PG_RETURN_VOID();
 }
 

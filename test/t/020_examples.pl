@@ -240,9 +240,14 @@ foreach my $setting (split /\n/, $node->safe_psql('postgres', q{
 		"README.md: the default of $name");
 }
 
-# Links lead somewhere.
+# No block is missed for want of a language or an end, and links lead somewhere.
 foreach my $file (@files)
 {
+	my $fences = () = slurp_file($file) =~ /^\h*```/gm;
+	my $blocks = map blocks($file, $_), qw(sql js python ini sh text);
+
+	is($fences, 2 * $blocks, basename($file) . ': all blocks are understood');
+
 	my @links = grep !/^\w+:/, slurp_file($file) =~ /\]\(([^)#]+)/g;
 	my @broken = grep { !-e dirname($file) . "/$_" } @links;
 

@@ -1,0 +1,226 @@
+-- Row-level security by apikey_protect, as the application's role sees it.
+SELECT apikey_add_project('q_acme', 'q_web'), apikey_add_project('q_acme', 'q_shop'), apikey_add_project('q_globex', 'q_mars');
+CREATE ROLE regress_apikey_app;
+CREATE TABLE q_doc (id int PRIMARY KEY, project text, environment text, body text);
+INSERT INTO q_doc SELECT row_number() OVER (ORDER BY p, e), p, e, p || ' ' || e
+FROM unnest('{q_web,q_shop,q_mars,q_none}'::text[]) p, unnest('{production,development}'::text[]) e;
+INSERT INTO q_doc VALUES (9, NULL, 'production', 'null'), (10, 'q_web', NULL, 'null'), (11, '*', '*', 'stars');
+CREATE INDEX ON q_doc (project, environment);
+SELECT apikey_protect('q_doc', 'project', 'environment');
+GRANT ALL ON q_doc TO regress_apikey_app;
+CREATE TABLE q_key (level text, key_id uuid, key text);
+INSERT INTO q_key SELECT l, k.* FROM unnest('{read,write,manage}'::text[]) l,
+	LATERAL apikey_create('q_acme', l, jsonb_build_array(
+		jsonb_build_object('project', 'q_web', 'environment', 'production', 'level', l),
+		jsonb_build_object('project', 'q_shop', 'environment', '*', 'level', 'read'))) k;
+SELECT key AS read FROM q_key WHERE level = 'read' \gset
+SELECT key AS write FROM q_key WHERE level = 'write' \gset
+SELECT key AS manage, key_id AS manage_id FROM q_key WHERE level = 'manage' \gset
+SET ROLE regress_apikey_app;
+
+-- without a key there is nothing
+SELECT * FROM q_doc;
+INSERT INTO q_doc VALUES (20, 'q_web', 'production');
+UPDATE q_doc SET body = 'x';
+DELETE FROM q_doc;
+
+-- read
+BEGIN;
+SET LOCAL apikey.key = :'read';
+SELECT * FROM q_doc ORDER BY id;
+UPDATE q_doc SET body = 'x';
+DELETE FROM q_doc;
+INSERT INTO q_doc VALUES (20, 'q_web', 'production');
+ROLLBACK;
+
+-- write: what is inserted, the old row and the new one
+BEGIN;
+SET LOCAL apikey.key = :'write';
+INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'new') RETURNING id, body;
+UPDATE q_doc SET body = body || '!' RETURNING id, body;
+DELETE FROM q_doc;
+SAVEPOINT s;
+INSERT INTO q_doc VALUES (21, 'q_shop', 'production', 'read only there');
+ROLLBACK TO s;
+UPDATE q_doc SET project = 'q_shop' WHERE id = 20;
+ROLLBACK TO s;
+UPDATE q_doc SET environment = NULL WHERE id = 20;
+ROLLBACK TO s;
+UPDATE q_doc SET body = 'not seen' WHERE project = 'q_mars';
+INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'conflict') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING body;
+INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'x') ON CONFLICT DO NOTHING;
+-- a conflict with a row that the key does not see is an error, not an update
+INSERT INTO q_doc SELECT 1, 'q_web', 'production', 'x' ON CONFLICT (id) DO UPDATE SET body = excluded.body;
+ROLLBACK TO s;
+MERGE INTO q_doc d USING (VALUES (20, 'merged'), (30, 'inserted')) AS v (id, body) ON d.id = v.id
+	WHEN MATCHED THEN UPDATE SET body = v.body
+	WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'q_web', 'production', v.body);
+SELECT id, body FROM q_doc WHERE project = 'q_web' ORDER BY id;
+MERGE INTO q_doc d USING (VALUES (20)) AS v (id) ON d.id = v.id WHEN MATCHED THEN DELETE;
+ROLLBACK TO s;
+COPY q_doc (id, body) TO stdout;
+-- PostgreSQL itself refuses this under row-level security
+COPY q_doc FROM stdin;
+\.
+ROLLBACK;
+
+-- manage
+BEGIN;
+SET LOCAL apikey.key = :'manage';
+DELETE FROM q_doc RETURNING id, project;
+MERGE INTO q_doc d USING (VALUES (3)) AS v (id) ON d.id = v.id WHEN MATCHED THEN DELETE;
+ROLLBACK;
+
+-- views: with the rights of who asks, or of their owner
+RESET ROLE;
+CREATE VIEW q_invoker WITH (security_invoker) AS SELECT * FROM q_doc;
+CREATE VIEW q_definer AS SELECT * FROM q_doc;
+GRANT SELECT ON q_invoker, q_definer TO regress_apikey_app;
+SELECT count(*) AS the_owner_bypasses FROM q_doc;
+SET ROLE regress_apikey_app;
+BEGIN;
+SET LOCAL apikey.key = :'read';
+SELECT count(*) AS invoker FROM q_invoker;
+SELECT count(*) AS definer FROM q_definer;
+COMMIT;
+RESET ROLE;
+ALTER VIEW q_definer OWNER TO regress_apikey_app;
+SET ROLE regress_apikey_app;
+BEGIN;
+SET LOCAL apikey.key = :'read';
+SELECT count(*) AS definer FROM q_definer;
+-- a join of two protected tables, aggregates, a function that leaks
+SELECT count(*) FROM q_doc a JOIN q_doc b USING (project);
+CREATE FUNCTION pg_temp.leak(text) RETURNS boolean COST 0.0001 LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'seen %', $1; RETURN true; END $$;
+SELECT count(*) FROM q_doc WHERE pg_temp.leak(body);
+ROLLBACK;
+RESET ROLE;
+
+-- partitions and other types of columns: the same rows whatever the plan
+CREATE TYPE q_stage AS ENUM ('production', 'development');
+CREATE DOMAIN q_domain AS text CHECK (value <> '');
+SELECT apikey_add_project('q_acme', 1001), apikey_add_project('q_acme', 1002), apikey_add_project('q_acme', '11111111-1111-1111-1111-111111111111'::uuid);
+SELECT apikey_grant(:'manage_id', 1001, 'production'::text, 'write'),
+	apikey_grant(:'manage_id', '11111111-1111-1111-1111-111111111111'::uuid, 'production'::text, 'read');
+CREATE FUNCTION q_plans(query text) RETURNS TABLE (plan text, result text) LANGUAGE plpgsql AS $$
+DECLARE
+	setting text;
+BEGIN
+	FOREACH setting IN ARRAY '{enable_seqscan,enable_indexscan,enable_bitmapscan,enable_indexonlyscan}'::text[] LOOP
+		PERFORM set_config(setting, 'off', true);
+	END LOOP;
+	FOREACH setting IN ARRAY '{enable_seqscan,enable_indexscan,enable_bitmapscan}'::text[] LOOP
+		PERFORM set_config(setting, 'on', true);
+		plan = setting;
+		EXECUTE query INTO result;
+		RETURN NEXT;
+		PERFORM set_config(setting, 'off', true);
+	END LOOP;
+	RESET enable_seqscan; RESET enable_indexscan; RESET enable_bitmapscan; RESET enable_indexonlyscan;
+END $$;
+GRANT EXECUTE ON FUNCTION q_plans TO regress_apikey_app;
+SET client_min_messages = error;
+DO $$
+DECLARE
+	kind text;
+BEGIN
+	FOREACH kind IN ARRAY '{text,varchar,name,q_domain,int4,int8,int2,uuid,numeric}'::text[] LOOP
+		EXECUTE format('CREATE TABLE q_%s (project %s, environment %s)', kind, kind,
+			CASE WHEN kind IN ('int4', 'uuid') THEN 'q_stage' ELSE 'varchar(20)' END);
+		EXECUTE format('INSERT INTO q_%s SELECT p::%s, e::%s FROM unnest(%L::text[]) p, unnest(%L::text[]) e, generate_series(1, 50)',
+			kind, kind, CASE WHEN kind IN ('int4', 'uuid') THEN 'q_stage' ELSE 'varchar(20)' END,
+			CASE WHEN kind LIKE 'int%' OR kind = 'numeric' THEN '{1001,1002,7}' WHEN kind = 'uuid' THEN '{11111111-1111-1111-1111-111111111111,22222222-2222-2222-2222-222222222222}'
+				ELSE '{q_web,q_shop,q_mars}' END, '{production,development}');
+		EXECUTE format('CREATE INDEX ON q_%s (project)', kind);
+		EXECUTE format('GRANT SELECT ON q_%s TO regress_apikey_app', kind);
+		PERFORM apikey_protect(format('q_%s', kind), 'project', 'environment');
+	END LOOP;
+	CREATE TABLE q_parts (project text, environment text) PARTITION BY LIST (environment);
+	CREATE TABLE q_parts_p PARTITION OF q_parts FOR VALUES IN ('production');
+	CREATE TABLE q_parts_d PARTITION OF q_parts DEFAULT;
+	INSERT INTO q_parts SELECT project, environment FROM q_text;
+	GRANT SELECT ON q_parts TO regress_apikey_app;
+	PERFORM apikey_protect('q_parts', 'project', 'environment');
+END $$;
+RESET client_min_messages;
+SET ROLE regress_apikey_app;
+BEGIN;
+SET LOCAL apikey.key = :'manage';
+SELECT kind, p.* FROM unnest('{text,varchar,name,q_domain,int4,int8,int2,uuid,numeric,parts}'::text[]) WITH ORDINALITY AS k (kind, n),
+	LATERAL q_plans(format('SELECT string_agg(s, '' '') FROM (SELECT concat(left(project::text, 8), ''/'', environment, ''='', count(*)) s FROM q_%s GROUP BY project, environment ORDER BY project::text COLLATE "C", environment::text COLLATE "C") t', kind)) p
+ORDER BY n, 2;
+SELECT apikey_projects('read');
+COMMIT;
+
+-- parallel workers have the key, too
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET max_parallel_workers_per_gather = 2;
+SET enable_indexonlyscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off;
+BEGIN;
+SET LOCAL apikey.key = :'read';
+EXPLAIN (COSTS OFF) SELECT count(*) FROM q_text;
+SELECT count(*) FROM q_text;
+SET LOCAL parallel_leader_participation = off;
+SELECT count(*) FROM q_text;
+SELECT count(*) FROM q_int4;
+SELECT set_config(name, 'on', true) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+SELECT label FROM apikey_whoami();
+SELECT apikey_authorize('q_web', 'production', 'read'), apikey_projects('read');
+COMMIT;
+-- a key that the transaction made itself
+RESET ROLE;
+BEGIN;
+SELECT key AS fresh FROM apikey_create('q_acme', 'fresh', '[{"project": "q_shop", "environment": "*", "level": "read"}]') \gset
+SET LOCAL parallel_leader_participation = off;
+SET LOCAL ROLE regress_apikey_app;
+SET LOCAL apikey.key = :'fresh';
+SELECT count(*) FROM q_text;
+ROLLBACK;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET max_parallel_workers_per_gather;
+RESET enable_indexonlyscan; RESET enable_indexscan; RESET enable_bitmapscan;
+
+-- EXPLAIN ANALYZE runs as the query does
+SET ROLE regress_apikey_app;
+BEGIN;
+SET LOCAL apikey.key = :'read';
+CREATE FUNCTION pg_temp.actual_rows(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+		IF line ~ 'actual' THEN RETURN NEXT substring(line FROM 'rows=\d+'); END IF;
+	END LOOP;
+END $$;
+SELECT pg_temp.actual_rows('SELECT * FROM q_text');
+ROLLBACK;
+-- a prepared statement serves one key after another
+SET plan_cache_mode = force_generic_plan;
+PREPARE q_count AS SELECT count(*) FROM q_doc;
+BEGIN; SET LOCAL apikey.key = :'read'; EXECUTE q_count; SET LOCAL apikey.key = ''; EXECUTE q_count; SET LOCAL apikey.key = :'manage'; EXECUTE q_count; COMMIT;
+EXECUTE q_count;
+DEALLOCATE q_count;
+RESET plan_cache_mode;
+-- a revoke in the middle of a cursor
+RESET ROLE;
+BEGIN;
+SET LOCAL apikey.key = :'manage';
+SET LOCAL ROLE regress_apikey_app;
+DECLARE q_rows CURSOR FOR SELECT id FROM q_doc ORDER BY id;
+FETCH 1 FROM q_rows;
+SET LOCAL ROLE NONE;
+SELECT apikey_revoke(:'manage_id');
+SET LOCAL ROLE regress_apikey_app;
+SELECT count(*) FROM q_doc;
+ROLLBACK;
+
+RESET ROLE;
+DROP VIEW q_invoker, q_definer;
+DROP TABLE q_doc, q_key, q_text, q_varchar, q_name, q_q_domain, q_int4, q_int8, q_int2, q_uuid, q_numeric, q_parts;
+DROP FUNCTION q_plans;
+DROP TYPE q_stage;
+DROP DOMAIN q_domain;
+DROP ROLE regress_apikey_app;
+DELETE FROM apikey_key WHERE organization LIKE 'q\_%';
+DELETE FROM apikey_project WHERE organization LIKE 'q\_%';
