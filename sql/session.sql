@@ -5,6 +5,7 @@ SELECT key_id AS a_id, key AS a FROM apikey_create('s_acme', 'A', '[{"project": 
 SELECT key AS b FROM apikey_create('s_acme', 'B', '[{"project": "s_web", "environment": "development", "level": "read"}]') \gset
 SELECT key_id AS dead_id, key AS dead FROM apikey_create('s_acme', 'dead') \gset
 SELECT apikey_disable(:'dead_id');
+SELECT left(:'a', -1) || CASE right(:'a', 1) WHEN '0' THEN '1' ELSE '0' END AS corrupt \gset
 CREATE FUNCTION s_look() RETURNS text LANGUAGE sql AS $$
 	SELECT concat_ws(' ', coalesce((SELECT label FROM apikey_whoami()), 'nobody'),
 		apikey_authorize('s_web', 'production', 'write'), apikey_authorize('s_web', 'development', 'read'),
@@ -79,6 +80,9 @@ END $$;
 SELECT s_show();
 SET LOCAL apikey.key = 'something else';
 SHOW apikey.key;
+SELECT setting, reset_val FROM pg_settings WHERE name = 'apikey.key';
+SET LOCAL apikey.key = :'corrupt';
+SHOW apikey.key;
 COMMIT;
 SHOW apikey.key;
 
@@ -88,6 +92,61 @@ SELECT attempt(format($$ALTER DATABASE %I SET apikey.key = 'x'$$, current_databa
 SELECT attempt($$CREATE FUNCTION s_leak() RETURNS void LANGUAGE sql SET apikey.key = 'x' AS ''$$);
 SELECT attempt($$ALTER FUNCTION s_look() SET apikey.key = 'x'$$);
 ALTER SYSTEM SET apikey.key = 'x';
+
+-- the refusal does not repeat what it refuses, and nothing was stored
+SELECT bool_or(attempt(replace(command, 'KEY', quote_literal(:'a'))) LIKE '%' || :'a' || '%') AS repeated,
+	bool_or(attempt(replace(command, 'KEY', quote_literal(:'a'))) = 'done') AS accepted
+FROM (VALUES ('ALTER ROLE CURRENT_USER SET apikey.key = KEY'), ('ALTER ROLE ALL SET apikey.key = KEY'),
+	(format('ALTER ROLE CURRENT_USER IN DATABASE %I SET apikey.key = KEY', current_database())),
+	('ALTER FUNCTION s_look() SET apikey.key = KEY'), ('CREATE PROCEDURE s_leak() LANGUAGE sql SET apikey.key = KEY AS ''''')) AS t (command);
+BEGIN;
+SET LOCAL apikey.key = :'a';
+SELECT attempt('ALTER ROLE CURRENT_USER SET apikey.key FROM CURRENT') <> 'done' AS role_refused,
+	attempt('ALTER FUNCTION s_look() SET apikey.key FROM CURRENT') <> 'done' AS function_refused;
+ROLLBACK;
+SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%apikey.key%';
+SELECT count(*) FROM pg_proc WHERE proconfig::text LIKE '%apikey.key%';
+
+-- set for the session, it lasts until it is reset, or the transaction that set it rolls back
+SET apikey.key = :'a';
+SELECT s_look();
+BEGIN; SET apikey.key = :'b'; SELECT s_look(); ROLLBACK; SELECT s_look();
+BEGIN; SELECT label FROM apikey_login(:'b'); SELECT s_look(); COMMIT; SELECT s_look();
+RESET apikey.key;
+SELECT s_look();
+SET apikey.key = :'a';
+RESET ALL;
+SELECT s_look();
+SET apikey.key = :'a';
+DISCARD ALL;
+SELECT s_look();
+-- the session's key is verified each time: it dies within the transaction, too
+SELECT key_id AS c_id, key AS c FROM apikey_create('s_acme', 'C', '[{"project": "s_web", "environment": "*", "level": "read"}]') \gset
+BEGIN;
+SELECT label FROM apikey_login(:'c');
+SAVEPOINT s;
+SELECT s_look();
+SELECT apikey_revoke(:'c_id');
+SELECT s_look();
+ROLLBACK TO SAVEPOINT s;
+SELECT s_look();
+UPDATE apikey_key SET expires_at = now() WHERE key_id = :'c_id';
+SELECT s_look(), attempt(format('SELECT apikey_login(%L)', :'c')) AS expired;
+SELECT apikey_revoke(:'c_id');
+SELECT attempt(format('SELECT apikey_login(%L)', :'c')) AS revoked;
+SELECT apikey_delete(:'c_id');
+SELECT attempt(format('SELECT apikey_login(%L)', :'c')) AS deleted;
+ROLLBACK;
+SELECT s_look();
+-- anybody may log in: to hold a key is to be its bearer
+CREATE ROLE regress_apikey_bearer;
+SET ROLE regress_apikey_bearer;
+BEGIN;
+SELECT label FROM apikey_login(:'c');
+SELECT label, apikey_authorize('s_web', 'production', 'GET') FROM apikey_whoami();
+COMMIT;
+RESET ROLE;
+DROP ROLE regress_apikey_bearer;
 
 -- prepared statements follow the key, whatever kind of plan they have
 PREPARE who AS SELECT s_look(), apikey_authorize('s_web', 'production', 'write'), apikey_authorize('s_web', 'development', 'read');
@@ -115,6 +174,7 @@ SELECT attempt($$SELECT apikey_require('s_web', NULL, 'read')$$);
 SELECT attempt($$SELECT apikey_require('s_web', 'production', NULL)$$);
 COMMIT;
 SELECT attempt($$SELECT apikey_require('s_web', 'production', 'read')$$);
+SELECT attempt($$SELECT apikey_require('s_web', 'production', 'own')$$);
 
 -- apikey_pre_request, as PostgREST calls it
 CREATE FUNCTION s_request(headers text) RETURNS text LANGUAGE plpgsql AS $$

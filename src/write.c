@@ -8,9 +8,11 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "optimizer/cost.h"
 #include "schema.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #define MAX_ARGS	14
@@ -176,7 +178,26 @@ get_plan(Statement which)
 	return plans[which];
 }
 
-/* Run a statement between SPI_connect and SPI_finish; returns how many rows. */
+/*
+ * Begin to run statements, ending with SPI_finish.
+ *
+ * Their plans, and those of the foreign keys that they fire, are kept.  A plan
+ * that was made while a table had one page would read all of it, and go on to
+ * do so while the same statement makes it grow to a million rows: so none may
+ * be sequential.  The setting ends with the calling function, as its SET
+ * search_path does.
+ */
+static void
+begin(void)
+{
+	SPI_connect();
+	if (enable_seqscan)
+		(void) set_config_option("enable_seqscan", "off", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+}
+
+/* Run one of them; returns how many rows. */
 static uint64
 execute(Statement which, Datum *values, const char *nulls)
 {
@@ -195,7 +216,7 @@ run(Statement which, Datum *values)
 {
 	uint64		processed;
 
-	SPI_connect();
+	begin();
 	processed = execute(which, values, NULL);
 	SPI_finish();
 	return processed;
@@ -233,7 +254,7 @@ ak_write_key(const AkNewKey *key)
 	Datum		values[12];
 	char		nulls[13] = "            ";
 
-	SPI_connect();
+	begin();
 	values[0] = UUIDPGetDatum(&key->id);
 	values[1] = name_datum(&key->organization);
 	values[2] = key->label;
@@ -258,7 +279,7 @@ ak_write_lock_key(const pg_uuid_t *id, AkName *organization, bool *revoked)
 	Datum		values[1] = {UUIDPGetDatum(id)};
 	bool		found;
 
-	SPI_connect();
+	begin();
 	found = execute(LOCK_KEY, values, NULL) > 0;
 	if (found)
 	{
@@ -316,7 +337,7 @@ ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
 {
 	Datum		values[2] = {UUIDPGetDatum(id), level_datum(level)};
 
-	SPI_connect();
+	begin();
 	execute(SET_ORGANIZATION_LEVEL, values,
 			level == AK_LEVEL_NONE ? " n" : "  ");
 	SPI_finish();
@@ -343,7 +364,7 @@ run_grant(Statement which, const pg_uuid_t *id, const AkName *organization,
 	char		nulls[6] = "     ";
 	uint64		processed;
 
-	SPI_connect();
+	begin();
 	set_nullable(values, nulls, 2, project_datum(&grant->project));
 	values[3] = name_datum(&grant->environment);
 	values[4] = level_datum(grant->level);
@@ -405,7 +426,7 @@ ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 	char		nulls[4] = "   ";
 	bool		found;
 
-	SPI_connect();
+	begin();
 	set_nullable(values, nulls, 1, project_datum(project));
 	values[2] = name_datum(environment);
 	found = execute(DELETE_GRANT, values, nulls) > 0;
@@ -419,7 +440,7 @@ ak_write_project(const AkName *organization, const AkName *project)
 	Datum		values[2] = {name_datum(project), name_datum(organization)};
 	bool		own = true;
 
-	SPI_connect();
+	begin();
 	if (execute(UPSERT_PROJECT, values, NULL) > 0)
 	{
 		bool		isnull;

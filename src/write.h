@@ -3,8 +3,8 @@
  *		Changing our tables, through SPI, so that every constraint and trigger
  *		does its work.
  *
- * The callers are SECURITY DEFINER functions: statements run as the owner of
- * the extension.  ak_schema_accept() must have been called.  Plans are kept
+ * The callers are SECURITY DEFINER functions with a SET clause: statements run
+ * as the owner of the extension, and settings made here end with the caller.  ak_schema_accept() must have been called.  Plans are kept
  * for the life of the backend.
  *
  * Bad values are to be refused before: the message of a violated constraint

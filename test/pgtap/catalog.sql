@@ -1,0 +1,119 @@
+-- What the catalogs say of the extension.
+BEGIN;
+SELECT no_plan();
+
+CREATE TEMP VIEW member AS
+SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'apikey';
+CREATE TEMP VIEW function AS
+SELECT p.*, p.oid::regprocedure::text AS signature FROM pg_proc p JOIN member m ON m.objid = p.oid AND m.classid = 'pg_proc'::regclass;
+CREATE TEMP VIEW relation AS
+SELECT c.* FROM pg_class c JOIN member m ON m.objid = c.oid AND m.classid = 'pg_class'::regclass;
+
+-- Functions: what they are and who may call them
+CREATE TEMP TABLE expected (signature text, result text, volatility text, parallel text, definer boolean, open boolean);
+INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM unnest(array[
+	'apikey_add_project(text,text,text[])', 'apikey_add_project(text,anyelement,text[])',
+	'apikey_add_project(anyelement,anycompatible,text[])',
+	'apikey_remove_project(text)', 'apikey_remove_project(anyelement)',
+	'apikey_remove_environment(text,text)', 'apikey_remove_environment(anyelement,anycompatible)',
+	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_grant(uuid,anyelement,anycompatible,apikey_level)',
+	'apikey_ungrant(uuid,text,text)', 'apikey_ungrant(uuid,anyelement,anycompatible)',
+	'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
+	'apikey_revoke(uuid)', 'apikey_delete(uuid)']) s;
+INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
+	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
+	'apikey_create(anyelement,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)']) s;
+INSERT INTO expected SELECT s, 'boolean', 'stable', 'safe', false, true FROM unnest(array[
+	'apikey_authorize(text,text,text,text)', 'apikey_authorize(text,anyelement,anycompatible,text)',
+	'apikey_authorize(text,text,text)', 'apikey_authorize(anyelement,anycompatible,text)',
+	'apikey_authorize_organization(text,text,text)', 'apikey_authorize_organization(text,anyelement,text)',
+	'apikey_authorize_organization(text,text)', 'apikey_authorize_organization(anyelement,text)',
+	'apikey_require(text,text,text)', 'apikey_require(anyelement,anycompatible,text)']) s;
+INSERT INTO expected SELECT s, 'record', 'stable', 'safe', false, true FROM unnest(array[
+	'apikey_explain(text,text,text,text)', 'apikey_explain(text,anyelement,anycompatible,text)']) s;
+INSERT INTO expected SELECT s, 'text[]', 'stable', 'safe', false, true FROM unnest(array[
+	'apikey_projects(text)', 'apikey_projects(text,text)', 'apikey_projects(text,anyelement)',
+	'apikey_projects_of(text,text)', 'apikey_projects_of(text,text,text)', 'apikey_projects_of(text,text,anyelement)']) s;
+INSERT INTO expected
+SELECT s, 'TABLE(key_id uuid, organization text, organization_level apikey_level, label text, expires_at timestamp with time zone, created_at timestamp with time zone, created_by text, metadata jsonb)',
+	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),
+	('apikey_whoami()', 'stable', 'safe')) AS t (s, v, p);
+INSERT INTO expected VALUES
+	('apikey_pre_request()', 'void', 'volatile', 'unsafe', false, true),
+	('apikey_protect(regclass,name,name,boolean)', 'void', 'volatile', 'unsafe', false, true),
+	('apikey_unprotect(regclass)', 'void', 'volatile', 'unsafe', false, true),
+	('apikey_policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
+	('apikey_masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
+	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
+	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false);
+
+SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
+		CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END AS v,
+		CASE proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END AS p,
+		prosecdef, EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
+	FROM function$$, 'SELECT * FROM expected', 'every function is what it should be, and no other exists');
+SELECT is_empty($$SELECT signature FROM function WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'all in C');
+SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'$$,
+	'SECURITY DEFINER goes with a pinned search_path');
+SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
+	'deciding functions have neither');
+SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_policy_columns')$$,
+	'a null argument is decided by us');
+SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
+	'none returns bytes');
+
+-- Relations
+SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
+	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_grant', 'r'),
+	('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
+	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_protected', 'v')$$, 'tables and views, and no sequence');
+SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_grant')$$, 'pg_dump carries the tables with data');
+SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
+	'nobody but the owner has a privilege on any of them');
+SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
+	WHERE relkind = 'r' AND atttypid >= 16384 AND atttypid <> 'apikey_level'::regtype$$, 'columns of built-in types or apikey_level');
+SELECT is_empty($$SELECT relname, attname FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
+	WHERE relkind = 'v' AND (atttypid = 'bytea'::regtype OR attname ~ 'salt|verifier|secret|hash|scheme')$$, 'views show no hash');
+SELECT is_empty($$SELECT r.relname FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid
+	JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refobjid = 'apikey_key'::regclass
+	JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE attname IN ('salt', 'verifier', 'scheme')$$,
+	'nor are they made from one');
+SELECT enum_has_labels('apikey_level'::name, '{read,write,manage}'::name[], 'levels in order');
+SELECT is_empty($$SELECT classid::regclass, objid FROM member WHERE pg_describe_object(classid, objid, 0) !~ '\yapikey'$$,
+	'every object begins with apikey');
+SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM member
+	WHERE classid <> 'pg_type'::regclass AND obj_description(objid, classid::regclass::name) IS NULL$$,
+	'every object has a comment');
+SELECT is(obj_description('apikey_level'::regtype, 'pg_type') IS NOT NULL, true, 'the type, too');
+
+-- Triggers fire under logical replication as well
+SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::text, (t.tgtype & 1) = 1,
+		array_to_string(array[CASE WHEN t.tgtype & 4 > 0 THEN 'insert' END, CASE WHEN t.tgtype & 8 > 0 THEN 'delete' END,
+			CASE WHEN t.tgtype & 16 > 0 THEN 'update' END, CASE WHEN t.tgtype & 32 > 0 THEN 'truncate' END], ' ')
+	FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT tgisinternal$$,
+	$$VALUES ('apikey_key', 'apikey_changed', 'A', true, 'delete update'),
+	('apikey_grant', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_key', 'apikey_truncated', 'A', false, 'truncate'), ('apikey_grant', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_project', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_environment', 'apikey_truncated', 'A', false, 'truncate')$$, 'triggers');
+SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
+	('apikey_environment', 'FOREIGN KEY (project, organization) REFERENCES apikey_project(project, organization) ON DELETE CASCADE'),
+	('apikey_grant', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
+	('apikey_grant', 'FOREIGN KEY (project, environment, organization) REFERENCES apikey_environment(project, environment, organization) ON DELETE CASCADE')$$,
+	'foreign keys carry the organization');
+SELECT is_empty($$SELECT conname FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relation) AND (condeferrable OR NOT convalidated)$$,
+	'and cannot be put off');
+
+-- The control file
+SELECT ok(NOT extrelocatable AND extversion = '1.0', 'version, not relocatable') FROM pg_extension WHERE extname = 'apikey';
+SELECT ok(superuser AND NOT trusted AND schema IS NULL AND requires = '{pgcrypto}', 'needs pgcrypto and a superuser, names no schema')
+FROM pg_available_extension_versions WHERE name = 'apikey' AND version = '1.0';
+
+SELECT * FROM finish();
+ROLLBACK;
