@@ -59,7 +59,8 @@ SELECT call, replace(attempt('SELECT ' || replace(call, 'ID', quote_literal(:'ke
 SELECT apikey_ungrant(:'key_id', 'f_web', 'development');
 SELECT f_look(:'other') AS the_other_key_is_well;
 
--- deleted
+-- a revoked key is deleted with what is left of its grants
+SELECT project, environment, level FROM apikey_grants WHERE key_id = :'key_id' ORDER BY 1, 2;
 SELECT apikey_delete(:'key_id');
 SELECT f_look(:'key'), (SELECT count(*) FROM apikey_keys WHERE key_id = :'key_id') AS keys,
 	(SELECT count(*) FROM apikey_grants WHERE key_id = :'key_id') AS grants;
@@ -74,11 +75,16 @@ SELECT call, attempt('SELECT ' || call) FROM (VALUES
 	($$apikey_revoke('00000000-0000-0000-0000-000000000000')$$),
 	($$apikey_delete('00000000-0000-0000-0000-000000000000')$$),
 	($$apikey_revoke(NULL)$$), ($$apikey_delete(NULL)$$), ($$apikey_disable(NULL)$$),
-	($$apikey_enable(NULL)$$), ($$apikey_set_organization_level(NULL, 'read')$$)) AS t (call);
+	($$apikey_enable(NULL)$$), ($$apikey_set_organization_level(NULL, 'read')$$),
+	($$apikey_grant(NULL, 'f_web', 'production', 'read')$$), ($$apikey_ungrant(NULL, 'f_web', 'production')$$)) AS t (call);
 SELECT call, attempt('SELECT ' || replace(call, 'ID', quote_literal(:'other_id'))) FROM (VALUES
 	($$apikey_grant(ID, NULL::text, 'production', 'read')$$), ($$apikey_grant(ID, 'f_web', NULL::text, 'read')$$),
 	($$apikey_grant(ID, 'f_web', 'production', NULL)$$), ($$apikey_grant(ID, '', 'production', 'read')$$),
-	($$apikey_grant(ID, 'f_web', '', 'read')$$), ($$apikey_ungrant(ID, NULL::text, 'production')$$)) AS t (call);
+	($$apikey_grant(ID, 'f_web', '', 'read')$$), ($$apikey_ungrant(ID, NULL::text, 'production')$$),
+	($$apikey_ungrant(ID, 'f_web', NULL::text)$$), ($$apikey_ungrant(ID, 'f_web', 'production')$$), ($$apikey_ungrant(ID, '*', '*')$$),
+	($$apikey_ungrant(ID, 'f_none', '*')$$), ($$apikey_grant(ID, 'f_none', 'production', 'read')$$), ($$apikey_grant(ID, 'f_web', 'staging', 'read')$$),
+	($$apikey_grant(ID, '*', 'staging', 'read')$$), ($$apikey_grant(ID, 'f_none', '*', 'read')$$)) AS t (call);
+SELECT project, environment, level FROM apikey_grants WHERE key_id = :'other_id' ORDER BY 1, 2;
 
 -- expired from the first statement that begins at that time
 SELECT key_id, key FROM apikey_create('f_acme', 'short', '[{"project": "f_web", "environment": "*", "level": "read"}]',
@@ -90,6 +96,14 @@ SELECT pg_sleep(1.6);
 SELECT f_look(:'key');
 COMMIT;
 SELECT status, (SELECT count(*) FROM apikey_verify(:'key')) AS verified FROM apikey_keys WHERE key_id = :'key_id';
+
+-- an expired key can be changed and revoked, which does not bring it back
+SELECT apikey_grant(:'key_id', 'f_web', 'production', 'write');
+SELECT apikey_disable(:'key_id');
+SELECT apikey_enable(:'key_id');
+SELECT f_look(:'key');
+SELECT apikey_revoke(:'key_id');
+SELECT f_look(:'key');
 
 -- which status is shown
 SELECT key_id FROM apikey_create('f_acme', 'status') \gset
@@ -103,8 +117,16 @@ SELECT status FROM apikey_keys WHERE key_id = :'key_id';
 CREATE TEMP TABLE f_many AS SELECT k.* FROM generate_series(1, 1000) i, apikey_create('f_acme', 'many ' || i,
 	'[{"project": "f_web", "environment": "*", "level": "read"}]') k;
 SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read')) FROM f_many;
+SELECT count(apikey_disable(key_id)) FROM f_many;
+SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read')) FROM f_many;
+SELECT count(apikey_enable(key_id)) FROM f_many;
+SELECT count(apikey_revoke(key_id)) BETWEEN 1 AND 999 AS some FROM f_many WHERE key_id::text < '8';
+SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read') <> (key_id::text >= '8')) AS wrong FROM f_many;
 SELECT count(apikey_revoke(key_id)) FROM f_many;
 SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read')) FROM f_many;
+SELECT status, count(*) FROM apikey_keys WHERE key_id IN (SELECT key_id FROM f_many) GROUP BY 1;
+SELECT count(apikey_delete(key_id)) FROM f_many;
+SELECT count(*) FROM apikey_grants WHERE key_id IN (SELECT key_id FROM f_many);
 
 DROP FUNCTION f_look;
 DROP TABLE f_many;

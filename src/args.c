@@ -82,14 +82,15 @@ print_uuid(const pg_uuid_t *uuid, char *to)
 	return p - to;
 }
 
-bool
-ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
+/*
+ * The identifier in argument "argno", not null.  False if it is longer than
+ * any; that is found out before a text is detoasted.
+ */
+static bool
+read_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
 {
-	Datum		value;
+	Datum		value = PG_GETARG_DATUM(argno);
 
-	if (PG_ARGISNULL(argno))
-		return false;
-	value = PG_GETARG_DATUM(argno);
 	if (unlikely(!OidIsValid(arg->type)))
 		look_at_type(fcinfo, argno, arg);
 
@@ -120,6 +121,16 @@ ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
 	return name->len <= AK_NAME_MAX;
 }
 
+bool
+ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
+{
+	if (PG_ARGISNULL(argno))
+		return false;
+	if (!read_name(fcinfo, argno, arg, name))
+		name->len = 0;
+	return true;
+}
+
 AkName
 ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
 {
@@ -130,7 +141,7 @@ ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", what)));
-	if (!ak_arg_name(fcinfo, argno, arg, &name))
+	if (!read_name(fcinfo, argno, arg, &name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is too long", what),

@@ -24,8 +24,9 @@ typedef struct AkArg
 } AkArg;
 
 /*
- * The identifier in argument "argno".  False if it is null or too long to be
- * one.  "name" points into the argument, into "arg" or to palloc'd memory.
+ * The identifier in argument "argno"; false if it is null.  What is too long
+ * to be one becomes the empty name, which is never registered.  "name" points
+ * into the argument, into "arg" or to palloc'd memory.
  */
 extern bool ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg,
 						AkName *name);

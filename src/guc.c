@@ -18,15 +18,31 @@ int			ak_guc_cache_size;
 
 static char *key_setting;
 
+/*
+ * Refuse a key from where others could read it.  PostgreSQL's own message
+ * would repeat the value, and log the statement.
+ */
 static bool
 check_key(char **newval, void **extra, GucSource source)
 {
-	/* CREATE FUNCTION and ALTER ROLE check with PGC_S_TEST */
+	static const char problem[] = "parameter \"apikey.key\" cannot be set here";
+	static const char detail[] = "An API key must not be kept where others could read it.";
+	static const char hint[] = "Use apikey_login or SET LOCAL in the transaction.";
+
 	if (*newval == NULL || **newval == '\0' ||
 		(source >= PGC_S_OVERRIDE && source != PGC_S_TEST))
 		return true;
-	GUC_check_errdetail("An API key must not be kept where others could read it.");
-	GUC_check_errhint("Use apikey_login or SET LOCAL in the transaction.");
+	/* the source when CREATE FUNCTION or ALTER ROLE asks */
+	if (source == PGC_S_TEST)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg_internal("%s", problem),
+				 errdetail_internal("%s", detail),
+				 errhint("%s", hint),
+				 errhidestmt(true)));
+	GUC_check_errmsg("%s", problem);
+	GUC_check_errdetail("%s", detail);
+	GUC_check_errhint("%s", hint);
 	return false;
 }
 

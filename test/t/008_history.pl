@@ -87,7 +87,13 @@ sub history
 			FROM apikey_create('acme', 'x');");
 		sleep 0.002;
 	}
-	$writer->query_safe($allow) if !$allowed;
+	if (!$allowed)
+	{
+		my $begun = now();
+
+		$writer->query_safe($allow);
+		push @changes, [ $begun, now(), 1 ];
+	}
 	$writer->quit;
 
 	my ($wrong, %seen) = (0);
