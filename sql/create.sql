@@ -97,10 +97,13 @@ WHERE found <> 0;
 -- and no view shows a salt or a verifier
 SELECT relation FROM (
 	SELECT v.oid::regclass AS relation, (xpath('//f/text()', query_to_xml(format(
-		'SELECT count(*) AS f FROM %s r, apikey_key k WHERE strpos(r::text, encode(k.salt, ''hex'')) > 0
-			OR strpos(r::text, encode(k.verifier, ''hex'')) > 0', v.oid::regclass), true, true, '')))[1]::text::int AS found
+		'SELECT count(*) AS f FROM %s r, apikey_key k WHERE k.key_id = %L AND (strpos(r::text, encode(k.salt, ''hex'')) > 0
+			OR strpos(r::text, encode(k.verifier, ''hex'')) > 0)', v.oid::regclass, :'full_id'), true, true, '')))[1]::text::int AS found
 	FROM pg_class v WHERE relname IN ('apikey_keys', 'apikey_grants', 'apikey_protected')) AS t
 WHERE found <> 0;
+
+-- which would have been found: the table itself has them
+SELECT count(*) FROM apikey_key r, apikey_key k WHERE k.key_id = :'full_id' AND strpos(r::text, encode(k.salt, 'hex')) > 0;
 
 DROP TABLE many, clue;
 DELETE FROM apikey_key WHERE organization LIKE 'c\_%';

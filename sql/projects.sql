@@ -33,6 +33,44 @@ SELECT count(*) AS cells, count(*) FILTER (WHERE project = ANY (apikey_projects_
 FROM p_key, (SELECT project FROM apikey_project) p, unnest('{production,staging,development}'::text[]) environment,
 	unnest('{read,write,manage}'::text[]) verb;
 
+-- the session's are those of its key
+SELECT count(*) AS lists, count(*) FILTER (WHERE apikey_projects(verb, environment) <> apikey_projects_of(key, verb, environment)
+	OR apikey_projects(verb) <> apikey_projects_of(key, verb)) AS different, count(DISTINCT apikey_projects(verb, environment)) AS kinds
+FROM (SELECT *, length(set_config('apikey.key', coalesce(key, ''), true)) AS set FROM p_key OFFSET 0) k,
+	LATERAL unnest(CASE WHEN set >= 0 THEN '{production,staging,development}'::text[] END) environment,
+	LATERAL unnest(CASE WHEN set >= 0 THEN '{read,write,manage}'::text[] END) verb;
+-- methods and commands are verbs; any other is an error, whoever asks
+SELECT string_agg(concat(verb, '=', apikey_projects_of(key, verb)), ' ' ORDER BY n)
+FROM p_key, unnest('{GET,head,Options,SELECT,POST,put,PATCH,insert,UPDATE,delete}'::text[]) WITH ORDINALITY AS v (verb, n) WHERE name = 'exact';
+SELECT call, attempt('SELECT ' || call) FROM (VALUES ($$apikey_projects('own')$$), ($$apikey_projects('')$$), ($$apikey_projects('read', 'none')$$),
+	($$apikey_projects('own', 'production')$$), ($$apikey_projects_of('bad', 'own')$$), ($$apikey_projects_of(NULL, 'own', 'production')$$)) AS t (call);
+SELECT cardinality(apikey_projects_of(key, NULL)) AS verb, cardinality(apikey_projects_of(key, 'read', NULL::text)) AS environment,
+	cardinality(apikey_projects_of(NULL, 'read', 'production')) AS key, cardinality(apikey_projects_of(key, NULL, NULL::text)) AS both
+FROM p_key WHERE name = 'all';
+-- other types of environments
+CREATE TYPE p_stage AS ENUM ('development', 'staging', 'unused');
+CREATE DOMAIN p_name AS text;
+SELECT stage, apikey_projects_of(key, 'read', stage) AS enum, apikey_projects_of(key, 'read', stage::text::varchar(20)) AS "varchar",
+	apikey_projects_of(key, 'read', stage::text::name) AS name, apikey_projects_of(key, 'read', stage::text::p_name) AS domain
+FROM p_key, unnest(enum_range(NULL::p_stage)) stage WHERE name = 'all';
+-- as the registry changes, so does the list, and keys that die have none
+BEGIN;
+SELECT apikey_remove_project('p_é'), apikey_remove_environment('p_a', 'development'), apikey_add_project('p_acme', 'p_c', '{staging}'),
+	apikey_add_project('p_globex', 'p_é');
+SELECT name, apikey_projects_of(key, 'read') AS read, apikey_projects_of(key, 'read', 'staging') AS staging, apikey_projects_of(key, 'write') AS write
+FROM p_key WHERE name IN ('exact', 'environments', 'all');
+SAVEPOINT s;
+SELECT apikey_remove_environment('p_b', 'production'), apikey_remove_environment('p_b', 'staging');
+SELECT name, apikey_projects_of(key, 'read') AS without_p_b FROM p_key WHERE name IN ('exact', 'environments', 'all');
+ROLLBACK TO s;
+UPDATE apikey_key SET expires_at = now() WHERE key_id = (SELECT key_id FROM p_key WHERE name = 'all');
+SELECT apikey_revoke(key_id) FROM p_key WHERE name = 'exact';
+SELECT apikey_ungrant(key_id, 'p_b', '*') FROM p_key WHERE name = 'environments';
+SELECT name, apikey_projects_of(key, 'read') AS read, apikey_projects_of(key, 'read', 'production') AS production
+FROM p_key WHERE name IN ('exact', 'environments', 'all');
+ROLLBACK;
+SELECT name, apikey_projects_of(key, 'read') AS read FROM p_key WHERE name IN ('exact', 'environments', 'all');
+
 -- apikey_explain tells the rule, and decides the same
 SELECT name, project, environment, verb, e.* FROM p_key,
 	(VALUES ('p_b', 'production', 'write'), ('p_b', 'staging', 'write'), ('p_a', 'production', 'read'), ('p_mars', 'production', 'read'),
@@ -53,5 +91,7 @@ SELECT inet_client_addr() IS NULL AS unix_socket,
 	CASE WHEN inet_client_addr() IS NULL THEN (apikey_explain(:'key', 'p_a', 'production', 'read')).reason ELSE 'address is not in the key''s networks' END AS reason;
 
 DROP TABLE p_key;
+DROP TYPE p_stage;
+DROP DOMAIN p_name;
 DELETE FROM apikey_key WHERE organization LIKE 'p\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'p\_%';

@@ -16,20 +16,29 @@ INSERT INTO q_key SELECT l, k.* FROM unnest('{read,write,manage}'::text[]) l,
 SELECT key AS read FROM q_key WHERE level = 'read' \gset
 SELECT key AS write FROM q_key WHERE level = 'write' \gset
 SELECT key AS manage, key_id AS manage_id FROM q_key WHERE level = 'manage' \gset
+-- run a command, tell how many rows it touched
+CREATE FUNCTION q_rows(command text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	EXECUTE command;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END $$;
 SET ROLE regress_apikey_app;
 
 -- without a key there is nothing
 SELECT * FROM q_doc;
 INSERT INTO q_doc VALUES (20, 'q_web', 'production');
-UPDATE q_doc SET body = 'x';
-DELETE FROM q_doc;
+SELECT q_rows('UPDATE q_doc SET body = ''x''') AS updated, q_rows('DELETE FROM q_doc') AS deleted,
+	q_rows('SELECT FROM q_doc FOR UPDATE') AS locked, q_rows('TABLE q_doc') AS seen;
 
 -- read
 BEGIN;
 SET LOCAL apikey.key = :'read';
 SELECT * FROM q_doc ORDER BY id;
-UPDATE q_doc SET body = 'x';
-DELETE FROM q_doc;
+SELECT q_rows('UPDATE q_doc SET body = ''x''') AS updated, q_rows('DELETE FROM q_doc') AS deleted,
+	q_rows('SELECT FROM q_doc FOR SHARE') AS locked, q_rows('TABLE q_doc') AS seen;
 INSERT INTO q_doc VALUES (20, 'q_web', 'production');
 ROLLBACK;
 
@@ -38,7 +47,8 @@ BEGIN;
 SET LOCAL apikey.key = :'write';
 INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'new') RETURNING id, body;
 UPDATE q_doc SET body = body || '!' RETURNING id, body;
-DELETE FROM q_doc;
+SELECT q_rows('UPDATE q_doc SET body = body') AS updated, q_rows('DELETE FROM q_doc') AS deleted,
+	q_rows('SELECT FROM q_doc FOR UPDATE') AS locked, q_rows('TABLE q_doc') AS seen;
 SAVEPOINT s;
 INSERT INTO q_doc VALUES (21, 'q_shop', 'production', 'read only there');
 ROLLBACK TO s;
@@ -46,9 +56,16 @@ UPDATE q_doc SET project = 'q_shop' WHERE id = 20;
 ROLLBACK TO s;
 UPDATE q_doc SET environment = NULL WHERE id = 20;
 ROLLBACK TO s;
-UPDATE q_doc SET body = 'not seen' WHERE project = 'q_mars';
+SELECT q_rows('UPDATE q_doc SET body = ''not seen'' WHERE project = ''q_mars''') AS updated,
+	q_rows('WITH u AS (UPDATE q_doc SET body = ''x'' WHERE id = 1 RETURNING 1) SELECT FROM u') AS in_with,
+	q_rows('UPDATE q_doc d SET body = ''x'' FROM q_doc e WHERE e.project = ''q_shop'' AND d.id = e.id') AS by_a_join;
 INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'conflict') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING body;
-INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'x') ON CONFLICT DO NOTHING;
+SELECT q_rows('INSERT INTO q_doc VALUES (20, ''q_web'', ''production'', ''x'') ON CONFLICT DO NOTHING') AS inserted;
+-- the row that the update would make is checked, too
+INSERT INTO q_doc VALUES (20, 'q_web', 'production', 'x') ON CONFLICT (id) DO UPDATE SET project = 'q_shop';
+ROLLBACK TO s;
+INSERT INTO q_doc VALUES (5, 'q_web', 'production', 'x') ON CONFLICT (id) DO UPDATE SET project = 'q_web', environment = 'production';
+ROLLBACK TO s;
 -- a conflict with a row that the key does not see is an error, not an update
 INSERT INTO q_doc SELECT 1, 'q_web', 'production', 'x' ON CONFLICT (id) DO UPDATE SET body = excluded.body;
 ROLLBACK TO s;
@@ -68,8 +85,19 @@ ROLLBACK;
 BEGIN;
 SET LOCAL apikey.key = :'manage';
 DELETE FROM q_doc RETURNING id, project;
-MERGE INTO q_doc d USING (VALUES (3)) AS v (id) ON d.id = v.id WHEN MATCHED THEN DELETE;
+SELECT q_rows('MERGE INTO q_doc d USING (VALUES (1), (5)) AS v (id) ON d.id = v.id AND d.project = ''q_mars'' WHEN MATCHED THEN DELETE') AS merged;
+MERGE INTO q_doc d USING (VALUES (5)) AS v (id) ON d.id = v.id WHEN MATCHED THEN DELETE;
 ROLLBACK;
+SET ROLE NONE;
+SELECT id, project, environment, body FROM q_doc ORDER BY id;
+SET ROLE regress_apikey_app;
+BEGIN;
+SET LOCAL apikey.key = :'manage';
+COPY (SELECT project, environment FROM q_doc ORDER BY id) TO stdout;
+SELECT (SELECT count(*) FROM (SELECT FROM q_doc UNION ALL SELECT FROM q_doc) t) AS twice, EXISTS (SELECT FROM q_doc WHERE id = 1) AS mars,
+	(SELECT max(id) FROM q_doc) AS max, (SELECT count(*) FROM generate_series(1, 11) i, LATERAL (SELECT FROM q_doc d WHERE d.id = i) t) AS by_key,
+	(SELECT count(*) FROM generate_series(1, 11) i WHERE NOT EXISTS (SELECT FROM q_doc d WHERE d.id = i)) AS absent;
+COMMIT;
 
 -- views: with the rights of who asks, or of their owner
 RESET ROLE;
@@ -216,9 +244,79 @@ SELECT count(*) FROM q_doc;
 ROLLBACK;
 
 RESET ROLE;
+-- a cursor that is still running loses the key at its next row, as does one whose key was taken away
+BEGIN;
+SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off;
+SET LOCAL apikey.key = :'manage';
+SET LOCAL ROLE regress_apikey_app;
+DECLARE q_rows CURSOR FOR SELECT id FROM q_doc;
+FETCH 1 FROM q_rows;
+SAVEPOINT s;
+SET LOCAL apikey.key = '';
+FETCH 1 FROM q_rows;
+ROLLBACK;
+BEGIN;
+SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off;
+SET LOCAL apikey.key = :'manage';
+SET LOCAL ROLE regress_apikey_app;
+DECLARE q_rows CURSOR FOR SELECT id FROM q_doc;
+FETCH 1 FROM q_rows;
+SET LOCAL ROLE NONE;
+SELECT apikey_ungrant(:'manage_id', 'q_shop', '*');
+SET LOCAL ROLE regress_apikey_app;
+FETCH ALL FROM q_rows;
+ROLLBACK;
+
+-- partitions by themselves are closed; what goes from one to another is checked as anywhere
+GRANT INSERT, UPDATE, DELETE ON q_parts TO regress_apikey_app;
+SET ROLE regress_apikey_app;
+SELECT attempt('SELECT FROM q_parts_p'), attempt('INSERT INTO q_parts_d VALUES (''q_web'', ''development'')');
+BEGIN;
+SET LOCAL apikey.key = :'write';
+SELECT q_rows('INSERT INTO q_parts VALUES (''q_web'', ''production'')') AS inserted, q_rows('UPDATE q_parts SET project = project') AS updated,
+	q_rows('DELETE FROM q_parts') AS deleted, q_rows('SELECT FROM q_parts') AS seen;
+SELECT attempt('INSERT INTO q_parts VALUES (''q_web'', ''development'')'), attempt('UPDATE q_parts SET environment = ''development''');
+-- two protected tables in one query, and one filled from the other
+SELECT d.project, d.environment, count(*) FROM q_doc d JOIN q_parts p USING (project, environment) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT count(*) FROM q_doc d LEFT JOIN q_int4 i ON true WHERE i.project IS NULL;
+SELECT attempt('INSERT INTO q_parts SELECT project, environment FROM q_doc'),
+	attempt('INSERT INTO q_parts SELECT project, environment FROM q_doc WHERE project = ''q_web''');
+COMMIT;
+-- it cannot be switched off, and a bad key is no error, but none
+SET row_security = off;
+SELECT count(*) FROM q_doc;
+RESET row_security;
+BEGIN;
+SET LOCAL apikey.key = 'junk';
+SELECT count(*) FROM q_doc;
+COMMIT;
+RESET ROLE;
+
+-- the owner, with force and without; a function with the owner's rights
+GRANT CREATE ON SCHEMA public TO regress_apikey_app;
+SET ROLE regress_apikey_app;
+CREATE TABLE q_own AS SELECT i AS id, CASE WHEN i % 2 = 0 THEN 'q_web' ELSE 'q_mars' END AS project, 'production' AS environment FROM generate_series(1, 10) i;
+CREATE INDEX ON q_own (project);
+SELECT apikey_protect('q_own', 'project', 'environment');
+CREATE FUNCTION q_definer_count() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM q_own';
+SELECT count(*), q_definer_count() FROM q_own;
+SELECT apikey_protect('q_own', 'project', 'environment', force => true);
+SELECT count(*), q_definer_count() FROM q_own;
+BEGIN;
+SET LOCAL apikey.key = :'write';
+SELECT count(*), q_definer_count() FROM q_own;
+SELECT q_rows('UPDATE q_own SET id = -id') AS updated, q_rows('DELETE FROM q_own') AS deleted;
+COMMIT;
+SELECT apikey_unprotect('q_own');
+SELECT count(*), count(*) FILTER (WHERE id < 0) AS changed FROM q_own;
+DROP FUNCTION q_definer_count;
+DROP TABLE q_own;
+RESET ROLE;
+REVOKE CREATE ON SCHEMA public FROM regress_apikey_app;
+
 DROP VIEW q_invoker, q_definer;
 DROP TABLE q_doc, q_key, q_text, q_varchar, q_name, q_q_domain, q_int4, q_int8, q_int2, q_uuid, q_numeric, q_parts;
-DROP FUNCTION q_plans;
+DROP FUNCTION q_plans, q_rows;
 DROP TYPE q_stage;
 DROP DOMAIN q_domain;
 DROP ROLE regress_apikey_app;

@@ -54,6 +54,9 @@ missing()
 	/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
 	command -v pg_bsd_indent >/dev/null || echo pg-bsd-indent
 	command -v nm >/dev/null || echo binutils
+	[ -e /usr/lib/python3/dist-packages/psycopg ] || echo python3-psycopg
+	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
+	command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
 }
 
 install_missing()
