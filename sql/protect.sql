@@ -84,6 +84,89 @@ SELECT apikey_protect('k_doc', 'owner_project', 'environment');
 SELECT apikey_unprotect('k_doc');
 RESET ROLE;
 
+-- the codes of these errors, and other kinds of relations; the tables stay as they are
+CREATE MATERIALIZED VIEW k_matview AS SELECT * FROM k_doc;
+CREATE SEQUENCE k_sequence;
+CREATE TYPE k_composite AS (project text, environment text);
+CREATE FOREIGN DATA WRAPPER k_wrapper;
+CREATE SERVER k_server FOREIGN DATA WRAPPER k_wrapper;
+CREATE FOREIGN TABLE k_foreign (project text, environment text) SERVER k_server;
+ALTER TABLE k_doc ADD COLUMN gone text;
+ALTER TABLE k_doc DROP COLUMN gone;
+SELECT relation, attempt(format('SELECT apikey_protect(%L, ''owner_project'', ''environment'')', relation)) AS protect,
+	attempt(format('SELECT apikey_unprotect(%L)', relation)) AS unprotect
+FROM unnest('{k_view,k_matview,k_sequence,k_composite,k_foreign,k_doc_second,k_none,pg_toast.k_none}'::text[]) relation;
+SELECT columns, attempt(format('SELECT apikey_protect(''k_doc'', %s)', columns)) FROM unnest('{"''gone'', ''environment''",
+	"''........pg.dropped.4........'', ''environment''", "''owner_project'', ''OWNER_PROJECT''", "'''', ''environment''", "''owner_project'', ''tableoid''",
+	"NULL, NULL"}'::text[]) columns;
+SET ROLE regress_apikey_other;
+SELECT attempt($$SELECT apikey_protect('k_doc', 'owner_project', 'environment')$$), attempt($$SELECT apikey_protect('k_doc', 'nope', 'environment')$$) AS nor_that_much,
+	attempt($$SELECT apikey_unprotect('k_doc')$$);
+RESET ROLE;
+SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class WHERE relname LIKE 'k\_%' AND (relrowsecurity OR relforcerowsecurity OR relname = 'k_doc');
+SELECT attempt($$SELECT apikey_unprotect(NULL)$$), attempt($$SELECT apikey_unprotect(0)$$);
+DROP MATERIALIZED VIEW k_matview;
+DROP SEQUENCE k_sequence;
+DROP TYPE k_composite;
+DROP FOREIGN DATA WRAPPER k_wrapper CASCADE;
+
+-- a table in use is not changed
+BEGIN;
+DECLARE k_cursor CURSOR FOR SELECT FROM k_doc;
+SELECT attempt($$SELECT apikey_protect('k_doc', 'owner_project', 'environment', true)$$);
+ROLLBACK;
+-- undone by a rollback; then with other columns, and back
+SET client_min_messages = error;
+BEGIN;
+SELECT apikey_protect('k_doc', 'owner_project', 'environment');
+ROLLBACK;
+SELECT relrowsecurity, (SELECT count(*) FROM k_policies('k_doc')) AS policies FROM pg_class WHERE relname = 'k_doc';
+SELECT apikey_protect('k_doc', 'environment', 'owner_project');
+SELECT project, environment FROM apikey_protected;
+SELECT apikey_protect('k_doc', 'owner_project', 'environment', NULL);
+SELECT project, environment, forced FROM apikey_protected;
+RESET client_min_messages;
+-- renamed and moved
+ALTER TABLE k_doc RENAME TO k_moved;
+CREATE SCHEMA k_schema;
+ALTER TABLE k_moved SET SCHEMA k_schema;
+ALTER TABLE k_schema.k_moved RENAME COLUMN environment TO "En v";
+SELECT relation, project, environment FROM apikey_protected;
+ALTER TABLE k_schema.k_moved RENAME COLUMN "En v" TO environment;
+ALTER TABLE k_schema.k_moved SET SCHEMA public;
+ALTER TABLE k_moved RENAME TO k_doc;
+DROP SCHEMA k_schema;
+-- one renamed by hand, one changed by hand: these are not ours any more
+ALTER POLICY apikey_insert ON k_doc RENAME TO k_renamed;
+SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
+SELECT name FROM k_policies('k_doc');
+ALTER POLICY apikey_update ON k_doc USING (true) WITH CHECK (true);
+SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
+SELECT apikey_unprotect('k_doc');
+SELECT relrowsecurity, relforcerowsecurity, (SELECT string_agg(name, ' ') FROM k_policies('k_doc')) FROM pg_class WHERE relname = 'k_doc';
+DROP POLICY k_renamed ON k_doc;
+DROP POLICY apikey_update ON k_doc;
+ALTER TABLE k_doc DISABLE ROW LEVEL SECURITY;
+-- forced before, but not enabled
+ALTER TABLE k_doc FORCE ROW LEVEL SECURITY;
+SELECT apikey_protect('k_doc', 'owner_project', 'environment');
+SELECT enabled, forced FROM apikey_protected;
+SELECT apikey_unprotect('k_doc');
+SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE relname = 'k_doc';
+ALTER TABLE k_doc NO FORCE ROW LEVEL SECURITY;
+-- a column that the policies need goes only with them, and then there is nothing to see
+GRANT SELECT ON k_doc TO regress_apikey_other;
+INSERT INTO k_doc VALUES (1, 'p', 'e');
+SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
+SELECT attempt('ALTER TABLE k_doc DROP COLUMN environment') LIKE '2BP01%' AS refused;
+BEGIN;
+SET LOCAL client_min_messages = error;
+ALTER TABLE k_doc DROP COLUMN environment CASCADE;
+SET LOCAL ROLE regress_apikey_other;
+SELECT count(*) FROM k_doc;
+ROLLBACK;
+SELECT apikey_unprotect('k_doc');
+
 -- odd names, odd types, partitions
 CREATE SCHEMA "K ""s""";
 CREATE TABLE "K ""s"""."T 'x'" ("Pro ""ject" uuid, "environment;" int);
@@ -92,9 +175,57 @@ SELECT apikey_protect('"K ""s"""."T ''x''"', 'Pro "ject', 'environment;');
 SELECT * FROM apikey_protected;
 SELECT apikey_unprotect('"K ""s"""."T ''x''"');
 RESET client_min_messages;
+CREATE TABLE "T ""x""" ("Col umn" varchar(20), "a.b'c" text);
+CREATE INDEX ON "T ""x""" ("Col umn", "a.b'c");
+SELECT apikey_protect('"T ""x"""', 'Col umn', 'a.b''c', force => true);
+SELECT * FROM apikey_protected;
+SELECT name, qual, with_check FROM k_policies('"T ""x"""');
+SELECT apikey_add_project('k_acme', 'k_web');
+SELECT key FROM apikey_create('k_acme', 'k', '[{"project": "k_web", "environment": "production", "level": "read"}]') \gset
+INSERT INTO "T ""x""" VALUES ('k_web', 'production'), ('k_web', 'development'), ('k_none', 'production');
+GRANT SELECT ON "T ""x""" TO regress_apikey_other;
+BEGIN;
+SET LOCAL apikey.key = :'key';
+SET LOCAL ROLE regress_apikey_other;
+SELECT * FROM "T ""x""";
+COMMIT;
+SET ROLE regress_apikey_other;
+SELECT * FROM "T ""x""";
+RESET ROLE;
+SELECT apikey_unprotect('"T ""x"""');
+DROP TABLE "T ""x""";
+DELETE FROM apikey_key WHERE organization = 'k_acme';
+DELETE FROM apikey_project WHERE organization = 'k_acme';
 CREATE TABLE k_parts (project text, environment text) PARTITION BY LIST (project);
 CREATE INDEX ON k_parts (project);
 SELECT apikey_protect('k_parts', 'project', 'environment', force => true);
+
+-- every pair of types of columns: protected, again, and undone
+CREATE TYPE k_stage AS ENUM ('production');
+CREATE DOMAIN k_text AS text;
+CREATE DOMAIN k_uuid AS uuid NOT NULL;
+CREATE FUNCTION k_try(project text, environment text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	EXECUTE format('CREATE TABLE k_types (p %s, e %s)', project, environment);
+	SET LOCAL client_min_messages = error;
+	result = attempt($c$SELECT apikey_protect('k_types', 'p', 'e')$c$);
+	result = concat_ws(', ', result, (SELECT count(*) FROM apikey_protected r WHERE r.project = 'p' AND r.environment = 'e'));
+	result = concat_ws(', ', result, attempt($c$SELECT apikey_protect('k_types', 'p', 'e')$c$));
+	result = concat_ws(', ', result, attempt($c$SELECT apikey_unprotect('k_types')$c$));
+	result = concat_ws(', ', result, (SELECT count(*) FROM k_policies('k_types')));
+	DROP TABLE k_types;
+	RESET client_min_messages;
+	RETURN result;
+END $$;
+SELECT result, count(*), CASE WHEN result <> 'done, 1, done, done, 0' THEN string_agg(project || '/' || environment, ' ') END AS pairs
+FROM unnest('{text,varchar(20),char(5),name,uuid,int2,int4,int8,numeric,k_stage,k_text,k_uuid}'::text[]) project,
+	unnest('{text,varchar(20),char(5),name,uuid,int2,int4,int8,numeric,k_stage,k_text,k_uuid}'::text[]) environment, k_try(project, environment) result
+GROUP BY 1;
+DROP FUNCTION k_try;
+DROP TYPE k_stage;
+DROP DOMAIN k_text, k_uuid;
 
 DROP TABLE k_doc, k_parts CASCADE;
 DROP SCHEMA "K ""s""" CASCADE;

@@ -524,11 +524,10 @@ belongs_to_new_key(TriggerData *trigger)
 								  RelationGetDescr(trigger->tg_relation),
 								  &isnull);
 	Snapshot	snapshot = ak_store_snapshot();
-	AkKeyRow	row;
-	bool		found = ak_store_key(snapshot, DatumGetUUIDP(id), &row);
+	bool		own = ak_store_key_is_own(snapshot, DatumGetUUIDP(id));
 
 	ak_store_release(snapshot);
-	return found && row.own;
+	return own;
 }
 
 /*

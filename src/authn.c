@@ -111,7 +111,9 @@ fill_memo(AkMemo *memo)
 {
 	int			len = memo->len;
 
-	memo->len = 0;				/* an error leaves nothing to believe */
+	/* an error leaves nothing to believe */
+	memo->len = 0;
+	memo->setting = 0;
 	memo->key = look_up(memo->token, len);
 	memo->epoch = ak_keycache_epoch;
 	ak_inval_set_mark(&memo->mark);
@@ -123,7 +125,11 @@ const AkKey *
 ak_authn_key(AkMemo *memo, const char *token, int len)
 {
 	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX)
+	{
+		memo->len = 0;
+		memo->setting = 0;
 		return NULL;
+	}
 	if (memo->len == len && memcmp(memo->token, token, len) == 0)
 		return ak_authn_again(memo);
 	memcpy(memo->token, token, len);

@@ -28,6 +28,7 @@ typedef struct AkMemo
 {
 	int			len;
 	char		token[AK_TOKEN_MAX];
+	uint64		setting;		/* ak_guc_key_serial when it came from there */
 	const AkKey *key;			/* NULL: refused */
 	uint64		epoch;
 	AkMark		mark;

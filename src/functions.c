@@ -395,6 +395,33 @@ get_header(Jsonb *headers, const char *name)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
+/* The headers of the request.  jsonb_in's own message would repeat them. */
+static Jsonb *
+parse_headers(const char *setting)
+{
+	MemoryContext before = CurrentMemoryContext;
+	Jsonb	   *headers = NULL;
+
+	PG_TRY();
+	{
+		headers = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+													 CStringGetDatum(setting)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("request.headers is not valid JSON"),
+				 errhidestmt(true)));
+	}
+	PG_END_TRY();
+	return headers;
+}
+
 /* The key that the request brings, palloc'd; NULL if it brings none. */
 static char *
 get_request_key(void)
@@ -409,8 +436,7 @@ get_request_key(void)
 
 	if (setting == NULL || setting[0] == '\0')
 		return NULL;
-	headers = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-												 CStringGetDatum(setting)));
+	headers = parse_headers(setting);
 	key = get_header(headers, "x-api-key");
 	if (key != NULL)
 		return key;

@@ -16,6 +16,8 @@ char	   *ak_guc_prefix;
 char	   *ak_guc_pepper_file;
 int			ak_guc_cache_size;
 
+uint64		ak_guc_key_serial = 1;
+
 static char *key_setting;
 
 /*
@@ -44,6 +46,12 @@ check_key(char **newval, void **extra, GucSource source)
 	GUC_check_errdetail("%s", detail);
 	GUC_check_errhint("%s", hint);
 	return false;
+}
+
+static void
+assign_key(const char *newval, void *extra)
+{
+	ak_guc_key_serial++;
 }
 
 /* What SHOW, current_setting and pg_settings tell. */
@@ -96,7 +104,7 @@ ak_guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   check_key, NULL, show_key);
+							   check_key, assign_key, show_key);
 
 	/* Stands at the start of keys made from now on. */
 	DefineCustomStringVariable("apikey.prefix",

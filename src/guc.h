@@ -21,6 +21,9 @@ extern void ak_guc_init(void);
 /* The text of apikey.key and its length; length 0 for none. */
 extern const char *ak_guc_key(int *len);
 
+/* Counts up whenever apikey.key is set, from 1. */
+extern uint64 ak_guc_key_serial;
+
 /* Set apikey.key until the end of the transaction, or clear it by "". */
 extern void ak_guc_set_key(const char *key);
 

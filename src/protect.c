@@ -24,7 +24,7 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
+#include "nodes/nodeFuncs.h"
 #include "schema.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -73,10 +73,8 @@ authorize_columns(Node *expression, AttrNumber *columns)
 		return false;
 	for (int i = 0; i < 2; i++)
 	{
-		Node	   *arg = list_nth(call->args, i);
+		Node	   *arg = strip_implicit_coercions(list_nth(call->args, i));
 
-		while (IsA(arg, RelabelType))
-			arg = (Node *) ((RelabelType *) arg)->arg;
 		if (!IsA(arg, Var))
 			return false;
 		columns[i] = ((Var *) arg)->varattno;

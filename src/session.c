@@ -11,8 +11,14 @@
 const AkKey *
 ak_session_key(AkMemo *memo)
 {
+	const char *token;
 	int			len;
-	const char *token = ak_guc_key(&len);
+	const AkKey *key;
 
-	return ak_authn_key(memo, token, len);
+	if (memo->setting == ak_guc_key_serial)
+		return ak_authn_again(memo);	/* set no more since */
+	token = ak_guc_key(&len);
+	key = ak_authn_key(memo, token, len);
+	memo->setting = memo->len > 0 ? ak_guc_key_serial : 0;
+	return key;
 }

@@ -211,6 +211,17 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 	return found;
 }
 
+bool
+ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id)
+{
+	Scan		scan;
+	HeapTuple	tuple = key_begin(&scan, snapshot, id);
+	bool		own = HeapTupleIsValid(tuple) && is_own(tuple);
+
+	scan_end(&scan);
+	return own;
+}
+
 int
 ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 				bool *own)

@@ -106,6 +106,9 @@ extern bool ak_store_key(Snapshot snapshot, const pg_uuid_t *id,
 extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,
 							 AkProfile *profile);
 
+/* Was the row of this key made by the own transaction? */
+extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);
+
 /* All grants of a key; returns how many.  Sets *own if one is, else leaves it. */
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 							AkGrant **grants, bool *own);

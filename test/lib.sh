@@ -19,7 +19,8 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 for name in ${!PG*}; do
 	[ "$name" = PG_CONFIG ] || unset "$name"
 done
-export PG_CONFIG LC_ALL=C.UTF-8
+# PostgreSQL::Test unsets LC_ALL
+export PG_CONFIG LANG=C.UTF-8 LC_ALL=C.UTF-8
 
 die()
 {
