@@ -32,10 +32,11 @@ die()
 # used as it is, else it is Debian's.
 missing()
 {
-	local pgxs version bin share
+	local headers version bin share
 
-	pgxs=$("$PG_CONFIG" --pgxs 2>/dev/null) || pgxs=
-	if [ -e "$pgxs" ]; then
+	# Debian's client package has pgxs.mk, but not the headers
+	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) || headers=
+	if [ -e "$headers/postgres.h" ]; then
 		version=$("$PG_CONFIG" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
 		bin=$("$PG_CONFIG" --bindir)
 		share=$("$PG_CONFIG" --sharedir)
