@@ -12,7 +12,9 @@ use Test::More;
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 use Apikey;
 
-use constant { ASKERS => 3, SECONDS => 4 };
+# A history lasts so long, and goes on, if the machine is busy, until there were
+# so many changes.
+use constant { ASKERS => 3, SECONDS => 3, CHANGES => 100, PATIENCE => 60 };
 
 my $primary = start_node('primary', allows_streaming => 1,
 	conf => "fsync = off\n");
@@ -28,25 +30,25 @@ $primary->reload;
 $primary->poll_query_until('postgres',
 	"SELECT sync_state IN ('sync', 'quorum') FROM pg_stat_replication")
   or die 'the standby did not become synchronous';
+$primary->wait_for_catchup($standby);
 
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
-# A client in a process of its own: sends what ask() gives, and writes the time
-# of asking, the time of the answer and the answer.
+# A client in a process of its own: sends what "ask" is, until there is a file
+# "stop", and writes the time of asking, the time of the answer and the answer.
 sub client
 {
-	my ($node, $setup, $ask, $file) = @_;
+	my ($node, $setup, $ask, $file, $stop) = @_;
 	my $pid = fork // die "fork: $!";
 
 	return $pid if $pid;
 	my $out = '';
 	eval {
 		my $session = $node->background_psql('postgres', on_error_stop => 1);
-		my $end = now() + SECONDS;
 
 		open my $log, '>', $file or die "$file: $!";
 		$session->query_safe($setup);
-		while (now() < $end)
+		until (-e $stop)
 		{
 			my $asked = now();
 			my $answer = $session->query_safe($ask);
@@ -68,14 +70,15 @@ sub history
 {
 	my ($node, $setup, $ask, $forbid, $allow) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir;
-	my @pids = map { client($node, $setup, $ask, "$dir/$_") } 1 .. ASKERS;
+	my @pids = map { client($node, $setup, $ask, "$dir/$_", "$dir/stop") } 1 .. ASKERS;
 	my $writer = $primary->background_psql('postgres', on_error_stop => 1);
 	my @changes;		# [begun, returned, allowed afterwards]
-	my $end = now() + SECONDS - 0.5;
+	my $start = now();
 	my $allowed = 1;
 
 	$writer->query_safe("SET synchronous_commit = remote_apply;");
-	while (now() < $end)
+	while (now() < $start + SECONDS
+		|| (@changes < CHANGES && now() < $start + PATIENCE))
 	{
 		my $begun = now();
 
@@ -94,6 +97,8 @@ sub history
 		$writer->query_safe($allow);
 		push @changes, [ $begun, now(), 1 ];
 	}
+	sleep 0.1;			# answers after the last change
+	append_to_file("$dir/stop", '');
 	$writer->quit;
 
 	my ($wrong, %seen) = (0);
