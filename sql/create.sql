@@ -6,7 +6,9 @@ SELECT key_id, key FROM apikey_create('c_acme', 'first') \gset
 SELECT :'key' ~ '^apk_[0-9A-Za-z]{71}$' AS form,
 	substr(:'key', 5, 22) = base62(uuid_send(:'key_id'), 22) AS id,
 	:'key' = token('apk', :'key_id', substr(:'key', 27, 43)) AS checksum,
-	substr(:'key_id', 15, 1) AS uuid_version;
+	substr(:'key_id', 15, 1) AS uuid_version,
+	to_timestamp(('x' || translate(left(:'key_id', 13), '-', ''))::bit(48)::bigint / 1000.0)
+		BETWEEN now() - interval '1 minute' AND clock_timestamp() AS made_now;
 SELECT key = substr(:'key', 1, 26) || '…' AS masked, status, organization, label,
 	organization_level, expires_at, created_at = now() AS just_now, created_by,
 	allowed_networks, metadata

@@ -120,8 +120,8 @@ SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read
 SELECT count(apikey_disable(key_id)) FROM f_many;
 SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read')) FROM f_many;
 SELECT count(apikey_enable(key_id)) FROM f_many;
-SELECT count(apikey_revoke(key_id)) BETWEEN 1 AND 999 AS some FROM f_many WHERE key_id::text < '8';
-SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read') <> (key_id::text >= '8')) AS wrong FROM f_many;
+SELECT count(apikey_revoke(key_id)) BETWEEN 1 AND 999 AS some FROM f_many WHERE right(key_id::text, 1) < '8';
+SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read') <> (right(key_id::text, 1) >= '8')) AS wrong FROM f_many;
 SELECT count(apikey_revoke(key_id)) FROM f_many;
 SELECT count(*) FILTER (WHERE apikey_authorize(key, 'f_web', 'production', 'read')) FROM f_many;
 SELECT status, count(*) FROM apikey_keys WHERE key_id IN (SELECT key_id FROM f_many) GROUP BY 1;

@@ -314,6 +314,22 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 
 /* -------------------------------------------------------- life of a key */
 
+/*
+ * Make random bytes a version 7 UUID (RFC 9562, section 5.7): the milliseconds
+ * since 1970 come first, so that new keys stand side by side in the indexes.
+ */
+static void
+stamp_id(pg_uuid_t *id, TimestampTz now)
+{
+	uint64		ms = (now + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+					  USECS_PER_DAY) / 1000;
+
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	id->data[6] = (id->data[6] & 0x0f) | 0x70;
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;
+}
+
 /* Id, salt and secret of a new key; returns its text, palloc'd. */
 static char *
 make_key(AkNewKey *key)
@@ -329,9 +345,7 @@ make_key(AkNewKey *key)
 	const uint8 *pepper = ak_pepper_get(&pepper_len);
 
 	ak_secret_random(&random, sizeof(random));
-	/* a version 4 UUID: RFC 9562, section 5.4 */
-	random.id.data[6] = (random.id.data[6] & 0x0f) | 0x40;
-	random.id.data[8] = (random.id.data[8] & 0x3f) | 0x80;
+	stamp_id(&random.id, GetCurrentTimestamp());
 	key->id = random.id;
 	memcpy(key->salt, random.salt, AK_SALT_LEN);
 	key->scheme = pepper == NULL ? AK_SCHEME_HMAC : AK_SCHEME_HMAC_PEPPER;

@@ -10,6 +10,9 @@
  * name that exists there already makes its CREATE fail, and every view and
  * constraint is bound to objects when it is made.  The C code finds the
  * tables through pg_extension.
+ *
+ * Others may have put functions and operators into that schema.  So a call
+ * here matches one of pg_catalog or of this script exactly, or is qualified.
  */
 
 /* ---------------------------------------------------------------- types */
@@ -82,7 +85,7 @@ CREATE TABLE apikey_key (
 	CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
 	CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id),
 	CONSTRAINT apikey_key_organization_level
-		CHECK (organization_level <> 'manage')
+		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage')
 );
 COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
@@ -112,10 +115,10 @@ COMMENT ON TABLE apikey_grant IS
 CREATE INDEX apikey_grant_project_idx
 	ON apikey_grant (project, environment);
 
-SELECT pg_extension_config_dump('apikey_project', '');
-SELECT pg_extension_config_dump('apikey_environment', '');
-SELECT pg_extension_config_dump('apikey_key', '');
-SELECT pg_extension_config_dump('apikey_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_key', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
 
 /* -------------------------------------------------------- invalidation */
 
@@ -606,6 +609,8 @@ DO $$
 DECLARE
 	item record;
 BEGIN
+	-- until the end of the script
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 	FOR item IN
 		SELECT format('REVOKE ALL ON TABLE %s FROM %s', c.oid::regclass,
 			coalesce(quote_ident(r.rolname), 'PUBLIC')) AS command

@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "args.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_policy.h"
@@ -69,7 +70,7 @@ authorize_columns(Node *expression, AttrNumber *columns)
 		return false;
 	name = get_func_name(call->funcid);
 	if (name == NULL || strcmp(name, "apikey_authorize") != 0 ||
-		get_func_namespace(call->funcid) != ak_schema_get()->namespace)
+		!ak_schema_has_function(call->funcid))
 		return false;
 	for (int i = 0; i < 2; i++)
 	{
@@ -365,6 +366,14 @@ create_policies(const Table *table, AttrNumber project,
 						 policies[i].using ? call : "",
 						 policies[i].check ? " WITH CHECK " : "",
 						 policies[i].check ? call : ""));
+		CommandCounterIncrement();
+		if (!OidIsValid(own_policy(table->relid, policies[i].name)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a function apikey_authorize in schema \"%s\" does not belong to extension \"apikey\"",
+							schema),
+					 errdetail("For the types of these columns it would be called instead."),
+					 errhint("Drop it, and let nobody create objects in that schema.")));
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "inval.h"
@@ -180,6 +181,15 @@ const AkSchema *
 ak_schema_get(void)
 {
 	return &schema;
+}
+
+bool
+ak_schema_has_function(Oid function)
+{
+	Oid			extension = get_extension_oid("apikey", true);
+
+	return OidIsValid(extension) &&
+		getExtensionOfObject(ProcedureRelationId, function) == extension;
 }
 
 AkLevel

@@ -40,6 +40,9 @@ extern void ak_schema_accept(void);
 /* As of the last ak_schema_accept(). */
 extern const AkSchema *ak_schema_get(void);
 
+/* Does this function belong to the extension?  Its name alone proves nothing. */
+extern bool ak_schema_has_function(Oid function);
+
 /* AK_LEVEL_NONE for an OID that is none of apikey_level. */
 extern AkLevel ak_schema_level(const AkSchema *schema, Oid value);
 

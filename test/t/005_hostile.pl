@@ -159,6 +159,69 @@ is( $node->safe_psql('postgres', "SET ROLE mallory;
 		SELECT * FROM doc"),
 	"f\nf|{}", 'settings that he may write');
 
+# A schema where he may create objects, and where the extension is to go: what
+# matches the script's calls better than PostgreSQL's own functions, or ours.
+$node->safe_psql('postgres', 'CREATE DATABASE planted');
+$node->safe_psql('planted', q{
+	CREATE SCHEMA crypto;
+	CREATE EXTENSION pgcrypto SCHEMA crypto;
+	CREATE SCHEMA evil AUTHORIZATION mallory;
+	CREATE SCHEMA shared;
+	GRANT CREATE, USAGE ON SCHEMA shared TO mallory;
+	SET ROLE mallory;
+	CREATE TABLE evil.mark (who name, what text);
+	GRANT INSERT ON evil.mark TO PUBLIC;
+	GRANT USAGE ON SCHEMA evil TO PUBLIC;
+	SET search_path = shared;
+	CREATE FUNCTION marked(what text) RETURNS boolean LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO evil.mark VALUES (current_user, what); RETURN true; END $$;
+	CREATE FUNCTION pg_extension_config_dump(text, text) RETURNS boolean LANGUAGE sql
+		AS $$ SELECT shared.marked('config_dump') $$;
+	CREATE FUNCTION oid_eq(oid, regclass) RETURNS boolean LANGUAGE sql
+		AS $$ SELECT shared.marked('oid = regclass') $$;
+	CREATE OPERATOR = (leftarg = oid, rightarg = regclass, function = oid_eq);
+	CREATE FUNCTION enum_ne(anyenum, text) RETURNS boolean LANGUAGE sql
+		AS $$ SELECT shared.marked('enum <> text') $$;
+	CREATE OPERATOR <> (leftarg = anyenum, rightarg = text, function = enum_ne);
+	CREATE FUNCTION set_config(text, text, text) RETURNS text LANGUAGE sql
+		AS $$ SELECT shared.marked('set_config')::text $$;
+	CREATE FUNCTION quote_ident(name) RETURNS text LANGUAGE sql
+		AS $$ SELECT shared.marked('quote_ident')::text $$;
+	CREATE FUNCTION format(text, regclass, text) RETURNS text LANGUAGE sql
+		AS $$ SELECT shared.marked('format')::text $$;
+	CREATE FUNCTION format(text, regprocedure, name) RETURNS text LANGUAGE sql
+		AS $$ SELECT shared.marked('format')::text $$;
+	CREATE FUNCTION apikey_authorize(varchar, varchar, text) RETURNS boolean LANGUAGE sql
+		AS $$ SELECT shared.marked('authorize') $$;
+});
+$node->safe_psql('planted', q{
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO mallory, PUBLIC;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO mallory;
+	CREATE EXTENSION apikey SCHEMA shared;
+	SET search_path = shared;
+	SELECT apikey_add_project('acme', 'web');
+	SELECT apikey_set_organization_level(key_id, 'write') FROM apikey_create('acme', 'x',
+		'[{"project": "web", "environment": "*", "level": "read"}]', organization_level => 'read');
+	SELECT * FROM apikey_keys, apikey_grants, apikey_protected});
+is($node->safe_psql('planted', 'SELECT * FROM evil.mark'), '',
+	'CREATE EXTENSION calls nothing that stood in its schema');
+is( $node->safe_psql('planted', q{
+		SELECT count(*), bool_or(has_table_privilege('mallory', c.oid, 'SELECT')) FROM pg_class c
+		WHERE relname LIKE 'apikey%' AND relkind IN ('r', 'v')}),
+	'9|f', 'and takes all privileges back there, too');
+my ($planted, undef, $refusal) = $node->psql('planted', q{
+	CREATE TABLE doc (project varchar, environment varchar);
+	SELECT shared.apikey_protect('doc', 'project', 'environment')});
+ok($planted != 0 && $refusal =~ /does not belong to extension "apikey"/,
+	'apikey_protect makes no policy that calls a function of his');
+is( $node->safe_psql('planted', q{
+		CREATE TABLE doc_text (project text, environment text);
+		SET client_min_messages = error;
+		SELECT shared.apikey_protect('doc_text', 'project', 'environment') IS NULL;
+		CREATE POLICY apikey_select ON doc USING (shared.apikey_authorize(project, environment, 'read'));
+		SELECT relation FROM shared.apikey_protected}),
+	"f\ndoc_text", 'nor takes such a policy for one of ours');
+
 # a schema that he made first, and default privileges that would open all
 $node->safe_psql('postgres', q{
 	CREATE DATABASE squatted;
