@@ -128,6 +128,25 @@ SELECT status, count(*) FROM apikey_keys WHERE key_id IN (SELECT key_id FROM f_m
 SELECT count(apikey_delete(key_id)) FROM f_many;
 SELECT count(*) FROM apikey_grants WHERE key_id IN (SELECT key_id FROM f_many);
 
+-- grants that every snapshot sees are read from the index alone, until they change
+SELECT key_id, key FROM apikey_create('f_acme', 'settled', '[{"project": "f_web", "environment": "production", "level": "write"},
+	{"project": "*", "environment": "development", "level": "read"}]') \gset
+VACUUM apikey_grant;
+SELECT f_look(:'key');
+SELECT apikey_grant(:'key_id', 'f_web', 'production', 'read');
+SELECT f_look(:'key');
+SELECT apikey_ungrant(:'key_id', '*', 'development');
+SELECT f_look(:'key');
+VACUUM apikey_grant;
+SELECT f_look(:'key');
+BEGIN;
+SELECT apikey_grant(:'key_id', 'f_web', 'production', 'manage');
+SELECT f_look(:'key');
+ROLLBACK;
+SELECT f_look(:'key');
+SELECT apikey_delete(:'key_id');
+SELECT f_look(:'key');
+
 DROP FUNCTION f_look;
 DROP TABLE f_many;
 DELETE FROM apikey_key WHERE organization LIKE 'f\_%';

@@ -92,7 +92,8 @@ COMMENT ON TABLE apikey_key IS
 
 /*
  * A null project stands for all projects, which calls write '*', and the
- * environment '*' for all environments.  The foreign keys carry the
+ * environment '*' for all environments.  The index holds all that a decision
+ * reads; its order of columns, too, is known to src/store.h.  The foreign keys carry the
  * organization from the key to the project: no row can join two organizations.
  */
 CREATE TABLE apikey_grant (
@@ -102,7 +103,7 @@ CREATE TABLE apikey_grant (
 	environment text COLLATE "C" NOT NULL,
 	organization text COLLATE "C" NOT NULL,
 	CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
-		(key_id, project, environment),
+		(key_id, project, environment) INCLUDE (level),
 	CONSTRAINT apikey_grant_key_fkey FOREIGN KEY (key_id, organization)
 		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE,
 	CONSTRAINT apikey_grant_environment_fkey

@@ -8,9 +8,17 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/itup.h"
+#include "access/relscan.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "compat.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "schema.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -222,49 +230,89 @@ ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id)
 	return own;
 }
 
+/*
+ * The columns of the index for the entry that "scan" stands at, and whether the
+ * row is the own transaction's; false if the row is not visible.  Where all of
+ * a page is visible to everybody the table is not read: an index-only scan, as
+ * in nodeIndexonlyscan.c, which saves two cache misses of three.
+ */
+static bool
+read_grant(IndexScanDesc scan, ItemPointer tid, Buffer *map,
+		   TupleTableSlot **slot, Datum *values, bool *nulls, bool *own)
+{
+	Relation	rel = scan->heapRelation;
+
+	if (!VM_ALL_VISIBLE(rel, ItemPointerGetBlockNumber(tid), map))
+	{
+		bool		should_free;
+		HeapTuple	tuple;
+
+		if (*slot == NULL)
+			*slot = table_slot_create(rel, NULL);
+		if (!index_fetch_heap(scan, *slot))
+			return false;
+		tuple = ExecFetchSlotHeapTuple(*slot, false, &should_free);
+		if (is_own(tuple))
+			*own = true;
+	}
+	index_deform_tuple(scan->xs_itup, scan->xs_itupdesc, values, nulls);
+	return true;
+}
+
 int
 ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 				bool *own)
 {
 	const AkSchema *schema = ak_schema_get();
+	Relation	rel = table_open(schema->grant, AccessShareLock);
+	Relation	index = index_open(schema->grant_key, AccessShareLock);
+	IndexScanDesc scan = index_beginscan(rel, index, snapshot, NULL, 1, 0);
 	ScanKeyData key;
-	Scan		scan;
-	HeapTuple	tuple;
+	ItemPointer tid;
+	Buffer		map = InvalidBuffer;
+	TupleTableSlot *slot = NULL;
 	int			count = 0;
 	int			room = 4;
 
 	*grants = palloc(room * sizeof(AkGrant));
-	ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
+	ScanKeyInit(&key, Anum_apikey_grant_key_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(&scan, schema->grant, schema->grant_key, snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
+	scan->xs_want_itup = true;
+	index_rescan(scan, &key, 1, NULL, 0);
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
-		Datum		values[Natts_apikey_grant];
-		bool		nulls[Natts_apikey_grant];
+		Datum		values[Natts_apikey_grant_key];
+		bool		nulls[Natts_apikey_grant_key];
 		AkGrant    *grant;
 
+		CHECK_FOR_INTERRUPTS();
+		if (!read_grant(scan, tid, &map, &slot, values, nulls, own))
+			continue;
 		if (count == room)
 		{
 			room *= 2;
-			*grants = repalloc(*grants, room * sizeof(AkGrant));
+			*grants = repalloc_huge(*grants, room * sizeof(AkGrant));
 		}
-		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
-		if (is_own(tuple))
-			*own = true;
 		grant = &(*grants)[count++];
-		grant->project = nulls[Anum_apikey_grant_project - 1] ?
-			ak_scope_all : copy_name(values[Anum_apikey_grant_project - 1]);
+		grant->project = nulls[Anum_apikey_grant_key_project - 1] ?
+			ak_scope_all : copy_name(values[Anum_apikey_grant_key_project - 1]);
 		grant->environment =
-			copy_name(values[Anum_apikey_grant_environment - 1]);
+			copy_name(values[Anum_apikey_grant_key_environment - 1]);
 		grant->level =
 			ak_schema_level(schema,
-							DatumGetObjectId(values[Anum_apikey_grant_level - 1]));
+							DatumGetObjectId(values[Anum_apikey_grant_key_level - 1]));
 		/* none is registered under so long a name */
 		if (grant->project.len > AK_NAME_MAX ||
 			grant->environment.len > AK_NAME_MAX)
 			count--;
 	}
-	scan_end(&scan);
+	if (slot != NULL)
+		ExecDropSingleTupleTableSlot(slot);
+	if (BufferIsValid(map))
+		ReleaseBuffer(map);
+	index_endscan(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
 	return count;
 }
 

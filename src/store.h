@@ -47,6 +47,13 @@
 #define Anum_apikey_grant_environment		4
 #define Natts_apikey_grant					5
 
+/* Columns of the index apikey_grant_key */
+#define Anum_apikey_grant_key_key_id		1
+#define Anum_apikey_grant_key_project		2
+#define Anum_apikey_grant_key_environment	3
+#define Anum_apikey_grant_key_level			4
+#define Natts_apikey_grant_key				4
+
 /* Columns of apikey_environment */
 #define Anum_apikey_environment_project		1
 #define Anum_apikey_environment_environment 2
