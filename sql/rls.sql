@@ -78,7 +78,6 @@ ROLLBACK TO s;
 COPY q_doc (id, body) TO stdout;
 -- PostgreSQL itself refuses this under row-level security
 COPY q_doc FROM stdin;
-\.
 ROLLBACK;
 
 -- manage
