@@ -34,11 +34,12 @@ FROM p_key, (SELECT project FROM apikey_project) p, unnest('{production,staging,
 	unnest('{read,write,manage}'::text[]) verb;
 
 -- the session's are those of its key
-SELECT count(*) AS lists, count(*) FILTER (WHERE apikey_projects(verb, environment) <> apikey_projects_of(key, verb, environment)
-	OR apikey_projects(verb) <> apikey_projects_of(key, verb)) AS different, count(DISTINCT apikey_projects(verb, environment)) AS kinds
-FROM (SELECT *, length(set_config('apikey.key', coalesce(key, ''), true)) AS set FROM p_key OFFSET 0) k,
-	LATERAL unnest(CASE WHEN set >= 0 THEN '{production,staging,development}'::text[] END) environment,
-	LATERAL unnest(CASE WHEN set >= 0 THEN '{read,write,manage}'::text[] END) verb;
+SELECT count(*) AS lists, count(*) FILTER (WHERE there <> apikey_projects_of(key, verb, environment)
+	OR anywhere <> apikey_projects_of(key, verb)) AS different, count(DISTINCT there) AS kinds
+FROM (SELECT key, verb, environment, apikey_projects(verb, environment) AS there, apikey_projects(verb) AS anywhere
+	FROM (SELECT *, length(set_config('apikey.key', coalesce(key, ''), true)) AS set FROM p_key OFFSET 0) k,
+		LATERAL unnest(CASE WHEN set >= 0 THEN '{production,staging,development}'::text[] END) environment,
+		LATERAL unnest(CASE WHEN set >= 0 THEN '{read,write,manage}'::text[] END) verb OFFSET 0) t;
 -- methods and commands are verbs; any other is an error, whoever asks
 SELECT string_agg(concat(verb, '=', apikey_projects_of(key, verb)), ' ' ORDER BY n)
 FROM p_key, unnest('{GET,head,Options,SELECT,POST,put,PATCH,insert,UPDATE,delete}'::text[]) WITH ORDINALITY AS v (verb, n) WHERE name = 'exact';

@@ -28,6 +28,7 @@
 #endif
 
 #if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
 	index_beginscan(heap, index, snapshot, nkeys, norderbys)
 #endif

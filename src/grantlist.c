@@ -6,6 +6,7 @@
 
 #include "grantlist.h"
 
+#include "compat.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -13,8 +14,7 @@ static const char *const fields[] = {"project", "environment", "level"};
 
 #define FIELDS	((int) lengthof(fields))
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 bad_list(const char *problem)
 {
 	ereport(ERROR,

@@ -105,6 +105,10 @@ $node->safe_psql('postgres', "SET ROLE mallory; SET search_path = evil;
 is($node->safe_psql('postgres', 'SELECT * FROM evil.mark'), 'mallory|authorize',
 	'though it would have left a mark');
 
+# COPY ... FROM would go round the policies: PostgreSQL itself refuses it
+(undef, undef, my $copy) = $node->psql('postgres', "SET ROLE mallory; COPY doc FROM stdin;\n\\.\n");
+like($copy, qr/COPY FROM not supported with row-level security/, 'mallory: COPY doc FROM');
+
 # nothing of ours is his
 my $tables = $node->safe_psql('postgres', q{
 	SELECT c.oid::regclass::text || ' ' || relkind::text FROM pg_class c JOIN pg_depend d ON d.objid = c.oid
