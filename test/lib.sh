@@ -32,7 +32,7 @@ die()
 # used as it is, else it is Debian's.
 missing()
 {
-	local headers version bin share
+	local headers version bin share dev installed
 
 	# Debian's client package has pgxs.mk, but not the headers
 	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) || headers=
@@ -45,7 +45,13 @@ missing()
 			sed -n 's/.*-\(1[5-8]\)$/\1/p' | sort -n | tail -1)
 		bin=/usr/lib/postgresql/$version/bin
 		share=/usr/share/postgresql/$version
-		echo "postgresql-server-dev-$version"
+		dev=postgresql-server-dev-$version
+		# no upgrade of a PostgreSQL that is there: the same minor version, if any
+		installed=$(dpkg-query -W -f '${Version}' "postgresql-$version" 2>/dev/null) || installed=
+		if [ -n "$installed" ] && apt-cache show "$dev=$installed" >/dev/null 2>&1; then
+			dev=$dev=$installed
+		fi
+		echo "$dev"
 	fi
 	[ -x "$bin/postgres" ] || echo "postgresql-$version"
 	[ -e /usr/include/stdio.h ] || echo libc6-dev
@@ -54,7 +60,8 @@ missing()
 	[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
 	/usr/bin/perl -MTAP::Harness -e 1 2>/dev/null || echo perl
 	/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
-	command -v pg_bsd_indent >/dev/null || echo pg-bsd-indent
+	[ -x "$bin/pg_bsd_indent" ] || command -v pg_bsd_indent >/dev/null ||
+		echo pg-bsd-indent
 	command -v nm >/dev/null || echo binutils
 	[ -e /usr/lib/python3/dist-packages/psycopg ] || echo python3-psycopg
 	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
