@@ -72,21 +72,18 @@ load(const AkToken *token, const uint8 *digest)
 	return key;
 }
 
+/* A text that nobody has verified yet: parse it, and go to the tables. */
 static const AkKey *
-look_up(const char *text, int len)
+verify(const char *text, int len, const uint8 *digest)
 {
 	AkToken		token;
-	uint8		digest[AK_HASH_LEN];
 	const AkKey *key = NULL;
 
 	if (ak_token_parse(text, len, &token) != AK_TOKEN_VALID)
 		return NULL;
 	PG_TRY();
 	{
-		ak_secret_digest(text, len, digest);
-		key = ak_keycache_find(digest);
-		if (key == NULL)
-			key = load(&token, digest);
+		key = load(&token, digest);
 	}
 	PG_FINALLY();
 	{
@@ -94,6 +91,17 @@ look_up(const char *text, int len)
 	}
 	PG_END_TRY();
 	return key;
+}
+
+static const AkKey *
+look_up(const char *text, int len)
+{
+	uint8		digest[AK_HASH_LEN];
+	const AkKey *key;
+
+	ak_secret_digest(text, len, digest);
+	key = ak_keycache_find(digest);
+	return key != NULL ? key : verify(text, len, digest);
 }
 
 /* Is what "memo" says of its key still true? */
