@@ -8,6 +8,8 @@
 
 #include "common/cryptohash.h"
 #include "common/hmac.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 void
 ak_secret_random(void *buf, size_t len)
@@ -19,19 +21,52 @@ ak_secret_random(void *buf, size_t len)
 				 errhidestmt(true)));
 }
 
+/*
+ * Contexts that live as long as the backend: making one costs as much as the
+ * hash of a key.  PostgreSQL hands each to a resource owner, so they have one
+ * that is never released.  Starting a hash anew forgets the one before, even
+ * if that broke off.
+ */
+static pg_cryptohash_ctx *sha256;
+static pg_hmac_ctx *hmac;
+
+static void
+create_contexts(void)
+{
+	static ResourceOwner lasting;
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+
+	if (lasting == NULL)
+		lasting = ResourceOwnerCreate(NULL, "apikey");
+	CurrentResourceOwner = lasting;
+	PG_TRY();
+	{
+		if (sha256 == NULL)
+			sha256 = pg_cryptohash_create(PG_SHA256);
+		if (hmac == NULL)
+			hmac = pg_hmac_create(PG_SHA256);
+	}
+	PG_FINALLY();
+	{
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
 void
 ak_secret_digest(const char *text, int len, uint8 digest[AK_HASH_LEN])
 {
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
-
-	if (ctx == NULL || pg_cryptohash_init(ctx) < 0 ||
-		pg_cryptohash_update(ctx, (const uint8 *) text, len) < 0 ||
-		pg_cryptohash_final(ctx, digest, AK_HASH_LEN) < 0)
+	if (sha256 == NULL)
+		create_contexts();
+	if (pg_cryptohash_init(sha256) < 0 ||
+		pg_cryptohash_update(sha256, (const uint8 *) text, len) < 0 ||
+		pg_cryptohash_final(sha256, digest, AK_HASH_LEN) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compute SHA-256 hash"),
 				 errhidestmt(true)));
-	pg_cryptohash_free(ctx);
 }
 
 void
@@ -40,20 +75,19 @@ ak_secret_verifier(const uint8 *pepper, int pepper_len,
 				   const uint8 secret[AK_SECRET_LEN],
 				   uint8 verifier[AK_HASH_LEN])
 {
-	pg_hmac_ctx *ctx = pg_hmac_create(PG_SHA256);
-
+	if (hmac == NULL)
+		create_contexts();
 	/* to OpenSSL a null key means "as before", not the empty key */
 	if (pepper == NULL)
 		pepper = (const uint8 *) "";
-	if (ctx == NULL || pg_hmac_init(ctx, pepper, pepper_len) < 0 ||
-		pg_hmac_update(ctx, salt, AK_SALT_LEN) < 0 ||
-		pg_hmac_update(ctx, secret, AK_SECRET_LEN) < 0 ||
-		pg_hmac_final(ctx, verifier, AK_HASH_LEN) < 0)
+	if (pg_hmac_init(hmac, pepper, pepper_len) < 0 ||
+		pg_hmac_update(hmac, salt, AK_SALT_LEN) < 0 ||
+		pg_hmac_update(hmac, secret, AK_SECRET_LEN) < 0 ||
+		pg_hmac_final(hmac, verifier, AK_HASH_LEN) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compute HMAC-SHA-256"),
 				 errhidestmt(true)));
-	pg_hmac_free(ctx);
 }
 
 bool
