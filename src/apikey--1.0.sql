@@ -92,9 +92,10 @@ COMMENT ON TABLE apikey_key IS
 
 /*
  * A null project stands for all projects, which calls write '*', and the
- * environment '*' for all environments.  The index holds all that a decision
- * reads; its order of columns, too, is known to src/store.h.  The foreign keys carry the
+ * environment '*' for all environments.  The foreign keys carry the
  * organization from the key to the project: no row can join two organizations.
+ * apikey_grant_key holds all that a decision reads; src/store.h knows the
+ * order of its columns, too.
  */
 CREATE TABLE apikey_grant (
 	key_id uuid NOT NULL,

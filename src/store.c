@@ -18,8 +18,8 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "schema.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -234,7 +234,7 @@ ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id)
  * The columns of the index for the entry that "scan" stands at, and whether the
  * row is the own transaction's; false if the row is not visible.  Where all of
  * a page is visible to everybody the table is not read: an index-only scan, as
- * in nodeIndexonlyscan.c, which saves two cache misses of three.
+ * in nodeIndexonlyscan.c.
  */
 static bool
 read_grant(IndexScanDesc scan, ItemPointer tid, Buffer *map,
