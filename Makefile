@@ -28,8 +28,10 @@ ISOLATION_OPTS = --inputdir=test/isolation $(LOAD)
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+POSTGRES_H := $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h
 
-ifneq ($(wildcard $(PGXS)),)
+# Debian's client package has pgxs.mk, but not the headers.
+ifneq ($(and $(wildcard $(PGXS)),$(wildcard $(POSTGRES_H))),)
 
 # No bitcode for the JIT where PostgreSQL's own clang is missing.
 CLANG_OF_PG := $(shell sed -n 's/^CLANG = //p' $(dir $(PGXS))../Makefile.global)
