@@ -354,10 +354,17 @@ COMMENT ON FUNCTION apikey_delete(uuid) IS
  * a bad key, project or environment gives false; a verb that does not exist
  * raises 22023.
  */
+CREATE FUNCTION apikey_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_support(internal) IS
+'planner support for apikey_authorize: index conditions, selectivity, cost';
+
 CREATE FUNCTION apikey_authorize(key text, project text, environment text,
 	verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_key';
 COMMENT ON FUNCTION apikey_authorize(text, text, text, text) IS
 'may this API key do this (read, write, manage, an HTTP method or an SQL command) in the environment of the project?';
@@ -365,14 +372,14 @@ COMMENT ON FUNCTION apikey_authorize(text, text, text, text) IS
 CREATE FUNCTION apikey_authorize(key text, project anyelement,
 	environment anycompatible, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_key';
 COMMENT ON FUNCTION apikey_authorize(text, anyelement, anycompatible, text) IS
 'the same for identifiers that are not text';
 
 CREATE FUNCTION apikey_authorize(project text, environment text, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_session';
 COMMENT ON FUNCTION apikey_authorize(text, text, text) IS
 'may the API key of the session do this in the environment of the project?';
@@ -380,7 +387,7 @@ COMMENT ON FUNCTION apikey_authorize(text, text, text) IS
 CREATE FUNCTION apikey_authorize(project anyelement,
 	environment anycompatible, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_session';
 COMMENT ON FUNCTION apikey_authorize(anyelement, anycompatible, text) IS
 'the same for identifiers that are not text';
@@ -449,44 +456,151 @@ COMMENT ON FUNCTION apikey_explain(text, anyelement, anycompatible, text) IS
 'the same for identifiers that are not text';
 
 CREATE FUNCTION apikey_projects(verb text) RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text) IS
 'projects where the API key of the session may do this in some environment, sorted';
 
 CREATE FUNCTION apikey_projects(verb text, environment text) RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text, text) IS
 'projects where the API key of the session may do this in this environment, sorted';
 
 CREATE FUNCTION apikey_projects(verb text, environment anyelement)
 RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text, anyelement) IS
 'the same for an identifier that is not text';
 
 CREATE FUNCTION apikey_projects_of(key text, verb text) RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text) IS
 'projects where this API key may do this in some environment, sorted';
 
 CREATE FUNCTION apikey_projects_of(key text, verb text, environment text)
 RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text, text) IS
 'projects where this API key may do this in this environment, sorted';
 
-CREATE FUNCTION apikey_projects_of(key text, verb text,
-	environment anyelement)
+CREATE FUNCTION apikey_projects_of(key text, verb text, environment anyelement)
 RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text, anyelement) IS
 'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_environments(verb text) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_session';
+COMMENT ON FUNCTION apikey_environments(text) IS
+'environments where the API key of the session may do this in some project, sorted';
+
+CREATE FUNCTION apikey_environments(verb text, project text) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_session';
+COMMENT ON FUNCTION apikey_environments(text, text) IS
+'environments where the API key of the session may do this in this project, sorted';
+
+CREATE FUNCTION apikey_environments(verb text, project anyelement)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_session';
+COMMENT ON FUNCTION apikey_environments(text, anyelement) IS
+'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_environments_of(key text, verb text) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_key';
+COMMENT ON FUNCTION apikey_environments_of(text, text) IS
+'environments where this API key may do this in some project, sorted';
+
+CREATE FUNCTION apikey_environments_of(key text, verb text, project text)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_key';
+COMMENT ON FUNCTION apikey_environments_of(text, text, text) IS
+'environments where this API key may do this in this project, sorted';
+
+CREATE FUNCTION apikey_environments_of(key text, verb text, project anyelement)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_key';
+COMMENT ON FUNCTION apikey_environments_of(text, text, anyelement) IS
+'the same for an identifier that is not text';
+
+/*
+ * The same as arrays of another type, that of the first argument, whose value
+ * does not matter: text, varchar, uuid, smallint, integer, bigint or an enum
+ * (42804 for others).  What has no value of that type is left out.
+ */
+CREATE FUNCTION apikey_projects_as(type anyelement, verb text)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_projects_as_session';
+COMMENT ON FUNCTION apikey_projects_as(anyelement, text) IS
+'projects where the API key of the session may do this in some environment, as values of another type';
+
+CREATE FUNCTION apikey_projects_as(type anyelement, verb text,
+	environment anycompatible)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_projects_as_session';
+COMMENT ON FUNCTION apikey_projects_as(anyelement, text,
+	anycompatible) IS
+'projects where the API key of the session may do this in this environment, as values of another type';
+
+CREATE FUNCTION apikey_projects_of_as(type anyelement, key text, verb text)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_projects_as_key';
+COMMENT ON FUNCTION apikey_projects_of_as(anyelement, text, text) IS
+'projects where this API key may do this in some environment, as values of another type';
+
+CREATE FUNCTION apikey_projects_of_as(type anyelement, key text, verb text,
+	environment anycompatible)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_projects_as_key';
+COMMENT ON FUNCTION apikey_projects_of_as(anyelement, text, text,
+	anycompatible) IS
+'projects where this API key may do this in this environment, as values of another type';
+
+CREATE FUNCTION apikey_environments_as(type anyelement, verb text)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_as_session';
+COMMENT ON FUNCTION apikey_environments_as(anyelement, text) IS
+'environments where the API key of the session may do this in some project, as values of another type';
+
+CREATE FUNCTION apikey_environments_as(type anyelement, verb text,
+	project anycompatible)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_as_session';
+COMMENT ON FUNCTION apikey_environments_as(anyelement, text,
+	anycompatible) IS
+'environments where the API key of the session may do this in this project, as values of another type';
+
+CREATE FUNCTION apikey_environments_of_as(type anyelement, key text, verb text)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
+COMMENT ON FUNCTION apikey_environments_of_as(anyelement, text, text) IS
+'environments where this API key may do this in some project, as values of another type';
+
+CREATE FUNCTION apikey_environments_of_as(type anyelement, key text, verb text,
+	project anycompatible)
+RETURNS anyarray
+LANGUAGE C STABLE PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
+COMMENT ON FUNCTION apikey_environments_of_as(anyelement, text, text,
+	anycompatible) IS
+'environments where this API key may do this in this project, as values of another type';
 
 CREATE FUNCTION apikey_verify(key text)
 RETURNS TABLE (key_id uuid, organization text,

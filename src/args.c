@@ -8,10 +8,12 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "token.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/uuid.h"
 
 /* Length of a text without detoasting it. */
@@ -34,10 +36,10 @@ get_text(Datum text, AkName *name)
 	name->len = VARSIZE_ANY_EXHDR(value);
 }
 
-static void
-look_at_type(FunctionCallInfo fcinfo, int argno, AkArg *arg)
+/* The declared type of an argument, as far as this call makes it known. */
+static Oid
+argument_type(FmgrInfo *flinfo, int argno)
 {
-	FmgrInfo   *flinfo = fcinfo->flinfo;
 	Oid			type = get_fn_expr_argtype(flinfo, argno);
 
 	if (!OidIsValid(type))
@@ -48,11 +50,19 @@ look_at_type(FunctionCallInfo fcinfo, int argno, AkArg *arg)
 		(void) get_func_signature(flinfo->fn_oid, &types, &count);
 		type = types[argno];
 	}
-	type = getBaseType(type);
 	if (type == ANYELEMENTOID || type == ANYCOMPATIBLEOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_INDETERMINATE_DATATYPE),
 				 errmsg("could not determine type of argument %d", argno + 1)));
+	return type;
+}
+
+void
+ak_arg_prepare(AkArg *arg, Oid type, MemoryContext context)
+{
+	type = getBaseType(type);
+	if (type == VARCHAROID)
+		type = TEXTOID;
 	if (type != TEXTOID && type != UUIDOID && type != INT2OID &&
 		type != INT4OID && type != INT8OID)
 	{
@@ -60,7 +70,7 @@ look_at_type(FunctionCallInfo fcinfo, int argno, AkArg *arg)
 		bool		is_varlena;
 
 		getTypeOutputInfo(type, &output, &is_varlena);
-		fmgr_info_cxt(output, &arg->output, flinfo->fn_mcxt);
+		fmgr_info_cxt(output, &arg->output, context);
 	}
 	arg->type = type;
 }
@@ -82,18 +92,10 @@ print_uuid(const pg_uuid_t *uuid, char *to)
 	return p - to;
 }
 
-/*
- * The identifier in argument "argno", not null.  False if it is longer than
- * any; that is found out before a text is detoasted.
- */
-static bool
-read_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
+/* What is too long is found out before a text is detoasted. */
+bool
+ak_arg_print(AkArg *arg, Datum value, AkName *name)
 {
-	Datum		value = PG_GETARG_DATUM(argno);
-
-	if (unlikely(!OidIsValid(arg->type)))
-		look_at_type(fcinfo, argno, arg);
-
 	name->data = arg->printed;
 	switch (arg->type)
 	{
@@ -121,6 +123,16 @@ read_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
 	return name->len <= AK_NAME_MAX;
 }
 
+/* The identifier in argument "argno", not null. */
+static inline bool
+read_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
+{
+	if (unlikely(!OidIsValid(arg->type)))
+		ak_arg_prepare(arg, argument_type(fcinfo->flinfo, argno),
+					   fcinfo->flinfo->fn_mcxt);
+	return ak_arg_print(arg, PG_GETARG_DATUM(argno), name);
+}
+
 bool
 ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
 {
@@ -129,6 +141,140 @@ ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)
 	if (!read_name(fcinfo, argno, arg, name))
 		name->len = 0;
 	return true;
+}
+
+bool
+ak_arg_listable(Oid type)
+{
+	return type == TEXTOID || type == VARCHAROID || type == UUIDOID ||
+		type == INT2OID || type == INT4OID || type == INT8OID ||
+		type_is_enum(type);
+}
+
+/* As print_uuid() prints it, in any case of letters. */
+static bool
+parse_uuid(const AkName *name, pg_uuid_t *uuid)
+{
+	int			digits = 0;
+
+	memset(uuid, 0, sizeof(pg_uuid_t));
+	for (int i = 0; i < name->len && digits < 2 * UUID_LEN; i++)
+	{
+		char		c = pg_ascii_tolower((unsigned char) name->data[i]);
+		uint8		digit = c >= 'a' ? c - 'a' + 10 : c - '0';
+
+		if (c == '-')
+			continue;
+		if (digit > 15)
+			return false;
+		uuid->data[digits / 2] |= digit << (digits % 2 ? 0 : 4);
+		digits++;
+	}
+	return true;
+}
+
+/* The value of an enum, or InvalidOid. */
+static Oid
+find_label(Oid type, const AkName *name)
+{
+	NameData	label;
+
+	if (name->len >= NAMEDATALEN)
+		return InvalidOid;
+	memset(&label, 0, sizeof(label));
+	memcpy(NameStr(label), name->data, name->len);
+	return GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+						   ObjectIdGetDatum(type), NameGetDatum(&label));
+}
+
+/* A value of the type (not text) that prints as this name, if there is one. */
+static bool
+parse_name(AkArg *arg, const AkName *name, Datum *value)
+{
+	AkName		printed;
+	char		digits[24];
+	int64		number;
+
+	if (arg->type == UUIDOID)
+	{
+		pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+		if (!parse_uuid(name, uuid))
+			return false;
+		*value = UUIDPGetDatum(uuid);
+	}
+	else if (arg->type == INT2OID || arg->type == INT4OID ||
+			 arg->type == INT8OID)
+	{
+		if (name->len >= (int) sizeof(digits))
+			return false;
+		memcpy(digits, name->data, name->len);
+		digits[name->len] = '\0';
+		number = strtoi64(digits, NULL, 10);
+		*value = arg->type == INT2OID ? Int16GetDatum((int16) number) :
+			arg->type == INT4OID ? Int32GetDatum((int32) number) :
+			Int64GetDatum(number);
+	}
+	else
+	{
+		*value = ObjectIdGetDatum(find_label(arg->type, name));
+		return OidIsValid(DatumGetObjectId(*value));
+	}
+	/* whatever was read, only this counts */
+	return ak_arg_print(arg, *value, &printed) && ak_name_equal(&printed, name);
+}
+
+/* All of them, in one piece. */
+static ArrayType *
+text_array(Oid type, const AkName *names, int count)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1);
+	ArrayType  *array;
+	char	   *to;
+
+	for (int i = 0; i < count; i++)
+		size += INTALIGN(VARHDRSZ + names[i].len);
+	if (count == 0)
+		return construct_empty_array(type);
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many names for an array")));
+	array = palloc0(size);
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = type;
+	ARR_DIMS(array)[0] = count;
+	ARR_LBOUND(array)[0] = 1;
+	to = (char *) array + ARR_OVERHEAD_NONULLS(1);
+	for (int i = 0; i < count; i++)
+	{
+		SET_VARSIZE(to, VARHDRSZ + names[i].len);
+		memcpy(VARDATA(to), names[i].data, names[i].len);
+		to += INTALIGN(VARHDRSZ + names[i].len);
+	}
+	return array;
+}
+
+ArrayType *
+ak_arg_array(Oid type, const AkName *names, int count)
+{
+	AkArg		arg = {0};
+	Datum	   *values;
+	int			found = 0;
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	ak_arg_prepare(&arg, type, CurrentMemoryContext);
+	if (arg.type == TEXTOID)
+		return text_array(type, names, count);
+	values = palloc(Max(count, 1) * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+		if (parse_name(&arg, &names[i], &values[found]))
+			found++;
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return construct_array(values, found, type, length, by_value, align);
 }
 
 AkName

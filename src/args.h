@@ -14,14 +14,36 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "scope.h"
+#include "utils/array.h"
 
-/* How to read the identifier arguments of one call site.  Zeroed at first. */
+/* How to read identifiers of one type.  Zeroed at first. */
 typedef struct AkArg
 {
 	Oid			type;			/* base type; InvalidOid: not looked at yet */
 	FmgrInfo	output;			/* unless printed here */
 	char		printed[40];
 } AkArg;
+
+/* Get ready to read values of this type; what is kept lives in "context". */
+extern void ak_arg_prepare(AkArg *arg, Oid type, MemoryContext context);
+
+/*
+ * The identifier that a value, not null, stands for; false if it is too long
+ * to be one.  "name" points into the value, into "arg" or to palloc'd memory.
+ */
+extern bool ak_arg_print(AkArg *arg, Datum value, AkName *name);
+
+/*
+ * The other way round.  Types that it goes for: text, varchar, uuid, int2,
+ * int4, int8 and enums, not domains over them.
+ */
+extern bool ak_arg_listable(Oid type);
+
+/*
+ * A palloc'd array, of such a type, of all values that stand for one of these
+ * names; other names are left out.  The order stays.
+ */
+extern ArrayType *ak_arg_array(Oid type, const AkName *names, int count);
 
 /*
  * The identifier in argument "argno"; false if it is null.  What is too long

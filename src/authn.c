@@ -93,24 +93,21 @@ verify(const char *text, int len, const uint8 *digest)
 	return key;
 }
 
-static const AkKey *
-look_up(const char *text, int len)
+void
+ak_authn_find(AkFinding *finding, const char *token, int len)
 {
 	uint8		digest[AK_HASH_LEN];
-	const AkKey *key;
 
-	ak_secret_digest(text, len, digest);
-	key = ak_keycache_find(digest);
-	return key != NULL ? key : verify(text, len, digest);
-}
-
-/* Is what "memo" says of its key still true? */
-static inline bool
-still_true(const AkMemo *memo)
-{
-	if (memo->key == NULL)
-		return ak_inval_same_mark(&memo->mark);
-	return memo->epoch == ak_keycache_epoch && ak_keycache_usable(memo->key);
+	finding->key = NULL;
+	if (len >= AK_TOKEN_MIN && len <= AK_TOKEN_MAX)
+	{
+		ak_secret_digest(token, len, digest);
+		finding->key = ak_keycache_find(digest);
+		if (finding->key == NULL)
+			finding->key = verify(token, len, digest);
+	}
+	finding->epoch = ak_keycache_epoch;
+	ak_inval_set_mark(&finding->mark);
 }
 
 /* Find out anew about a key whose text stands in "memo" already. */
@@ -119,14 +116,10 @@ fill_memo(AkMemo *memo)
 {
 	int			len = memo->len;
 
-	/* an error leaves nothing to believe */
-	memo->len = 0;
-	memo->setting = 0;
-	memo->key = look_up(memo->token, len);
-	memo->epoch = ak_keycache_epoch;
-	ak_inval_set_mark(&memo->mark);
+	memo->len = 0;				/* an error leaves nothing to believe */
+	ak_authn_find(&memo->finding, memo->token, len);
 	memo->len = len;
-	return memo->key;
+	return memo->finding.key;
 }
 
 const AkKey *
@@ -135,7 +128,6 @@ ak_authn_key(AkMemo *memo, const char *token, int len)
 	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX)
 	{
 		memo->len = 0;
-		memo->setting = 0;
 		return NULL;
 	}
 	if (memo->len == len && memcmp(memo->token, token, len) == 0)
@@ -148,5 +140,6 @@ ak_authn_key(AkMemo *memo, const char *token, int len)
 const AkKey *
 ak_authn_again(AkMemo *memo)
 {
-	return still_true(memo) ? memo->key : fill_memo(memo);
+	return ak_authn_holds(&memo->finding) ? memo->finding.key :
+		fill_memo(memo);
 }

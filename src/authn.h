@@ -18,20 +18,39 @@
 #include "token.h"
 
 /*
+ * What was found out about some text.  A refusal holds for the statement only:
+ * a new key sends no message.
+ */
+typedef struct AkFinding
+{
+	const AkKey *key;			/* NULL: refused */
+	uint64		epoch;
+	AkMark		mark;
+} AkFinding;
+
+/* Find out about a text of any length. */
+extern void ak_authn_find(AkFinding *finding, const char *token, int len);
+
+/* Is it still true? */
+static inline bool
+ak_authn_holds(const AkFinding *finding)
+{
+	if (finding->key == NULL)
+		return ak_inval_same_mark(&finding->mark);
+	return finding->epoch == ak_keycache_epoch &&
+		ak_keycache_usable(finding->key);
+}
+
+/*
  * What one caller remembers of the last key that it asked for, so that the
  * same key costs one comparison.  Zeroed at first.  It holds the text of a
  * key: the caller must wipe it with explicit_bzero in the end.
- *
- * A refusal is remembered for the statement only: a new key sends no message.
  */
 typedef struct AkMemo
 {
 	int			len;
 	char		token[AK_TOKEN_MAX];
-	uint64		setting;		/* ak_guc_key_serial when it came from there */
-	const AkKey *key;			/* NULL: refused */
-	uint64		epoch;
-	AkMark		mark;
+	AkFinding	finding;
 } AkMemo;
 
 extern const AkKey *ak_authn_key(AkMemo *memo, const char *token, int len);

@@ -8,7 +8,6 @@
 
 #include "access/xact.h"
 #include "registry.h"
-#include "store.h"
 
 AkReason
 ak_authz_alive(const AkKey *key)
@@ -132,119 +131,6 @@ ak_authz_organization(const AkKey *key, const AkName *organization,
 	return ak_authz_alive(key) == AK_REASON_ALIVE && organization != NULL &&
 		wanted != AK_LEVEL_NONE && key->organization_level >= wanted &&
 		ak_name_equal(organization, &key->organization);
-}
-
-/* Collects project names. */
-typedef struct Names
-{
-	AkName	   *data;
-	int			count;
-	int			room;
-} Names;
-
-static void
-add_name(Names *names, const AkName *name)
-{
-	if (names->count == names->room)
-	{
-		names->room *= 2;
-		names->data = repalloc_huge(names->data,
-									names->room * sizeof(AkName));
-	}
-	names->data[names->count++] = *name;
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-	const AkName *x = a;
-	const AkName *y = b;
-	int			order = memcmp(x->data, y->data, Min(x->len, y->len));
-
-	return order != 0 ? order : x->len - y->len;
-}
-
-/* Add the projects of those rows where the key has the level. */
-static void
-add_rows(Names *names, const AkKey *key, AkLevel wanted,
-		 const AkName *environment, const AkEnvironmentRow *rows, int count)
-{
-	for (int i = 0; i < count; i++)
-	{
-		const AkEnvironmentRow *row = &rows[i];
-
-		if (ak_name_equal(&row->organization, &key->organization) &&
-			(environment == NULL ||
-			 ak_name_equal(&row->environment, environment)) &&
-			ak_grants_level(key->grants,
-							ak_scope_hash(&row->project, &row->environment),
-							&row->project, &row->environment) >= wanted)
-			add_name(names, &row->project);
-	}
-}
-
-/* Add the project of one grant, which is not on '*'. */
-static void
-add_grant(Names *names, const AkKey *key, AkLevel wanted,
-		  const AkName *environment, const AkGrant *grant, Snapshot snapshot)
-{
-	bool		all = ak_name_equal(&grant->environment, &ak_scope_all);
-	const AkName *asked = all ? environment : &grant->environment;
-
-	if (grant->level < wanted)
-		return;
-	if (asked == NULL)
-	{
-		AkEnvironmentRow *rows;
-		int			count = ak_store_project(snapshot, &grant->project, &rows);
-
-		add_rows(names, key, wanted, NULL, rows, count);
-	}
-	else if ((environment == NULL || ak_name_equal(asked, environment)) &&
-			 ak_registry_contains(&key->organization,
-								  ak_scope_hash(&grant->project, asked),
-								  &grant->project, asked))
-		add_name(names, &grant->project);
-}
-
-int
-ak_authz_projects(const AkKey *key, AkLevel wanted, const AkName *environment,
-				  AkName **projects)
-{
-	Names		names = {palloc(16 * sizeof(AkName)), 0, 16};
-	Snapshot	snapshot;
-	int			unique = 0;
-
-	*projects = names.data;
-	if (ak_authz_alive(key) != AK_REASON_ALIVE || wanted == AK_LEVEL_NONE)
-		return 0;
-
-	snapshot = ak_store_snapshot();
-	if (key->grants->any_project)
-	{
-		AkEnvironmentRow *rows;
-		int			count = ak_store_organization(snapshot,
-												  &key->organization, &rows);
-
-		add_rows(&names, key, wanted, environment, rows, count);
-	}
-	else
-	{
-		AkGrant		grant;
-
-		for (uint32 i = 0; i <= key->grants->mask; i++)
-			if (ak_grants_slot(key->grants, i, &grant))
-				add_grant(&names, key, wanted, environment, &grant, snapshot);
-	}
-	ak_store_release(snapshot);
-
-	qsort(names.data, names.count, sizeof(AkName), compare_names);
-	for (int i = 0; i < names.count; i++)
-		if (unique == 0 ||
-			!ak_name_equal(&names.data[i], &names.data[unique - 1]))
-			names.data[unique++] = names.data[i];
-	*projects = names.data;
-	return unique;
 }
 
 char *

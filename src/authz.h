@@ -1,6 +1,7 @@
 /*
  * authz.h
- *		What may this key do?  The only place where it is decided.
+ *		What may this key do?  The only place where it is decided; lists of
+ *		all that it may do are in reach.h.
  *
  * A verdict starts out as a refusal, and only the last of all checks turns it
  * into AK_REASON_GRANTED.
@@ -64,13 +65,6 @@ extern AkVerdict ak_authz_explain(const AkKey *key, const AkName *project,
 
 extern bool ak_authz_organization(const AkKey *key,
 								  const AkName *organization, AkLevel wanted);
-
-/*
- * The projects where this key has the level, in "environment" or, if that is
- * NULL, in any: a palloc'd array, sorted bytewise, without duplicates.
- */
-extern int	ak_authz_projects(const AkKey *key, AkLevel wanted,
-							  const AkName *environment, AkName **projects);
 
 /* A palloc'd sentence about the verdict. */
 extern char *ak_authz_reason(const AkVerdict *verdict);

@@ -23,6 +23,8 @@
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) \
 	pg_class_ownercheck(objectid, roleid)
+#define object_aclcheck(classid, objectid, roleid, mode) \
+	pg_proc_aclcheck(objectid, roleid, mode)
 #define pgstat_get_local_beentry_by_index(index) \
 	pgstat_fetch_stat_local_beentry(index)
 #endif
@@ -32,6 +34,12 @@
 #define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
 	index_beginscan(heap, index, snapshot, nkeys, norderbys)
 #endif
+
+/*
+ * From 17 on a btree is scanned once for all elements of an array, in its own
+ * order, whatever column the array is for; and two arrays are made one.
+ */
+#define AK_ARRAYS_KEEP_ORDER	(PG_VERSION_NUM >= 170000)
 
 /*
  * A function that SQL calls.  PostgreSQL 15 exports only its finfo record

@@ -20,6 +20,7 @@
 #include "guc.h"
 #include "inval.h"
 #include "nodes/primnodes.h"
+#include "reach.h"
 #include "registry.h"
 #include "schema.h"
 #include "session.h"
@@ -32,20 +33,37 @@
 /* What one call site remembers. */
 typedef struct Call
 {
-	AkMemo		key;
+	AkMemo	   *key;			/* NULL: that of the session */
 	AkPairMemo	pair;
 	AkArg		names[2];
 	int			verb_len;
 	char		verb[8];
 	AkLevel		wanted;			/* of "verb" */
 	bool		constant[4];	/* is this argument a constant? */
-	MemoryContextCallback at_end;
 } Call;
 
-static void
-wipe_call(void *arg)
+/* The memo of a key, and what wipes it. */
+typedef struct CallKey
 {
-	explicit_bzero(&((Call *) arg)->key, sizeof(AkMemo));
+	AkMemo		memo;
+	MemoryContextCallback at_end;
+} CallKey;
+
+static void
+wipe_key(void *arg)
+{
+	explicit_bzero(arg, sizeof(AkMemo));
+}
+
+static AkMemo *
+make_key(MemoryContext context)
+{
+	CallKey    *key = MemoryContextAllocZero(context, sizeof(CallKey));
+
+	key->at_end.func = wipe_key;
+	key->at_end.arg = &key->memo;
+	MemoryContextRegisterResetCallback(context, &key->at_end);
+	return &key->memo;
 }
 
 /* A constant argument need not be compared with that of the row before. */
@@ -56,7 +74,7 @@ find_constants(FmgrInfo *flinfo, Call *call)
 
 	if (expression == NULL || !IsA(expression, FuncExpr))
 		return;
-	for (int i = 0; i < list_length(expression->args); i++)
+	for (int i = 0; i < Min(list_length(expression->args), 4); i++)
 		call->constant[i] = IsA(list_nth(expression->args, i), Const);
 }
 
@@ -70,9 +88,6 @@ get_call(FunctionCallInfo fcinfo)
 	{
 		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
 		find_constants(flinfo, call);
-		call->at_end.func = wipe_call;
-		call->at_end.arg = call;
-		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &call->at_end);
 		flinfo->fn_extra = call;
 	}
 	return call;
@@ -111,26 +126,36 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
  * unless it proves itself.
  */
 static const AkKey *
-get_key(FunctionCallInfo fcinfo, int argno, AkMemo *memo)
+get_key(FunctionCallInfo fcinfo, int argno)
 {
+	AkFinding	finding;
 	AkName		token;
 
 	ak_schema_accept();
 	if (argno < 0)
-		return ak_session_key(memo);
+		return ak_session_key();
 	if (!ak_arg_token(fcinfo, argno, &token))
 		return NULL;
-	return ak_authn_key(memo, token.data, token.len);
+	ak_authn_find(&finding, token.data, token.len);
+	return finding.key;
 }
 
 /* The same by what a call site remembers. */
 static inline const AkKey *
 get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 {
-	if (argno < 0 || !call->constant[argno] || call->key.len == 0)
-		return get_key(fcinfo, argno, &call->key);
+	AkName		token;
+
 	ak_schema_accept();
-	return ak_authn_again(&call->key);
+	if (argno < 0)
+		return ak_session_key();
+	if (call->key == NULL)
+		call->key = make_key(fcinfo->flinfo->fn_mcxt);
+	if (call->constant[argno] && call->key->len > 0)
+		return ak_authn_again(call->key);
+	if (!ak_arg_token(fcinfo, argno, &token))
+		return NULL;
+	return ak_authn_key(call->key, token.data, token.len);
 }
 
 /* Arguments project, environment, verb from "first" on. */
@@ -240,46 +265,98 @@ apikey_authorize_organization_session(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(authorize_organization(fcinfo, -1, 0));
 }
 
-/* Arguments verb and, in one variant, environment from "first" on. */
+/*
+ * Arguments verb and, in one variant, an environment or project from "first"
+ * on.
+ */
 static Datum
-projects(FunctionCallInfo fcinfo, int key_argno, int first)
+list(FunctionCallInfo fcinfo, AkReachOf of, Oid type, int key_argno, int first)
 {
 	Call	   *call = get_call(fcinfo);
 	AkLevel		wanted = get_verb(fcinfo, first, call);
-	bool		by_environment = PG_NARGS() > first + 1;
-	AkName		environment = {"", 0};
-	bool		named = !by_environment ||
-	ak_arg_name(fcinfo, first + 1, &call->names[0], &environment);
+	bool		anywhere = PG_NARGS() == first + 1;
+	AkName		within = {"", 0};
+	bool		named = anywhere ||
+	ak_arg_name(fcinfo, first + 1, &call->names[0], &within);
 	const AkKey *key = get_call_key(fcinfo, key_argno, call);
-	AkName	   *names;
-	Datum	   *elements;
+	const AkName *names = NULL;
 	int			count = 0;
 
 	if (named)
-		count = ak_authz_projects(key, wanted,
-								  by_environment ? &environment : NULL,
-								  &names);
-	elements = palloc(Max(count, 1) * sizeof(Datum));
-	for (int i = 0; i < count; i++)
-		elements[i] =
-			PointerGetDatum(cstring_to_text_with_len(names[i].data,
-													 names[i].len));
-	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false,
-										   TYPALIGN_INT));
+		count = ak_reach_list(key, wanted, of, anywhere ? NULL : &within,
+							  &names);
+	return PointerGetDatum(ak_arg_array(type, names, count));
+}
+
+/* The same after an argument whose type is that of the elements. */
+static Datum
+list_as(FunctionCallInfo fcinfo, AkReachOf of, int key_argno, int first)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+
+	if (!ak_arg_listable(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("identifiers cannot be listed as type %s",
+						format_type_be(type)),
+				 errhint("Use text, varchar, uuid, smallint, integer, bigint or an enum.")));
+	return list(fcinfo, of, type, key_argno, first);
 }
 
 AK_FUNCTION_INFO_V1(apikey_projects_key);
 Datum
 apikey_projects_key(PG_FUNCTION_ARGS)
 {
-	return projects(fcinfo, 0, 1);
+	return list(fcinfo, AK_REACH_PROJECTS, TEXTOID, 0, 1);
 }
 
 AK_FUNCTION_INFO_V1(apikey_projects_session);
 Datum
 apikey_projects_session(PG_FUNCTION_ARGS)
 {
-	return projects(fcinfo, -1, 0);
+	return list(fcinfo, AK_REACH_PROJECTS, TEXTOID, -1, 0);
+}
+
+AK_FUNCTION_INFO_V1(apikey_projects_as_key);
+Datum
+apikey_projects_as_key(PG_FUNCTION_ARGS)
+{
+	return list_as(fcinfo, AK_REACH_PROJECTS, 1, 2);
+}
+
+AK_FUNCTION_INFO_V1(apikey_projects_as_session);
+Datum
+apikey_projects_as_session(PG_FUNCTION_ARGS)
+{
+	return list_as(fcinfo, AK_REACH_PROJECTS, -1, 1);
+}
+
+AK_FUNCTION_INFO_V1(apikey_environments_key);
+Datum
+apikey_environments_key(PG_FUNCTION_ARGS)
+{
+	return list(fcinfo, AK_REACH_ENVIRONMENTS, TEXTOID, 0, 1);
+}
+
+AK_FUNCTION_INFO_V1(apikey_environments_session);
+Datum
+apikey_environments_session(PG_FUNCTION_ARGS)
+{
+	return list(fcinfo, AK_REACH_ENVIRONMENTS, TEXTOID, -1, 0);
+}
+
+AK_FUNCTION_INFO_V1(apikey_environments_as_key);
+Datum
+apikey_environments_as_key(PG_FUNCTION_ARGS)
+{
+	return list_as(fcinfo, AK_REACH_ENVIRONMENTS, 1, 2);
+}
+
+AK_FUNCTION_INFO_V1(apikey_environments_as_session);
+Datum
+apikey_environments_as_session(PG_FUNCTION_ARGS)
+{
+	return list_as(fcinfo, AK_REACH_ENVIRONMENTS, -1, 1);
 }
 
 /* The row about a key that may act; false, and why, for any other. */
@@ -311,11 +388,7 @@ static bool
 fill_profile_of(FunctionCallInfo fcinfo, int argno, Datum *values,
 				bool *nulls, AkReason *reason)
 {
-	AkMemo		memo = {0};
-	const AkKey *key = get_key(fcinfo, argno, &memo);
-
-	explicit_bzero(&memo, sizeof(memo));
-	return fill_profile(key, values, nulls, reason);
+	return fill_profile(get_key(fcinfo, argno), values, nulls, reason);
 }
 
 static void
@@ -460,12 +533,12 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 
 	if (token != NULL)
 	{
-		AkMemo		memo = {0};
+		AkFinding	finding;
 		AkReason	reason;
 
 		ak_schema_accept();
-		reason = ak_authz_alive(ak_authn_key(&memo, token, strlen(token)));
-		explicit_bzero(&memo, sizeof(memo));
+		ak_authn_find(&finding, token, strlen(token));
+		reason = ak_authz_alive(finding.key);
 		if (reason != AK_REASON_ALIVE)
 			refuse_login(reason);
 	}
@@ -496,7 +569,8 @@ apikey_cache_stats(PG_FUNCTION_ARGS)
 
 	ak_keycache_stats(&stats);
 	values[0] = Int64GetDatum(stats.keys);
-	values[1] = Int64GetDatum(stats.bytes + (int64) ak_registry_bytes());
+	values[1] = Int64GetDatum(stats.bytes + (int64) ak_registry_bytes() +
+							  (int64) ak_reach_bytes());
 	values[2] = Int64GetDatum(stats.hits);
 	values[3] = Int64GetDatum(stats.builds);
 	values[4] = Int64GetDatum((int64) ak_inval_flushes());

@@ -31,11 +31,11 @@ typedef struct AkKey
 	struct AkKey *next;			/* in the same bucket */
 	uint8		digest[AK_HASH_LEN];
 	Size		bytes;
-	uint64		generation;
-	bool		transient;
 	AkMark		mark;			/* of a transient one */
 
 	/* public */
+	uint64		generation;		/* as above */
+	bool		transient;		/* rests on a row of the own transaction */
 	pg_uuid_t	id;
 	bool		revoked;
 	bool		disabled;

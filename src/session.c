@@ -8,17 +8,20 @@
 
 #include "guc.h"
 
+static AkFinding last;
+static uint64 last_serial;		/* ak_guc_key_serial then; 0: nothing yet */
+
 const AkKey *
-ak_session_key(AkMemo *memo)
+ak_session_key(void)
 {
 	const char *token;
 	int			len;
-	const AkKey *key;
 
-	if (memo->setting == ak_guc_key_serial)
-		return ak_authn_again(memo);	/* set no more since */
+	if (last_serial == ak_guc_key_serial && ak_authn_holds(&last))
+		return last.key;
+	last_serial = 0;			/* an error leaves nothing to believe */
 	token = ak_guc_key(&len);
-	key = ak_authn_key(memo, token, len);
-	memo->setting = memo->len > 0 ? ak_guc_key_serial : 0;
-	return key;
+	ak_authn_find(&last, token, len);
+	last_serial = ak_guc_key_serial;
+	return last.key;
 }

@@ -11,7 +11,10 @@
 
 #include "authn.h"
 
-/* The session's key if it proves itself, else NULL. */
-extern const AkKey *ak_session_key(AkMemo *memo);
+/*
+ * The session's key if it proves itself, else NULL.  What was found out last is
+ * remembered until the setting changes, without the text of the key.
+ */
+extern const AkKey *ak_session_key(void);
 
 #endif							/* AK_SESSION_H */
