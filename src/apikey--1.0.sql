@@ -656,6 +656,26 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_unprotect(regclass) IS
 'undo apikey_protect';
 
+/*
+ * For who asks: why so few rows, why so slow?  Both run as the caller, who must
+ * be allowed to read the table (42501).
+ */
+CREATE FUNCTION apikey_explain_rls(relation regclass, key text)
+RETURNS TABLE (key_state text, projects text[], visible_rows bigint,
+	indexed boolean, plan text, advice text)
+LANGUAGE C ROWS 1 SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_explain_rls(regclass, text) IS
+'what this API key can see of a table, how the rows are found, and what could be better; at most 1000 rows are counted';
+
+CREATE FUNCTION apikey_explain_rls(relation regclass)
+RETURNS TABLE (key_state text, projects text[], visible_rows bigint,
+	indexed boolean, plan text, advice text)
+LANGUAGE C ROWS 1 SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_explain_rls(regclass) IS
+'the same of the API key of the session';
+
 CREATE FUNCTION apikey_policy_columns(policy oid, OUT project name,
 	OUT environment name)
 RETURNS record

@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "protect.h"
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
@@ -154,6 +156,15 @@ own_policy(Oid relation, const char *name)
 	return policy;
 }
 
+bool
+ak_protect_columns(Oid relation, AttrNumber *columns)
+{
+	Oid			policy = get_relation_policy_oid(relation, policies[0].name,
+												 true);
+
+	return OidIsValid(policy) && OidIsValid(policy_columns(policy, columns));
+}
+
 /* How many policies of a relation are not ours. */
 static int
 count_other_policies(Oid relation)
@@ -265,11 +276,10 @@ get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
 	return column;
 }
 
-/* Does a usable index of all rows begin with this column? */
-static bool
-has_index(Oid relid, AttrNumber column)
+bool
+ak_protect_has_index(Oid relation, AttrNumber column)
 {
-	Relation	rel = relation_open(relid, NoLock);
+	Relation	rel = relation_open(relation, AccessShareLock);
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *cell;
 	bool		found = false;
@@ -284,7 +294,7 @@ has_index(Oid relid, AttrNumber column)
 			found = true;
 		index_close(index, AccessShareLock);
 	}
-	relation_close(rel, NoLock);
+	relation_close(rel, AccessShareLock);
 	return found;
 }
 
@@ -296,7 +306,7 @@ tell(const Table *table, AttrNumber project, AttrNumber environment,
 	const char *column = get_attname(table->relid, project, false);
 	const char *other = get_attname(table->relid, environment, false);
 
-	if (!has_index(table->relid, project))
+	if (!ak_protect_has_index(table->relid, project))
 		ereport(WARNING,
 				(errmsg("no index of table \"%s\" begins with column \"%s\"",
 						table->name, column),

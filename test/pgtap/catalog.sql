@@ -32,9 +32,14 @@ INSERT INTO expected SELECT s, 'boolean', 'stable', 'safe', false, true FROM unn
 	'apikey_require(text,text,text)', 'apikey_require(anyelement,anycompatible,text)']) s;
 INSERT INTO expected SELECT s, 'record', 'stable', 'safe', false, true FROM unnest(array[
 	'apikey_explain(text,text,text,text)', 'apikey_explain(text,anyelement,anycompatible,text)']) s;
-INSERT INTO expected SELECT s, 'text[]', 'stable', 'safe', false, true FROM unnest(array[
-	'apikey_projects(text)', 'apikey_projects(text,text)', 'apikey_projects(text,anyelement)',
-	'apikey_projects_of(text,text)', 'apikey_projects_of(text,text,text)', 'apikey_projects_of(text,text,anyelement)']) s;
+INSERT INTO expected SELECT replace(s, 'LIST', l), 'text[]', 'stable', 'safe', false, true FROM unnest(array[
+	'LIST(text)', 'LIST(text,text)', 'LIST(text,anyelement)',
+	'LIST_of(text,text)', 'LIST_of(text,text,text)', 'LIST_of(text,text,anyelement)']) s, unnest(array['apikey_projects', 'apikey_environments']) l;
+INSERT INTO expected SELECT replace(s, 'LIST', l), 'anyarray', 'stable', 'safe', false, true FROM unnest(array[
+	'LIST_as(anyelement,text)', 'LIST_as(anyelement,text,anycompatible)',
+	'LIST_of_as(anyelement,text,text)', 'LIST_of_as(anyelement,text,text,anycompatible)']) s, unnest(array['apikey_projects', 'apikey_environments']) l;
+INSERT INTO expected SELECT s, 'TABLE(key_state text, projects text[], visible_rows bigint, indexed boolean, plan text, advice text)', 'volatile', 'unsafe', false, true
+	FROM unnest(array['apikey_explain_rls(regclass)', 'apikey_explain_rls(regclass,text)']) s;
 INSERT INTO expected
 SELECT s, 'TABLE(key_id uuid, organization text, organization_level apikey_level, label text, expires_at timestamp with time zone, created_at timestamp with time zone, created_by text, metadata jsonb)',
 	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),
@@ -46,6 +51,7 @@ INSERT INTO expected VALUES
 	('apikey_policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
 	('apikey_masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
+	('apikey_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false);
 
 SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
@@ -59,8 +65,11 @@ SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig I
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
-SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_policy_columns')$$,
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_policy_columns', 'apikey_support')$$,
 	'a null argument is decided by us');
+SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
+	'the planner is told about apikey_authorize');
+SELECT is_empty($$SELECT signature FROM function WHERE proretset AND prorows <> 1$$, 'sets are of one row');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
 	'none returns bytes');
 

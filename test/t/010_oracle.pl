@@ -410,9 +410,10 @@ my %select = (
 	%scan,
 	'index only' => [ 'Index Only Scan using \w+ on DOC', @index_only ],
 	parallel => [ 'Gather.*Parallel Seq Scan on DOC', @parallel, @sequential ],
-	'parallel index' => [ 'Gather.*Parallel Index Scan using \w+ on DOC', @parallel, @index ],
-	'parallel bitmap' => [ 'Gather.*Parallel Bitmap Heap Scan on DOC', @parallel, @bitmap ],
-	'parallel index only' => [ 'Gather.*Parallel Index Only Scan using \w+ on DOC', @parallel, @index_only ]);
+	# an index that is searched for a list is scanned by one process
+	'parallel index' => [ 'Gather.*Index Scan using \w+ on DOC', @parallel, @index ],
+	'parallel bitmap' => [ 'Gather.*Bitmap Heap Scan on DOC', @parallel, @bitmap ],
+	'parallel index only' => [ 'Gather.*Index Only Scan using \w+ on DOC', @parallel, @index_only ]);
 
 # Arguments of other types
 my $integer = q{coalesce(project, '0') ~ '^\d+$'};

@@ -1,0 +1,302 @@
+-- Policies and queries by index: what the planner makes of apikey_authorize.
+SELECT count(apikey_add_project('v_acme', 'v' || i)) FROM generate_series(0, 49) i;
+SELECT count(apikey_add_project('v_acme', i)) FROM generate_series(-5, 5) i;
+SELECT count(apikey_add_project('v_acme', ('00000000-0000-4000-8000-00000000000' || i)::uuid)) FROM generate_series(0, 9) i;
+-- names that are no canonical value of a type
+SELECT count(apikey_add_project('v_acme', n)) FROM unnest(array['007', '+3', ' 3', '3 ', '0x10', '-0', '1e3', '40000', '3000000000', '99999999999999999999',
+	'-9223372036854775808', '9223372036854775807', '-9223372036854775809', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc999c0b4ef8bb6d6bb9bd380a12',
+	'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a13}', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a145', 'high', 'High', 'hi"gh', 'ä'] ||
+	array[repeat('9', 512), repeat('a', 63), repeat('a', 64)]) n;
+SELECT apikey_add_project('v_globex', 'v_other'), apikey_add_project('v_acme', 'v_staging', '{staging}');
+CREATE TYPE v_mood AS ENUM ('low', 'high', 'v7', 'none');
+CREATE DOMAIN v_id AS uuid;
+SELECT key AS some, key_id AS some_id FROM apikey_create('v_acme', 'some', '[{"project": "v3", "environment": "production", "level": "write"},
+	{"project": "v7", "environment": "*", "level": "read"}, {"project": "3", "environment": "production", "level": "manage"},
+	{"project": "high", "environment": "production", "level": "read"}, {"project": "v_staging", "environment": "*", "level": "read"},
+	{"project": "00000000-0000-4000-8000-000000000003", "environment": "development", "level": "read"}]') \gset
+SELECT key AS all FROM apikey_create('v_acme', 'all', '[{"project": "*", "environment": "production", "level": "write"}]') \gset
+SELECT key AS none FROM apikey_create('v_acme', 'none') \gset
+
+-- lists of environments, and lists as other types
+SELECT apikey_environments_of(:'some', 'read'), apikey_environments_of(:'some', 'write'), apikey_environments_of(:'all', 'read');
+SELECT apikey_environments_of(:'some', 'read', 'v7'), apikey_environments_of(:'some', 'read', 3), apikey_environments_of(:'some', 'read', 'v_other'),
+	apikey_environments_of(:'all', 'read', 'v_staging'), apikey_environments_of(:'all', 'manage', 'v7');
+SELECT apikey_environments_of(NULL, 'read'), apikey_environments_of(:'all', NULL), apikey_environments_of(:'all', 'read', NULL::text), apikey_environments_of('junk', 'read');
+SELECT apikey_environments_of(:'some', 'look');
+SELECT apikey_projects_of_as(NULL::int, :'all', 'read'), apikey_projects_of_as(NULL::smallint, :'all', 'read', 'production');
+SELECT apikey_projects_of_as(NULL::bigint, :'all', 'read'), apikey_projects_of_as(0, :'some', 'read');
+SELECT cardinality(apikey_projects_of_as(NULL::uuid, :'all', 'read')), apikey_projects_of_as(NULL::uuid, :'some', 'read', 'development');
+SELECT apikey_projects_of_as(NULL::v_mood, :'all', 'read'), apikey_projects_of_as(NULL::v_mood, :'some', 'read', 'development');
+SELECT apikey_projects_of_as(''::varchar, :'some', 'write'), apikey_projects_of_as(''::text, :'some', 'write', 'production'::varchar);
+SELECT apikey_environments_of_as(NULL::text, :'some', 'read'), apikey_environments_of_as(NULL::varchar, :'some', 'read', 'v3');
+SELECT apikey_projects_of_as(NULL::int, NULL, 'read'), apikey_projects_of_as(NULL::int, :'all', NULL), apikey_projects_of_as(NULL::int, :'all', 'read', NULL::text);
+SELECT pg_typeof(apikey_projects_of_as(NULL::int, 'junk', 'read')), pg_typeof(apikey_projects_of_as(NULL::v_mood, 'junk', 'read'));
+SELECT apikey_projects_of_as(NULL::numeric, :'all', 'read');
+SELECT apikey_projects_of_as(NULL::v_id, :'all', 'read');
+SELECT apikey_projects_of_as(NULL, :'all', 'read');
+BEGIN;
+SET LOCAL apikey.key = :'some';
+SELECT apikey_environments('read'), apikey_environments('write', 'v3'), apikey_environments('read', 3),
+	apikey_projects_as(0, 'read'), apikey_projects_as(NULL::uuid, 'read', 'development'), apikey_environments_as(''::text, 'read'), apikey_environments_as(''::varchar, 'read', 'v7');
+-- what is remembered follows changes, undone ones too
+SAVEPOINT s;
+SELECT apikey_add_project('v_acme', 'v_new'), apikey_grant(:'some_id', 'v_new', '*', 'read');
+SELECT apikey_projects('read');
+ROLLBACK TO s;
+SELECT apikey_projects('read');
+SELECT apikey_ungrant(:'some_id', 'v7', '*'), apikey_remove_project('high');
+SELECT apikey_projects('read'), apikey_environments('read');
+ROLLBACK TO s;
+SELECT apikey_projects('read');
+COMMIT;
+SELECT apikey_projects('read');
+
+-- a table, and the shape of a plan: what reads it, by which condition
+CREATE TABLE v_doc (id int PRIMARY KEY, project text, environment text, verb text, n int, u uuid, d v_id, m v_mood, v varchar(20), i8 int8, i2 int2, c text COLLATE "C", j jsonb);
+INSERT INTO v_doc SELECT i, 'v' || i % 50, CASE WHEN i % 4 < 2 THEN 'production' ELSE 'development' END, CASE WHEN i % 3 = 0 THEN 'write' ELSE 'read' END,
+	i % 11 - 5, ('00000000-0000-4000-8000-00000000000' || i % 10)::uuid, ('00000000-0000-4000-8000-00000000000' || i % 10)::uuid,
+	CASE i % 50 WHEN 0 THEN 'high' WHEN 1 THEN 'v7' ELSE 'low' END::v_mood, 'v' || i % 50, i % 11 - 5, i % 11 - 5, 'v' || i % 50,
+	jsonb_build_object('project', 'v' || i % 50) FROM generate_series(1, 5000) i;
+CREATE FUNCTION v_plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		IF line ~ '(Scan|Nested Loop|Gather|Sort|Join)|Index Cond|Recheck|Filter|Result' THEN RETURN NEXT line; END IF;
+	END LOOP;
+END $$;
+-- Rows by this condition: the same by index and without?  And the plan by index,
+-- with one of the kinds of scans switched off.
+CREATE FUNCTION v_check(condition text, off text DEFAULT 'enable_bitmapscan') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	kinds text[] = '{enable_indexscan,enable_indexonlyscan,enable_bitmapscan}';
+	by_index int[];
+	by_row int[];
+	plan text;
+BEGIN
+	PERFORM set_config('enable_seqscan', 'off', true), set_config(off, 'off', true);
+	EXECUTE 'SELECT array_agg(id ORDER BY id) FROM v_doc WHERE ' || condition INTO by_index;
+	-- what an InitPlan returns is shown in one way or another
+	plan = (SELECT regexp_replace(string_agg(trim(p), '; ' ORDER BY trim(p) COLLATE "C"), '\$\d+|\(InitPlan \d+\)\.col\d+', 'PARAMETER') FROM v_plan('SELECT * FROM v_doc WHERE ' || condition) p WHERE p ~ 'Index Cond|Filter|Seq');
+	PERFORM set_config('enable_seqscan', 'on', true), set_config(kind, 'off', true) FROM unnest(kinds) kind;
+	EXECUTE 'SELECT array_agg(id ORDER BY id) FROM v_doc WHERE ' || condition INTO by_row;
+	PERFORM set_config(kind, 'on', true) FROM unnest(kinds) kind;
+	RETURN format('%s rows, %s: %s', coalesce(cardinality(by_index), 0), CASE WHEN by_index IS NOT DISTINCT FROM by_row THEN 'the same' ELSE 'NOT THE SAME' END, plan);
+END $$;
+SET apikey.key = :'some';
+SET max_parallel_workers_per_gather = 0;
+
+-- types of the project column
+CREATE INDEX v_text ON v_doc (project);
+CREATE INDEX v_varchar ON v_doc (v);
+CREATE INDEX v_c ON v_doc (c);
+CREATE INDEX v_int4 ON v_doc (n);
+CREATE INDEX v_int8 ON v_doc (i8);
+CREATE INDEX v_int2 ON v_doc (i2);
+CREATE INDEX v_uuid ON v_doc (u);
+CREATE INDEX v_domain ON v_doc (d);
+CREATE INDEX v_enum ON v_doc (m);
+CREATE INDEX v_expression ON v_doc ((j ->> 'project'));
+VACUUM ANALYZE v_doc;
+SELECT v_check(format('apikey_authorize(%s, ''production'', ''read'')', c)) FROM unnest('{project,v,c,n,i8,i2,m,(j ->> ''project'')}'::text[]) c;
+SELECT v_check(format('apikey_authorize(%s, ''development'', ''read'')', c)) FROM unnest('{u,d}'::text[]) c;
+SELECT v_check(format('apikey_authorize(%s, environment, ''read'')', c)) FROM unnest('{project,v,c,n,i8,i2,u,d,m,(j ->> ''project'')}'::text[]) c;
+-- by a key that is given
+SELECT replace(v_check(format('apikey_authorize(%L, %s, %s, ''read'')', :'some', p, e)), :'some', 'KEY') FROM unnest('{project,u}'::text[]) p, unnest('{environment,''production''}'::text[]) e;
+SELECT v_check('apikey_authorize(NULL, project, environment, ''read'')'), v_check('apikey_authorize(''junk'', project, ''production'', ''read'')');
+SELECT v_check(format('apikey_authorize((SELECT %L), project, environment, ''read'')', :'all')) ~ 'rows, the same: .*Index Cond';
+-- verbs: of any kind, of a column, null, none
+SELECT v_check(format('apikey_authorize(project, ''production'', %s)', v)) FROM unnest('{''GET'',''DELETE'',lower(''WRITE''),verb,"NULL",(SELECT ''post'')}'::text[]) v;
+SELECT v_check('apikey_authorize(project, ''production'', ''look'')');
+SELECT v_check('apikey_authorize(project, environment, verb)'), v_check('apikey_authorize(project, NULL, ''read'')'), v_check('apikey_authorize(project, current_setting(''v.e'', true), ''read'')');
+-- expressions that are no column, values that change
+SELECT v_check('apikey_authorize(project || '''', environment, ''read'')'), v_check('apikey_authorize(n::text, environment, ''read'')');
+SELECT regexp_replace(v_check('apikey_authorize(project, CASE WHEN random() < 2 THEN ''production'' END, ''read'')'), '\(CASE.*END\)', 'CASE') AS volatile;
+-- by another key
+SET apikey.key = :'all';
+SELECT v_check('apikey_authorize(project, environment, ''read'')'), v_check('apikey_authorize(n, ''production'', ''write'')'), v_check('apikey_authorize(project, ''staging'', ''read'')');
+SET apikey.key = :'none';
+SELECT v_check('apikey_authorize(project, environment, ''read'')'), v_check('apikey_authorize(n, ''production'', ''write'')');
+SET apikey.key = '';
+SELECT v_check('apikey_authorize(project, environment, ''read'')'), v_check('apikey_authorize(n, ''production'', ''write'')');
+SET apikey.key = :'some';
+
+-- what already fixes the column needs no list
+SELECT v_check('project = ''v3'' AND apikey_authorize(project, environment, ''read'')'), v_check('''v3'' = project AND apikey_authorize(project, ''production'', ''read'')'),
+	v_check('project > ''v3'' AND apikey_authorize(project, ''production'', ''read'')');
+-- of several questions one makes the condition, the one that asks for most
+SELECT v_check('apikey_authorize(project, environment, ''read'') AND apikey_authorize(project, environment, ''write'') AND apikey_authorize(project, ''production'', ''read'')');
+-- alternatives
+SELECT v_check('id = 7 OR apikey_authorize(project, ''production'', ''write'')', 'enable_indexscan'), v_check('apikey_authorize(n, environment, ''write'') OR apikey_authorize(project, ''production'', ''write'')', 'enable_indexscan');
+SELECT v_check('NOT apikey_authorize(project, environment, ''read'')') ~ 'the same: Seq', v_check('apikey_authorize(project, environment, ''read'') IS NULL') ~ 'the same: Seq';
+
+-- kinds of indexes
+DROP INDEX v_text, v_varchar, v_c, v_int4, v_int8, v_int2, v_uuid, v_domain, v_enum, v_expression;
+CREATE FUNCTION v_with(index text, condition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	EXECUTE 'CREATE INDEX v_index ON v_doc ' || index;
+	result = v_check(condition, CASE WHEN index ~ 'hash|brin' THEN 'enable_indexscan' ELSE 'enable_bitmapscan' END);
+	DROP INDEX v_index;
+	RETURN index || ' -- ' || result;
+END $$;
+SELECT v_with(i, 'apikey_authorize(project, ''production'', ''read'')') FROM unnest(array['(project)', '(project DESC)', '(project, environment)', '(project text_pattern_ops)',
+	'(project COLLATE "C")', 'USING hash (project)', 'USING brin (project)', '(project) INCLUDE (id)', '(project) WHERE id > 0', '(project) WHERE project IS NOT NULL', '(environment)']) i;
+-- before PostgreSQL 17 a list for a later column is of no use here
+SELECT v_with(i, 'apikey_authorize(project, ''production'', ''read'')') ~ 'rows, the same:' FROM unnest(array['(environment, project)', '(id, project)']) i;
+SELECT v_with(i, 'apikey_authorize(u, environment, ''read'')') FROM unnest(array['(u)', '(environment)', 'USING hash (u)', 'USING hash (environment)', 'USING brin (u)', 'USING brin (environment)']) i;
+SELECT v_with('(environment)', 'apikey_authorize(''v7'', environment, ''read'')'), v_with('(environment)', 'apikey_authorize(3, environment, ''read'')');
+SELECT v_with(i, 'environment = ''production'' AND apikey_authorize(project, environment, ''read'')') FROM unnest(array['(project)', '(project) WHERE environment = ''production''']) i;
+-- a list for a later column keeps the order only if the columns before are fixed
+CREATE INDEX v_order ON v_doc (environment, project, id);
+SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off;
+SELECT count(*), bool_and(ordered) FROM (SELECT (environment, project, id) >= lag((environment, project, id)) OVER () IS NOT false AS ordered
+	FROM (SELECT * FROM v_doc WHERE apikey_authorize(project, 'production', 'read') ORDER BY environment, project, id) t) t;
+SELECT * FROM v_plan('SELECT project, id FROM v_doc WHERE environment = ''production'' AND apikey_authorize(project, ''production'', ''read'') ORDER BY project, id');
+SELECT count(*), bool_and(ordered) FROM (SELECT (project, id) >= lag((project, id)) OVER () IS NOT false AS ordered
+	FROM (SELECT project, id FROM v_doc WHERE environment = 'production' AND apikey_authorize(project, 'production', 'read') ORDER BY project, id) t) t;
+RESET enable_seqscan; RESET enable_sort; RESET enable_bitmapscan;
+-- an unusual equality: more rows than are meant are looked at
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu') THEN
+		CREATE COLLATION v_insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+	ELSE
+		CREATE COLLATION v_insensitive FROM "C";
+	END IF;
+END $$;
+CREATE TABLE v_case (id int, project text COLLATE v_insensitive, environment text);
+INSERT INTO v_case SELECT i, CASE WHEN i % 2 = 0 THEN 'v3' ELSE 'V3' END, 'production' FROM generate_series(1, 10) i;
+CREATE INDEX ON v_case (project);
+SET enable_seqscan = off;
+SELECT array_agg(id ORDER BY id) FROM v_case WHERE apikey_authorize(project, 'production', 'read');
+RESET enable_seqscan;
+
+-- joins: a list inside, an argument from the other side
+CREATE INDEX v_text ON v_doc (project);
+CREATE TABLE v_stage (name text);
+INSERT INTO v_stage VALUES ('production'), ('development'), ('none');
+ANALYZE v_stage;
+SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
+SELECT * FROM v_plan('SELECT FROM v_stage s JOIN v_doc d ON apikey_authorize(d.project, s.name, ''read'')');
+SELECT s.name, count(*) FROM v_stage s JOIN v_doc d ON apikey_authorize(d.project, s.name, 'read') GROUP BY 1 ORDER BY 1;
+RESET enable_hashjoin; RESET enable_mergejoin; RESET enable_material; RESET enable_seqscan; RESET enable_bitmapscan;
+SELECT s.name, count(*) FROM v_stage s JOIN v_doc d ON apikey_authorize(d.project || '', s.name, 'read') GROUP BY 1 ORDER BY 1;
+
+-- a plan serves whatever key is there when it runs, and holds none
+PREPARE v_count(text, text) AS SELECT count(*) FROM v_doc WHERE apikey_authorize(project, $1, $2);
+SET plan_cache_mode = force_generic_plan;
+SELECT * FROM v_plan('EXECUTE v_count(''production'', ''read'')');
+EXECUTE v_count('production', 'read');
+SET apikey.key = :'all';
+EXECUTE v_count('production', 'read');
+EXECUTE v_count('development', 'read');
+EXECUTE v_count('production', 'manage');
+EXECUTE v_count(NULL, 'read');
+EXECUTE v_count('production', NULL);
+EXECUTE v_count('production', 'look');
+SET apikey.key = '';
+EXECUTE v_count('production', 'read');
+SET apikey.key = :'some';
+EXECUTE v_count('production', 'read');
+DEALLOCATE v_count;
+RESET plan_cache_mode;
+
+-- who may not call the lists gets his rows without them
+CREATE ROLE regress_apikey_plans;
+GRANT SELECT ON v_doc TO regress_apikey_plans;
+GRANT CREATE ON SCHEMA public TO regress_apikey_plans;
+SET ROLE regress_apikey_plans;
+SELECT v_check('apikey_authorize(project, ''production'', ''read'')');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION apikey_projects(text, text) FROM PUBLIC;
+SET ROLE regress_apikey_plans;
+SELECT v_check('apikey_authorize(project, ''production'', ''read'')');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION apikey_projects(text, text) TO PUBLIC;
+
+-- estimates: of a key that is known, of none
+CREATE FUNCTION v_rows(condition text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) SELECT FROM v_doc WHERE ' || condition INTO plan;
+	RETURN plan -> 0 -> 'Plan' ->> 'Plan Rows';
+END $$;
+CREATE FUNCTION v_near(condition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	actual int;
+	estimate int = v_rows(condition);
+BEGIN
+	EXECUTE 'SELECT count(*) FROM v_doc WHERE ' || condition INTO actual;
+	RETURN CASE WHEN estimate BETWEEN actual / 2 AND greatest(actual * 2, 10) THEN 'near' ELSE format('%s instead of %s', estimate, actual) END;
+END $$;
+SELECT v_near('apikey_authorize(project, environment, ''read'')'), v_near('apikey_authorize(project, ''production'', ''read'')'), v_near('apikey_authorize(project, environment, ''manage'')'),
+	v_near('apikey_authorize(n, environment, ''read'')'), v_near('apikey_authorize(u, environment, ''read'')'), v_near('apikey_authorize(m, ''production'', ''read'')'),
+	v_near('apikey_authorize(''v7'', environment, ''read'')');
+SET apikey.key = :'all';
+SELECT v_near('apikey_authorize(project, environment, ''read'')'), v_near('apikey_authorize(project, ''production'', ''read'')'), v_near('apikey_authorize(project, ''development'', ''read'')'),
+	v_rows('apikey_authorize(id, ''production'', ''read'')') < 500 AS few, v_near('apikey_authorize(n, environment, ''read'')');
+SET apikey.key = '';
+-- without a key a plan is made for the next one
+SELECT v_rows('apikey_authorize(project, environment, ''read'')') BETWEEN 500 AND 1500 AS ten_of_fifty;
+SELECT v_near(format('apikey_authorize(%L, project, environment, ''read'')', :'some'));
+
+-- why so few rows, why so slow?
+SET apikey.key = :'some';
+CREATE TABLE v_why (id int, "Project" uuid, environment text);
+INSERT INTO v_why SELECT id, u, environment FROM v_doc;
+\x on
+SELECT * FROM apikey_explain_rls('v_why');
+SET client_min_messages = error;
+SELECT apikey_protect('v_why', 'Project', 'environment');
+RESET client_min_messages;
+SELECT * FROM apikey_explain_rls('v_why', :'some');
+CREATE INDEX ON v_why ("Project", environment);
+ANALYZE v_why;
+SELECT * FROM apikey_explain_rls('v_why', :'some');
+SELECT * FROM apikey_explain_rls('v_why', :'none');
+SELECT * FROM apikey_explain_rls('v_why', 'junk');
+SELECT * FROM apikey_explain_rls('v_why', NULL);
+GRANT SELECT ON v_why TO regress_apikey_plans;
+SET ROLE regress_apikey_plans;
+SELECT * FROM apikey_explain_rls('v_why');
+SELECT * FROM apikey_explain_rls('v_why', :'all');
+\x off
+SELECT current_setting('apikey.key') = left(:'some', 26) || '…' AS as_before;
+SELECT visible_rows FROM apikey_explain_rls('v_why');
+RESET ROLE;
+CREATE POLICY v_open ON v_why USING (id < 100);
+CREATE POLICY v_strict ON v_why AS RESTRICTIVE USING (id > 10);
+SELECT visible_rows, advice FROM apikey_explain_rls('v_why');
+GRANT SELECT ON v_why TO regress_apikey_plans;
+SET ROLE regress_apikey_plans;
+SELECT visible_rows, advice FROM apikey_explain_rls('v_why');
+-- nobody's code runs with the rights of who asks
+CREATE FUNCTION v_trap() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'run by %', current_user; END $$;
+CREATE TABLE v_theirs AS SELECT 'v3' AS project, 'production' AS environment;
+ALTER TABLE v_theirs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY v_trap ON v_theirs USING (v_trap() OR apikey_authorize(project, environment, 'read'));
+RESET ROLE;
+SELECT visible_rows, plan, advice FROM apikey_explain_rls('v_theirs');
+DROP POLICY v_trap ON v_theirs;
+SELECT visible_rows, advice FROM apikey_explain_rls('v_theirs');
+SELECT apikey_explain_rls('v_missing');
+SELECT apikey_explain_rls(0), apikey_explain_rls(0, 'x');
+SELECT apikey_explain_rls(NULL);
+SELECT apikey_explain_rls('apikey_keys');
+SET ROLE regress_apikey_plans;
+SELECT apikey_explain_rls('v_stage');
+RESET ROLE;
+
+RESET apikey.key;
+REVOKE CREATE ON SCHEMA public FROM regress_apikey_plans;
+DROP TABLE v_doc, v_case, v_stage, v_why, v_theirs;
+DROP COLLATION v_insensitive;
+DROP FUNCTION v_plan, v_check, v_with, v_rows, v_near, v_trap;
+DROP DOMAIN v_id;
+DROP TYPE v_mood;
+DROP ROLE regress_apikey_plans;
+DELETE FROM apikey_key WHERE organization LIKE 'v\_%';
+DELETE FROM apikey_project WHERE organization LIKE 'v\_%';

@@ -1,0 +1,282 @@
+/*
+ * explain.c
+ *		Why does a key see so few rows of a table, and why so slowly?
+ *
+ * The answer is found by doing it: the table is read, and the plan made, under
+ * row-level security.  If the caller is not subject to it, what the policy made
+ * by apikey_protect would add is put into the query; no expression of anybody
+ * else's, for that would run with the rights of the caller, perhaps a superuser.
+ * All runs as the caller, and writes nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "args.h"
+#include "authn.h"
+#include "authz.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "guc.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "protect.h"
+#include "reach.h"
+#include "schema.h"
+#include "session.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+
+#define COUNTED_ROWS	1000
+
+/* What is found out. */
+typedef struct Explanation
+{
+	Oid			relid;
+	const char *table;			/* qualified and quoted */
+	bool		enabled;		/* row-level security */
+	bool		subject;		/* is the caller? */
+	bool		protected;		/* by apikey_protect */
+	AttrNumber	columns[2];		/* if so */
+	const char *condition;		/* to put into the query, or "" */
+	int			permissive;		/* policies that admit rows */
+	int			keyless;		/* those that ask for no key */
+	int			restrictive;
+	int64		rows;
+	bool		indexed;
+	StringInfoData plan;
+	StringInfoData advice;
+} Explanation;
+
+/* Quoted. */
+static const char *
+column_name(const Explanation *explanation, int i)
+{
+	return quote_identifier(get_attname(explanation->relid,
+										explanation->columns[i], false));
+}
+
+static void
+look_at_table(Explanation *explanation)
+{
+	Oid			relid = explanation->relid;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	if (form->relkind != RELKIND_RELATION &&
+		form->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", NameStr(form->relname))));
+	explanation->table =
+		quote_qualified_identifier(get_namespace_name(form->relnamespace),
+								   NameStr(form->relname));
+	explanation->enabled = form->relrowsecurity;
+	explanation->subject =
+		check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED;
+	ReleaseSysCache(tuple);
+	explanation->protected = ak_protect_columns(relid, explanation->columns);
+	explanation->condition = "";
+	if (explanation->protected && explanation->enabled &&
+		!explanation->subject)
+		explanation->condition =
+			psprintf(" WHERE %s.apikey_authorize(%s, %s, 'read')",
+					 quote_identifier(get_namespace_name(ak_schema_get()->namespace)),
+					 column_name(explanation, 0), column_name(explanation, 1));
+}
+
+/* Column "number", from 1, of the first row that SPI returned; NULL for null. */
+static char *
+result(int number)
+{
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number);
+}
+
+static void
+look_at_policies(Explanation *explanation)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(explanation->relid)};
+
+	if (SPI_execute_with_args("SELECT count(*) FILTER (WHERE polpermissive),"
+							  " count(*) FILTER (WHERE polpermissive"
+							  " AND pg_get_expr(polqual, polrelid) !~ 'apikey_'),"
+							  " count(*) FILTER (WHERE NOT polpermissive)"
+							  " FROM pg_policy"
+							  " WHERE polrelid = $1 AND polcmd IN ('r', '*')",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the policies");
+	explanation->permissive = atoi(result(1));
+	explanation->keyless = atoi(result(2));
+	explanation->restrictive = atoi(result(3));
+}
+
+static void
+look_at_rows(Explanation *explanation)
+{
+	const char *query = psprintf("SELECT count(*) FROM (SELECT FROM %s%s LIMIT %d) AS t",
+								 explanation->table,
+								 explanation->condition,
+								 COUNTED_ROWS);
+
+	if (SPI_execute(query, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not count the rows");
+	explanation->rows = atoi(result(1));
+}
+
+static void
+look_at_plan(Explanation *explanation)
+{
+	const char *query = psprintf("EXPLAIN (COSTS OFF) SELECT * FROM %s%s",
+								 explanation->table, explanation->condition);
+
+	if (SPI_execute(query, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not explain a query");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *line = SPI_getvalue(SPI_tuptable->vals[i],
+										SPI_tuptable->tupdesc, 1);
+		char	   *condition = strstr(line, "Index Cond: ");
+
+		if (condition != NULL &&
+			(strstr(condition, "apikey_projects") != NULL ||
+			 strstr(condition, "apikey_environments") != NULL))
+			explanation->indexed = true;
+		appendStringInfo(&explanation->plan, "%s%s", i == 0 ? "" : "\n", line);
+	}
+}
+
+static void
+advise(Explanation *explanation, const char *sentence)
+{
+	appendStringInfo(&explanation->advice, "%s%s",
+					 explanation->advice.len > 0 ? "\n" : "", sentence);
+}
+
+static void
+advise_on_rows(Explanation *explanation, bool good, int projects)
+{
+	if (!explanation->enabled)
+		advise(explanation, "Row-level security is not enabled: every row is visible, whatever the key. Call apikey_protect.");
+	else if (!explanation->subject && explanation->protected)
+		advise(explanation, "You are not subject to the policies of this table. This is what a role sees that is subject to those of apikey_protect.");
+	else if (!explanation->subject)
+		advise(explanation, "You are not subject to the policies of this table. Ask as a role that is.");
+	if (explanation->enabled && explanation->permissive == 0)
+		advise(explanation, "No policy admits any row. Call apikey_protect.");
+	if (explanation->keyless > 0)
+		advise(explanation, "Rows that a policy without a key admits are visible whatever the key.");
+	if (!good)
+		advise(explanation, "The key is refused.");
+	else if (projects == 0)
+		advise(explanation, "The key may read no project. Call apikey_grant.");
+	else if (explanation->rows == 0 && explanation->enabled)
+		advise(explanation, "No row is of a project and environment that the key may read.");
+}
+
+static void
+advise_on_speed(Explanation *explanation)
+{
+	if (!explanation->enabled || explanation->indexed)
+		return;
+	if (explanation->restrictive > 0)
+		advise(explanation, "Restrictive policies are checked before, so no index is used for the key.");
+	if (explanation->protected &&
+		!ak_protect_has_index(explanation->relid, explanation->columns[0]))
+		advise(explanation, psprintf("CREATE INDEX ON %s (%s, %s);",
+									 explanation->table,
+									 column_name(explanation, 0),
+									 column_name(explanation, 1)));
+}
+
+static void
+look(Explanation *explanation)
+{
+	look_at_table(explanation);
+	SPI_connect();
+	look_at_policies(explanation);
+	look_at_rows(explanation);
+	look_at_plan(explanation);
+	SPI_finish();
+}
+
+/* The key in argument 1, or without that the session's. */
+static const AkKey *
+get_key(FunctionCallInfo fcinfo, const char **token)
+{
+	AkFinding	finding;
+	AkName text;
+
+	ak_schema_accept();
+	*token = NULL;
+	if (PG_NARGS() == 1)
+		return ak_session_key();
+	*token = "";
+	if (!ak_arg_token(fcinfo, 1, &text))
+		return NULL;
+	ak_authn_find(&finding, text.data, text.len);
+	if (finding.key != NULL)
+		*token = pnstrdup(text.data, text.len);
+	return finding.key;
+}
+
+static bool
+fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	Explanation explanation = {0};
+	const char *token;
+	const AkKey *key;
+	AkVerdict	verdict = {0};
+	const AkName *names;
+	int			count;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation must not be null")));
+	explanation.relid = PG_GETARG_OID(0);
+	initStringInfo(&explanation.plan);
+	initStringInfo(&explanation.advice);
+
+	key = get_key(fcinfo, &token);
+	verdict.reason = ak_authz_alive(key);
+	count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS, NULL, &names);
+	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_ALIVE ?
+									"good" : ak_authz_reason(&verdict));
+	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
+
+	if (token == NULL)
+		look(&explanation);
+	else
+	{
+		int			level = NewGUCNestLevel();
+
+		ak_guc_set_key(token);
+		look(&explanation);
+		AtEOXact_GUC(false, level); /* back to the session's own */
+	}
+	advise_on_rows(&explanation, verdict.reason == AK_REASON_ALIVE, count);
+	advise_on_speed(&explanation);
+	values[2] = Int64GetDatum(explanation.rows);
+	values[3] = BoolGetDatum(explanation.indexed);
+	values[4] = CStringGetTextDatum(explanation.plan.data);
+	values[5] = CStringGetTextDatum(explanation.advice.data);
+	nulls[5] = explanation.advice.len == 0;
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_explain_rls);
+Datum
+apikey_explain_rls(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_explanation);
+}
