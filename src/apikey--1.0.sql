@@ -354,7 +354,7 @@ COMMENT ON FUNCTION apikey_delete(uuid) IS
  * a bad key, project or environment gives false; a verb that does not exist
  * raises 22023.
  */
-CREATE FUNCTION apikey_support(internal) RETURNS internal
+CREATE FUNCTION apikey_support(request internal) RETURNS internal
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_support(internal) FROM PUBLIC;
