@@ -157,6 +157,22 @@ SELECT * FROM v_plan('SELECT project, id FROM v_doc WHERE environment = ''produc
 SELECT count(*), bool_and(ordered) FROM (SELECT (project, id) >= lag((project, id)) OVER () IS NOT false AS ordered
 	FROM (SELECT project, id FROM v_doc WHERE environment = 'production' AND apikey_authorize(project, 'production', 'read') ORDER BY project, id) t) t;
 RESET enable_seqscan; RESET enable_sort; RESET enable_bitmapscan;
+-- no parallel scan of an index by a list: the processes could have different ones
+CREATE FUNCTION v_parallel_index(condition text) RETURNS boolean LANGUAGE sql AS
+	$$ SELECT count(*) > 0 FROM v_plan('SELECT * FROM v_doc WHERE ' || condition) p WHERE p ~ 'Parallel Index' $$;
+CREATE INDEX v_parallel ON v_doc (project);
+ALTER TABLE v_doc SET (parallel_workers = 2);
+SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_index_scan_size = 0; SET min_parallel_table_scan_size = 0;
+SET enable_seqscan = off; SET enable_bitmapscan = off;
+SELECT v_parallel_index('environment = ANY (array[''production'', ''development''])') AS known, v_parallel_index('apikey_authorize(project, environment, ''read'')') AS list,
+	v_parallel_index('apikey_authorize(project, ''production'', ''read'')') AS exact;
+SET enable_bitmapscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off;
+SELECT count(*) > 0 AS parallel_bitmap FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, ''production'', ''read'')') p WHERE p ~ 'Parallel Bitmap Heap Scan';
+SELECT count(*) FROM v_doc WHERE apikey_authorize(project, 'production', 'read');
+RESET max_parallel_workers_per_gather; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_index_scan_size; RESET min_parallel_table_scan_size;
+RESET enable_seqscan; RESET enable_bitmapscan; RESET enable_indexscan; RESET enable_indexonlyscan;
+SET max_parallel_workers_per_gather = 0;
+DROP INDEX v_parallel;
 -- an unusual equality: more rows than are meant are looked at
 DO $$
 BEGIN
@@ -294,7 +310,7 @@ RESET apikey.key;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_plans;
 DROP TABLE v_doc, v_case, v_stage, v_why, v_theirs;
 DROP COLLATION v_insensitive;
-DROP FUNCTION v_plan, v_check, v_with, v_rows, v_near, v_trap;
+DROP FUNCTION v_parallel_index, v_plan, v_check, v_with, v_rows, v_near, v_trap;
 DROP DOMAIN v_id;
 DROP TYPE v_mood;
 DROP ROLE regress_apikey_plans;
