@@ -35,6 +35,21 @@ INSERT INTO a_bad (what, key) VALUES
 -- stored, then toasted and compressed
 INSERT INTO a_bad (what, key) SELECT 'toasted', repeat(md5('x'), 100000);
 
+-- a good one in a row so wide that part of it is stored elsewhere
+CREATE FUNCTION a_wide(key text, OUT columns bigint, OUT stored_elsewhere boolean, OUT good int) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE (SELECT format('CREATE TEMP TABLE wide (%s)', string_agg(format('k%s text', i), ', ')) FROM generate_series(1, 40) i);
+	EXECUTE (SELECT string_agg(format('ALTER TABLE wide ALTER k%s SET STORAGE EXTERNAL', i), '; ') FROM generate_series(1, 40) i);
+	EXECUTE (SELECT format('INSERT INTO wide SELECT %s', string_agg('$1', ', ')) FROM generate_series(1, 40) i) USING key;
+	columns = 40;
+	stored_elsewhere = (SELECT pg_relation_size(reltoastrelid) > 0 FROM pg_class WHERE oid = 'wide'::regclass);
+	EXECUTE (SELECT format('SELECT %s FROM wide', string_agg(format('apikey_authorize(k%s, ''a_web'', ''production'', ''read'')::int', i), ' + '))
+		FROM generate_series(1, 40) i) INTO good;
+	DROP TABLE wide;
+END $$;
+SELECT * FROM a_wide(:'key');
+DROP FUNCTION a_wide;
+
 CREATE FUNCTION a_state(command text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE command;

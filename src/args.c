@@ -22,9 +22,9 @@ raw_length(Datum text)
 {
 	struct varlena *value = (struct varlena *) DatumGetPointer(text);
 
-	if (VARATT_IS_SHORT(value) || VARATT_IS_4B_U(value))
-		return VARSIZE_ANY_EXHDR(value);
-	return toast_raw_datum_size(text) - VARHDRSZ;
+	if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value))
+		return toast_raw_datum_size(text) - VARHDRSZ;
+	return VARSIZE_ANY_EXHDR(value);
 }
 
 static inline void
@@ -72,6 +72,7 @@ ak_arg_prepare(AkArg *arg, Oid type, MemoryContext context)
 		getTypeOutputInfo(type, &output, &is_varlena);
 		fmgr_info_cxt(output, &arg->output, context);
 	}
+	get_typlenbyval(type, &arg->length, &arg->by_value);
 	arg->type = type;
 }
 

@@ -20,6 +20,8 @@
 typedef struct AkArg
 {
 	Oid			type;			/* base type; InvalidOid: not looked at yet */
+	int16		length;			/* typlen and typbyval of it */
+	bool		by_value;
 	FmgrInfo	output;			/* unless printed here */
 	char		printed[40];
 } AkArg;
@@ -32,6 +34,78 @@ extern void ak_arg_prepare(AkArg *arg, Oid type, MemoryContext context);
  * to be one.  "name" points into the value, into "arg" or to palloc'd memory.
  */
 extern bool ak_arg_print(AkArg *arg, Datum value, AkName *name);
+
+/* A value, bit by bit: what is the same stands for the same identifier. */
+typedef struct AkBits
+{
+	Size		len;			/* 0: nothing is kept */
+	Datum		datum;			/* if passed by value */
+	char		bytes[64];
+} AkBits;
+
+/* Where the bits of a value are, if it is neither compressed nor elsewhere. */
+static inline const char *
+ak_arg_bits(const AkArg *arg, Datum value, Size *len)
+{
+	const char *at = DatumGetPointer(value);
+
+	if (arg->length > 0)
+		*len = arg->length;
+	else if (arg->length == -1 && !VARATT_IS_EXTERNAL(at) &&
+			 !VARATT_IS_COMPRESSED(at))
+		*len = VARSIZE_ANY(at);
+	else
+		*len = 0;
+	return at;
+}
+
+static inline void
+ak_arg_keep(AkBits *bits, const AkArg *arg, Datum value)
+{
+	bits->datum = value;
+	bits->len = sizeof(Datum);
+	if (!arg->by_value)
+	{
+		const char *at = ak_arg_bits(arg, value, &bits->len);
+
+		if (bits->len > sizeof(bits->bytes))
+			bits->len = 0;
+		memcpy(bits->bytes, at, bits->len);
+	}
+}
+
+static inline bool
+ak_arg_same(const AkBits *bits, const AkArg *arg, Datum value)
+{
+	const char *at;
+	Size		len;
+	uint64		a;
+	uint64		b;
+
+	if (arg->by_value)
+		return bits->datum == value && bits->len > 0;
+	at = ak_arg_bits(arg, value, &len);
+	if (len != bits->len || len == 0)
+		return false;
+	/* faster than memcmp() for what is that short */
+	if (len < 8)
+	{
+		for (Size i = 0; i < len; i++)
+			if (at[i] != bits->bytes[i])
+				return false;
+		return true;
+	}
+	for (Size i = 0; i < len - 8; i += 8)
+	{
+		memcpy(&a, at + i, 8);
+		memcpy(&b, bits->bytes + i, 8);
+		if (a != b)
+			return false;
+	}
+	memcpy(&a, at + len - 8, 8);
+	memcpy(&b, bits->bytes + len - 8, 8);
+	return a == b;
+}
 
 /*
  * The other way round.  Types that it goes for: text, varchar, uuid, int2,

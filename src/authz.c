@@ -26,24 +26,11 @@ ak_authz_alive(const AkKey *key)
 	return AK_REASON_ALIVE;
 }
 
-static bool
-memo_matches(const AkPairMemo *memo, const AkKey *key, const AkName *project,
-			 const AkName *environment)
-{
-	return memo->key == key && memo->key_epoch == ak_keycache_epoch &&
-		memo->registry_generation == ak_inval_generation(AK_TOPIC_REGISTRY) &&
-		memo->project_len == project->len &&
-		memo->environment_len == environment->len &&
-		memcmp(memo->names, project->data, project->len) == 0 &&
-		memcmp(memo->names + project->len, environment->data,
-			   environment->len) == 0;
-}
-
 /*
  * The level on a pair, and whether it is registered for the organization.
  * Where the key has no grant the registry is not asked: "registered" is true.
  */
-static AkLevel
+static inline AkLevel
 find_level(const AkKey *key, const AkName *project, const AkName *environment,
 		   bool *registered)
 {
@@ -56,8 +43,17 @@ find_level(const AkKey *key, const AkName *project, const AkName *environment,
 	return *registered ? level : AK_LEVEL_NONE;
 }
 
+AkLevel
+ak_authz_level(const AkKey *key, const AkName *project,
+			   const AkName *environment)
+{
+	bool		registered;
+
+	return find_level(key, project, environment, &registered);
+}
+
 AkVerdict
-ak_authz_project(const AkKey *key, AkPairMemo *memo, const AkName *project,
+ak_authz_project(const AkKey *key, const AkName *project,
 				 const AkName *environment, AkLevel wanted)
 {
 	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
@@ -69,32 +65,7 @@ ak_authz_project(const AkKey *key, AkPairMemo *memo, const AkName *project,
 	if (project == NULL || environment == NULL || wanted == AK_LEVEL_NONE)
 		return verdict;
 
-	if (memo_matches(memo, key, project, environment))
-	{
-		verdict.level = memo->level;
-		registered = memo->registered;
-	}
-	else
-	{
-		uint64		generation = ak_inval_generation(AK_TOPIC_REGISTRY);
-
-		memo->key = NULL;
-		verdict.level = find_level(key, project, environment, &registered);
-		if (project->len + environment->len <= (int) sizeof(memo->names))
-		{
-			memcpy(memo->names, project->data, project->len);
-			memcpy(memo->names + project->len, environment->data,
-				   environment->len);
-			memo->project_len = project->len;
-			memo->environment_len = environment->len;
-			memo->level = verdict.level;
-			memo->registered = registered;
-			memo->registry_generation = generation;
-			memo->key_epoch = ak_keycache_epoch;
-			memo->key = key;
-		}
-	}
-
+	verdict.level = find_level(key, project, environment, &registered);
 	verdict.reason = AK_REASON_UNREGISTERED;
 	if (!registered)
 		return verdict;
@@ -112,9 +83,7 @@ AkVerdict
 ak_authz_explain(const AkKey *key, const AkName *project,
 				 const AkName *environment, AkLevel wanted)
 {
-	AkPairMemo	memo = {0};
-	AkVerdict	verdict = ak_authz_project(key, &memo, project, environment,
-										   wanted);
+	AkVerdict	verdict = ak_authz_project(key, project, environment, wanted);
 
 	if (verdict.reason == AK_REASON_NO_GRANT &&
 		!ak_registry_contains(&key->organization,

@@ -35,29 +35,19 @@ typedef struct AkVerdict
 	AkLevel		level;			/* highest grant that matches */
 } AkVerdict;
 
-/*
- * What one caller remembers of its last project and environment, so that a
- * run of equal rows costs one comparison.  Zeroed at first.
- */
-typedef struct AkPairMemo
-{
-	const AkKey *key;
-	uint64		key_epoch;
-	uint64		registry_generation;
-	int			project_len;
-	int			environment_len;
-	char		names[128];
-	bool		registered;
-	AkLevel		level;
-} AkPairMemo;
-
 /* AK_REASON_ALIVE, or why this key, NULL for a bad one, may do nothing. */
 extern AkReason ak_authz_alive(const AkKey *key);
 
 /* "key" may be NULL, and so may the names; "wanted" may be AK_LEVEL_NONE. */
-extern AkVerdict ak_authz_project(const AkKey *key, AkPairMemo *memo,
-								  const AkName *project,
+extern AkVerdict ak_authz_project(const AkKey *key, const AkName *project,
 								  const AkName *environment, AkLevel wanted);
+
+/*
+ * The level that a key has which ak_authz_alive() just said AK_REASON_ALIVE of;
+ * AK_LEVEL_NONE for a pair that is not registered.
+ */
+extern AkLevel ak_authz_level(const AkKey *key, const AkName *project,
+							  const AkName *environment);
 
 /* The same, but telling an unregistered pair from one without a grant. */
 extern AkVerdict ak_authz_explain(const AkKey *key, const AkName *project,

@@ -7,12 +7,14 @@
  * keeps a Call in fn_extra, so that what does not change from row to row is
  * not worked out again.
  *
- * Every function first takes in what other backends have sent.  It costs no
- * more than to find out whether a new statement has begun, and lets a revoke
- * reach loops inside one statement.
+ * Every function first takes in what other backends have sent, which lets a
+ * revoke reach loops inside one statement.  Only apikey_authorize, of which each
+ * nanosecond is spent for each row, does so at its first call in a statement and
+ * every few calls after that.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "args.h"
 #include "authz.h"
 #include "catalog/pg_type.h"
@@ -30,16 +32,26 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
+/* After so many decisions a call site takes messages in again. */
+#define ACCEPT_EVERY	32
+
 /* What one call site remembers. */
 typedef struct Call
 {
-	AkMemo	   *key;			/* NULL: that of the session */
-	AkPairMemo	pair;
-	AkArg		names[2];
+	/* good while nothing changes, see is_settled() */
+	const AkKey *settled;		/* a key that is alive; NULL: none */
+	uint64		changes;
+	TimestampTz statement;
+	int			left;			/* decisions before the next look */
+	AkLevel		level;			/* on project and environment in "values" */
+
+	AkLevel		wanted;			/* of "verb" */
 	int			verb_len;
 	char		verb[8];
-	AkLevel		wanted;			/* of "verb" */
 	bool		constant[4];	/* is this argument a constant? */
+	AkMemo	   *key;			/* NULL: that of the session */
+	AkBits		values[2];		/* of the last row */
+	AkArg		names[2];
 } Call;
 
 /* The memo of a key, and what wipes it. */
@@ -104,7 +116,7 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
 	if (call->constant[argno] && call->verb_len > 0)
 		return call->wanted;
 	verb = (struct varlena *) PG_GETARG_POINTER(argno);
-	if (!VARATT_IS_SHORT(verb) && !VARATT_IS_4B_U(verb))
+	if (VARATT_IS_EXTERNAL(verb) || VARATT_IS_COMPRESSED(verb))
 		return ak_arg_verb(fcinfo, argno);
 	if (call->verb_len == 0 ||
 		call->verb_len != (int) VARSIZE_ANY_EXHDR(verb) ||
@@ -158,21 +170,125 @@ get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 	return ak_authn_key(call->key, token.data, token.len);
 }
 
-/* Arguments project, environment, verb from "first" on. */
+/*
+ * Counts up with everything that can change a decision: keys, grants, the
+ * registry, the extension itself, what is remembered of keys, and the session's
+ * key.
+ */
+static inline uint64
+count_changes(void)
+{
+	return ak_inval_generation(AK_TOPIC_SCHEMA) +
+		ak_inval_generation(AK_TOPIC_KEYS) +
+		ak_inval_generation(AK_TOPIC_REGISTRY) +
+		ak_keycache_epoch + ak_guc_key_serial;
+}
+
+/*
+ * Is what the last decision found out about the key still true?  Within a
+ * statement nothing but a change can end it, and messages about those are
+ * taken in every now and then.
+ */
 static inline bool
-authorize(FunctionCallInfo fcinfo, int key_argno, int first)
+is_settled(FunctionCallInfo fcinfo, int key_argno, Call *call)
+{
+	if (call->settled == NULL || --call->left < 0 ||
+		call->changes != count_changes() ||
+		call->statement != GetCurrentStatementStartTimestamp())
+		return false;
+	if (unlikely(key_argno >= 0 && !call->constant[key_argno]))
+	{
+		AkName		token;
+
+		return ak_arg_token(fcinfo, key_argno, &token) &&
+			token.len == call->key->len &&
+			memcmp(token.data, call->key->token, token.len) == 0;
+	}
+	return true;
+}
+
+/*
+ * Find out about the key; returns it.  What rests on the own transaction is not
+ * settled: it can be undone without a message.
+ */
+static const AkKey *
+settle(FunctionCallInfo fcinfo, int key_argno, Call *call)
+{
+	const AkKey *before = call->settled;
+	const AkKey *key;
+
+	call->settled = NULL;
+	key = get_call_key(fcinfo, key_argno, call);
+	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->transient)
+		return key;
+	if (key != before || call->changes != count_changes())
+		call->values[0].len = call->values[1].len = 0;
+	call->changes = count_changes();
+	call->statement = GetCurrentStatementStartTimestamp();
+	call->left = ACCEPT_EVERY;
+	call->settled = key;
+	return key;
+}
+
+/* The level of a settled key on project and environment, from "first" on. */
+static pg_noinline AkLevel
+find_level(FunctionCallInfo fcinfo, int first, Call *call)
+{
+	AkName		names[2];
+
+	for (int i = 0; i < 2; i++)
+		if (!ak_arg_name(fcinfo, first + i, &call->names[i], &names[i]))
+			return AK_LEVEL_NONE;
+	call->values[0].len = 0;	/* an error leaves nothing to believe */
+	call->level = ak_authz_level(call->settled, &names[0], &names[1]);
+	for (int i = 0; i < 2; i++)
+		ak_arg_keep(&call->values[i], &call->names[i],
+					PG_GETARG_DATUM(first + i));
+	return call->level;
+}
+
+/* A decision that may be the first. */
+static pg_noinline bool
+decide(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	Call	   *call = get_call(fcinfo);
 	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
-	AkName		project;
-	AkName		environment;
-	bool		named = ak_arg_name(fcinfo, first, &call->names[0], &project) &&
-	ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
-	const AkKey *key = get_call_key(fcinfo, key_argno, call);
+	const AkKey *key = settle(fcinfo, key_argno, call);
+	AkName		names[2];
 
-	return named &&
-		ak_authz_project(key, &call->pair, &project, &environment,
-						 wanted).reason == AK_REASON_GRANTED;
+	if (call->settled != NULL)
+		return wanted != AK_LEVEL_NONE &&
+			find_level(fcinfo, first, call) >= wanted;
+	for (int i = 0; i < 2; i++)
+		if (!ak_arg_name(fcinfo, first + i, &call->names[i], &names[i]))
+			return false;
+	return ak_authz_project(key, &names[0], &names[1],
+							wanted).reason == AK_REASON_GRANTED;
+}
+
+static pg_attribute_always_inline bool
+is_same(FunctionCallInfo fcinfo, int argno, const Call *call, int i)
+{
+	if (call->constant[argno])
+		return call->values[i].len > 0;
+	return !PG_ARGISNULL(argno) &&
+		ak_arg_same(&call->values[i], &call->names[i],
+					PG_GETARG_DATUM(argno));
+}
+
+/* Arguments project, environment, verb from "first" on. */
+static pg_attribute_always_inline bool
+authorize(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	Call	   *call = fcinfo->flinfo->fn_extra;
+
+	if (unlikely(call == NULL || !call->constant[first + 2] ||
+				 call->verb_len == 0 ||
+				 !is_settled(fcinfo, key_argno, call)))
+		return decide(fcinfo, key_argno, first);
+	if (is_same(fcinfo, first, call, 0) && is_same(fcinfo, first + 1, call, 1))
+		return call->level >= call->wanted;
+	return find_level(fcinfo, first, call) >= call->wanted;
 }
 
 AK_FUNCTION_INFO_V1(apikey_authorize_key);

@@ -89,24 +89,42 @@ ak_name_equal(const AkName *a, const AkName *b)
 
 /*
  * Hash of a project and an environment: eight bytes at a time by multiplying
- * and folding, which for names costs a third of hash_bytes().
+ * and folding, which for names costs a third of hash_bytes().  The last eight
+ * may overlap those before; of shorter names all bytes are in the word.
  */
+static inline uint64
+ak_scope_hash_word(uint64 hash, uint64 word)
+{
+	hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
+	return hash ^ (hash >> 32);
+}
+
 static inline uint64
 ak_scope_hash_add(uint64 hash, const char *data, int len)
 {
-	uint64		word;
+	uint64		word = 0;
+	uint32		ends[2];
 
-	for (; len >= 8; data += 8, len -= 8)
+	hash += len;
+	if (len >= 8)
 	{
-		memcpy(&word, data, 8);
-		hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
-		hash ^= hash >> 32;
+		for (int i = 0; i < len - 8; i += 8)
+		{
+			memcpy(&word, data + i, 8);
+			hash = ak_scope_hash_word(hash, word);
+		}
+		memcpy(&word, data + len - 8, 8);
 	}
-	word = len;
-	while (len-- > 0)
-		word = word << 8 | (unsigned char) *data++;
-	hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
-	return hash ^ (hash >> 32);
+	else if (len >= 4)
+	{
+		memcpy(&ends[0], data, 4);
+		memcpy(&ends[1], data + len - 4, 4);
+		word = (uint64) ends[0] << 32 | ends[1];
+	}
+	else if (len > 0)
+		word = (uint64) (uint8) data[0] << 16 |
+			(uint64) (uint8) data[len / 2] << 8 | (uint8) data[len - 1];
+	return ak_scope_hash_word(hash, word);
 }
 
 static inline uint32

@@ -508,15 +508,13 @@ static double
 share_of_project(const AkKey *key, AkLevel level, const AkName *project,
 				 const Sample *environments)
 {
-	AkPairMemo	memo = {0};
 	double		asked = 0.0;
 	double		granted = 0.0;
 
 	for (int i = 0; i < environments->count; i++)
 	{
 		asked += environments->shares[i];
-		if (ak_authz_project(key, &memo, project, &environments->names[i],
-							 level).reason == AK_REASON_GRANTED)
+		if (ak_authz_level(key, project, &environments->names[i]) >= level)
 			granted += environments->shares[i];
 	}
 	if (asked <= 0.0)
