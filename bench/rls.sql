@@ -1,0 +1,191 @@
+-- What the measurements of row-level security use: psql's variables "rows" and
+-- "projects" tell how much of it.
+SET client_min_messages = warning;
+CREATE EXTENSION apikey CASCADE;
+CREATE FUNCTION floor4(text, text, text, text) RETURNS boolean STABLE PARALLEL SAFE LANGUAGE C AS 'bench_floor', 'floor4';
+SELECT count(apikey_add_project('acme', 'p' || i)) FROM generate_series(0, :projects - 1) i;
+
+-- Milliseconds that each of the queries takes, in turn, for so many seconds, but
+-- five turns at least; medians.  The contenders are roles and their queries: role,
+-- query, role, query.  They are planned each time, or once for all ("kept").  A turn
+-- is a transaction of its own, and executes the query until 3 ms are over, or :times
+-- times: what disturbs it then disturbs few of many turns.  Just before comes one
+-- execution that does not count, since the turn before may have driven from the
+-- processor's caches what this one needs.
+CREATE PROCEDURE measure_as(INOUT result float8[], seconds float8, times int, kept boolean, VARIADIC contenders text[])
+LANGUAGE plpgsql AS $$
+DECLARE
+	n int = cardinality(contenders) / 2;
+	queries text[];
+	query text;
+	finish timestamptz = clock_timestamp() + seconds * interval '1 s';
+	started timestamptz;
+	rounds int = 0;
+	ms float8;
+	count int;
+BEGIN
+	CREATE TEMP TABLE IF NOT EXISTS took (query int, ms float8);
+	TRUNCATE took;
+	DEALLOCATE ALL;
+	FOR i IN 1 .. n LOOP
+		queries[i] = contenders[2 * i];
+		IF kept THEN
+			PERFORM set_config('role', contenders[2 * i - 1], false);
+			EXECUTE format('PREPARE kept_%s AS %s', i, queries[i]);
+			queries[i] = format('EXECUTE kept_%s', i);
+			RESET ROLE;
+		END IF;
+	END LOOP;
+	COMMIT;
+	WHILE rounds < 5 OR clock_timestamp() < finish LOOP
+		rounds = rounds + 1;
+		FOR i IN 1 .. n LOOP
+			query = queries[i];
+			FOR timed IN 0 .. 1 LOOP
+				PERFORM set_config('role', contenders[2 * i - 1], false);
+				count = 0;
+				started = clock_timestamp();
+				LOOP
+					EXECUTE query;
+					count = count + 1;
+					ms = extract(epoch FROM clock_timestamp() - started) * 1000;
+					EXIT WHEN timed = 0 OR count = times OR times IS NULL AND ms > 3;
+				END LOOP;
+				-- the role as well
+				ROLLBACK;
+			END LOOP;
+			INSERT INTO took VALUES (i, ms / count);
+			COMMIT;
+		END LOOP;
+	END LOOP;
+	SELECT array_agg(median ORDER BY t.query) INTO result
+	FROM (SELECT took.query, percentile_cont(0.5) WITHIN GROUP (ORDER BY took.ms) AS median FROM took GROUP BY 1) t;
+END $$;
+
+-- The plan of a query under a role, executed, with what it read.
+CREATE FUNCTION explain_as(role text, query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('role', role, true);
+	RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) ' || query;
+	PERFORM set_config('role', 'none', true);
+END $$;
+
+-- The number of blocks that a query looks at under a role when it is executed:
+-- by the plan that the planner chooses, or by the best of those that it makes
+-- when some ways are closed to it.
+CREATE FUNCTION blocks_as(role text, best boolean, query text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	ways text[] = '{enable_seqscan,enable_indexscan,enable_bitmapscan,enable_sort}';
+	plan json;
+	fewest bigint;
+BEGIN
+	PERFORM set_config('role', role, true);
+	EXECUTE query;
+	FOR closed IN 0 .. CASE WHEN best THEN 15 ELSE 0 END LOOP
+		FOR i IN 1 .. 4 LOOP
+			PERFORM set_config(ways[i], CASE WHEN closed & (1 << i - 1) > 0 THEN 'off' ELSE 'on' END, true);
+		END LOOP;
+		EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || query INTO plan;
+		fewest = least(fewest, (plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint);
+	END LOOP;
+	FOR i IN 1 .. 4 LOOP
+		PERFORM set_config(ways[i], 'on', true);
+	END LOOP;
+	PERFORM set_config('role', 'none', true);
+	RETURN fewest;
+END $$;
+
+-- The rows: those of a project are all over the table.
+SELECT setseed(0.5);
+CREATE UNLOGGED TABLE doc (id int PRIMARY KEY, project text NOT NULL, environment text NOT NULL, body text);
+INSERT INTO doc SELECT i, 'p' || floor(random() * :projects), CASE WHEN random() < 0.5 THEN 'production' ELSE 'development' END,
+	repeat(md5(i::text), 2) FROM generate_series(1, :rows) i;
+CREATE INDEX ON doc (project, environment);
+CREATE UNLOGGED TABLE item (id int PRIMARY KEY, order_id int NOT NULL, project text NOT NULL, environment text NOT NULL, amount int);
+INSERT INTO item SELECT row_number() OVER (), id, project, environment, id % 100 FROM (SELECT * FROM doc ORDER BY random()) t;
+CREATE INDEX ON item (order_id);
+CREATE INDEX ON item (project, environment);
+CREATE UNLOGGED TABLE bare AS SELECT * FROM doc;
+CREATE TABLE change (LIKE doc INCLUDING ALL) WITH (fillfactor = 80, autovacuum_enabled = off);
+INSERT INTO change SELECT * FROM doc WHERE id <= 100000;
+
+-- The keys, with a grant of the level "write" on each of two environments, in the
+-- extension and in the tables made by hand; among 10,000 others with one grant.
+\ir hand.sql
+CREATE TABLE token AS SELECT i AS n, 'p' || i % :projects AS project, k.key FROM generate_series(1, 10000) i,
+	apikey_create('acme', 'key ' || i, jsonb_build_array(jsonb_build_object('project', 'p' || i % :projects, 'environment', 'production', 'level', 'write'))) k;
+\ir hand-keys.sql
+CREATE TABLE keys AS SELECT name, projects, k.key
+FROM (VALUES ('one', 1), ('ten', 10), ('all', :projects)) v (name, n)
+	CROSS JOIN LATERAL (SELECT array_agg('p' || i * (:projects / n) ORDER BY i) FROM generate_series(0, n - 1) i) p (projects)
+	CROSS JOIN LATERAL apikey_create('acme', name, (SELECT jsonb_agg(jsonb_build_object('project', project, 'environment', environment, 'level', 'write'))
+		FROM unnest(projects) project, unnest('{production,development}'::text[]) environment)) k;
+INSERT INTO keys SELECT 'star', projects, k.key FROM keys, apikey_create('acme', 'star',
+	'[{"project": "*", "environment": "production", "level": "write"}, {"project": "*", "environment": "development", "level": "write"}]') k
+	WHERE name = 'all';
+INSERT INTO api_keys (digest) SELECT sha256(convert_to(key, 'UTF8')) FROM keys;
+INSERT INTO api_key_grants SELECT a.id, project, environment, 2 FROM keys k JOIN api_keys a ON a.digest = sha256(convert_to(k.key, 'UTF8')),
+	unnest(k.projects) project, unnest('{production,development}'::text[]) environment;
+
+-- The contenders: a policy holds for its role only.  "unprotected" is subject to none.
+-- The function is in plpgsql, which keeps the plan of the query: one in SQL is planned
+-- at each use, and takes 0.1 ms more.
+CREATE FUNCTION hand_projects(level int) RETURNS text[] STABLE LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN (SELECT array_agg(DISTINCT g.project) FROM api_keys k JOIN api_key_grants g ON g.key_id = k.id
+		WHERE k.digest = sha256(convert_to(current_setting('app.key'), 'UTF8')) AND NOT k.disabled AND (k.expires_at IS NULL OR k.expires_at > now())
+		AND g.level >= $1);
+END $$;
+DO $do$
+DECLARE
+	hand text = $$FROM api_keys k JOIN api_key_grants g ON g.key_id = k.id
+		WHERE k.digest = sha256(convert_to(current_setting('app.key'), 'UTF8')) AND NOT k.disabled AND (k.expires_at IS NULL OR k.expires_at > now())
+		AND g.level >= %2$s$$;
+	policy record;
+	protected text;
+BEGIN
+	FOREACH protected IN ARRAY '{doc,item,bare,change}'::text[] LOOP
+		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', protected);
+		-- %1$s is the table, %2$s the level, %3$s its name
+		FOR policy IN VALUES
+			('by_projects', 'project = ANY ((SELECT hand_projects(%2$s))::text[])'),
+			('by_in', '(project, environment) IN (SELECT g.project, g.environment ' || hand || ')'),
+			('by_exists', 'EXISTS (SELECT ' || hand || ' AND g.project = %1$s.project AND g.environment = %1$s.environment)'),
+			('by_sql', $$hand_sql(current_setting('app.key'), project, environment, %2$s)$$),
+			('by_plpgsql', $$hand_plpgsql(current_setting('app.key'), project, environment, %2$s)$$),
+			('ours_constant', $$apikey_authorize(project, 'production', '%3$s')$$),
+			('ours_column', $$apikey_authorize(project, environment, '%3$s')$$) LOOP
+			EXECUTE format('CREATE POLICY %I ON %I FOR SELECT TO %1$I USING (%3$s)', policy.column1, protected,
+				format(policy.column2, protected, 1, 'read'));
+			EXECUTE format('CREATE POLICY %I ON %I FOR UPDATE TO %I USING (%s)', policy.column1 || '_update', protected, policy.column1,
+				format(policy.column2, protected, 2, 'write'));
+		END LOOP;
+	END LOOP;
+END $do$;
+
+-- Rows of a key: 1,000 to be looked up by their id, 100 to be changed.  A function
+-- for each role and key keeps the plan of its query.
+CREATE TABLE point AS SELECT name, projects, ids FROM keys CROSS JOIN LATERAL
+	(SELECT array_agg(id) AS ids FROM (SELECT id FROM doc WHERE project = ANY (projects) ORDER BY random() LIMIT 1000) t) i
+	WHERE name IN ('one', 'ten');
+CREATE TABLE changed AS SELECT array_agg(id) AS ids
+FROM (SELECT id FROM change, keys WHERE name = 'ten' AND project = ANY (projects) ORDER BY random() LIMIT 100) t;
+SELECT format($f$CREATE FUNCTION point_%s_%s() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	wanted int;
+BEGIN
+	FOREACH wanted IN ARRAY (SELECT ids FROM point WHERE name = %2$L) LOOP
+		PERFORM * FROM doc WHERE id = wanted%3$s;
+	END LOOP;
+END $$$f$, role, name, CASE WHEN role = 'unprotected' THEN format(' AND project = ANY (%L)', projects) END)
+FROM point, unnest('{unprotected,by_projects,by_in,by_exists,ours_constant,ours_column}'::text[]) role \gexec
+
+-- What both sides know the key by: the settings of the session.
+CREATE FUNCTION use_key(key_name text) RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('apikey.key', key, false) FROM keys WHERE name = key_name;
+	-- nobody wrote "all projects" by hand
+	SELECT set_config('app.key', key, false) FROM keys WHERE name = CASE key_name WHEN 'star' THEN 'all' ELSE key_name END;
+$$;
+GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
+VACUUM ANALYZE;
+CHECKPOINT;
