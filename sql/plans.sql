@@ -48,6 +48,47 @@ SELECT apikey_ungrant(:'some_id', 'v7', '*'), apikey_remove_project('high');
 SELECT apikey_projects('read'), apikey_environments('read');
 ROLLBACK TO s;
 SELECT apikey_projects('read');
+-- a change of the registry alone
+SET LOCAL apikey.key = :'all';
+CREATE TEMP TABLE v_before AS SELECT apikey_projects('read') AS p, apikey_projects('read', 'staging') AS s, apikey_environments('read') AS e;
+SELECT apikey_add_project('v_acme', 'v_new');
+SELECT apikey_projects('read') = (SELECT array_agg(n ORDER BY n COLLATE "C") FROM unnest(p || 'v_new'::text) n) AS more FROM v_before;
+SELECT apikey_remove_project('v_new');
+SELECT apikey_projects('read') = p AS as_before FROM v_before;
+SELECT apikey_remove_environment('v7', 'production');
+SELECT apikey_projects('read') = array_remove(p, 'v7') AS less FROM v_before;
+ROLLBACK TO s;
+SELECT apikey_projects('read', 'production') @> '{v7}' AS again;
+-- what a loop remembers, while keys come and go
+SET LOCAL apikey.key = '';
+CREATE FUNCTION pg_temp.answers(VARIADIC keys text[]) RETURNS boolean[] LANGUAGE plpgsql AS $$
+DECLARE
+	key text;
+	answers boolean[];
+BEGIN
+	FOREACH key IN ARRAY keys LOOP
+		PERFORM set_config('apikey.key', key, true);
+		answers = answers || apikey_authorize('v3', 'production', 'read');
+	END LOOP;
+	RETURN answers;
+END $$;
+SELECT pg_temp.answers(:'some', :'none', '', :'all', 'junk', :'some');
+CREATE FUNCTION pg_temp.changes(id uuid) RETURNS boolean[] LANGUAGE plpgsql AS $$
+DECLARE
+	answers boolean[];
+BEGIN
+	FOR i IN 1 .. 6 LOOP
+		answers = answers || apikey_authorize('v7', 'production', 'read');
+		IF i = 1 THEN PERFORM apikey_ungrant(id, 'v7', '*'); END IF;
+		IF i = 2 THEN PERFORM apikey_grant(id, 'v7', 'production', 'read'); END IF;
+		IF i = 3 THEN PERFORM apikey_remove_environment('v7', 'production'); END IF;
+		IF i = 4 THEN PERFORM apikey_add_project('v_acme', 'v7', '{production}'), apikey_grant(id, 'v7', '*', 'read'); END IF;
+		IF i = 5 THEN PERFORM apikey_disable(id); END IF;
+	END LOOP;
+	RETURN answers;
+END $$;
+SELECT pg_temp.changes(:'some_id');
+ROLLBACK TO s;
 COMMIT;
 SELECT apikey_projects('read');
 

@@ -58,11 +58,7 @@ add_name(Names *names, const AkName *name)
 static int
 compare_names(const void *a, const void *b)
 {
-	const AkName *x = a;
-	const AkName *y = b;
-	int			order = memcmp(x->data, y->data, Min(x->len, y->len));
-
-	return order != 0 ? order : x->len - y->len;
+	return ak_name_compare(a, b);
 }
 
 static void

@@ -87,6 +87,15 @@ ak_name_equal(const AkName *a, const AkName *b)
 	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+/* Bytewise. */
+static inline int
+ak_name_compare(const AkName *a, const AkName *b)
+{
+	int			order = memcmp(a->data, b->data, Min(a->len, b->len));
+
+	return order != 0 ? order : a->len - b->len;
+}
+
 /*
  * Hash of a project and an environment: eight bytes at a time by multiplying
  * and folding, which for names costs a third of hash_bytes().  The last eight

@@ -17,6 +17,7 @@
  *   by bitmap, one element after the other.
  * - Before PostgreSQL 17 a btree is scanned anew for each element, and its order
  *   is kept only if all columns before are fixed.
+ * - What it would cost is estimated value by value, for each query anew.
  * - The processes of a parallel index scan tell each other *numbers* of elements.
  *   They evaluate the array each for itself, from what is committed by then, and
  *   must not do that: it could be another array.
@@ -28,6 +29,7 @@
 
 #include <math.h>
 
+#include "access/amapi.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "args.h"
@@ -55,6 +57,14 @@
 #include "utils/selfuncs.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
+
+/* What the planner calls: the OID of apikey_support. */
+static Oid	support_function;
+
+static void estimate_index_cost(PlannerInfo *root, IndexPath *path,
+								double loop_count, Cost *startup, Cost *total,
+								Selectivity *selectivity,
+								double *correlation, double *pages);
 
 /* The arguments of a call of apikey_authorize. */
 typedef struct Question
@@ -182,7 +192,7 @@ another_asks_for_more(SupportRequestIndexCondition *req, Node *column,
 			continue;
 		}
 		if (!IsA(call, FuncExpr) ||
-			get_func_support(call->funcid) != get_func_support(req->funcid) ||
+			get_func_support(call->funcid) != support_function ||
 			!restriction_is_securely_promotable(rinfo, req->index->rel) ||
 			!equal(list_nth(call->args, list_length(call->args) - from_end),
 				   column))
@@ -217,13 +227,13 @@ prepare_index(PlannerInfo *root, IndexOptInfo *index, int column)
 		if (!index->amhasgetbitmap || index->amcanorderbyop)
 			return false;
 		index->amhasgettuple = false;
-		return true;
 	}
-	if (!AK_ARRAYS_KEEP_ORDER && index->sortopfamily != NULL)
+	else if (!AK_ARRAYS_KEEP_ORDER && index->sortopfamily != NULL)
 		for (int i = 0; i < column; i++)
 			if (!column_is_fixed(root, index, i, BTEqualStrategyNumber, false))
 				return false;
 	index->amcanparallel = false;
+	index->amcostestimate = estimate_index_cost;
 	return true;
 }
 
@@ -453,11 +463,11 @@ sample_column(VariableStatData *variable, Sample *sample, int max)
 
 /* False if nothing is known of the argument, not even how many values it has. */
 static bool
-take_sample(SupportRequestSelectivity *req, Node *argument, int max,
+take_sample(PlannerInfo *root, Node *argument, int relid, int max,
 			Sample *sample)
 {
 	VariableStatData variable;
-	Node	   *value = estimate_expression_value(req->root, argument);
+	Node	   *value = estimate_expression_value(root, argument);
 
 	memset(sample, 0, sizeof(Sample));
 	if (IsA(value, Const))
@@ -478,7 +488,7 @@ take_sample(SupportRequestSelectivity *req, Node *argument, int max,
 		}
 		return true;
 	}
-	examine_variable(req->root, argument, req->varRelid, &variable);
+	examine_variable(root, argument, relid, &variable);
 	if (variable.rel != NULL)
 		sample_column(&variable, sample, max);
 	ReleaseVariableStats(variable);
@@ -598,14 +608,14 @@ selectivity(SupportRequestSelectivity *req)
 	Question	question = get_question(req->args);
 	Sample	   *projects = palloc(sizeof(Sample));
 	Sample	   *environments = palloc(sizeof(Sample));
-	bool		known = take_sample(req, question.project, SAMPLE_PROJECTS,
-									projects);
+	bool		known = take_sample(req->root, question.project, req->varRelid,
+									SAMPLE_PROJECTS, projects);
 	AkLevel		level;
 	const AkKey *key;
 	Selectivity result;
 
-	known = take_sample(req, question.environment, SAMPLE_ENVIRONMENTS,
-						environments) && known;
+	known = take_sample(req->root, question.environment, req->varRelid,
+						SAMPLE_ENVIRONMENTS, environments) && known;
 	level = constant_level(estimate_expression_value(req->root, question.verb));
 	ak_schema_accept();
 	key = find_key(req->root, question.key);
@@ -617,6 +627,106 @@ selectivity(SupportRequestSelectivity *req)
 		result = default_share(projects, environments);
 	CLAMP_PROBABILITY(result);
 	return result;
+}
+
+/* Is the name in a list made by ak_reach_list()? */
+static bool
+is_listed(const AkName *name, const AkName *names, int count)
+{
+	int			low = 0;
+
+	while (low < count)
+	{
+		int			middle = (low + count) / 2;
+		int			order = ak_name_compare(name, &names[middle]);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			count = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
+}
+
+/* The share of rows that an index condition finds, or -1 if it is not known. */
+static Selectivity
+share_of_list(PlannerInfo *root, IndexOptInfo *index, FuncExpr *call,
+			  AkReachOf of)
+{
+	Question	question = get_question(call->args);
+	Node	   *column = of == AK_REACH_PROJECTS ? question.project :
+	question.environment;
+	Sample	   *sample = palloc(sizeof(Sample));
+	AkLevel		level = constant_level(question.verb);
+	const AkKey *key;
+	const AkName *names;
+	int			count;
+	int			common = 0;
+	double		share = 0.0;
+
+	ak_schema_accept();
+	key = find_key(root, question.key);
+	if (ak_authz_alive(key) != AK_REASON_ALIVE ||
+		!take_sample(root, column, index->rel->relid, SAMPLE_PROJECTS, sample))
+		return -1.0;
+	if (key->grants->any_project && of == AK_REACH_PROJECTS)
+		return 1.0;				/* or nearly so */
+	count = ak_reach_list(key, level != AK_LEVEL_NONE ? level : AK_LEVEL_READ,
+						  of, NULL, &names);
+	for (int i = 0; i < sample->count; i++)
+		if (is_listed(&sample->names[i], names, count))
+		{
+			share += sample->shares[i];
+			common++;
+		}
+	if (count > common)
+		share += sample->rest * Min(1.0, (count - common) / sample->distinct);
+	return Min(share, 1.0);
+}
+
+/*
+ * What an index scan costs, by the index's own estimator.  It takes the shares
+ * of rows from here: otherwise it would make the list and ask the statistics
+ * about each value in it.  Where a condition is exact its share is known.
+ */
+static void
+estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
+					Cost *startup, Cost *total, Selectivity *selectivity,
+					double *correlation, double *pages)
+{
+	IndexOptInfo *index = path->indexinfo;
+	ListCell   *cell;
+
+	foreach(cell, path->indexclauses)
+	{
+		IndexClause *iclause = lfirst_node(IndexClause, cell);
+		FuncExpr   *call = (FuncExpr *) iclause->rinfo->clause;
+		RestrictInfo *condition;
+
+		if (!IsA(call, FuncExpr) ||
+			get_func_support(call->funcid) != support_function)
+			continue;
+		condition = linitial_node(RestrictInfo, iclause->indexquals);
+		if (condition->norm_selec >= 0)
+			continue;
+		if (!iclause->lossy && iclause->rinfo->norm_selec >= 0)
+			condition->norm_selec = iclause->rinfo->norm_selec;
+		else
+			condition->norm_selec =
+				share_of_list(root, index, call,
+							  match_index_to_operand(get_question(call->args).project,
+													 iclause->indexcol, index) ?
+							  AK_REACH_PROJECTS : AK_REACH_ENVIRONMENTS);
+	}
+	GetIndexAmRoutineByAmId(index->relam, false)->amcostestimate(root, path,
+																 loop_count,
+																 startup,
+																 total,
+																 selectivity,
+																 correlation,
+																 pages);
 }
 
 /*
@@ -647,6 +757,7 @@ apikey_support(PG_FUNCTION_ARGS)
 	Node	   *request = (Node *) PG_GETARG_POINTER(0);
 	Node	   *answer = NULL;
 
+	support_function = fcinfo->flinfo->fn_oid;
 	if (IsA(request, SupportRequestIndexCondition))
 	{
 		Node	   *condition =
