@@ -124,6 +124,35 @@ ak_arg_print(AkArg *arg, Datum value, AkName *name)
 	return name->len <= AK_NAME_MAX;
 }
 
+void
+ak_arg_keep(AkBits *bits, const AkArg *arg, Datum value)
+{
+	const char *at = DatumGetPointer(value);
+
+	bits->kind = AK_BITS_NONE;
+	bits->datum = value;
+	if (arg->by_value)
+	{
+		bits->kind = AK_BITS_VALUE;
+		return;
+	}
+	if (arg->length > 0)
+	{
+		bits->kind = AK_BITS_FIXED;
+		bits->len = arg->length;
+	}
+	else if (arg->length == -1 && !VARATT_IS_EXTERNAL(at) &&
+			 !VARATT_IS_COMPRESSED(at))
+	{
+		bits->kind = VARATT_IS_SHORT(at) ? AK_BITS_SHORT : AK_BITS_LONG;
+		bits->len = VARSIZE_ANY(at);
+	}
+	if (bits->kind == AK_BITS_NONE || bits->len > sizeof(bits->bytes))
+		bits->kind = AK_BITS_NONE;
+	else
+		memcpy(bits->bytes, at, bits->len);
+}
+
 /* The identifier in argument "argno", not null. */
 static inline bool
 read_name(FunctionCallInfo fcinfo, int argno, AkArg *arg, AkName *name)

@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_type_d.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "scope.h"
@@ -35,76 +36,105 @@ extern void ak_arg_prepare(AkArg *arg, Oid type, MemoryContext context);
  */
 extern bool ak_arg_print(AkArg *arg, Datum value, AkName *name);
 
-/* A value, bit by bit: what is the same stands for the same identifier. */
-typedef struct AkBits
-{
-	Size		len;			/* 0: nothing is kept */
-	Datum		datum;			/* if passed by value */
-	char		bytes[64];
-} AkBits;
-
-/* Where the bits of a value are, if it is neither compressed nor elsewhere. */
-static inline const char *
-ak_arg_bits(const AkArg *arg, Datum value, Size *len)
+/* The same for the most frequent case, a short text: false if it is none. */
+static inline bool
+ak_arg_short_text(const AkArg *arg, Datum value, AkName *name)
 {
 	const char *at = DatumGetPointer(value);
 
-	if (arg->length > 0)
-		*len = arg->length;
-	else if (arg->length == -1 && !VARATT_IS_EXTERNAL(at) &&
-			 !VARATT_IS_COMPRESSED(at))
-		*len = VARSIZE_ANY(at);
-	else
-		*len = 0;
-	return at;
-}
-
-static inline void
-ak_arg_keep(AkBits *bits, const AkArg *arg, Datum value)
-{
-	bits->datum = value;
-	bits->len = sizeof(Datum);
-	if (!arg->by_value)
-	{
-		const char *at = ak_arg_bits(arg, value, &bits->len);
-
-		if (bits->len > sizeof(bits->bytes))
-			bits->len = 0;
-		memcpy(bits->bytes, at, bits->len);
-	}
-}
-
-static inline bool
-ak_arg_same(const AkBits *bits, const AkArg *arg, Datum value)
-{
-	const char *at;
-	Size		len;
-	uint64		a;
-	uint64		b;
-
-	if (arg->by_value)
-		return bits->datum == value && bits->len > 0;
-	at = ak_arg_bits(arg, value, &len);
-	if (len != bits->len || len == 0)
+	if (arg->type != TEXTOID || !VARATT_IS_SHORT(at) || VARATT_IS_EXTERNAL(at))
 		return false;
-	/* faster than memcmp() for what is that short */
-	if (len < 8)
+	name->data = VARDATA_SHORT(at);
+	name->len = VARSIZE_SHORT(at) - VARHDRSZ_SHORT;
+	return true;
+}
+
+/*
+ * The bits of a value: another one with the same bits stands for the same
+ * identifier.  Zeroed: no value.
+ */
+typedef enum AkBitsKind
+{
+	AK_BITS_NONE = 0,
+	AK_BITS_CONSTANT,			/* the same in all rows */
+	AK_BITS_VALUE,				/* passed by value */
+	AK_BITS_FIXED,				/* of a length that the type tells */
+	AK_BITS_SHORT,				/* with a header of one byte */
+	AK_BITS_LONG				/* with a header of four */
+} AkBitsKind;
+
+typedef struct AkBits
+{
+	AkBitsKind	kind;
+	uint32		len;
+	Datum		datum;
+	char		bytes[64];
+} AkBits;
+
+extern void ak_arg_keep(AkBits *bits, const AkArg *arg, Datum value);
+
+/* Faster than memcmp() for what is that short. */
+static inline bool
+ak_arg_same_bytes(const char *a, const char *b, uint32 len)
+{
+	uint64		wide[2];
+	uint32		narrow[2];
+
+	if (len >= 8)
 	{
-		for (Size i = 0; i < len; i++)
-			if (at[i] != bits->bytes[i])
+		for (uint32 i = 0; i < len - 8; i += 8)
+		{
+			memcpy(&wide[0], a + i, 8);
+			memcpy(&wide[1], b + i, 8);
+			if (wide[0] != wide[1])
 				return false;
-		return true;
+		}
+		memcpy(&wide[0], a + len - 8, 8);
+		memcpy(&wide[1], b + len - 8, 8);
+		return wide[0] == wide[1];
 	}
-	for (Size i = 0; i < len - 8; i += 8)
+	if (len >= 4)
 	{
-		memcpy(&a, at + i, 8);
-		memcpy(&b, bits->bytes + i, 8);
-		if (a != b)
+		memcpy(&narrow[0], a, 4);
+		memcpy(&narrow[1], b, 4);
+		if (narrow[0] != narrow[1])
 			return false;
+		memcpy(&narrow[0], a + len - 4, 4);
+		memcpy(&narrow[1], b + len - 4, 4);
+		return narrow[0] == narrow[1];
 	}
-	memcpy(&a, at + len - 8, 8);
-	memcpy(&b, bits->bytes + len - 8, 8);
-	return a == b;
+	for (uint32 i = 0; i < len; i++)
+		if (a[i] != b[i])
+			return false;
+	return true;
+}
+
+/* Not for a value that is null. */
+static inline bool
+ak_arg_same(const AkBits *bits, Datum value)
+{
+	const char *at = DatumGetPointer(value);
+
+	switch (bits->kind)
+	{
+		case AK_BITS_NONE:
+			return false;
+		case AK_BITS_CONSTANT:
+			return true;
+		case AK_BITS_VALUE:
+			return bits->datum == value;
+		case AK_BITS_FIXED:
+			return ak_arg_same_bytes(at, bits->bytes, bits->len);
+		case AK_BITS_SHORT:
+			/* the same header tells the same length */
+			return at[0] == bits->bytes[0] &&
+				ak_arg_same_bytes(at, bits->bytes, bits->len);
+		case AK_BITS_LONG:
+			return at[0] == bits->bytes[0] &&
+				memcmp(at, bits->bytes, VARHDRSZ) == 0 &&
+				ak_arg_same_bytes(at, bits->bytes, bits->len);
+	}
+	return false;
 }
 
 /*

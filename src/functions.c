@@ -44,6 +44,7 @@ typedef struct Call
 	TimestampTz statement;
 	int			left;			/* decisions before the next look */
 	AkLevel		level;			/* on project and environment in "values" */
+	bool		hit;			/* did a row have the same as "values"? */
 
 	AkLevel		wanted;			/* of "verb" */
 	int			verb_len;
@@ -222,7 +223,10 @@ settle(FunctionCallInfo fcinfo, int key_argno, Call *call)
 	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->transient)
 		return key;
 	if (key != before || call->changes != count_changes())
-		call->values[0].len = call->values[1].len = 0;
+	{
+		call->values[0].kind = AK_BITS_NONE;
+		call->hit = true;
+	}
 	call->changes = count_changes();
 	call->statement = GetCurrentStatementStartTimestamp();
 	call->left = ACCEPT_EVERY;
@@ -230,21 +234,34 @@ settle(FunctionCallInfo fcinfo, int key_argno, Call *call)
 	return key;
 }
 
-/* The level of a settled key on project and environment, from "first" on. */
+/*
+ * The level of a settled key on project and environment, from "first" on.  Where
+ * rows do not come in runs the last one is not worth keeping.
+ */
 static pg_noinline AkLevel
 find_level(FunctionCallInfo fcinfo, int first, Call *call)
 {
 	AkName		names[2];
+	AkLevel		level;
 
 	for (int i = 0; i < 2; i++)
-		if (!ak_arg_name(fcinfo, first + i, &call->names[i], &names[i]))
+		if (PG_ARGISNULL(first + i) ||
+			(!ak_arg_short_text(&call->names[i], PG_GETARG_DATUM(first + i),
+								&names[i]) &&
+			 !ak_arg_name(fcinfo, first + i, &call->names[i], &names[i])))
 			return AK_LEVEL_NONE;
-	call->values[0].len = 0;	/* an error leaves nothing to believe */
-	call->level = ak_authz_level(call->settled, &names[0], &names[1]);
+	level = ak_authz_level(call->settled, &names[0], &names[1]);
+	if (!call->hit && call->left % 8 != 0)
+		return level;
+	call->hit = false;
+	call->level = level;
 	for (int i = 0; i < 2; i++)
-		ak_arg_keep(&call->values[i], &call->names[i],
-					PG_GETARG_DATUM(first + i));
-	return call->level;
+		if (call->constant[first + i])
+			call->values[i].kind = AK_BITS_CONSTANT;
+		else
+			ak_arg_keep(&call->values[i], &call->names[i],
+						PG_GETARG_DATUM(first + i));
+	return level;
 }
 
 /* A decision that may be the first. */
@@ -266,16 +283,6 @@ decide(FunctionCallInfo fcinfo, int key_argno, int first)
 							wanted).reason == AK_REASON_GRANTED;
 }
 
-static pg_attribute_always_inline bool
-is_same(FunctionCallInfo fcinfo, int argno, const Call *call, int i)
-{
-	if (call->constant[argno])
-		return call->values[i].len > 0;
-	return !PG_ARGISNULL(argno) &&
-		ak_arg_same(&call->values[i], &call->names[i],
-					PG_GETARG_DATUM(argno));
-}
-
 /* Arguments project, environment, verb from "first" on. */
 static pg_attribute_always_inline bool
 authorize(FunctionCallInfo fcinfo, int key_argno, int first)
@@ -286,8 +293,13 @@ authorize(FunctionCallInfo fcinfo, int key_argno, int first)
 				 call->verb_len == 0 ||
 				 !is_settled(fcinfo, key_argno, call)))
 		return decide(fcinfo, key_argno, first);
-	if (is_same(fcinfo, first, call, 0) && is_same(fcinfo, first + 1, call, 1))
+	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
+		ak_arg_same(&call->values[0], PG_GETARG_DATUM(first)) &&
+		ak_arg_same(&call->values[1], PG_GETARG_DATUM(first + 1)))
+	{
+		call->hit = true;
 		return call->level >= call->wanted;
+	}
 	return find_level(fcinfo, first, call) >= call->wanted;
 }
 
