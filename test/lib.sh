@@ -60,8 +60,9 @@ missing()
 	[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
 	/usr/bin/perl -MTAP::Harness -e 1 2>/dev/null || echo perl
 	/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	# where there is no such package it comes with the server's headers
 	[ -x "$bin/pg_bsd_indent" ] || command -v pg_bsd_indent >/dev/null ||
-		echo pg-bsd-indent
+		! apt-cache show pg-bsd-indent >/dev/null 2>&1 || echo pg-bsd-indent
 	command -v nm >/dev/null || echo binutils
 	[ -e /usr/lib/python3/dist-packages/psycopg ] || echo python3-psycopg
 	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
