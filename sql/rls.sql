@@ -215,7 +215,7 @@ DECLARE
 	line text;
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
-		IF line ~ 'actual' THEN RETURN NEXT substring(line FROM 'rows=\d+'); END IF;
+		IF line ~ 'actual' THEN RETURN NEXT substring(line FROM 'rows=\d+'); RETURN; END IF;
 	END LOOP;
 END $$;
 SELECT pg_temp.actual_rows('SELECT * FROM q_text');

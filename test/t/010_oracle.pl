@@ -413,7 +413,7 @@ my %select = (
 	# an index that is searched for a list is scanned by one process
 	'parallel index' => [ 'Gather.*Index Scan using \w+ on DOC', @parallel, @index ],
 	'parallel bitmap' => [ 'Gather.*Bitmap Heap Scan on DOC', @parallel, @bitmap ],
-	'parallel index only' => [ 'Gather.*Index Only Scan using \w+ on DOC', @parallel, @index_only ]);
+	'parallel index only' => [ 'Gather.*Index (?:Only )?Scan using \w+ on DOC', @parallel, @index_only ]);
 
 # Arguments of other types
 my $integer = q{coalesce(project, '0') ~ '^\d+$'};
