@@ -124,6 +124,31 @@ ak_arg_print(AkArg *arg, Datum value, AkName *name)
 	return name->len <= AK_NAME_MAX;
 }
 
+bool
+ak_arg_same_other(const AkBits *bits, Datum value)
+{
+	const char *at = DatumGetPointer(value);
+
+	switch (bits->kind)
+	{
+		case AK_BITS_NONE:
+			return false;
+		case AK_BITS_CONSTANT:
+			return true;
+		case AK_BITS_VALUE:
+			return bits->datum == value;
+		case AK_BITS_LONG:
+			if (at[0] != bits->bytes[0] ||
+				memcmp(at, bits->bytes, VARHDRSZ) != 0)
+				return false;
+			break;
+		case AK_BITS_FIXED:
+		case AK_BITS_SHORT:
+			break;
+	}
+	return ak_arg_same_bytes(at, bits->bytes, bits->len);
+}
+
 void
 ak_arg_keep(AkBits *bits, const AkArg *arg, Datum value)
 {

@@ -74,7 +74,7 @@ typedef struct AkBits
 extern void ak_arg_keep(AkBits *bits, const AkArg *arg, Datum value);
 
 /* Faster than memcmp() for what is that short. */
-static inline bool
+static pg_attribute_always_inline bool
 ak_arg_same_bytes(const char *a, const char *b, uint32 len)
 {
 	uint64		wide[2];
@@ -109,32 +109,20 @@ ak_arg_same_bytes(const char *a, const char *b, uint32 len)
 	return true;
 }
 
+/* Of the less frequent kinds. */
+extern bool ak_arg_same_other(const AkBits *bits, Datum value);
+
 /* Not for a value that is null. */
-static inline bool
+static pg_attribute_always_inline bool
 ak_arg_same(const AkBits *bits, Datum value)
 {
 	const char *at = DatumGetPointer(value);
 
-	switch (bits->kind)
-	{
-		case AK_BITS_NONE:
-			return false;
-		case AK_BITS_CONSTANT:
-			return true;
-		case AK_BITS_VALUE:
-			return bits->datum == value;
-		case AK_BITS_FIXED:
-			return ak_arg_same_bytes(at, bits->bytes, bits->len);
-		case AK_BITS_SHORT:
-			/* the same header tells the same length */
-			return at[0] == bits->bytes[0] &&
-				ak_arg_same_bytes(at, bits->bytes, bits->len);
-		case AK_BITS_LONG:
-			return at[0] == bits->bytes[0] &&
-				memcmp(at, bits->bytes, VARHDRSZ) == 0 &&
-				ak_arg_same_bytes(at, bits->bytes, bits->len);
-	}
-	return false;
+	if (likely(bits->kind == AK_BITS_SHORT))
+		/* the same header tells the same length */
+		return at[0] == bits->bytes[0] &&
+			ak_arg_same_bytes(at, bits->bytes, bits->len);
+	return bits->kind == AK_BITS_CONSTANT || ak_arg_same_other(bits, value);
 }
 
 /*

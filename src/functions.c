@@ -33,7 +33,7 @@
 #include "utils/uuid.h"
 
 /* After so many decisions a call site takes messages in again. */
-#define ACCEPT_EVERY	32
+#define ACCEPT_EVERY	64
 
 /* What one call site remembers. */
 typedef struct Call
@@ -193,8 +193,7 @@ count_changes(void)
 static inline bool
 is_settled(FunctionCallInfo fcinfo, int key_argno, Call *call)
 {
-	if (call->settled == NULL || --call->left < 0 ||
-		call->changes != count_changes() ||
+	if (--call->left < 0 || call->changes != count_changes() ||
 		call->statement != GetCurrentStatementStartTimestamp())
 		return false;
 	if (unlikely(key_argno >= 0 && !call->constant[key_argno]))
@@ -264,7 +263,7 @@ find_level(FunctionCallInfo fcinfo, int first, Call *call)
 	return level;
 }
 
-/* A decision that may be the first. */
+/* A decision that is the first, or about a key that is not settled. */
 static pg_noinline bool
 decide(FunctionCallInfo fcinfo, int key_argno, int first)
 {
@@ -290,9 +289,14 @@ authorize(FunctionCallInfo fcinfo, int key_argno, int first)
 	Call	   *call = fcinfo->flinfo->fn_extra;
 
 	if (unlikely(call == NULL || !call->constant[first + 2] ||
-				 call->verb_len == 0 ||
-				 !is_settled(fcinfo, key_argno, call)))
+				 call->verb_len == 0 || call->settled == NULL))
 		return decide(fcinfo, key_argno, first);
+	if (unlikely(!is_settled(fcinfo, key_argno, call)))
+	{
+		(void) settle(fcinfo, key_argno, call);
+		if (call->settled == NULL)
+			return decide(fcinfo, key_argno, first);
+	}
 	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
 		ak_arg_same(&call->values[0], PG_GETARG_DATUM(first)) &&
 		ak_arg_same(&call->values[1], PG_GETARG_DATUM(first + 1)))
