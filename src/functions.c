@@ -9,8 +9,8 @@
  *
  * Every function first takes in what other backends have sent, which lets a
  * revoke reach loops inside one statement.  Only apikey_authorize, of which each
- * nanosecond is spent for each row, does so at its first call in a statement and
- * every few calls after that.
+ * nanosecond is spent for each row, does so at the first row of a scan in a
+ * statement and every few hundred rows after that.
  */
 #include "postgres.h"
 
@@ -22,6 +22,7 @@
 #include "guc.h"
 #include "inval.h"
 #include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
 #include "reach.h"
 #include "registry.h"
 #include "schema.h"
@@ -32,8 +33,8 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
-/* After so many decisions a call site takes messages in again. */
-#define ACCEPT_EVERY	64
+/* After so many rows of a scan a call site takes messages in again. */
+#define ACCEPT_EVERY	256
 
 /* What one call site remembers. */
 typedef struct Call
@@ -42,7 +43,7 @@ typedef struct Call
 	const AkKey *settled;		/* a key that is alive; NULL: none */
 	uint64		changes;
 	TimestampTz statement;
-	int			left;			/* decisions before the next look */
+	int			left;			/* decisions before messages are taken in */
 	AkLevel		level;			/* on project and environment in "values" */
 	bool		hit;			/* did a row have the same as "values"? */
 
@@ -50,6 +51,7 @@ typedef struct Call
 	int			verb_len;
 	char		verb[8];
 	bool		constant[4];	/* is this argument a constant? */
+	bool		rows;			/* are there arguments from rows? */
 	AkMemo	   *key;			/* NULL: that of the session */
 	AkBits		values[2];		/* of the last row */
 	AkArg		names[2];
@@ -81,7 +83,7 @@ make_key(MemoryContext context)
 
 /* A constant argument need not be compared with that of the row before. */
 static void
-find_constants(FmgrInfo *flinfo, Call *call)
+look_at_arguments(FmgrInfo *flinfo, Call *call)
 {
 	FuncExpr   *expression = (FuncExpr *) flinfo->fn_expr;
 
@@ -89,6 +91,7 @@ find_constants(FmgrInfo *flinfo, Call *call)
 		return;
 	for (int i = 0; i < Min(list_length(expression->args), 4); i++)
 		call->constant[i] = IsA(list_nth(expression->args, i), Const);
+	call->rows = contain_var_clause((Node *) expression->args);
 }
 
 static inline Call *
@@ -100,7 +103,7 @@ get_call(FunctionCallInfo fcinfo)
 	if (unlikely(call == NULL))
 	{
 		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Call));
-		find_constants(flinfo, call);
+		look_at_arguments(flinfo, call);
 		flinfo->fn_extra = call;
 	}
 	return call;
@@ -188,7 +191,7 @@ count_changes(void)
 /*
  * Is what the last decision found out about the key still true?  Within a
  * statement nothing but a change can end it, and messages about those are
- * taken in every now and then.
+ * taken in every now and then: at each call unless this is a scan.
  */
 static inline bool
 is_settled(FunctionCallInfo fcinfo, int key_argno, Call *call)
@@ -228,7 +231,7 @@ settle(FunctionCallInfo fcinfo, int key_argno, Call *call)
 	}
 	call->changes = count_changes();
 	call->statement = GetCurrentStatementStartTimestamp();
-	call->left = ACCEPT_EVERY;
+	call->left = call->rows ? ACCEPT_EVERY : 0;
 	call->settled = key;
 	return key;
 }
