@@ -162,6 +162,44 @@ SET apikey.key = '';
 SELECT v_check('apikey_authorize(project, environment, ''read'')'), v_check('apikey_authorize(n, ''production'', ''write'')');
 SET apikey.key = :'some';
 
+-- what changes while the rows of one scan are decided
+BEGIN;
+SELECT string_agg(CASE WHEN yes THEN 'y' ELSE 'n' END, '' ORDER BY i) AS another_key FROM (
+	SELECT i, CASE WHEN i = 3 THEN set_config('apikey.key', '', true) WHEN i = 5 THEN set_config('apikey.key', :'all', true) END,
+		apikey_authorize('v7', CASE WHEN i > 0 THEN 'production' END, 'read') AS yes
+	FROM generate_series(1, 6) i) t;
+SAVEPOINT s;
+SET LOCAL apikey.key = :'some';
+CREATE FUNCTION pg_temp.change(i int, id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF i = 3 THEN PERFORM apikey_ungrant(id, 'v7', '*'); END IF;
+	IF i = 5 THEN PERFORM apikey_grant(id, 'v7', 'production', 'read'); END IF;
+	IF i = 7 THEN PERFORM apikey_remove_environment('v7', 'production'); END IF;
+	IF i = 9 THEN PERFORM apikey_add_project('v_acme', 'v7'), apikey_grant(id, 'v7', '*', 'read'); END IF;
+	IF i = 11 THEN PERFORM apikey_revoke(id); END IF;
+	RETURN true;
+END $$;
+SELECT string_agg(CASE WHEN yes THEN 'y' ELSE 'n' END, '' ORDER BY i) AS another_grant FROM (
+	SELECT i, pg_temp.change(i, :'some_id'), apikey_authorize('v7', CASE WHEN i > 0 THEN 'production' END, 'read') AS yes
+	FROM generate_series(1, 12) i) t;
+ROLLBACK TO s;
+-- the session's key is forgotten for those of the rows
+SET LOCAL apikey.cache_size = '64kB';
+SET LOCAL apikey.key = :'all';
+CREATE TEMP TABLE v_many AS SELECT i, k.key FROM generate_series(1, 600) i,
+	apikey_create('v_acme', 'many ' || i, '[{"project": "v8", "environment": "production", "level": "read"}]') k;
+COMMIT;
+BEGIN;
+SET LOCAL apikey.cache_size = '64kB';
+SET LOCAL apikey.key = :'all';
+SELECT count(*), count(*) FILTER (WHERE apikey_authorize(key, 'v8', 'production', 'read')) AS by_key,
+	count(*) FILTER (WHERE apikey_authorize(CASE i % 2 WHEN 0 THEN 'v3' ELSE 'v7' END, 'production', 'read')) AS by_session,
+	(SELECT evictions > 300 FROM apikey_cache_stats()) AS evicted FROM v_many;
+SELECT count(*) FILTER (WHERE apikey_authorize(CASE i % 2 WHEN 0 THEN 'v3' ELSE 'v7' END, 'production', 'read') AND apikey_authorize(key, 'v8', 'production', 'read')) AS both FROM v_many;
+COMMIT;
+DROP TABLE v_many;
+SET apikey.key = :'some';
+
 -- what already fixes the column needs no list
 SELECT v_check('project = ''v3'' AND apikey_authorize(project, environment, ''read'')'), v_check('''v3'' = project AND apikey_authorize(project, ''production'', ''read'')'),
 	v_check('project > ''v3'' AND apikey_authorize(project, ''production'', ''read'')');
@@ -205,11 +243,13 @@ CREATE INDEX v_parallel ON v_doc (project);
 ALTER TABLE v_doc SET (parallel_workers = 2);
 SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_index_scan_size = 0; SET min_parallel_table_scan_size = 0;
 SET enable_seqscan = off; SET enable_bitmapscan = off;
+SET apikey.key = :'all';
 SELECT v_parallel_index('environment = ANY (array[''production'', ''development''])') AS known, v_parallel_index('apikey_authorize(project, environment, ''read'')') AS list,
 	v_parallel_index('apikey_authorize(project, ''production'', ''read'')') AS exact;
 SET enable_bitmapscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off;
 SELECT count(*) > 0 AS parallel_bitmap FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, ''production'', ''read'')') p WHERE p ~ 'Parallel Bitmap Heap Scan';
 SELECT count(*) FROM v_doc WHERE apikey_authorize(project, 'production', 'read');
+SET apikey.key = :'some';
 RESET max_parallel_workers_per_gather; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_index_scan_size; RESET min_parallel_table_scan_size;
 RESET enable_seqscan; RESET enable_bitmapscan; RESET enable_indexscan; RESET enable_indexonlyscan;
 SET max_parallel_workers_per_gather = 0;
