@@ -340,6 +340,23 @@ SET apikey.key = '';
 SELECT v_rows('apikey_authorize(project, environment, ''read'')') BETWEEN 500 AND 1500 AS ten_of_fifty;
 SELECT v_near(format('apikey_authorize(%L, project, environment, ''read'')', :'some'));
 
+-- the plan is the one for the key: all of the table, or few rows of it
+CREATE INDEX v_estimate ON v_doc (project);
+ANALYZE v_doc;
+SET apikey.key = :'all';
+SELECT count(*) FILTER (WHERE p ~ 'Seq Scan') > 0 AS all_of_the_table FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, ''production'', ''read'')') p;
+SET apikey.key = :'some';
+SELECT count(*) FILTER (WHERE p ~ 'Index Cond: .project = ANY') > 0 AS by_index FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, ''production'', ''read'')') p;
+-- planning makes no list of all projects
+SELECT key AS fresh FROM apikey_create('v_acme', 'fresh', '[{"project": "*", "environment": "*", "level": "read"}]') \gset
+SET apikey.key = :'fresh';
+SELECT count(*) > 0 AS planned FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, environment, ''read'')');
+SELECT bytes AS planned_bytes FROM apikey_cache_stats() \gset
+SELECT count(*) > 0 AS planned FROM v_plan('SELECT * FROM v_doc WHERE id = 5 AND apikey_authorize(project, environment, ''read'')');
+SELECT bytes = :planned_bytes AS no_more, cardinality(apikey_projects('read')) > 50 AS listed FROM apikey_cache_stats();
+SELECT bytes > :planned_bytes + 500 AS more FROM apikey_cache_stats();
+DROP INDEX v_estimate;
+
 -- why so few rows, why so slow?
 SET apikey.key = :'some';
 CREATE TABLE v_why (id int, "Project" uuid, environment text);
