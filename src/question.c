@@ -6,6 +6,7 @@
 
 #include "question.h"
 
+#include "compat.h"
 #include "fmgr.h"
 #include "nodes/primnodes.h"
 

@@ -14,6 +14,7 @@ my ($id, $key) = issue($primary);
 $primary->safe_psql('postgres', q{
 	CREATE TABLE doc (project text, environment text, body text);
 	INSERT INTO doc VALUES ('web', 'production', 'mine'), ('mars', 'production', 'theirs');
+	CREATE INDEX ON doc (project, environment);
 	SET client_min_messages = error;
 	SELECT apikey_protect('doc', 'project', 'environment');
 	CREATE ROLE app;
@@ -43,14 +44,20 @@ is( $standby->safe_psql('postgres', "SELECT label FROM apikey_verify('$key')"),
 # A session with a warm cache and an old snapshot
 my $session = $standby->background_psql('postgres', on_error_stop => 1);
 my $ask = "SELECT apikey_authorize('$key', 'web', 'production', 'write');";
+my $count = 'EXECUTE count;';
+$session->query_safe("SET apikey.key = '$key'; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;
+	PREPARE count AS SELECT count(*) FROM doc WHERE apikey_authorize(project, 'production', 'write');");
+like($session->query_safe('EXPLAIN EXECUTE count;'),
+	qr/Index Cond: \(project = ANY \(apikey_projects\(/, 'rows are found by an index there');
 $session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ;');
-is($session->query_safe($ask), 't', 'warm');
+is($session->query_safe($ask) . $session->query_safe($count), 't1', 'warm');
 $primary->safe_psql('postgres', "SELECT apikey_disable('$id')");
 $primary->wait_for_catchup($standby);
-is($session->query_safe($ask), 'f', 'disabled: refused in an open transaction once replayed');
+is($session->query_safe($ask) . $session->query_safe($count), 'f0',
+	'disabled: refused in an open transaction once replayed');
 $primary->safe_psql('postgres', "SELECT apikey_enable('$id')");
 $primary->wait_for_catchup($standby);
-is($session->query_safe($ask), 't', 'enabled: allowed again');
+is($session->query_safe($ask) . $session->query_safe($count), 't1', 'enabled: allowed again');
 
 # With remote_apply no waiting is needed
 $primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
@@ -73,7 +80,7 @@ is($wrong, 0, 'under remote_apply the standby obeys as soon as the change return
 $primary->safe_psql('postgres', q{
 	SET synchronous_commit = remote_apply;
 	SELECT apikey_remove_project('web')});
-is($session->query_safe($ask), 'f', 'a project removed on the primary');
+is($session->query_safe($ask) . $session->query_safe($count), 'f0', 'a project removed on the primary');
 $session->quit;
 
 $primary->stop('immediate');
