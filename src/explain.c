@@ -214,18 +214,18 @@ static const AkKey *
 get_key(FunctionCallInfo fcinfo, const char **token)
 {
 	AkFinding	finding;
-	AkName text;
+	AkName		given;
 
 	ak_schema_accept();
 	*token = NULL;
 	if (PG_NARGS() == 1)
 		return ak_session_key();
 	*token = "";
-	if (!ak_arg_token(fcinfo, 1, &text))
+	if (!ak_arg_token(fcinfo, 1, &given))
 		return NULL;
-	ak_authn_find(&finding, text.data, text.len);
+	ak_authn_find(&finding, given.data, given.len);
 	if (finding.key != NULL)
-		*token = pnstrdup(text.data, text.len);
+		*token = pnstrdup(given.data, given.len);
 	return finding.key;
 }
 

@@ -266,18 +266,37 @@ find_level(FunctionCallInfo fcinfo, int first, Call *call)
 	return level;
 }
 
-/* A decision that is the first, or about a key that is not settled. */
+/* The same, but looking at the last row first. */
+static pg_attribute_always_inline AkLevel
+get_level(FunctionCallInfo fcinfo, int first, Call *call)
+{
+	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
+		ak_arg_same(&call->values[0], PG_GETARG_DATUM(first)) &&
+		ak_arg_same(&call->values[1], PG_GETARG_DATUM(first + 1)))
+	{
+		call->hit = true;
+		return call->level;
+	}
+	return find_level(fcinfo, first, call);
+}
+
+/*
+ * A decision that is the first, or by a verb that is no constant, or about a
+ * key that is not settled.
+ */
 static pg_noinline bool
 decide(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	Call	   *call = get_call(fcinfo);
 	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
-	const AkKey *key = settle(fcinfo, key_argno, call);
+	const AkKey *key = call->settled;
 	AkName		names[2];
 
+	if (key == NULL || !is_settled(fcinfo, key_argno, call))
+		key = settle(fcinfo, key_argno, call);
 	if (call->settled != NULL)
 		return wanted != AK_LEVEL_NONE &&
-			find_level(fcinfo, first, call) >= wanted;
+			get_level(fcinfo, first, call) >= wanted;
 	for (int i = 0; i < 2; i++)
 		if (!ak_arg_name(fcinfo, first + i, &call->names[i], &names[i]))
 			return false;
@@ -300,14 +319,7 @@ authorize(FunctionCallInfo fcinfo, int key_argno, int first)
 		if (call->settled == NULL)
 			return decide(fcinfo, key_argno, first);
 	}
-	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
-		ak_arg_same(&call->values[0], PG_GETARG_DATUM(first)) &&
-		ak_arg_same(&call->values[1], PG_GETARG_DATUM(first + 1)))
-	{
-		call->hit = true;
-		return call->level >= call->wanted;
-	}
-	return find_level(fcinfo, first, call) >= call->wanted;
+	return get_level(fcinfo, first, call) >= call->wanted;
 }
 
 AK_FUNCTION_INFO_V1(apikey_authorize_key);
