@@ -57,21 +57,51 @@ argument_type(FmgrInfo *flinfo, int argno)
 	return type;
 }
 
+/* The types that are read without the catalogs. */
+static bool
+prepare_builtin(AkArg *arg, Oid type)
+{
+	arg->type = type;
+	arg->by_value = true;
+	switch (type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+			arg->type = TEXTOID;
+			arg->by_value = false;
+			arg->length = -1;
+			return true;
+		case UUIDOID:
+			arg->by_value = false;
+			arg->length = UUID_LEN;
+			return true;
+		case INT2OID:
+			arg->length = sizeof(int16);
+			return true;
+		case INT4OID:
+			arg->length = sizeof(int32);
+			return true;
+		case INT8OID:
+			arg->by_value = FLOAT8PASSBYVAL;
+			arg->length = sizeof(int64);
+			return true;
+	}
+	return false;
+}
+
 void
 ak_arg_prepare(AkArg *arg, Oid type, MemoryContext context)
 {
-	type = getBaseType(type);
-	if (type == VARCHAROID)
-		type = TEXTOID;
-	if (type != TEXTOID && type != UUIDOID && type != INT2OID &&
-		type != INT4OID && type != INT8OID)
-	{
-		Oid			output;
-		bool		is_varlena;
+	Oid			output;
+	bool		is_varlena;
 
-		getTypeOutputInfo(type, &output, &is_varlena);
-		fmgr_info_cxt(output, &arg->output, context);
-	}
+	if (prepare_builtin(arg, type) ||
+		prepare_builtin(arg, getBaseType(type)))
+		return;
+	type = arg->type;
+	arg->type = InvalidOid;		/* an error leaves nothing to believe */
+	getTypeOutputInfo(type, &output, &is_varlena);
+	fmgr_info_cxt(output, &arg->output, context);
 	get_typlenbyval(type, &arg->length, &arg->by_value);
 	arg->type = type;
 }

@@ -90,8 +90,13 @@ look_at_arguments(FmgrInfo *flinfo, Call *call)
 	if (expression == NULL || !IsA(expression, FuncExpr))
 		return;
 	for (int i = 0; i < Min(list_length(expression->args), 4); i++)
-		call->constant[i] = IsA(list_nth(expression->args, i), Const);
-	call->rows = contain_var_clause((Node *) expression->args);
+	{
+		Node	   *arg = list_nth(expression->args, i);
+
+		call->constant[i] = IsA(arg, Const);
+		if (!call->constant[i])
+			call->rows |= IsA(arg, Var) || contain_var_clause(arg);
+	}
 }
 
 static inline Call *
