@@ -107,7 +107,7 @@ CREATE INDEX ON item (order_id);
 CREATE INDEX ON item (project, environment);
 CREATE UNLOGGED TABLE bare AS SELECT * FROM doc;
 CREATE TABLE change (LIKE doc INCLUDING ALL) WITH (fillfactor = 80, autovacuum_enabled = off);
-INSERT INTO change SELECT * FROM doc WHERE id <= 100000;
+INSERT INTO change SELECT * FROM doc WHERE id <= 100000 OR project = 'p0';
 
 -- The keys, with a grant of the level "write" on each of two environments, in the
 -- extension and in the tables made by hand; among 10,000 others with one grant.
@@ -167,9 +167,10 @@ END $do$;
 -- for each role and key keeps the plan of its query.
 CREATE TABLE point AS SELECT name, projects, ids FROM keys CROSS JOIN LATERAL
 	(SELECT array_agg(id) AS ids FROM (SELECT id FROM doc WHERE project = ANY (projects) ORDER BY random() LIMIT 1000) t) i
-	WHERE name IN ('one', 'ten');
-CREATE TABLE changed AS SELECT array_agg(id) AS ids
-FROM (SELECT id FROM change, keys WHERE name = 'ten' AND project = ANY (projects) ORDER BY random() LIMIT 100) t;
+	WHERE name <> 'star';
+CREATE TABLE changed AS SELECT name, ids FROM keys CROSS JOIN LATERAL
+	(SELECT array_agg(id) AS ids FROM (SELECT id FROM change WHERE project = ANY (projects) ORDER BY random() LIMIT 100) t) i
+	WHERE name <> 'star';
 SELECT format($f$CREATE FUNCTION point_%s_%s() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	wanted int;
@@ -186,6 +187,35 @@ CREATE FUNCTION use_key(key_name text) RETURNS void LANGUAGE sql AS $$
 	-- nobody wrote "all projects" by hand
 	SELECT set_config('app.key', key, false) FROM keys WHERE name = CASE key_name WHEN 'star' THEN 'all' ELSE key_name END;
 $$;
+
+-- A key of 5,000 projects, one by one, and one of as many by "*".
+SELECT count(apikey_add_project('many', 'm' || i)) FROM generate_series(1, 5000) i;
+CREATE TABLE many AS SELECT 'one by one' AS name, k.key FROM apikey_create('many', 'many',
+	(SELECT jsonb_agg(jsonb_build_object('project', 'm' || i, 'environment', 'production', 'level', 'write')) FROM generate_series(1, 5000) i)) k;
+INSERT INTO many SELECT 'by *', k.key FROM apikey_create('many', 'star', '[{"project": "*", "environment": "*", "level": "write"}]') k;
+INSERT INTO api_keys (digest) SELECT sha256(convert_to(key, 'UTF8')) FROM many WHERE name = 'one by one';
+INSERT INTO api_key_grants SELECT a.id, 'm' || i, 'production', 2 FROM many m JOIN api_keys a ON a.digest = sha256(convert_to(m.key, 'UTF8')), generate_series(1, 5000) i;
+-- microseconds of the first list after a decision, of a list that is remembered
+-- (median), and of one by hand
+CREATE FUNCTION time_lists(key_name text, OUT first float8, OUT again float8, OUT hand float8) LANGUAGE plpgsql AS $$
+DECLARE
+	started timestamptz;
+	times float8[];
+BEGIN
+	PERFORM set_config('apikey.key', key, true), set_config('app.key', key, true) FROM many WHERE name = key_name;
+	PERFORM apikey_authorize('m1', 'production', 'read'), apikey_projects_of('', 'read'), hand_projects(3);
+	FOR i IN 1 .. 20 LOOP
+		started = clock_timestamp();
+		PERFORM apikey_projects('read');
+		times = times || extract(epoch FROM clock_timestamp() - started)::float8 * 1000000;
+	END LOOP;
+	first = times[1];
+	again = (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t) FROM unnest(times) t);
+	PERFORM hand_projects(1);
+	started = clock_timestamp();
+	PERFORM hand_projects(1);
+	hand = extract(epoch FROM clock_timestamp() - started) * 1000000;
+END $$;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 VACUUM ANALYZE;
 CHECKPOINT;

@@ -195,7 +195,8 @@ check_registered(const AkName *organization, const AkGrant *grant)
 
 	snapshot = ak_store_snapshot();
 	if (all_projects)
-		count = ak_store_organization(snapshot, organization, &rows);
+		count = ak_store_organization(snapshot, organization,
+									  AK_STORE_NO_LIMIT, &rows);
 	else
 		count = ak_store_project(snapshot, &grant->project, &rows);
 	ak_store_release(snapshot);

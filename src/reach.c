@@ -28,6 +28,9 @@ typedef struct Reach
 
 #define MAX_REACHES	8
 
+/* So many are not looked up one by one, if there is not much more. */
+#define MANY_GRANTS		64
+
 static MemoryContext context;
 static Reach *reaches[MAX_REACHES]; /* latest use first */
 static int	nreaches;
@@ -148,6 +151,28 @@ add_grant(Names *names, const Question *question, const AkGrant *grant,
 		add_pair(names, question, &grant->project, environment);
 }
 
+/*
+ * All that is registered for the organization; false if that is so much more
+ * than the key has grants that these had better be looked up one by one.
+ */
+static bool
+collect_organization(Names *names, const Question *question, Snapshot snapshot)
+{
+	const AkGrants *grants = question->key->grants;
+	AkEnvironmentRow *rows;
+	int			count;
+
+	if (!grants->any_project && grants->count < MANY_GRANTS)
+		return false;
+	count = ak_store_organization(snapshot, &question->key->organization,
+								  grants->any_project ? AK_STORE_NO_LIMIT :
+								  (int) grants->count * 4, &rows);
+	if (count < 0)
+		return false;
+	add_rows(names, question, rows, count);
+	return true;
+}
+
 static void
 collect(Names *names, const Question *question)
 {
@@ -156,16 +181,7 @@ collect(Names *names, const Question *question)
 
 	if (question->of == AK_REACH_ENVIRONMENTS && question->within != NULL)
 		add_project(names, question, question->within, snapshot);
-	else if (grants->any_project)
-	{
-		AkEnvironmentRow *rows;
-		int			count = ak_store_organization(snapshot,
-												  &question->key->organization,
-												  &rows);
-
-		add_rows(names, question, rows, count);
-	}
-	else
+	else if (!collect_organization(names, question, snapshot))
 	{
 		AkGrant		grant;
 

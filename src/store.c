@@ -316,10 +316,13 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 	return count;
 }
 
-/* All rows of apikey_environment that match but '*'; returns how many. */
+/*
+ * All rows of apikey_environment that match but '*'; returns how many, or -1 if
+ * there are more than "limit".
+ */
 static int
 scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
-				  AkEnvironmentRow **rows)
+				  int limit, AkEnvironmentRow **rows)
 {
 	Scan		scan;
 	HeapTuple	tuple;
@@ -329,7 +332,8 @@ scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 	*rows = palloc(room * sizeof(AkEnvironmentRow));
 	scan_begin(&scan, ak_schema_get()->environment, index, snapshot, nkeys,
 			   keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
+	while (count <= limit &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
 	{
 		Datum		values[Natts_apikey_environment];
 		bool		nulls[Natts_apikey_environment];
@@ -352,7 +356,7 @@ scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 			count--;
 	}
 	scan_end(&scan);
-	return count;
+	return count <= limit ? count : -1;
 }
 
 static void
@@ -372,7 +376,7 @@ ak_store_environment(Snapshot snapshot, const AkName *project,
 	name_key(&keys[0], Anum_apikey_environment_project, project);
 	name_key(&keys[1], Anum_apikey_environment_environment, environment);
 	if (scan_environments(snapshot, ak_schema_get()->environment_pkey, 2, keys,
-						  &rows) == 0)
+						  AK_STORE_NO_LIMIT, &rows) == 0)
 		return false;
 	*row = rows[0];
 	return true;
@@ -386,11 +390,11 @@ ak_store_project(Snapshot snapshot, const AkName *project,
 
 	name_key(&key, Anum_apikey_environment_project, project);
 	return scan_environments(snapshot, ak_schema_get()->environment_pkey, 1,
-							 &key, rows);
+							 &key, AK_STORE_NO_LIMIT, rows);
 }
 
 int
-ak_store_organization(Snapshot snapshot, const AkName *organization,
+ak_store_organization(Snapshot snapshot, const AkName *organization, int limit,
 					  AkEnvironmentRow **rows)
 {
 	ScanKeyData key;
@@ -398,5 +402,5 @@ ak_store_organization(Snapshot snapshot, const AkName *organization,
 	name_key(&key, Anum_apikey_environment_organization, organization);
 	return scan_environments(snapshot,
 							 ak_schema_get()->environment_organization_idx, 1,
-							 &key, rows);
+							 &key, limit, rows);
 }

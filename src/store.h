@@ -16,6 +16,8 @@
 
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "datatype/timestamp.h"
 #include "scope.h"
 #include "secret.h"
@@ -125,12 +127,16 @@ extern bool ak_store_environment(Snapshot snapshot, const AkName *project,
 								 const AkName *environment,
 								 AkEnvironmentRow *row);
 
-/* All environments of a project, or of all projects of an organization; the
- * row '*' is none of them. */
+#define AK_STORE_NO_LIMIT	(INT_MAX - 1)
+
+/*
+ * All environments of a project, or of all projects of an organization; the row
+ * '*' is none of them.  -1 if an organization has more than "limit".
+ */
 extern int	ak_store_project(Snapshot snapshot, const AkName *project,
 							 AkEnvironmentRow **rows);
 extern int	ak_store_organization(Snapshot snapshot,
-								  const AkName *organization,
+								  const AkName *organization, int limit,
 								  AkEnvironmentRow **rows);
 
 /* A text datum as a name; detoasted if it must be. */
