@@ -167,13 +167,16 @@ ak_arg_same_other(const AkBits *bits, Datum value)
 			return true;
 		case AK_BITS_VALUE:
 			return bits->datum == value;
+		case AK_BITS_FIXED:
+			break;
 		case AK_BITS_LONG:
 			if (at[0] != bits->bytes[0] ||
 				memcmp(at, bits->bytes, VARHDRSZ) != 0)
 				return false;
 			break;
-		case AK_BITS_FIXED:
 		case AK_BITS_SHORT:
+			if (at[0] != bits->bytes[0])
+				return false;
 			break;
 	}
 	return ak_arg_same_bytes(at, bits->bytes, bits->len);

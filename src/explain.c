@@ -12,7 +12,6 @@
 
 #include "access/htup_details.h"
 #include "args.h"
-#include "authn.h"
 #include "authz.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -209,35 +208,44 @@ look(Explanation *explanation)
 	SPI_finish();
 }
 
-/* The key in argument 1, or without that the session's. */
-static const AkKey *
-get_key(FunctionCallInfo fcinfo, const char **token)
+/* The text of the key in argument 1; "" if it cannot be one. */
+static char *
+get_token(FunctionCallInfo fcinfo)
 {
-	AkFinding	finding;
-	AkName		given;
+	AkName		token;
 
-	ak_schema_accept();
-	*token = NULL;
-	if (PG_NARGS() == 1)
-		return ak_session_key();
-	*token = "";
-	if (!ak_arg_token(fcinfo, 1, &given))
-		return NULL;
-	ak_authn_find(&finding, given.data, given.len);
-	if (finding.key != NULL)
-		*token = pnstrdup(given.data, given.len);
-	return finding.key;
+	if (!ak_arg_token(fcinfo, 1, &token))
+		return pstrdup("");
+	return pnstrdup(token.data, token.len);
+}
+
+/* All about the session's key. */
+static void
+explain(Explanation *explanation, Datum *values, bool *nulls)
+{
+	const AkKey *key = ak_session_key();
+	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
+	bool		good = verdict.reason == AK_REASON_ALIVE;
+	const AkName *names;
+	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
+									  NULL, &names);
+
+	values[0] = CStringGetTextDatum(good ? "good" : ak_authz_reason(&verdict));
+	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
+	look(explanation);
+	advise_on_rows(explanation, good, count);
+	advise_on_speed(explanation);
+	values[2] = Int64GetDatum(explanation->rows);
+	values[3] = BoolGetDatum(explanation->indexed);
+	values[4] = CStringGetTextDatum(explanation->plan.data);
+	values[5] = CStringGetTextDatum(explanation->advice.data);
+	nulls[5] = explanation->advice.len == 0;
 }
 
 static bool
 fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	Explanation explanation = {0};
-	const char *token;
-	const AkKey *key;
-	AkVerdict	verdict = {0};
-	const AkName *names;
-	int			count;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -246,31 +254,19 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	explanation.relid = PG_GETARG_OID(0);
 	initStringInfo(&explanation.plan);
 	initStringInfo(&explanation.advice);
-
-	key = get_key(fcinfo, &token);
-	verdict.reason = ak_authz_alive(key);
-	count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS, NULL, &names);
-	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_ALIVE ?
-									"good" : ak_authz_reason(&verdict));
-	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
-
-	if (token == NULL)
-		look(&explanation);
+	ak_schema_accept();
+	if (PG_NARGS() == 1)
+		explain(&explanation, values, nulls);
 	else
 	{
+		char	   *token = get_token(fcinfo);
 		int			level = NewGUCNestLevel();
 
 		ak_guc_set_key(token);
-		look(&explanation);
+		explicit_bzero(token, strlen(token));
+		explain(&explanation, values, nulls);
 		AtEOXact_GUC(false, level); /* back to the session's own */
 	}
-	advise_on_rows(&explanation, verdict.reason == AK_REASON_ALIVE, count);
-	advise_on_speed(&explanation);
-	values[2] = Int64GetDatum(explanation.rows);
-	values[3] = BoolGetDatum(explanation.indexed);
-	values[4] = CStringGetTextDatum(explanation.plan.data);
-	values[5] = CStringGetTextDatum(explanation.advice.data);
-	nulls[5] = explanation.advice.len == 0;
 	return true;
 }
 

@@ -12,6 +12,8 @@
 #	SELECT apikey_login('rubbish');
 #		-- ERROR 28000: invalid API key
 #
+# The plan that the EXPLAIN in a block shows is in a ```text block right after it.
+#
 # A statement must not fail otherwise.  Comments elsewhere are only comments.
 #
 # ```js, ```python and ```ini blocks are held against the programs in examples/
@@ -44,6 +46,38 @@ sub blocks
 		push @blocks, $3 =~ s/^\Q$1\E//gmr if $2 eq $language;
 	}
 	return @blocks;
+}
+
+# The SQL blocks, each with the plan that is in the text block after it, if any.
+sub sql_blocks
+{
+	my ($file) = @_;
+	my $text = slurp_file($file);
+	my @blocks;
+
+	while ($text =~ /^(\h*)```sql\n(.*?)^\1```\n(?:\n```text\n(.*?)^```\n)?/gms)
+	{
+		my ($indent, $sql, $plan) = ($1, $2, $3);
+
+		push @blocks, [ $sql =~ s/^\Q$indent\E//gmr, $plan ];
+	}
+	return @blocks;
+}
+
+# The statements of such a block
+sub block_statements
+{
+	my ($sql, $plan) = @{ $_[0] };
+	my @statements = statements($sql);
+
+	if (defined $plan)
+	{
+		my ($explain) = grep $_->{text} =~ /^\s*EXPLAIN\b/m, @statements;
+
+		# psql puts a blank before each line where it makes columns
+		$explain->{plan} = $plan =~ s/^ //gmr if $explain;
+	}
+	return @statements;
 }
 
 # Split SQL into statements, each with the comment about its result, if any.
@@ -113,7 +147,7 @@ my $database = 'examples000';
 foreach my $file (@files)
 {
 	my $name = $file =~ s!^\Q$tree/\E!!r;
-	my @statements = map statements($_), blocks($file, 'sql');
+	my @statements = map block_statements($_), sql_blocks($file);
 	my ($out, $err);
 
 	next if !@statements && $name ne 'README.md';
@@ -136,6 +170,13 @@ foreach my $file (@files)
 		# the last line of a statement says enough
 		is( outcome($said{$n} // '', $wanted), $wanted,
 			"$name: " . ($text =~ /(\S[^\n]*)\z/)[0]);
+	}
+
+	foreach my $n (grep defined $statements[$_]{plan}, 0 .. $#statements)
+	{
+		my ($plan) = ($said{$n} // '') =~ /^(.*?)\@\@\@ end/ms;
+
+		is($plan, $statements[$n]{plan}, "$name: the plan of " . ($statements[$n]{text} =~ /(\S[^\n]*)\z/)[0]);
 	}
 
 	$node->safe_psql('postgres', "DROP DATABASE $database");
