@@ -47,3 +47,8 @@ CREATE FUNCTION token(prefix text, id uuid, secret text) RETURNS text LANGUAGE s
 	FROM (SELECT prefix || '_' || base62(uuid_send(id), 22) || secret) AS t (body)
 $$;
 SELECT encode(crc32('123456789'), 'hex') AS check_value_of_crc32, base62('\xffffffff', 6);
+-- a change by the application itself in a session with a key
+CREATE FUNCTION as_application(call text) RETURNS void LANGUAGE plpgsql SET apikey.key = '' AS $$
+BEGIN
+	EXECUTE 'SELECT ' || call;
+END $$;

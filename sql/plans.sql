@@ -40,22 +40,22 @@ SELECT apikey_environments('read'), apikey_environments('write', 'v3'), apikey_e
 	apikey_projects_as(0, 'read'), apikey_projects_as(NULL::uuid, 'read', 'development'), apikey_environments_as(''::text, 'read'), apikey_environments_as(''::varchar, 'read', 'v7');
 -- what is remembered follows changes, undone ones too
 SAVEPOINT s;
-SELECT apikey_add_project('v_acme', 'v_new'), apikey_grant(:'some_id', 'v_new', '*', 'read');
+SELECT as_application(format('apikey_add_project(''v_acme'', ''v_new''), apikey_grant(%L, ''v_new'', ''*'', ''read'')', :'some_id'));
 SELECT apikey_projects('read');
 ROLLBACK TO s;
 SELECT apikey_projects('read');
-SELECT apikey_ungrant(:'some_id', 'v7', '*'), apikey_remove_project('high');
+SELECT as_application(format('apikey_ungrant(%L, ''v7'', ''*''), apikey_remove_project(''high'')', :'some_id'));
 SELECT apikey_projects('read'), apikey_environments('read');
 ROLLBACK TO s;
 SELECT apikey_projects('read');
 -- a change of the registry alone
 SET LOCAL apikey.key = :'all';
 CREATE TEMP TABLE v_before AS SELECT apikey_projects('read') AS p, apikey_projects('read', 'staging') AS s, apikey_environments('read') AS e;
-SELECT apikey_add_project('v_acme', 'v_new');
+SELECT as_application($$apikey_add_project('v_acme', 'v_new')$$);
 SELECT apikey_projects('read') = (SELECT array_agg(n ORDER BY n COLLATE "C") FROM unnest(p || 'v_new'::text) n) AS more FROM v_before;
-SELECT apikey_remove_project('v_new');
+SELECT as_application($$apikey_remove_project('v_new')$$);
 SELECT apikey_projects('read') = p AS as_before FROM v_before;
-SELECT apikey_remove_environment('v7', 'production');
+SELECT as_application($$apikey_remove_environment('v7', 'production')$$);
 SELECT apikey_projects('read') = array_remove(p, 'v7') AS less FROM v_before;
 ROLLBACK TO s;
 SELECT apikey_projects('read', 'production') @> '{v7}' AS again;
@@ -79,11 +79,11 @@ DECLARE
 BEGIN
 	FOR i IN 1 .. 6 LOOP
 		answers = answers || apikey_authorize('v7', 'production', 'read');
-		IF i = 1 THEN PERFORM apikey_ungrant(id, 'v7', '*'); END IF;
-		IF i = 2 THEN PERFORM apikey_grant(id, 'v7', 'production', 'read'); END IF;
-		IF i = 3 THEN PERFORM apikey_remove_environment('v7', 'production'); END IF;
-		IF i = 4 THEN PERFORM apikey_add_project('v_acme', 'v7', '{production}'), apikey_grant(id, 'v7', '*', 'read'); END IF;
-		IF i = 5 THEN PERFORM apikey_disable(id); END IF;
+		IF i = 1 THEN DELETE FROM apikey_grant WHERE key_id = id AND project = 'v7'; END IF;
+		IF i = 2 THEN INSERT INTO apikey_grant VALUES (id, 'read', 'v7', 'production', 'v_acme'); END IF;
+		IF i = 3 THEN DELETE FROM apikey_environment WHERE project = 'v7' AND environment = 'production'; END IF;
+		IF i = 4 THEN INSERT INTO apikey_environment VALUES ('v7', 'production', 'v_acme'); INSERT INTO apikey_grant VALUES (id, 'read', 'v7', '*', 'v_acme'); END IF;
+		IF i = 5 THEN UPDATE apikey_key SET disabled_at = now() WHERE key_id = id; END IF;
 	END LOOP;
 	RETURN answers;
 END $$;
@@ -172,11 +172,11 @@ SAVEPOINT s;
 SET LOCAL apikey.key = :'some';
 CREATE FUNCTION pg_temp.change(i int, id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-	IF i = 3 THEN PERFORM apikey_ungrant(id, 'v7', '*'); END IF;
-	IF i = 5 THEN PERFORM apikey_grant(id, 'v7', 'production', 'read'); END IF;
-	IF i = 7 THEN PERFORM apikey_remove_environment('v7', 'production'); END IF;
-	IF i = 9 THEN PERFORM apikey_add_project('v_acme', 'v7'), apikey_grant(id, 'v7', '*', 'read'); END IF;
-	IF i = 11 THEN PERFORM apikey_revoke(id); END IF;
+	IF i = 3 THEN DELETE FROM apikey_grant WHERE key_id = id AND project = 'v7'; END IF;
+	IF i = 5 THEN INSERT INTO apikey_grant VALUES (id, 'read', 'v7', 'production', 'v_acme'); END IF;
+	IF i = 7 THEN DELETE FROM apikey_environment WHERE project = 'v7' AND environment = 'production'; END IF;
+	IF i = 9 THEN INSERT INTO apikey_environment VALUES ('v7', 'production', 'v_acme'); INSERT INTO apikey_grant VALUES (id, 'read', 'v7', '*', 'v_acme'); END IF;
+	IF i = 11 THEN UPDATE apikey_key SET revoked_at = now() WHERE key_id = id; END IF;
 	RETURN true;
 END $$;
 SELECT string_agg(CASE WHEN yes THEN 'y' ELSE 'n' END, '' ORDER BY i) AS another_grant FROM (
@@ -185,9 +185,10 @@ SELECT string_agg(CASE WHEN yes THEN 'y' ELSE 'n' END, '' ORDER BY i) AS another
 ROLLBACK TO s;
 -- the session's key is forgotten for those of the rows
 SET LOCAL apikey.cache_size = '64kB';
-SET LOCAL apikey.key = :'all';
+SET LOCAL apikey.key = '';
 CREATE TEMP TABLE v_many AS SELECT i, k.key FROM generate_series(1, 600) i,
 	apikey_create('v_acme', 'many ' || i, '[{"project": "v8", "environment": "production", "level": "read"}]') k;
+SET LOCAL apikey.key = :'all';
 COMMIT;
 BEGIN;
 SET LOCAL apikey.cache_size = '64kB';
@@ -348,6 +349,7 @@ SELECT count(*) FILTER (WHERE p ~ 'Seq Scan') > 0 AS all_of_the_table FROM v_pla
 SET apikey.key = :'some';
 SELECT count(*) FILTER (WHERE p ~ 'Index Cond: .project = ANY') > 0 AS by_index FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, ''production'', ''read'')') p;
 -- planning makes no list of all projects
+SET apikey.key = '';
 SELECT key AS fresh FROM apikey_create('v_acme', 'fresh', '[{"project": "*", "environment": "*", "level": "read"}]') \gset
 SET apikey.key = :'fresh';
 SELECT count(*) > 0 AS planned FROM v_plan('SELECT * FROM v_doc WHERE apikey_authorize(project, environment, ''read'')');

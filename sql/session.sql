@@ -105,7 +105,7 @@ SELECT attempt('ALTER ROLE CURRENT_USER SET apikey.key FROM CURRENT') <> 'done' 
 	attempt('ALTER FUNCTION s_look() SET apikey.key FROM CURRENT') <> 'done' AS function_refused;
 ROLLBACK;
 SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%apikey.key%';
-SELECT count(*) FROM pg_proc WHERE proconfig::text LIKE '%apikey.key%';
+SELECT count(*) FROM pg_proc WHERE proconfig::text LIKE '%apikey.key%' AND proname <> 'as_application';
 
 -- set for the session, it lasts until it is reset, or the transaction that set it rolls back
 SET apikey.key = :'a';
@@ -126,15 +126,15 @@ BEGIN;
 SELECT label FROM apikey_login(:'c');
 SAVEPOINT s;
 SELECT s_look();
-SELECT apikey_revoke(:'c_id');
+SELECT as_application(format('apikey_revoke(%L)', :'c_id'));
 SELECT s_look();
 ROLLBACK TO SAVEPOINT s;
 SELECT s_look();
 UPDATE apikey_key SET expires_at = now() WHERE key_id = :'c_id';
 SELECT s_look(), attempt(format('SELECT apikey_login(%L)', :'c')) AS expired;
-SELECT apikey_revoke(:'c_id');
+SELECT as_application(format('apikey_revoke(%L)', :'c_id'));
 SELECT attempt(format('SELECT apikey_login(%L)', :'c')) AS revoked;
-SELECT apikey_delete(:'c_id');
+SELECT as_application(format('apikey_delete(%L)', :'c_id'));
 SELECT attempt(format('SELECT apikey_login(%L)', :'c')) AS deleted;
 ROLLBACK;
 SELECT s_look();

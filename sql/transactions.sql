@@ -153,7 +153,7 @@ SELECT x_look(:'key');
 -- one transaction on the heels of another
 BEGIN;
 SELECT label FROM apikey_login(:'key');
-SELECT apikey_disable(:'key_id');
+SELECT as_application(format('apikey_disable(%L)', :'key_id'));
 SELECT x_look(:'key'), (SELECT count(*) FROM apikey_whoami()) AS logged_in;
 ROLLBACK AND CHAIN;
 SELECT x_look(:'key'), (SELECT count(*) FROM apikey_whoami()) AS logged_in;

@@ -65,6 +65,8 @@ CREATE INDEX apikey_environment_organization_idx
 
 /*
  * The order of columns is known to src/store.h.  New columns go to the end.
+ * Scheme, salt and verifier are those of the secret that was made last; null
+ * for an imported key that only its old secret opens.
  */
 CREATE TABLE apikey_key (
 	key_id uuid NOT NULL,
@@ -74,9 +76,9 @@ CREATE TABLE apikey_key (
 	organization_level apikey_level,
 	organization text COLLATE "C" NOT NULL,
 	prefix text COLLATE "C" NOT NULL,
-	scheme text COLLATE "C" NOT NULL,
-	salt bytea NOT NULL,
-	verifier bytea NOT NULL,
+	scheme text COLLATE "C",
+	salt bytea,
+	verifier bytea,
 	allowed_networks cidr[],
 	label text NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT now(),
@@ -89,6 +91,26 @@ CREATE TABLE apikey_key (
 );
 COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
+
+/*
+ * The other secret of a key, if it has two: the one before a rotation, until
+ * expires_at, or an imported one, which "lookup" finds: the SHA-256 of its text,
+ * for formbricks-v2 without the "fbk_".  "verifier" holds what the scheme says.
+ */
+CREATE TABLE apikey_secret (
+	key_id uuid NOT NULL,
+	expires_at timestamptz,
+	scheme text COLLATE "C" NOT NULL,
+	salt bytea NOT NULL,
+	verifier bytea NOT NULL,
+	lookup bytea,
+	CONSTRAINT apikey_secret_pkey PRIMARY KEY (key_id),
+	CONSTRAINT apikey_secret_lookup_key UNIQUE (lookup),
+	CONSTRAINT apikey_secret_key_fkey FOREIGN KEY (key_id)
+		REFERENCES apikey_key (key_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE apikey_secret IS
+'secrets of API keys besides the newest: before a rotation, or imported';
 
 /*
  * A null project stands for all projects, which calls write '*', and the
@@ -117,10 +139,35 @@ COMMENT ON TABLE apikey_grant IS
 CREATE INDEX apikey_grant_project_idx
 	ON apikey_grant (project, environment);
 
+/* -------------------------------------------------------------- history */
+
+/*
+ * The order of columns is known to src/event.c.
+ */
+CREATE TABLE apikey_event (
+	at timestamptz NOT NULL,
+	event_id uuid NOT NULL,
+	action text COLLATE "C" NOT NULL,
+	key_id uuid,
+	organization text COLLATE "C",
+	role text COLLATE "C" NOT NULL,
+	application_user text,
+	acting_key uuid,
+	address inet,
+	detail jsonb NOT NULL,
+	CONSTRAINT apikey_event_pkey PRIMARY KEY (at, event_id)
+);
+COMMENT ON TABLE apikey_event IS
+'every change of keys, grants and the registry: rows are added and never changed';
+CREATE INDEX apikey_event_key_idx ON apikey_event (key_id, at);
+CREATE INDEX apikey_event_organization_idx ON apikey_event (organization, at);
+
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_key', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_event', '');
 
 /* -------------------------------------------------------- invalidation */
 
@@ -140,15 +187,17 @@ CREATE FUNCTION apikey_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_changed() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_changed() IS
-'trigger on the tables of this extension: makes every backend see the change';
+'trigger on the tables of this extension: makes every backend see the change, and records what SQL did to them';
 
 /* Logical replication fires only row triggers, and only ENABLE ALWAYS ones. */
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_project FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_environment FOR EACH ROW EXECUTE FUNCTION apikey_changed();
-CREATE TRIGGER apikey_changed AFTER UPDATE OR DELETE
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_grant FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
@@ -158,6 +207,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_key FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_secret FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_grant FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
@@ -165,8 +216,23 @@ ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_secret ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
+
+CREATE FUNCTION apikey_keep() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_keep() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_keep() IS
+'trigger on apikey_event: refuses to change or remove events; only apikey_purge_events may';
+
+CREATE TRIGGER apikey_keep BEFORE UPDATE OR DELETE
+	ON apikey_event FOR EACH ROW EXECUTE FUNCTION apikey_keep();
+CREATE TRIGGER apikey_keep_all BEFORE TRUNCATE
+	ON apikey_event FOR EACH STATEMENT EXECUTE FUNCTION apikey_keep();
+ALTER TABLE apikey_event ENABLE ALWAYS TRIGGER apikey_keep,
+	ENABLE ALWAYS TRIGGER apikey_keep_all;
 
 /* --------------------------------------------------- registry functions */
 
@@ -269,6 +335,71 @@ COMMENT ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
 	timestamptz, text, cidr[], jsonb, text) IS
 'the same for an organization whose identifier is not text';
 
+/*
+ * The hash of a key from elsewhere, by its scheme: formbricks-v2 (bcrypt, with
+ * the SHA-256 that it is looked up by), formbricks-v1 or sha256.
+ */
+CREATE FUNCTION apikey_import(organization text, label text, scheme text,
+	hash text, lookup text DEFAULT NULL, grants jsonb DEFAULT '[]',
+	organization_level apikey_level DEFAULT NULL,
+	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
+	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
+	prefix text DEFAULT NULL)
+RETURNS uuid
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
+	apikey_level, timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
+	apikey_level, timestamptz, text, cidr[], jsonb, text) IS
+'take over an API key of another system by its hash; its text goes on to work';
+
+CREATE FUNCTION apikey_import(organization anyelement, label text, scheme text,
+	hash text, lookup text DEFAULT NULL, grants jsonb DEFAULT '[]',
+	organization_level apikey_level DEFAULT NULL,
+	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
+	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
+	prefix text DEFAULT NULL)
+RETURNS uuid
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_import(anyelement, text, text, text, text, jsonb,
+	apikey_level, timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_import(anyelement, text, text, text, text, jsonb,
+	apikey_level, timestamptz, text, cidr[], jsonb, text) IS
+'the same for an organization whose identifier is not text';
+
+CREATE FUNCTION apikey_rotate(key_id uuid, overlap interval DEFAULT '0')
+RETURNS TABLE (key_id uuid, key text)
+LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_rotate(uuid, interval) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_rotate(uuid, interval) IS
+'give an API key a new secret: the only time that it is shown; the old one works until the overlap is over';
+
+CREATE FUNCTION apikey_cancel_rotation(key_id uuid) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_cancel_rotation(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
+'undo apikey_rotate while the overlap lasts: the new secret is refused, the old one stays; 55000 if it is over';
+
+/*
+ * The defaults are values that no argument has by accident.  They mean: leave
+ * it as it is.
+ */
+CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT E'\n',
+	expires_at timestamptz DEFAULT '-infinity', created_by text DEFAULT E'\n',
+	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT '"\n"')
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
+	jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
+	jsonb) IS
+'change what is said of an API key; an argument that is left out changes nothing, null takes a value away';
+
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
 	level apikey_level)
 RETURNS void
@@ -344,6 +475,22 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_delete(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_delete(uuid) IS
 'delete an API key with its grants';
+
+/*
+ * To hold a key is to be allowed to end it: open to PUBLIC, other than the rest.
+ */
+CREATE FUNCTION apikey_revoke_self(key text) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_revoke_self(text) IS
+'refuse this API key for ever; error 28000 for a bad key';
+
+CREATE FUNCTION apikey_purge_events(before timestamptz) RETURNS bigint
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_purge_events(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_purge_events(timestamptz) IS
+'remove the events before this time; returns how many, and records that';
 
 /* ------------------------------------------------------------- deciding */
 
@@ -702,7 +849,8 @@ COMMENT ON FUNCTION apikey_cache_stats() IS
 'what this backend remembers: keys and bytes now; hits, builds, flushes and evictions since it started';
 
 CREATE VIEW apikey_keys AS
-SELECT key_id, organization, label, apikey_masked(prefix, key_id) AS key,
+SELECT key_id, organization, label,
+	CASE WHEN scheme IS NOT NULL THEN apikey_masked(prefix, key_id) END AS key,
 	CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
 		WHEN expires_at <= statement_timestamp() THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
@@ -719,6 +867,13 @@ SELECT key_id, coalesce(project, '*') AS project, environment, level,
 FROM apikey_grant;
 COMMENT ON VIEW apikey_grants IS
 'what each API key may do';
+
+CREATE VIEW apikey_events AS
+SELECT at, action, key_id, organization, role, application_user, acting_key,
+	address, detail, event_id
+FROM apikey_event;
+COMMENT ON VIEW apikey_events IS
+'every change of keys, grants and the registry: what, who, when, from where';
 
 CREATE VIEW apikey_protected AS
 SELECT p.polrelid::regclass AS relation, c.project, c.environment,

@@ -388,6 +388,15 @@ ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
 	return name;
 }
 
+void
+ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno, const char *what)
+{
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+}
+
 bool
 ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token)
 {
@@ -396,7 +405,7 @@ ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token)
 	if (PG_ARGISNULL(argno))
 		return false;
 	len = raw_length(PG_GETARG_DATUM(argno));
-	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX)
+	if (len == 0 || len > AK_KEY_TEXT_MAX)
 		return false;
 	get_text(PG_GETARG_DATUM(argno), token);
 	return true;

@@ -150,6 +150,10 @@ extern bool ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg,
 extern AkName ak_arg_required_name(FunctionCallInfo fcinfo, int argno,
 								   const char *what);
 
+/* Raise 22004 for a null. */
+extern void ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno,
+							   const char *what);
+
 /* The text of the key in argument "argno"; false if it cannot be one. */
 extern bool ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token);
 

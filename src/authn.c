@@ -6,65 +6,129 @@
 
 #include "authn.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "client.h"
+#include "imported.h"
 #include "pepper.h"
 #include "store.h"
 #include "utils/memutils.h"
 
 /*
- * Does the secret belong to the row?  The same hash is computed for a row that
- * does not exist or cannot be checked ("row" NULL or unusable).
+ * Is this a secret of ours, and is it "bytes"?  The same hash is computed for one
+ * that does not exist or cannot be checked ("secret" NULL or unusable).
  */
 static bool
-proves(const AkToken *token, const AkKeyRow *row)
+proves(const AkSecret *secret, const void *bytes, int len)
 {
 	static const uint8 zeroes[AK_HASH_LEN];
 	uint8		actual[AK_HASH_LEN];
 	const uint8 *pepper = NULL;
 	int			pepper_len = 0;
-	bool		usable = row != NULL && row->hashed &&
-	row->scheme != AK_SCHEME_UNKNOWN &&
-	row->prefix.len == token->prefix_len &&
-	memcmp(row->prefix.data, token->prefix, token->prefix_len) == 0;
+	bool		peppered = secret == NULL ||
+	secret->scheme == AK_SCHEME_HMAC_PEPPER;
+	bool		usable = secret != NULL &&
+	(secret->scheme == AK_SCHEME_HMAC ||
+	 secret->scheme == AK_SCHEME_HMAC_PEPPER) &&
+	secret->salt.len == AK_SALT_LEN &&
+	secret->verifier.len == AK_HASH_LEN &&
+	secret->expires_at > GetCurrentStatementStartTimestamp();
 	bool		equal;
 
-	if (row == NULL || row->scheme == AK_SCHEME_HMAC_PEPPER)
+	if (peppered)
 		pepper = ak_pepper_get(&pepper_len);
-	if (row != NULL && row->scheme == AK_SCHEME_HMAC_PEPPER && pepper == NULL)
-		usable = false;
-	ak_secret_verifier(pepper, pepper_len, usable ? row->salt : zeroes,
-					   token->secret, actual);
-	equal = ak_secret_equal(actual, usable ? row->verifier : zeroes,
+	if (peppered && pepper == NULL)
+		usable = usable && secret->scheme == AK_SCHEME_HMAC;
+	ak_secret_verifier(pepper, pepper_len,
+					   usable ? (const uint8 *) secret->salt.data : zeroes,
+					   bytes, len, actual);
+	equal = ak_secret_equal(actual, usable ?
+							(const uint8 *) secret->verifier.data : zeroes,
 							AK_HASH_LEN);
 	explicit_bzero(actual, sizeof(actual));
 	return usable && equal;
 }
 
-/* Verify against the tables, and remember the key if it is good. */
+/*
+ * Verify a text of our form: by the newest secret of the key, else by the other
+ * one.  What does not prove itself costs the same, whatever is wrong with it.
+ */
+static bool
+verify_own(Snapshot snapshot, const AkToken *token, AkVerified *verified)
+{
+	AkKeyRow   *row = &verified->row;
+	AkSecret	other;
+	bool		named = ak_store_key(snapshot, &token->id, row) &&
+	row->prefix.len == token->prefix_len &&
+	memcmp(row->prefix.data, token->prefix, token->prefix_len) == 0;
+
+	verified->id = token->id;
+	verified->proof_ends = DT_NOEND;
+	if (proves(named ? &row->secret : NULL, token->secret, AK_SECRET_LEN))
+		return true;
+
+	named = ak_store_secret(snapshot, &token->id, &other) && named &&
+		!other.imported;
+	if (!proves(named ? &other : NULL, token->secret, AK_SECRET_LEN))
+		return false;
+	verified->proof_ends = other.expires_at;
+	verified->own = other.own;
+	return true;
+}
+
+/* Verify any other text: it may be a key of another system. */
+static bool
+verify_imported(Snapshot snapshot, const char *text, int len,
+				const uint8 *digest, AkVerified *verified)
+{
+	AkSecret	secret;
+
+	if (!ak_imported_find(snapshot, text, len, digest, &secret) ||
+		secret.expires_at <= GetCurrentStatementStartTimestamp() ||
+		!(ak_imported_proves(&secret, text, len, digest) ||
+		  proves(&secret, text, len)) ||
+		!ak_store_key(snapshot, &secret.key_id, &verified->row))
+		return false;
+	verified->id = secret.key_id;
+	verified->proof_ends = secret.expires_at;
+	verified->own = secret.own;
+	verified->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
+	return true;
+}
+
+/*
+ * Verify against the tables, and remember the key if it is good.  "token" is the
+ * text parsed, NULL if it is not of our form.
+ */
 static const AkKey *
-load(const AkToken *token, const uint8 *digest)
+load(const AkToken *token, const char *text, int len, const uint8 *digest)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey verification",
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(work);
-	uint64		generation = ak_inval_generation(AK_TOPIC_KEYS);
+	AkVerified	verified = {
+		.generation = ak_inval_generation(AK_TOPIC_KEYS)
+	};
+	uint64		address = ak_guc_address_serial;
 	Snapshot	snapshot = ak_store_snapshot();
-	AkKeyRow	row;
-	bool		found = ak_store_key(snapshot, &token->id, &row);
 	const AkKey *key = NULL;
 
-	if (proves(token, found ? &row : NULL))
+	if (token != NULL ? verify_own(snapshot, token, &verified) :
+		verify_imported(snapshot, text, len, digest, &verified))
 	{
-		AkGrant    *grants;
-		bool		own = row.own;
-		int			ngrants = ak_store_grants(snapshot, &token->id, &grants,
-											  &own);
-		bool		elsewhere = row.allowed_networks != (Datum) 0 &&
-		!ak_client_in_networks(row.allowed_networks);
+		Datum		networks = verified.row.allowed_networks;
 
-		key = ak_keycache_add(digest, &token->id, &row, grants, ngrants,
-							  elsewhere, own, generation);
+		verified.own |= verified.row.secret.own;
+		verified.ngrants = ak_store_grants(snapshot, &verified.id,
+										   &verified.grants, &verified.own);
+		if (networks != (Datum) 0)
+		{
+			verified.address = address;
+			verified.elsewhere = !ak_client_in_networks(networks);
+		}
+		key = ak_keycache_add(digest, &verified);
 	}
 	ak_store_release(snapshot);
 	MemoryContextSwitchTo(before);
@@ -77,13 +141,14 @@ static const AkKey *
 verify(const char *text, int len, const uint8 *digest)
 {
 	AkToken		token;
+	AkTokenForm form = ak_token_parse(text, len, &token);
 	const AkKey *key = NULL;
 
-	if (ak_token_parse(text, len, &token) != AK_TOKEN_VALID)
-		return NULL;
+	if (form != AK_TOKEN_VALID)
+		return ak_imported_any() ? load(NULL, text, len, digest) : NULL;
 	PG_TRY();
 	{
-		key = load(&token, digest);
+		key = load(&token, text, len, digest);
 	}
 	PG_FINALLY();
 	{
@@ -93,13 +158,22 @@ verify(const char *text, int len, const uint8 *digest)
 	return key;
 }
 
+/* Can a text of this length be a key? */
+static bool
+is_possible(int len)
+{
+	if (len >= AK_TOKEN_MIN && len <= AK_TOKEN_MAX)
+		return true;
+	return len > 0 && len <= AK_KEY_TEXT_MAX && ak_imported_any();
+}
+
 void
 ak_authn_find(AkFinding *finding, const char *token, int len)
 {
 	uint8		digest[AK_HASH_LEN];
 
 	finding->key = NULL;
-	if (len >= AK_TOKEN_MIN && len <= AK_TOKEN_MAX)
+	if (is_possible(len))
 	{
 		ak_secret_digest(token, len, digest);
 		finding->key = ak_keycache_find(digest);
@@ -125,7 +199,7 @@ fill_memo(AkMemo *memo)
 const AkKey *
 ak_authn_key(AkMemo *memo, const char *token, int len)
 {
-	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX)
+	if (len <= 0 || len > AK_KEY_TEXT_MAX)
 	{
 		memo->len = 0;
 		return NULL;
@@ -142,4 +216,25 @@ ak_authn_again(AkMemo *memo)
 {
 	return ak_authn_holds(&memo->finding) ? memo->finding.key :
 		fill_memo(memo);
+}
+
+void
+ak_authn_rehash(const AkKey *key, const char *token, int len)
+{
+	static const AkScheme slow = AK_SCHEME_FORMBRICKS_V2;
+	uint8		lookup[AK_HASH_LEN];
+	uint8		salt[AK_SALT_LEN];
+	uint8		verifier[AK_HASH_LEN];
+	const uint8 *pepper;
+	int			pepper_len;
+
+	if (!key->slow || XactReadOnly || RecoveryInProgress() ||
+		IsInParallelMode())
+		return;
+	ak_imported_lookup(slow, token, len, lookup);
+	pepper = ak_pepper_get(&pepper_len);
+	ak_secret_random(salt, sizeof(salt));
+	ak_secret_verifier(pepper, pepper_len, salt, token, len, verifier);
+	ak_store_rehash(lookup, slow, pepper == NULL ? AK_SCHEME_HMAC :
+					AK_SCHEME_HMAC_PEPPER, salt, verifier);
 }

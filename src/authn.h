@@ -49,7 +49,7 @@ ak_authn_holds(const AkFinding *finding)
 typedef struct AkMemo
 {
 	int			len;
-	char		token[AK_TOKEN_MAX];
+	char		token[AK_KEY_TEXT_MAX];
 	AkFinding	finding;
 } AkMemo;
 
@@ -57,5 +57,12 @@ extern const AkKey *ak_authn_key(AkMemo *memo, const char *token, int len);
 
 /* The same key as in the last call, which must have been one. */
 extern const AkKey *ak_authn_again(AkMemo *memo);
+
+/*
+ * If a slow hash proved this key, whose text is "token", put one of ours in its
+ * place, where the transaction may write and nobody else has the row locked.
+ * Not for functions that promise not to write.
+ */
+extern void ak_authn_rehash(const AkKey *key, const char *token, int len);
 
 #endif							/* AK_AUTHN_H */

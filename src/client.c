@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "common/ip.h"
 #include "compat.h"
+#include "guc.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -33,21 +34,27 @@ leader_address(void)
 }
 
 static const SockAddr *
-client_address(void)
+connection_address(void)
 {
 	if (IsParallelWorker())
 		return leader_address();
 	return MyBEEntry == NULL ? NULL : &MyBEEntry->st_clientaddr;
 }
 
-/* The address as an inet; false if it is none. */
-static bool
-client_inet(Datum *result)
+bool
+ak_client_address(Datum *result)
 {
-	const SockAddr *address = client_address();
+	const SockAddr *address;
 	char		host[NI_MAXHOST];
 	char	   *zone;
 
+	if (ak_guc_client_address[0] != '\0')
+	{
+		*result = DirectFunctionCall1(inet_in,
+									  CStringGetDatum(ak_guc_client_address));
+		return true;
+	}
+	address = connection_address();
 	if (address == NULL || (address->addr.ss_family != AF_INET &&
 							address->addr.ss_family != AF_INET6))
 		return false;
@@ -69,7 +76,7 @@ ak_client_in_networks(Datum networks)
 	bool	   *nulls;
 	int			count;
 
-	if (!client_inet(&address))
+	if (!ak_client_address(&address))
 		return false;
 	deconstruct_array(DatumGetArrayTypeP(networks), CIDROID, -1, false,
 					  TYPALIGN_INT, &elements, &nulls, &count);

@@ -10,8 +10,14 @@
 #include "postgres.h"
 
 /*
- * Is the client in one of these networks (a cidr[])?  Never for a client on a
- * Unix socket, nor for a process without one.
+ * The address as an inet: that in apikey.client_address, else that of the
+ * connection.  False if there is none: a Unix socket, a process without client.
+ */
+extern bool ak_client_address(Datum *address);
+
+/*
+ * Is the client in one of these networks (a cidr[])?  Never for a client
+ * without an address.
  */
 extern bool ak_client_in_networks(Datum networks);
 

@@ -190,7 +190,7 @@ count_changes(void)
 	return ak_inval_generation(AK_TOPIC_SCHEMA) +
 		ak_inval_generation(AK_TOPIC_KEYS) +
 		ak_inval_generation(AK_TOPIC_REGISTRY) +
-		ak_keycache_epoch + ak_guc_key_serial;
+		ak_keycache_epoch + ak_guc_key_serial + ak_guc_address_serial;
 }
 
 /*
@@ -535,14 +535,6 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	return true;
 }
 
-/* The same for the key in argument "argno", or the session's. */
-static bool
-fill_profile_of(FunctionCallInfo fcinfo, int argno, Datum *values,
-				bool *nulls, AkReason *reason)
-{
-	return fill_profile(get_key(fcinfo, argno), values, nulls, reason);
-}
-
 static void
 refuse_login(AkReason reason)
 {
@@ -555,12 +547,27 @@ refuse_login(AkReason reason)
 			 errhidestmt(true)));
 }
 
+/* The same for the key in argument 0, by a function that may write. */
+static bool
+fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls,
+		  AkReason *reason)
+{
+	const AkKey *key = get_key(fcinfo, 0);
+	AkName		token;
+
+	if (!fill_profile(key, values, nulls, reason))
+		return false;
+	if (key->slow && ak_arg_token(fcinfo, 0, &token))
+		ak_authn_rehash(key, token.data, token.len);
+	return true;
+}
+
 static bool
 fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	AkReason	reason;
 
-	return fill_profile_of(fcinfo, 0, values, nulls, &reason);
+	return fill_used(fcinfo, values, nulls, &reason);
 }
 
 AK_FUNCTION_INFO_V1(apikey_verify);
@@ -575,7 +582,7 @@ fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	AkReason	reason;
 
-	return fill_profile_of(fcinfo, -1, values, nulls, &reason);
+	return fill_profile(get_key(fcinfo, -1), values, nulls, &reason);
 }
 
 AK_FUNCTION_INFO_V1(apikey_whoami);
@@ -591,7 +598,7 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	AkReason	reason;
 	char	   *token;
 
-	if (!fill_profile_of(fcinfo, 0, values, nulls, &reason))
+	if (!fill_used(fcinfo, values, nulls, &reason))
 		refuse_login(reason);
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
 	ak_guc_set_key(token);

@@ -7,16 +7,24 @@
 #include "guc.h"
 
 #include <limits.h>
+#include <sys/socket.h>
 
 #include "inval.h"
 #include "token.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inet.h"
 
 char	   *ak_guc_prefix;
 char	   *ak_guc_pepper_file;
 int			ak_guc_cache_size;
 
+char	   *ak_guc_client_address;
+char	   *ak_guc_application_user;
+bool		ak_guc_notify;
+
 uint64		ak_guc_key_serial = 1;
+uint64		ak_guc_address_serial = 1;
 
 static char *key_setting;
 
@@ -90,6 +98,28 @@ assign_pepper_file(const char *newval, void *extra)
 	ak_inval_forget();
 }
 
+/* An address without a network, as inet has it; or nothing. */
+static bool
+check_address(char **newval, void **extra, GucSource source)
+{
+	unsigned char bits[16];
+
+	if (**newval == '\0' || (strchr(*newval, '/') == NULL &&
+							 (pg_inet_net_pton(PGSQL_AF_INET, *newval, bits,
+											   sizeof(bits)) == 32 ||
+							  pg_inet_net_pton(PGSQL_AF_INET6, *newval, bits,
+											   sizeof(bits)) == 128)))
+		return true;
+	GUC_check_errdetail("It must be an IP address, or empty.");
+	return false;
+}
+
+static void
+assign_address(const char *newval, void *extra)
+{
+	ak_guc_address_serial++;
+}
+
 void
 ak_guc_init(void)
 {
@@ -128,6 +158,39 @@ ak_guc_init(void)
 							   PGC_SUSET,
 							   GUC_SUPERUSER_ONLY,
 							   NULL, assign_pepper_file, NULL);
+
+	/*
+	 * The address that counts instead of that of the connection.  Only who is
+	 * trusted with it may set it: a superuser, or by GRANT SET ON PARAMETER.
+	 */
+	DefineCustomStringVariable("apikey.client_address",
+							   "Address of the client behind a proxy.",
+							   NULL,
+							   &ak_guc_client_address,
+							   "",
+							   PGC_SUSET,
+							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   check_address, assign_address, NULL);
+
+	/* Whom the application acts for: stands in the events, proves nothing. */
+	DefineCustomStringVariable("apikey.application_user",
+							   "User of the application, for the events.",
+							   NULL,
+							   &ak_guc_application_user,
+							   "",
+							   PGC_USERSET,
+							   GUC_NOT_IN_SAMPLE,
+							   NULL, NULL, NULL);
+
+	/* NOTIFY is not possible in a transaction that is to be prepared. */
+	DefineCustomBoolVariable("apikey.notify",
+							 "Notify channel \"apikey\" of changes.",
+							 NULL,
+							 &ak_guc_notify,
+							 true,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
 
 	/* What one backend may remember; see keycache.h. */
 	DefineCustomIntVariable("apikey.cache_size",

@@ -6,6 +6,9 @@
  * reads it verifies it like any other.  Its value is shown masked, and is
  * taken from the session alone: not from a file, a role, a database, a
  * function or the connection's options, where others could read it.
+ *
+ * apikey.client_address is believed: PostgreSQL lets only superusers set it, and
+ * whom they grant that.
  */
 #ifndef AK_GUC_H
 #define AK_GUC_H
@@ -15,6 +18,9 @@
 extern char *ak_guc_prefix;		/* apikey.prefix, never empty */
 extern char *ak_guc_pepper_file;	/* apikey.pepper_file, "" for none */
 extern int	ak_guc_cache_size;	/* apikey.cache_size, in kB */
+extern char *ak_guc_client_address; /* apikey.client_address, "" for none */
+extern char *ak_guc_application_user;	/* apikey.application_user, likewise */
+extern bool ak_guc_notify;		/* apikey.notify */
 
 extern void ak_guc_init(void);
 
@@ -23,6 +29,9 @@ extern const char *ak_guc_key(int *len);
 
 /* Counts up whenever apikey.key is set, from 1. */
 extern uint64 ak_guc_key_serial;
+
+/* Counts up whenever apikey.client_address is set, from 1. */
+extern uint64 ak_guc_address_serial;
 
 /* Set apikey.key until the end of the transaction, or clear it by "". */
 extern void ak_guc_set_key(const char *key);

@@ -10,7 +10,6 @@
 
 #include "keycache.h"
 
-#include "guc.h"
 #include "utils/memutils.h"
 
 #define MIN_BUCKETS		1024
@@ -105,11 +104,11 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 }
 
 const AkKey *
-ak_keycache_add(const uint8 digest[AK_HASH_LEN], const pg_uuid_t *id,
-				const AkKeyRow *row, const AkGrant *grants, int ngrants,
-				bool elsewhere, bool own, uint64 generation)
+ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 {
-	Size		grants_size = ak_grants_size(grants, ngrants);
+	const AkKeyRow *row = &verified->row;
+	Size		grants_size = ak_grants_size(verified->grants,
+											 verified->ngrants);
 	Size		size = MAXALIGN(sizeof(AkKey)) + MAXALIGN(grants_size) +
 	row->organization.len;
 	AkKey	   *key;
@@ -121,17 +120,20 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const pg_uuid_t *id,
 	memset(key, 0, sizeof(AkKey));
 	memcpy(key->digest, digest, AK_HASH_LEN);
 	key->bytes = GetMemoryChunkSpace(key);
-	key->generation = generation;
-	key->transient = own;
+	key->generation = verified->generation;
+	key->proof_ends = verified->proof_ends;
+	key->address = verified->address;
+	key->slow = verified->slow;
+	key->transient = verified->own;
 	ak_inval_set_mark(&key->mark);
-	key->id = *id;
+	key->id = verified->id;
 	key->revoked = row->revoked;
 	key->disabled = row->disabled;
-	key->elsewhere = elsewhere;
+	key->elsewhere = verified->elsewhere;
 	key->organization_level = row->organization_level;
 	key->expires_at = row->expires_at;
 	key->grants = (AkGrants *) ((char *) key + MAXALIGN(sizeof(AkKey)));
-	ak_grants_compile(key->grants, grants, ngrants);
+	ak_grants_compile(key->grants, verified->grants, verified->ngrants);
 	organization = (char *) key->grants + MAXALIGN(grants_size);
 	memcpy(organization, row->organization.data, row->organization.len);
 	key->organization = (AkName)

@@ -4,8 +4,9 @@
  *
  * An AkKey holds what decisions need of a key that has proved itself, whether
  * it is active or not.  It never changes.  It is usable while the generation
- * that it was read under is the current one; if it rests on a row of the own
- * transaction, only under the mark of that statement.
+ * that it was read under is the current one, the secret that proved it is still
+ * good, and, if the key has networks, the client's address is the same; if it
+ * rests on a row of the own transaction, only under the mark of that statement.
  *
  * A pointer to an AkKey stays good while ak_keycache_epoch stays the same:
  * any call of ak_keycache_find() or ak_keycache_add() may end it.
@@ -18,6 +19,8 @@
 
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "guc.h"
 #include "inval.h"
 #include "lib/ilist.h"
 #include "scope.h"
@@ -32,10 +35,13 @@ typedef struct AkKey
 	uint8		digest[AK_HASH_LEN];
 	Size		bytes;
 	AkMark		mark;			/* of a transient one */
+	TimestampTz proof_ends;		/* the secret is good until then */
+	uint64		address;		/* serial of the client's address, 0 for any */
 
 	/* public */
 	uint64		generation;		/* as above */
 	bool		transient;		/* rests on a row of the own transaction */
+	bool		slow;			/* proved by a slow hash */
 	pg_uuid_t	id;
 	bool		revoked;
 	bool		disabled;
@@ -61,21 +67,32 @@ static inline bool
 ak_keycache_usable(const AkKey *key)
 {
 	return key->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
+		(key->proof_ends == DT_NOEND ||
+		 key->proof_ends > GetCurrentStatementStartTimestamp()) &&
+		(key->address == 0 || key->address == ak_guc_address_serial) &&
 		(!key->transient || ak_inval_same_mark(&key->mark));
 }
 
 /* The usable key of this digest, or NULL. */
 extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN]);
 
-/*
- * Remember a key.  "generation" is what was current before its rows were read;
- * "elsewhere", "own" as above.
- */
+/* What a verification has found. */
+typedef struct AkVerified
+{
+	pg_uuid_t	id;
+	AkKeyRow	row;
+	AkGrant    *grants;
+	int			ngrants;
+	bool		elsewhere;		/* as above */
+	bool		own;			/* rests on a row of the own transaction */
+	bool		slow;
+	TimestampTz proof_ends;
+	uint64		generation;		/* that was current before it began to read */
+	uint64		address;		/* likewise */
+} AkVerified;
+
 extern const AkKey *ak_keycache_add(const uint8 digest[AK_HASH_LEN],
-									const pg_uuid_t *id, const AkKeyRow *row,
-									const AkGrant *grants, int ngrants,
-									bool elsewhere, bool own,
-									uint64 generation);
+									const AkVerified *verified);
 
 extern void ak_keycache_stats(AkCacheStats *stats);
 

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "inval.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -118,8 +119,13 @@ find_all(AkSchema *found)
 		find_relation("apikey_environment_organization_idx", namespace);
 	found->key = find_table("apikey_key", namespace, extension);
 	found->key_pkey = find_relation("apikey_key_pkey", namespace);
+	found->secret = find_table("apikey_secret", namespace, extension);
+	found->secret_pkey = find_relation("apikey_secret_pkey", namespace);
+	found->secret_lookup_key =
+		find_relation("apikey_secret_lookup_key", namespace);
 	found->grant = find_table("apikey_grant", namespace, extension);
 	found->grant_key = find_relation("apikey_grant_key", namespace);
+	found->event = find_table("apikey_event", namespace, extension);
 	found->key_proxy = find_table("apikey_key_proxy", namespace, extension);
 	found->registry_proxy =
 		find_table("apikey_registry_proxy", namespace, extension);
@@ -136,8 +142,12 @@ watch(const AkSchema *found)
 		{found->environment_organization_idx, AK_TOPIC_SCHEMA},
 		{found->key, AK_TOPIC_SCHEMA},
 		{found->key_pkey, AK_TOPIC_SCHEMA},
+		{found->secret, AK_TOPIC_SCHEMA},
+		{found->secret_pkey, AK_TOPIC_SCHEMA},
+		{found->secret_lookup_key, AK_TOPIC_SCHEMA},
 		{found->grant, AK_TOPIC_SCHEMA},
 		{found->grant_key, AK_TOPIC_SCHEMA},
+		{found->event, AK_TOPIC_SCHEMA},
 		{found->key_proxy, AK_TOPIC_KEYS},
 		{found->registry_proxy, AK_TOPIC_REGISTRY},
 	};
@@ -190,6 +200,26 @@ ak_schema_has_function(Oid function)
 
 	return OidIsValid(extension) &&
 		getExtensionOfObject(ProcedureRelationId, function) == extension;
+}
+
+Oid
+ak_schema_crypt(void)
+{
+	Oid			extension = get_extension_oid("pgcrypto", true);
+	Oid			arguments[] = {TEXTOID, TEXTOID};
+	Oid			function = InvalidOid;
+
+	if (OidIsValid(extension))
+		function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+								   CStringGetDatum("crypt"),
+								   PointerGetDatum(buildoidvector(arguments, 2)),
+								   ObjectIdGetDatum(extension_namespace(extension)));
+	if (!OidIsValid(function) ||
+		getExtensionOfObject(ProcedureRelationId, function) != extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function crypt of extension \"pgcrypto\" is missing")));
+	return function;
 }
 
 AkLevel

@@ -23,8 +23,12 @@ typedef struct AkSchema
 	Oid			environment_organization_idx;
 	Oid			key;
 	Oid			key_pkey;
+	Oid			secret;
+	Oid			secret_pkey;
+	Oid			secret_lookup_key;
 	Oid			grant;
 	Oid			grant_key;
+	Oid			event;
 	Oid			key_proxy;
 	Oid			registry_proxy;
 	Oid			levels[AK_LEVELS];	/* values of apikey_level */
@@ -42,6 +46,9 @@ extern const AkSchema *ak_schema_get(void);
 
 /* Does this function belong to the extension?  Its name alone proves nothing. */
 extern bool ak_schema_has_function(Oid function);
+
+/* pgcrypto's function crypt(text, text).  Raises 55000 if it is not there. */
+extern Oid	ak_schema_crypt(void);
 
 /* AK_LEVEL_NONE for an OID that is none of apikey_level. */
 extern AkLevel ak_schema_level(const AkSchema *schema, Oid value);

@@ -8,6 +8,8 @@
 
 #include "common/cryptohash.h"
 #include "common/hmac.h"
+#include "compat.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -19,6 +21,19 @@ ak_secret_random(void *buf, size_t len)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random bytes"),
 				 errhidestmt(true)));
+}
+
+void
+ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
+{
+	uint64		ms = (now + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+					  USECS_PER_DAY) / 1000;
+
+	ak_secret_random(id, sizeof(pg_uuid_t));
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	id->data[6] = (id->data[6] & 0x0f) | 0x70;
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;
 }
 
 /*
@@ -72,7 +87,7 @@ ak_secret_digest(const char *text, int len, uint8 digest[AK_HASH_LEN])
 void
 ak_secret_verifier(const uint8 *pepper, int pepper_len,
 				   const uint8 salt[AK_SALT_LEN],
-				   const uint8 secret[AK_SECRET_LEN],
+				   const void *secret, int len,
 				   uint8 verifier[AK_HASH_LEN])
 {
 	if (hmac == NULL)
@@ -82,12 +97,35 @@ ak_secret_verifier(const uint8 *pepper, int pepper_len,
 		pepper = (const uint8 *) "";
 	if (pg_hmac_init(hmac, pepper, pepper_len) < 0 ||
 		pg_hmac_update(hmac, salt, AK_SALT_LEN) < 0 ||
-		pg_hmac_update(hmac, secret, AK_SECRET_LEN) < 0 ||
+		pg_hmac_update(hmac, secret, len) < 0 ||
 		pg_hmac_final(hmac, verifier, AK_HASH_LEN) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compute HMAC-SHA-256"),
 				 errhidestmt(true)));
+}
+
+bool
+ak_secret_bcrypt(Oid crypt, const char *text, int len, const char *hash)
+{
+	struct varlena *secret = cstring_to_text_with_len(text, len);
+	char	   *setting = pstrdup(hash);
+	struct varlena *actual;
+	bool		equal;
+
+	/*
+	 * $2a$, $2b$ and $2y$ differ in what they say about old mistakes of some
+	 * implementations, not in what they compute.  pgcrypto takes $2b$ for
+	 * another algorithm.
+	 */
+	setting[2] = 'a';
+	actual = (struct varlena *)
+		DatumGetPointer(OidFunctionCall2(crypt, PointerGetDatum(secret),
+										 CStringGetTextDatum(setting)));
+	equal = VARSIZE_ANY_EXHDR(actual) == strlen(setting) &&
+		ak_secret_equal(VARDATA_ANY(actual), setting, strlen(setting));
+	explicit_bzero(VARDATA_ANY(secret), len);
+	return equal;
 }
 
 bool

@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "token.h"
 
 #define AK_SALT_LEN			16
@@ -22,14 +23,28 @@
 
 extern void ak_secret_random(void *buf, size_t len);
 
+/*
+ * A version 7 UUID (RFC 9562, section 5.7): the milliseconds since 1970 come
+ * first, so that what is made at one time stands side by side in the indexes.
+ */
+extern void ak_secret_uuid(pg_uuid_t *id, TimestampTz now);
+
 /* SHA-256 of a whole key: names it in memory, is never stored. */
 extern void ak_secret_digest(const char *text, int len,
 							 uint8 digest[AK_HASH_LEN]);
 
 extern void ak_secret_verifier(const uint8 *pepper, int pepper_len,
 							   const uint8 salt[AK_SALT_LEN],
-							   const uint8 secret[AK_SECRET_LEN],
+							   const void *secret, int len,
 							   uint8 verifier[AK_HASH_LEN]);
+
+/*
+ * Is this the bcrypt hash of "text"?  "hash" has the form
+ * $2b$<cost>$<53 characters>, "crypt" is pgcrypto's function, which knows that as
+ * $2a$.  Takes 200 ms at cost 12.
+ */
+extern bool ak_secret_bcrypt(Oid crypt, const char *text, int len,
+							 const char *hash);
 
 /* Equal?  In time that depends on "len" alone. */
 extern bool ak_secret_equal(const void *a, const void *b, size_t len);

@@ -7,6 +7,7 @@
 #include "store.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/itup.h"
 #include "access/relscan.h"
@@ -14,6 +15,7 @@
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "compat.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -28,16 +30,35 @@
 #include "utils/timestamp.h"
 
 /* An index scan under way. */
-typedef struct Scan
+typedef struct StoreScan
 {
 	Relation	rel;
 	SysScanDesc desc;
-} Scan;
+} StoreScan;
+
+static const char *const schemes[AK_SCHEMES] = {
+	[AK_SCHEME_UNKNOWN] = "",
+	[AK_SCHEME_HMAC] = "hmac-sha256",
+	[AK_SCHEME_HMAC_PEPPER] = "hmac-sha256-pepper",
+	[AK_SCHEME_FORMBRICKS_V2] = "formbricks-v2",
+	[AK_SCHEME_FORMBRICKS_V1] = "formbricks-v1",
+	[AK_SCHEME_SHA256] = "sha256"
+};
 
 const char *
 ak_store_scheme_name(AkScheme scheme)
 {
-	return scheme == AK_SCHEME_HMAC ? "hmac-sha256" : "hmac-sha256-pepper";
+	return schemes[scheme];
+}
+
+AkScheme
+ak_store_scheme(const AkName *name)
+{
+	for (int scheme = AK_SCHEME_HMAC; scheme < AK_SCHEMES; scheme++)
+		if (name->len == (int) strlen(schemes[scheme]) &&
+			memcmp(name->data, schemes[scheme], name->len) == 0)
+			return scheme;
+	return AK_SCHEME_UNKNOWN;
 }
 
 /*
@@ -73,20 +94,22 @@ name_datum(const AkName *name)
 	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
 }
 
-/* The same name in memory that outlives the scan. */
+/* The same bytes in memory that outlives the scan. */
 static AkName
 copy_name(Datum text)
 {
 	AkName		name = ak_store_name(text);
+	char	   *copy = palloc(name.len + 1);
 
+	memcpy(copy, name.data, name.len);
 	return (AkName)
 	{
-		pnstrdup(name.data, name.len), name.len
+		copy, name.len
 	};
 }
 
 static void
-scan_begin(Scan *scan, Oid table, Oid index, Snapshot snapshot, int nkeys,
+scan_begin(StoreScan *scan, Oid table, Oid index, Snapshot snapshot, int nkeys,
 		   ScanKey keys)
 {
 	scan->rel = table_open(table, AccessShareLock);
@@ -95,7 +118,7 @@ scan_begin(Scan *scan, Oid table, Oid index, Snapshot snapshot, int nkeys,
 }
 
 static void
-scan_end(Scan *scan)
+scan_end(StoreScan *scan)
 {
 	systable_endscan(scan->desc);
 	table_close(scan->rel, AccessShareLock);
@@ -109,7 +132,7 @@ is_own(HeapTuple tuple)
 
 /* Start to scan for one key, and fetch its row; NULL if there is none. */
 static HeapTuple
-key_begin(Scan *scan, Snapshot snapshot, const pg_uuid_t *id)
+key_begin(StoreScan *scan, Snapshot snapshot, const pg_uuid_t *id)
 {
 	const AkSchema *schema = ak_schema_get();
 	ScanKeyData key;
@@ -120,36 +143,25 @@ key_begin(Scan *scan, Snapshot snapshot, const pg_uuid_t *id)
 	return systable_getnext(scan->desc);
 }
 
-/* Copy a bytea of just this length; false if it is not. */
-static bool
-copy_bytes(Datum bytes, uint8 *to, int len)
+/* Scheme, salt and verifier, which may be null. */
+static void
+copy_secret(AkSecret *secret, const Datum *values, const bool *nulls)
 {
-	AkName		from = ak_store_name(bytes);
+	AkName		name;
 
-	if (from.len != len)
-		return false;
-	memcpy(to, from.data, len);
-	return true;
-}
-
-static AkScheme
-scheme_by_name(const AkName *name)
-{
-	for (int scheme = AK_SCHEME_HMAC; scheme <= AK_SCHEME_HMAC_PEPPER; scheme++)
-	{
-		const char *candidate = ak_store_scheme_name(scheme);
-
-		if (name->len == (int) strlen(candidate) &&
-			memcmp(name->data, candidate, name->len) == 0)
-			return scheme;
-	}
-	return AK_SCHEME_UNKNOWN;
+	secret->scheme = AK_SCHEME_UNKNOWN;
+	if (nulls[0] || nulls[1] || nulls[2])
+		return;
+	name = ak_store_name(values[0]);
+	secret->scheme = ak_store_scheme(&name);
+	secret->salt = copy_name(values[1]);
+	secret->verifier = copy_name(values[2]);
 }
 
 bool
 ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 {
-	Scan		scan;
+	StoreScan	scan;
 	HeapTuple	tuple = key_begin(&scan, snapshot, id);
 	bool		found = HeapTupleIsValid(tuple);
 
@@ -157,17 +169,17 @@ ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 	{
 		Datum		values[Natts_apikey_key];
 		bool		nulls[Natts_apikey_key];
-		AkName		scheme;
 
 #define VALUE(column) values[Anum_apikey_key_##column - 1]
 #define ISNULL(column) nulls[Anum_apikey_key_##column - 1]
 		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
 		row->organization = copy_name(VALUE(organization));
 		row->prefix = copy_name(VALUE(prefix));
-		scheme = ak_store_name(VALUE(scheme));
-		row->scheme = scheme_by_name(&scheme);
-		row->hashed = copy_bytes(VALUE(salt), row->salt, AK_SALT_LEN) &&
-			copy_bytes(VALUE(verifier), row->verifier, AK_HASH_LEN);
+		row->secret = (AkSecret)
+		{
+			.key_id = *id,.expires_at = DT_NOEND,.own = is_own(tuple)
+		};
+		copy_secret(&row->secret, &VALUE(scheme), &ISNULL(scheme));
 		row->organization_level = ISNULL(organization_level) ? AK_LEVEL_NONE :
 			ak_schema_level(ak_schema_get(),
 							DatumGetObjectId(VALUE(organization_level)));
@@ -177,12 +189,149 @@ ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 		row->revoked = !ISNULL(revoked_at);
 		row->allowed_networks = ISNULL(allowed_networks) ? (Datum) 0 :
 			PointerGetDatum(PG_DETOAST_DATUM_COPY(VALUE(allowed_networks)));
-		row->own = is_own(tuple);
 #undef VALUE
 #undef ISNULL
 	}
 	scan_end(&scan);
 	return found;
+}
+
+/* The row of apikey_secret that matches, and its place. */
+static bool
+find_secret(Snapshot snapshot, Oid index, ScanKey key, AkSecret *secret)
+{
+	StoreScan	scan;
+	HeapTuple	tuple;
+	Datum		values[Natts_apikey_secret];
+	bool		nulls[Natts_apikey_secret];
+
+	scan_begin(&scan, ak_schema_get()->secret, index, snapshot, 1, key);
+	tuple = systable_getnext(scan.desc);
+	if (HeapTupleIsValid(tuple))
+	{
+		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+#define COLUMN(name) (Anum_apikey_secret_##name - 1)
+		secret->key_id = *DatumGetUUIDP(values[COLUMN(key_id)]);
+		secret->expires_at = nulls[COLUMN(expires_at)] ? DT_NOEND :
+			DatumGetTimestampTz(values[COLUMN(expires_at)]);
+		copy_secret(secret, &values[COLUMN(scheme)], &nulls[COLUMN(scheme)]);
+		secret->imported = !nulls[COLUMN(lookup)];
+		secret->own = is_own(tuple);
+#undef COLUMN
+	}
+	scan_end(&scan);
+	return HeapTupleIsValid(tuple);
+}
+
+bool
+ak_store_secret(Snapshot snapshot, const pg_uuid_t *id, AkSecret *secret)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_apikey_secret_key_id, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(id));
+	return find_secret(snapshot, ak_schema_get()->secret_pkey, &key, secret);
+}
+
+static void
+lookup_key(ScanKey key, const uint8 *lookup)
+{
+	ScanKeyInit(key, Anum_apikey_secret_lookup, BTEqualStrategyNumber,
+				F_BYTEAEQ,
+				PointerGetDatum(cstring_to_text_with_len((const char *) lookup,
+														 AK_HASH_LEN)));
+}
+
+bool
+ak_store_lookup(Snapshot snapshot, const uint8 lookup[AK_HASH_LEN],
+				AkSecret *secret)
+{
+	ScanKeyData key;
+
+	lookup_key(&key, lookup);
+	return find_secret(snapshot, ak_schema_get()->secret_lookup_key, &key,
+					   secret);
+}
+
+bool
+ak_store_any_lookup(Snapshot snapshot)
+{
+	ScanKeyData key;
+	AkSecret	secret;
+
+	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL,
+						   Anum_apikey_secret_lookup, InvalidStrategy,
+						   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	return find_secret(snapshot, ak_schema_get()->secret_lookup_key, &key,
+					   &secret);
+}
+
+/* Lock the row unless that means to wait, or it is not the newest any more. */
+static bool
+lock_tuple(Relation rel, HeapTuple tuple)
+{
+	TM_FailureData failure;
+	Buffer		buffer;
+	TM_Result	result = heap_lock_tuple(rel, tuple, GetCurrentCommandId(true),
+										 LockTupleNoKeyExclusive,
+										 LockWaitSkip, false, &buffer,
+										 &failure);
+
+	ReleaseBuffer(buffer);
+	return result == TM_Ok;
+}
+
+static bool
+has_scheme(Relation rel, HeapTuple tuple, AkScheme scheme)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, Anum_apikey_secret_scheme,
+									 RelationGetDescr(rel), &isnull);
+	AkName		name = ak_store_name(value);
+
+	return ak_store_scheme(&name) == scheme;
+}
+
+void
+ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
+				AkScheme scheme, const uint8 salt[AK_SALT_LEN],
+				const uint8 verifier[AK_HASH_LEN])
+{
+	Relation	rel = table_open(ak_schema_get()->secret, RowExclusiveLock);
+	Snapshot	snapshot = ak_store_snapshot();
+	ScanKeyData key;
+	SysScanDesc desc;
+	HeapTuple	tuple;
+
+	lookup_key(&key, lookup);
+	desc = systable_beginscan(rel, ak_schema_get()->secret_lookup_key, true,
+							  snapshot, 1, &key);
+	tuple = systable_getnext(desc);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(desc);
+	ak_store_release(snapshot);
+	if (HeapTupleIsValid(tuple) && lock_tuple(rel, tuple) &&
+		has_scheme(rel, tuple, old))
+	{
+		Datum		values[Natts_apikey_secret] = {0};
+		bool		nulls[Natts_apikey_secret] = {0};
+		bool		replaces[Natts_apikey_secret] = {0};
+
+#define REPLACE(name, value) \
+		(values[Anum_apikey_secret_##name - 1] = PointerGetDatum(value), \
+		 replaces[Anum_apikey_secret_##name - 1] = true)
+		REPLACE(scheme, cstring_to_text(schemes[scheme]));
+		REPLACE(salt, cstring_to_text_with_len((const char *) salt,
+											   AK_SALT_LEN));
+		REPLACE(verifier, cstring_to_text_with_len((const char *) verifier,
+												   AK_HASH_LEN));
+#undef REPLACE
+		CatalogTupleUpdate(rel, &tuple->t_self,
+						   heap_modify_tuple(tuple, RelationGetDescr(rel),
+											 values, nulls, replaces));
+	}
+	table_close(rel, NoLock);
 }
 
 bool
@@ -194,7 +343,7 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 		Anum_apikey_key_expires_at, Anum_apikey_key_created_at,
 		Anum_apikey_key_created_by, Anum_apikey_key_metadata
 	};
-	Scan		scan;
+	StoreScan	scan;
 	HeapTuple	tuple = key_begin(&scan, snapshot, id);
 	bool		found = HeapTupleIsValid(tuple);
 
@@ -222,7 +371,7 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 bool
 ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id)
 {
-	Scan		scan;
+	StoreScan	scan;
 	HeapTuple	tuple = key_begin(&scan, snapshot, id);
 	bool		own = HeapTupleIsValid(tuple) && is_own(tuple);
 
@@ -324,7 +473,7 @@ static int
 scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 				  int limit, AkEnvironmentRow **rows)
 {
-	Scan		scan;
+	StoreScan	scan;
 	HeapTuple	tuple;
 	int			count = 0;
 	int			room = 4;

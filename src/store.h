@@ -1,6 +1,7 @@
 /*
  * store.h
  *		Reading our tables: no SPI, no planner, no privileges, no search_path.
+ *		And one change that must do without them, too.
  *
  * All scans go by index.  They see what is committed now, and what earlier
  * commands of the own transaction did, whatever snapshot the caller's query
@@ -42,6 +43,15 @@
 #define Anum_apikey_key_metadata			15
 #define Natts_apikey_key					15
 
+/* Columns of apikey_secret */
+#define Anum_apikey_secret_key_id			1
+#define Anum_apikey_secret_expires_at		2
+#define Anum_apikey_secret_scheme			3
+#define Anum_apikey_secret_salt				4
+#define Anum_apikey_secret_verifier			5
+#define Anum_apikey_secret_lookup			6
+#define Natts_apikey_secret					6
+
 /* Columns of apikey_grant */
 #define Anum_apikey_grant_key_id			1
 #define Anum_apikey_grant_level				2
@@ -62,30 +72,48 @@
 #define Anum_apikey_environment_organization 3
 #define Natts_apikey_environment			3
 
-/* How a verifier was made; the names stand in apikey_key.scheme. */
+/* How a verifier was made; the names stand in the column "scheme". */
 typedef enum AkScheme
 {
 	AK_SCHEME_UNKNOWN = 0,
+	/* by us, see secret.h: */
 	AK_SCHEME_HMAC,				/* "hmac-sha256", no pepper */
-	AK_SCHEME_HMAC_PEPPER		/* "hmac-sha256-pepper" */
+	AK_SCHEME_HMAC_PEPPER,		/* "hmac-sha256-pepper" */
+	/* elsewhere, see imported.h: */
+	AK_SCHEME_FORMBRICKS_V2,	/* "formbricks-v2" */
+	AK_SCHEME_FORMBRICKS_V1,	/* "formbricks-v1" */
+	AK_SCHEME_SHA256			/* "sha256" */
 } AkScheme;
 
+#define AK_SCHEMES			6
+
 extern const char *ak_store_scheme_name(AkScheme scheme);
+
+/* AK_SCHEME_UNKNOWN if there is none of this name. */
+extern AkScheme ak_store_scheme(const AkName *name);
+
+/* What a text must prove to be a key's. */
+typedef struct AkSecret
+{
+	pg_uuid_t	key_id;
+	AkScheme	scheme;			/* AK_SCHEME_UNKNOWN: nothing proves it */
+	AkName		salt;
+	AkName		verifier;
+	bool		imported;		/* found by the digest of the text */
+	TimestampTz expires_at;		/* DT_NOEND: with the key */
+	bool		own;
+} AkSecret;
 
 typedef struct AkKeyRow
 {
 	AkName		organization;
 	AkName		prefix;
-	AkScheme	scheme;
-	bool		hashed;			/* are salt and verifier of the right length? */
-	uint8		salt[AK_SALT_LEN];
-	uint8		verifier[AK_HASH_LEN];
+	AkSecret	secret;			/* the newest; "own" if this row is */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	bool		disabled;
 	bool		revoked;
 	Datum		allowed_networks;	/* cidr[], or 0 for any */
-	bool		own;
 } AkKeyRow;
 
 /* What apikey_verify tells of a key, in the order of its columns. */
@@ -114,6 +142,30 @@ extern bool ak_store_key(Snapshot snapshot, const pg_uuid_t *id,
 						 AkKeyRow *row);
 extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,
 							 AkProfile *profile);
+
+/*
+ * The other secret of a key, or the one with this lookup digest; false if there
+ * is none.
+ */
+extern bool ak_store_secret(Snapshot snapshot, const pg_uuid_t *id,
+							AkSecret *secret);
+extern bool ak_store_lookup(Snapshot snapshot,
+							const uint8 lookup[AK_HASH_LEN],
+							AkSecret *secret);
+
+/* Is there any secret with a lookup digest? */
+extern bool ak_store_any_lookup(Snapshot snapshot);
+
+/*
+ * Put another hash of the same secret in the place of the one with this lookup
+ * digest, if its scheme is still "old".  Who only uses a key must neither wait
+ * nor fail because of it: if somebody else has a lock on the row, nothing is
+ * done.  It fires no trigger: what others remember of the key stays true.
+ */
+extern void ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
+							AkScheme scheme,
+							const uint8 salt[AK_SALT_LEN],
+							const uint8 verifier[AK_HASH_LEN]);
 
 /* Was the row of this key made by the own transaction? */
 extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);

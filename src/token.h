@@ -33,6 +33,9 @@
 #define AK_TOKEN_MIN		(1 + 1 + AK_TOKEN_BODY)
 #define AK_TOKEN_MAX		(AK_PREFIX_MAX + 1 + AK_TOKEN_BODY)
 
+/* Bytes that the text of any key may have, imported ones too. */
+#define AK_KEY_TEXT_MAX		256
+
 typedef struct AkToken
 {
 	const char *prefix;			/* points into the parsed text */

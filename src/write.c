@@ -6,6 +6,7 @@
 
 #include "write.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "optimizer/cost.h"
@@ -14,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #define MAX_ARGS	14
 
@@ -21,7 +23,15 @@
 typedef enum Statement
 {
 	INSERT_KEY,
+	INSERT_IMPORTED,
 	LOCK_KEY,
+	UPDATE_KEY,
+	KEEP_SECRET,
+	LIMIT_SECRET,
+	DROP_SECRET,
+	SET_SECRET,
+	RESTORE_SECRET,
+	RESTORE_IMPORTED,
 	DISABLE_KEY,
 	ENABLE_KEY,
 	REVOKE_KEY,
@@ -35,6 +45,7 @@ typedef enum Statement
 	UPSERT_ENVIRONMENT,
 	DELETE_PROJECT,
 	DELETE_ENVIRONMENT,
+	PURGE_EVENTS,
 	STATEMENTS
 } Statement;
 
@@ -55,9 +66,57 @@ static const struct
 		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID,
 		TEXTOID, TIMESTAMPTZOID, TEXTOID, CIDRARRAYOID, JSONBOID}
 	},
+	[INSERT_IMPORTED] = {
+		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
+		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING", 5,
+		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID, BYTEAOID}
+	},
 	[LOCK_KEY] = {
-		"SELECT organization, revoked_at IS NOT NULL FROM $S.apikey_key"
-		" WHERE key_id = $1 FOR NO KEY UPDATE", 1,
+		"SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
+		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE", 1,
+		{UUIDOID}
+	},
+	[UPDATE_KEY] = {
+		"UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
+		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
+		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
+		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
+		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END"
+		" WHERE key_id = $1", 11,
+		{UUIDOID, BOOLOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID, TEXTOID,
+		BOOLOID, CIDRARRAYOID, BOOLOID, JSONBOID}
+	},
+	[KEEP_SECRET] = {
+		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
+		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
+		" FROM $S.apikey_key WHERE key_id = $1", 2,
+		{UUIDOID, TIMESTAMPTZOID}
+	},
+	[LIMIT_SECRET] = {
+		"UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
+		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1", 2,
+		{UUIDOID, TIMESTAMPTZOID}
+	},
+	[DROP_SECRET] = {
+		"DELETE FROM $S.apikey_secret WHERE key_id = $1", 1,
+		{UUIDOID}
+	},
+	[SET_SECRET] = {
+		"UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
+		" WHERE key_id = $1", 4,
+		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID}
+	},
+	[RESTORE_SECRET] = {
+		"UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
+		" verifier = s.verifier FROM $S.apikey_secret s"
+		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
+		" AND s.expires_at > statement_timestamp()", 1,
+		{UUIDOID}
+	},
+	[RESTORE_IMPORTED] = {
+		"UPDATE $S.apikey_secret SET expires_at = NULL"
+		" WHERE key_id = $1 AND lookup IS NOT NULL"
+		" AND expires_at > statement_timestamp()", 1,
 		{UUIDOID}
 	},
 	[DISABLE_KEY] = {
@@ -133,7 +192,13 @@ static const struct
 		" WHERE project = $1 AND environment = $2", 2,
 		{TEXTOID, TEXTOID}
 	},
+	[PURGE_EVENTS] = {
+		"DELETE FROM $S.apikey_event WHERE at < $1", 1,
+		{TIMESTAMPTZOID}
+	},
 };
+
+static int	running;			/* statements of ours, one within the other */
 
 static SPIPlanPtr plans[STATEMENTS];
 static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
@@ -201,9 +266,19 @@ begin(void)
 static uint64
 execute(Statement which, Datum *values, const char *nulls)
 {
-	int			result = SPI_execute_plan(get_plan(which), values, nulls,
-										  false, 0);
+	SPIPlanPtr	plan = get_plan(which);
+	volatile int result = 0;
 
+	running++;
+	PG_TRY();
+	{
+		result = SPI_execute_plan(plan, values, nulls, false, 0);
+	}
+	PG_FINALLY();
+	{
+		running--;
+	}
+	PG_END_TRY();
 	if (result < 0)
 		elog(ERROR, "could not execute a statement: %s",
 			 SPI_result_code_string(result));
@@ -228,10 +303,13 @@ name_datum(const AkName *name)
 	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
 }
 
-static Datum
-bytes_datum(const uint8 *bytes, int len)
+/* Scheme, salt and verifier from "values" on. */
+static void
+set_secret(Datum *values, const AkSecret *secret)
 {
-	return PointerGetDatum(cstring_to_text_with_len((const char *) bytes, len));
+	values[0] = CStringGetTextDatum(ak_store_scheme_name(secret->scheme));
+	values[1] = name_datum(&secret->salt);
+	values[2] = name_datum(&secret->verifier);
 }
 
 static Datum
@@ -259,9 +337,9 @@ ak_write_key(const AkNewKey *key)
 	values[1] = name_datum(&key->organization);
 	values[2] = key->label;
 	values[3] = CStringGetTextDatum(key->prefix);
-	values[4] = CStringGetTextDatum(ak_store_scheme_name(key->scheme));
-	values[5] = bytes_datum(key->salt, AK_SALT_LEN);
-	values[6] = bytes_datum(key->verifier, AK_HASH_LEN);
+	set_secret(&values[4], &key->secret);
+	if (key->secret.scheme == AK_SCHEME_UNKNOWN)
+		nulls[4] = nulls[5] = nulls[6] = 'n';
 	values[7] = level_datum(key->organization_level);
 	if (key->organization_level == AK_LEVEL_NONE)
 		nulls[7] = 'n';
@@ -274,7 +352,46 @@ ak_write_key(const AkNewKey *key)
 }
 
 bool
-ak_write_lock_key(const pg_uuid_t *id, AkName *organization, bool *revoked)
+ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
+				  const uint8 lookup[AK_HASH_LEN])
+{
+	Datum		values[5] = {UUIDPGetDatum(id)};
+	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
+
+	set_secret(&values[1], secret);
+	values[4] = name_datum(&digest);
+	return run(INSERT_IMPORTED, values) > 0;
+}
+
+/* A text in the result of the last statement, in the caller's memory. */
+static AkName
+get_text(int column)
+{
+	bool		isnull;
+	AkName		name = ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
+												   SPI_tuptable->tupdesc,
+												   column, &isnull));
+	char	   *copy = SPI_palloc(name.len + 1);
+
+	memcpy(copy, name.data, name.len);
+	copy[name.len] = '\0';
+	return (AkName)
+	{
+		copy, name.len
+	};
+}
+
+static bool
+get_bool(int column)
+{
+	bool		isnull;
+
+	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, column, &isnull));
+}
+
+bool
+ak_write_lock_key(const pg_uuid_t *id, AkLockedKey *key)
 {
 	Datum		values[1] = {UUIDPGetDatum(id)};
 	bool		found;
@@ -283,64 +400,113 @@ ak_write_lock_key(const pg_uuid_t *id, AkName *organization, bool *revoked)
 	found = execute(LOCK_KEY, values, NULL) > 0;
 	if (found)
 	{
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		HeapTuple	tuple = SPI_tuptable->vals[0];
-		bool		isnull;
-		AkName		name = ak_store_name(SPI_getbinval(tuple, desc, 1, &isnull));
-		char	   *copy = SPI_palloc(name.len + 1);
-
-		memcpy(copy, name.data, name.len);
-		*organization = (AkName)
-		{
-			copy, name.len
-		};
-		*revoked = DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull));
+		key->organization = get_text(1);
+		key->prefix = unconstify(char *, get_text(2).data);
+		key->revoked = get_bool(3);
+		key->has_secret = get_bool(4);
 	}
 	SPI_finish();
 	return found;
 }
 
-void
+static bool
+run_key(Statement which, const pg_uuid_t *id)
+{
+	Datum		values[] = {UUIDPGetDatum(id)};
+
+	return run(which, values) > 0;
+}
+
+bool
 ak_write_disable(const pg_uuid_t *id)
 {
-	Datum		values[] = {UUIDPGetDatum(id)};
-
-	run(DISABLE_KEY, values);
+	return run_key(DISABLE_KEY, id);
 }
 
-void
+bool
 ak_write_enable(const pg_uuid_t *id)
 {
-	Datum		values[] = {UUIDPGetDatum(id)};
-
-	run(ENABLE_KEY, values);
+	return run_key(ENABLE_KEY, id);
 }
 
-void
+bool
 ak_write_revoke(const pg_uuid_t *id)
 {
-	Datum		values[] = {UUIDPGetDatum(id)};
-
-	run(REVOKE_KEY, values);
+	return run_key(REVOKE_KEY, id);
 }
 
-void
+bool
 ak_write_delete(const pg_uuid_t *id)
 {
-	Datum		values[] = {UUIDPGetDatum(id)};
-
-	run(DELETE_KEY, values);
+	return run_key(DELETE_KEY, id);
 }
 
-void
+bool
 ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
 {
 	Datum		values[2] = {UUIDPGetDatum(id), level_datum(level)};
+	bool		changed;
 
 	begin();
-	execute(SET_ORGANIZATION_LEVEL, values,
-			level == AK_LEVEL_NONE ? " n" : "  ");
+	changed = execute(SET_ORGANIZATION_LEVEL, values,
+					  level == AK_LEVEL_NONE ? " n" : "  ") > 0;
 	SPI_finish();
+	return changed;
+}
+
+void
+ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
+{
+	const AkKeyChange *columns[] = {
+		&changes->label, &changes->expires_at, &changes->created_by,
+		&changes->allowed_networks, &changes->metadata
+	};
+	Datum		values[11] = {UUIDPGetDatum(id)};
+	char		nulls[12] = "           ";
+
+	begin();
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		values[2 * i + 1] = BoolGetDatum(columns[i]->change);
+		set_nullable(values, nulls, 2 * i + 2, columns[i]->value);
+		if (!columns[i]->change)
+			nulls[2 * i + 2] = 'n';
+	}
+	execute(UPDATE_KEY, values, nulls);
+	SPI_finish();
+}
+
+void
+ak_write_rotate(const pg_uuid_t *id, bool has_secret, const AkSecret *secret,
+				TimestampTz ends)
+{
+	Datum		values[4] = {UUIDPGetDatum(id), TimestampTzGetDatum(ends)};
+	bool		over = ends <= GetCurrentStatementStartTimestamp();
+
+	if (has_secret || over)
+		run_key(DROP_SECRET, id);
+	if (!over)
+		run(has_secret ? KEEP_SECRET : LIMIT_SECRET, values);
+	set_secret(&values[1], secret);
+	run(SET_SECRET, values);
+}
+
+bool
+ak_write_unrotate(const pg_uuid_t *id)
+{
+	Datum		values[4] = {UUIDPGetDatum(id)};
+
+	if (run_key(RESTORE_SECRET, id))
+	{
+		run_key(DROP_SECRET, id);
+		return true;
+	}
+	if (!run_key(RESTORE_IMPORTED, id))
+		return false;
+	begin();
+	execute(SET_SECRET, values, " nnn");
+	SPI_finish();
+	return true;
 }
 
 /* The project of a grant: '*' is a null. */
@@ -411,11 +577,11 @@ ak_write_grants(const pg_uuid_t *id, const AkName *organization,
 	run(INSERT_GRANTS, values);
 }
 
-void
+bool
 ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 			   const AkGrant *grant)
 {
-	run_grant(UPSERT_GRANT, id, organization, grant);
+	return run_grant(UPSERT_GRANT, id, organization, grant) > 0;
 }
 
 bool
@@ -454,7 +620,7 @@ ak_write_project(const AkName *organization, const AkName *project)
 	return own;
 }
 
-void
+bool
 ak_write_environment(const AkName *organization, const AkName *project,
 					 const AkName *environment)
 {
@@ -462,7 +628,7 @@ ak_write_environment(const AkName *organization, const AkName *project,
 		name_datum(project), name_datum(environment), name_datum(organization)
 	};
 
-	run(UPSERT_ENVIRONMENT, values);
+	return run(UPSERT_ENVIRONMENT, values) > 0;
 }
 
 bool
@@ -479,4 +645,18 @@ ak_write_remove_environment(const AkName *project, const AkName *environment)
 	Datum		values[] = {name_datum(project), name_datum(environment)};
 
 	return run(DELETE_ENVIRONMENT, values) > 0;
+}
+
+uint64
+ak_write_purge(TimestampTz before)
+{
+	Datum		values[] = {TimestampTzGetDatum(before)};
+
+	return run(PURGE_EVENTS, values);
+}
+
+bool
+ak_write_is_ours(void)
+{
+	return running > 0;
 }

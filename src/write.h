@@ -24,9 +24,7 @@ typedef struct AkNewKey
 	AkName		organization;
 	Datum		label;			/* text */
 	const char *prefix;
-	AkScheme	scheme;
-	uint8		salt[AK_SALT_LEN];
-	uint8		verifier[AK_HASH_LEN];
+	AkSecret	secret;			/* unless imported: then there is none yet */
 	AkLevel		organization_level;
 	/* null if the pointer is */
 	NullableDatum expires_at;	/* timestamptz */
@@ -37,24 +35,64 @@ typedef struct AkNewKey
 
 extern void ak_write_key(const AkNewKey *key);
 
-/* Lock the row of a key against other changes; false if there is none.
- * "organization" is palloc'd. */
-extern bool ak_write_lock_key(const pg_uuid_t *id, AkName *organization,
-							  bool *revoked);
+/* The imported secret of a new key; false if another one has the digest. */
+extern bool ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
+							  const uint8 lookup[AK_HASH_LEN]);
 
-/* Changes of a locked key. */
-extern void ak_write_disable(const pg_uuid_t *id);
-extern void ak_write_enable(const pg_uuid_t *id);
-extern void ak_write_revoke(const pg_uuid_t *id);
-extern void ak_write_delete(const pg_uuid_t *id);
-extern void ak_write_organization_level(const pg_uuid_t *id, AkLevel level);
+/* A key whose row is locked against other changes; palloc'd. */
+typedef struct AkLockedKey
+{
+	AkName		organization;
+	char	   *prefix;
+	bool		revoked;
+	bool		has_secret;		/* one of ours */
+} AkLockedKey;
+
+/* False if there is none. */
+extern bool ak_write_lock_key(const pg_uuid_t *id, AkLockedKey *key);
+
+/* Changes of a locked key; false if there was nothing to change. */
+extern bool ak_write_disable(const pg_uuid_t *id);
+extern bool ak_write_enable(const pg_uuid_t *id);
+extern bool ak_write_revoke(const pg_uuid_t *id);
+extern bool ak_write_delete(const pg_uuid_t *id);
+extern bool ak_write_organization_level(const pg_uuid_t *id, AkLevel level);
+
+/* What stays as it is has "change" false. */
+typedef struct AkKeyChange
+{
+	bool		change;
+	NullableDatum value;
+} AkKeyChange;
+
+typedef struct AkKeyChanges
+{
+	AkKeyChange label;			/* text */
+	AkKeyChange expires_at;		/* timestamptz */
+	AkKeyChange created_by;		/* text */
+	AkKeyChange allowed_networks;	/* cidr[] */
+	AkKeyChange metadata;		/* jsonb */
+} AkKeyChanges;
+
+extern void ak_write_changes(const pg_uuid_t *id,
+							 const AkKeyChanges *changes);
+
+/*
+ * A new secret, "secret", of a locked key that has one of ours or not.  What it
+ * had stays good until "ends", and no longer than it was; no other one does.
+ */
+extern void ak_write_rotate(const pg_uuid_t *id, bool has_secret,
+							const AkSecret *secret, TimestampTz ends);
+
+/* Back to the secret before, if that is still good; else false. */
+extern bool ak_write_unrotate(const pg_uuid_t *id);
 
 /* New grants of a key that has none on these pairs. */
 extern void ak_write_grants(const pg_uuid_t *id, const AkName *organization,
 							const AkGrant *grants, int count);
 
-/* One grant, new or changed. */
-extern void ak_write_grant(const pg_uuid_t *id, const AkName *organization,
+/* One grant, new or changed; false if it was there. */
+extern bool ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 						   const AkGrant *grant);
 
 /* False if there is no such grant. */
@@ -65,8 +103,11 @@ extern bool ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 extern bool ak_write_project(const AkName *organization,
 							 const AkName *project);
 
-/* An environment of it, or ak_scope_all, which every project must have. */
-extern void ak_write_environment(const AkName *organization,
+/*
+ * An environment of it, or ak_scope_all, which every project must have; false if
+ * it was there.
+ */
+extern bool ak_write_environment(const AkName *organization,
 								 const AkName *project,
 								 const AkName *environment);
 
@@ -74,5 +115,11 @@ extern void ak_write_environment(const AkName *organization,
 extern bool ak_write_remove_project(const AkName *project);
 extern bool ak_write_remove_environment(const AkName *project,
 										const AkName *environment);
+
+/* Remove the events before this time; returns how many. */
+extern uint64 ak_write_purge(TimestampTz before);
+
+/* Is it one of these statements that is just being run? */
+extern bool ak_write_is_ours(void);
 
 #endif							/* AK_WRITE_H */

@@ -1,0 +1,187 @@
+/*
+ * event.c
+ *		The history: what was changed, by whom, when; see event.h.
+ */
+#include "postgres.h"
+
+#include "event.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "client.h"
+#include "commands/async.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "schema.h"
+#include "secret.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#define CHANNEL		"apikey"
+
+/* Columns of apikey_event */
+enum
+{
+	AT = 0,
+	EVENT_ID,
+	ACTION,
+	KEY_ID,
+	ORGANIZATION,
+	ROLE,
+	APPLICATION_USER,
+	ACTING_KEY,
+	ADDRESS,
+	DETAIL,
+	COLUMNS
+};
+
+/* --------------------------------------------------------------- detail */
+
+static void
+add_field(AkDetail *detail, const char *field)
+{
+	JsonbValue	name = {.type = jbvString};
+
+	name.val.string.val = unconstify(char *, field);
+	name.val.string.len = strlen(field);
+	pushJsonbValue(&detail->state, WJB_KEY, &name);
+}
+
+void
+ak_detail_begin(AkDetail *detail)
+{
+	detail->state = NULL;
+	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
+}
+
+void
+ak_detail_add_name(AkDetail *detail, const char *field, const AkName *value)
+{
+	JsonbValue	string = {.type = jbvString};
+
+	add_field(detail, field);
+	string.val.string.val = unconstify(char *, value->data);
+	string.val.string.len = value->len;
+	pushJsonbValue(&detail->state, WJB_VALUE, &string);
+}
+
+void
+ak_detail_add(AkDetail *detail, const char *field, const char *value)
+{
+	AkName		name = {value, value == NULL ? 0 : strlen(value)};
+	JsonbValue	null = {.type = jbvNull};
+
+	if (value != NULL)
+	{
+		ak_detail_add_name(detail, field, &name);
+		return;
+	}
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_VALUE, &null);
+}
+
+void
+ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
+{
+	JsonbValue	whole = {.type = jbvBinary};
+
+	if (JB_ROOT_IS_SCALAR(value))
+		(void) JsonbExtractScalar(&value->root, &whole);
+	else
+	{
+		whole.val.binary.data = &value->root;
+		whole.val.binary.len = VARSIZE(value) - VARHDRSZ;
+	}
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_VALUE, &whole);
+}
+
+static Datum
+detail_datum(AkDetail *detail)
+{
+	AkDetail	empty;
+
+	if (detail == NULL)
+		ak_detail_begin(detail = &empty);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&detail->state,
+														   WJB_END_OBJECT,
+														   NULL)));
+}
+
+/* ---------------------------------------------------------------- events */
+
+/*
+ * The time of an event; of two in one session, that of the later one is later,
+ * and so they stand in the order in which they happened.
+ */
+static TimestampTz
+get_time(void)
+{
+	static TimestampTz last;
+	TimestampTz now = GetCurrentTimestamp();
+
+	last = Max(now, last + 1);
+	return last;
+}
+
+static void
+notify(const AkEvent *event)
+{
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	appendStringInfo(&payload, "{\"action\": \"%s\"", event->action);
+	if (event->key_id != NULL)
+		appendStringInfo(&payload, ", \"key_id\": \"%s\"",
+						 DatumGetCString(DirectFunctionCall1(uuid_out,
+															 UUIDPGetDatum(event->key_id))));
+	if (event->organization != NULL)
+	{
+		appendStringInfoString(&payload, ", \"organization\": ");
+		escape_json(&payload, pnstrdup(event->organization->data,
+									   event->organization->len));
+	}
+	appendStringInfoChar(&payload, '}');
+	Async_Notify(CHANNEL, payload.data);
+	pfree(payload.data);
+}
+
+void
+ak_event_append(const AkEvent *event)
+{
+	Datum		values[COLUMNS];
+	bool		nulls[COLUMNS] = {false};
+	TimestampTz at = get_time();
+	pg_uuid_t	id;
+	Relation	rel;
+
+	ak_secret_uuid(&id, at);
+	values[AT] = TimestampTzGetDatum(at);
+	values[EVENT_ID] = UUIDPGetDatum(&id);
+	values[ACTION] = CStringGetTextDatum(event->action);
+	values[KEY_ID] = UUIDPGetDatum(event->key_id);
+	nulls[KEY_ID] = event->key_id == NULL;
+	nulls[ORGANIZATION] = event->organization == NULL;
+	if (event->organization != NULL)
+		values[ORGANIZATION] =
+			PointerGetDatum(cstring_to_text_with_len(event->organization->data,
+													 event->organization->len));
+	values[ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(),
+														 false));
+	values[APPLICATION_USER] = CStringGetTextDatum(ak_guc_application_user);
+	nulls[APPLICATION_USER] = ak_guc_application_user[0] == '\0';
+	values[ACTING_KEY] = UUIDPGetDatum(event->acting_key);
+	nulls[ACTING_KEY] = event->acting_key == NULL;
+	nulls[ADDRESS] = !ak_client_address(&values[ADDRESS]);
+	values[DETAIL] = detail_datum(event->detail);
+
+	rel = table_open(ak_schema_get()->event, RowExclusiveLock);
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values,
+											nulls));
+	table_close(rel, NoLock);
+	if (ak_guc_notify && !event->is_new)
+		notify(event);
+}

@@ -1,0 +1,53 @@
+/*
+ * event.h
+ *		The history: what was changed, by whom, when, and from where.
+ *
+ * An event is a row of apikey_event, added in the transaction of the change.
+ * It goes straight to the table, without the executor: creating a key pays for it
+ * each time.  The row holds nothing that a key could be made from.
+ *
+ * With it goes a NOTIFY on channel "apikey", so that what remembers keys outside
+ * of the database can forget them: {"action": …, "key_id": …, "organization": …}.
+ * Not about a new key, which nobody can remember; nor if apikey.notify is off.
+ *
+ * ak_schema_accept() must have been called.
+ */
+#ifndef AK_EVENT_H
+#define AK_EVENT_H
+
+#include "postgres.h"
+
+#include "scope.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+/* More about an event: a JSON object that is being made. */
+typedef struct AkDetail
+{
+	JsonbParseState *state;
+} AkDetail;
+
+extern void ak_detail_begin(AkDetail *detail);
+
+/* "value" may be NULL. */
+extern void ak_detail_add(AkDetail *detail, const char *field,
+						  const char *value);
+extern void ak_detail_add_name(AkDetail *detail, const char *field,
+							   const AkName *value);
+extern void ak_detail_add_jsonb(AkDetail *detail, const char *field,
+								Jsonb *value);
+
+typedef struct AkEvent
+{
+	const char *action;
+	const pg_uuid_t *key_id;	/* or NULL */
+	const AkName *organization; /* or NULL */
+	const pg_uuid_t *acting_key;	/* or NULL */
+	AkDetail   *detail;			/* or NULL */
+	bool		is_new;			/* nobody can remember the key */
+} AkEvent;
+
+/* Closes the detail. */
+extern void ak_event_append(const AkEvent *event);
+
+#endif							/* AK_EVENT_H */
