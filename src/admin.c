@@ -431,8 +431,8 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 }
 
 static void
-record_new(const char *action, const AkActor *actor, const AkNewKey *key,
-		   AkDetail *detail)
+write_new(const char *action, const AkActor *actor, const AkNewKey *key,
+		  const AkGrant *grants, int count, AkDetail *detail)
 {
 	AkEvent		event = {
 		.action = action,.key_id = &key->id,
@@ -441,7 +441,7 @@ record_new(const char *action, const AkActor *actor, const AkNewKey *key,
 		.detail = detail,.is_new = true
 	};
 
-	ak_event_append(&event);
+	ak_write_key(key, grants, count, &event);
 }
 
 static bool
@@ -461,9 +461,7 @@ fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 	ak_secret_uuid(&key.id, GetCurrentTimestamp());
 	token = make_secret(&key.secret, &key.id, key.prefix);
-	ak_write_key(&key);
-	ak_write_grants(&key.id, &key.organization, grants, ngrants);
-	record_new("create", &actor, &key, &detail);
+	write_new("create", &actor, &key, grants, ngrants, &detail);
 	return show_key(&key.id, token, values);
 }
 
@@ -506,14 +504,12 @@ apikey_import(PG_FUNCTION_ARGS)
 	ak_detail_add(&detail, "scheme", scheme);
 
 	ak_secret_uuid(&key.id, GetCurrentTimestamp());
-	ak_write_key(&key);
+	write_new("import", &actor, &key, grants, ngrants, &detail);
 	if (!ak_write_imported(&key.id, &secret, lookup))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("an API key with this hash was imported before"),
 				 errhidestmt(true)));
-	ak_write_grants(&key.id, &key.organization, grants, ngrants);
-	record_new("import", &actor, &key, &detail);
 	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key.id,
 							sizeof(pg_uuid_t)));
 }
@@ -578,7 +574,7 @@ record(const Change *change, const char *action, AkDetail *detail)
 		.detail = detail
 	};
 
-	ak_event_append(&event);
+	ak_event_append(NULL, &event);
 }
 
 static void

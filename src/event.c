@@ -6,9 +6,6 @@
 
 #include "event.h"
 
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/indexing.h"
 #include "client.h"
 #include "commands/async.h"
 #include "guc.h"
@@ -17,7 +14,6 @@
 #include "secret.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #define CHANNEL		"apikey"
@@ -150,13 +146,13 @@ notify(const AkEvent *event)
 }
 
 void
-ak_event_append(const AkEvent *event)
+ak_event_append(AkInsertion *insertion, const AkEvent *event)
 {
+	AkInsertion *own = insertion == NULL ? ak_insert_begin() : NULL;
 	Datum		values[COLUMNS];
 	bool		nulls[COLUMNS] = {false};
 	TimestampTz at = get_time();
 	pg_uuid_t	id;
-	Relation	rel;
 
 	ak_secret_uuid(&id, at);
 	values[AT] = TimestampTzGetDatum(at);
@@ -178,10 +174,10 @@ ak_event_append(const AkEvent *event)
 	nulls[ADDRESS] = !ak_client_address(&values[ADDRESS]);
 	values[DETAIL] = detail_datum(event->detail);
 
-	rel = table_open(ak_schema_get()->event, RowExclusiveLock);
-	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values,
-											nulls));
-	table_close(rel, NoLock);
+	ak_insert_row(own ? own : insertion, ak_schema_get()->event, COLUMNS,
+				  values, nulls);
+	if (own)
+		ak_insert_end(own);
 	if (ak_guc_notify && !event->is_new)
 		notify(event);
 }

@@ -2,9 +2,8 @@
  * event.h
  *		The history: what was changed, by whom, when, and from where.
  *
- * An event is a row of apikey_event, added in the transaction of the change.
- * It goes straight to the table, without the executor: creating a key pays for it
- * each time.  The row holds nothing that a key could be made from.
+ * An event is a row of apikey_event, added in the transaction of the change.  It
+ * holds nothing that a key could be made from.
  *
  * With it goes a NOTIFY on channel "apikey", so that what remembers keys outside
  * of the database can forget them: {"action": …, "key_id": …, "organization": …}.
@@ -17,6 +16,7 @@
 
 #include "postgres.h"
 
+#include "insert.h"
 #include "scope.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
@@ -47,7 +47,7 @@ typedef struct AkEvent
 	bool		is_new;			/* nobody can remember the key */
 } AkEvent;
 
-/* Closes the detail. */
-extern void ak_event_append(const AkEvent *event);
+/* Closes the detail.  "insertion" may be NULL. */
+extern void ak_event_append(AkInsertion *insertion, const AkEvent *event);
 
 #endif							/* AK_EVENT_H */

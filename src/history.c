@@ -108,7 +108,7 @@ record_sql(TriggerData *trigger)
 	}
 	if (key != NULL)
 		event.acting_key = &key->id;
-	ak_event_append(&event);
+	ak_event_append(NULL, &event);
 }
 
 /*
@@ -134,7 +134,8 @@ apikey_changed(PG_FUNCTION_ARGS)
 	if (table == schema->project || table == schema->environment)
 		ak_inval_announce(schema->registry_proxy);
 	else if (!insert || table == schema->secret ||
-			 (table == schema->grant && !belongs_to_new_key(trigger)))
+			 (table == schema->grant && !ak_write_is_new_key() &&
+			  !belongs_to_new_key(trigger)))
 		ak_inval_announce(schema->key_proxy);
 	if (!insert)
 		ForceSyncCommit();
@@ -179,6 +180,6 @@ apikey_purge_events(PG_FUNCTION_ARGS)
 				  timestamptz_to_str(PG_GETARG_TIMESTAMPTZ(0)));
 	ak_detail_add(&detail, "count", psprintf(INT64_FORMAT, count));
 	event.detail = &detail;
-	ak_event_append(&event);
+	ak_event_append(NULL, &event);
 	PG_RETURN_INT64(count);
 }

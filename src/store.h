@@ -57,6 +57,7 @@
 #define Anum_apikey_grant_level				2
 #define Anum_apikey_grant_project			3
 #define Anum_apikey_grant_environment		4
+#define Anum_apikey_grant_organization		5
 #define Natts_apikey_grant					5
 
 /* Columns of the index apikey_grant_key */

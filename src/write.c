@@ -22,7 +22,6 @@
 /* "$S" stands for the schema. */
 typedef enum Statement
 {
-	INSERT_KEY,
 	INSERT_IMPORTED,
 	LOCK_KEY,
 	UPDATE_KEY,
@@ -37,8 +36,6 @@ typedef enum Statement
 	REVOKE_KEY,
 	DELETE_KEY,
 	SET_ORGANIZATION_LEVEL,
-	INSERT_GRANT,
-	INSERT_GRANTS,
 	UPSERT_GRANT,
 	DELETE_GRANT,
 	UPSERT_PROJECT,
@@ -57,15 +54,6 @@ static const struct
 }			statements[STATEMENTS] =
 
 {
-	[INSERT_KEY] = {
-		"INSERT INTO $S.apikey_key (key_id, organization, label, prefix, scheme,"
-		" salt, verifier, organization_level, expires_at, created_by,"
-		" allowed_networks, metadata)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8::$S.apikey_level, $9, $10,"
-		" $11, coalesce($12, '{}'))", 12,
-		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID,
-		TEXTOID, TIMESTAMPTZOID, TEXTOID, CIDRARRAYOID, JSONBOID}
-	},
 	[INSERT_IMPORTED] = {
 		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
 		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING", 5,
@@ -144,19 +132,6 @@ static const struct
 		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
 		{UUIDOID, TEXTOID}
 	},
-	[INSERT_GRANT] = {
-		"INSERT INTO $S.apikey_grant"
-		" (key_id, organization, project, environment, level)"
-		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)", 5,
-		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
-	},
-	[INSERT_GRANTS] = {
-		"INSERT INTO $S.apikey_grant"
-		" (key_id, organization, project, environment, level)"
-		" SELECT $1, $2, project, environment, level::$S.apikey_level"
-		" FROM unnest($3, $4, $5) AS g (project, environment, level)", 5,
-		{UUIDOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
-	},
 	[UPSERT_GRANT] = {
 		"INSERT INTO $S.apikey_grant AS old"
 		" (key_id, organization, project, environment, level)"
@@ -199,6 +174,7 @@ static const struct
 };
 
 static int	running;			/* statements of ours, one within the other */
+static int	making;				/* keys with their grants, likewise */
 
 static SPIPlanPtr plans[STATEMENTS];
 static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
@@ -326,29 +302,99 @@ set_nullable(Datum *values, char *nulls, int i, NullableDatum from)
 	nulls[i] = from.isnull ? 'n' : ' ';
 }
 
-void
-ak_write_key(const AkNewKey *key)
+/* The project of a grant: '*' is a null. */
+static NullableDatum
+project_datum(const AkName *name)
 {
-	Datum		values[12];
-	char		nulls[13] = "            ";
+	NullableDatum result = {0};
 
-	begin();
-	values[0] = UUIDPGetDatum(&key->id);
-	values[1] = name_datum(&key->organization);
-	values[2] = key->label;
-	values[3] = CStringGetTextDatum(key->prefix);
-	set_secret(&values[4], &key->secret);
-	if (key->secret.scheme == AK_SCHEME_UNKNOWN)
-		nulls[4] = nulls[5] = nulls[6] = 'n';
-	values[7] = level_datum(key->organization_level);
-	if (key->organization_level == AK_LEVEL_NONE)
-		nulls[7] = 'n';
-	set_nullable(values, nulls, 8, key->expires_at);
-	set_nullable(values, nulls, 9, key->created_by);
-	set_nullable(values, nulls, 10, key->allowed_networks);
-	set_nullable(values, nulls, 11, key->metadata);
-	execute(INSERT_KEY, values, nulls);
-	SPI_finish();
+	result.isnull = ak_name_equal(name, &ak_scope_all);
+	if (!result.isnull)
+		result.value = name_datum(name);
+	return result;
+}
+
+static Datum
+level_value(AkLevel level)
+{
+	return ObjectIdGetDatum(ak_schema_get()->levels[level]);
+}
+
+static void
+insert_key(AkInsertion *insertion, const AkNewKey *key)
+{
+	Datum		values[Natts_apikey_key] = {0};
+	bool		nulls[Natts_apikey_key] = {false};
+
+#define SET(column, value) values[Anum_apikey_key_##column - 1] = value
+#define SET_NULL(column, isnull) nulls[Anum_apikey_key_##column - 1] = isnull
+#define SET_NULLABLE(column) \
+	(SET(column, key->column.value), SET_NULL(column, key->column.isnull))
+	SET(key_id, UUIDPGetDatum(&key->id));
+	SET_NULL(disabled_at, true);
+	SET_NULL(revoked_at, true);
+	SET_NULLABLE(expires_at);
+	SET(organization_level, level_value(key->organization_level));
+	SET_NULL(organization_level, key->organization_level == AK_LEVEL_NONE);
+	SET(organization, name_datum(&key->organization));
+	SET(prefix, CStringGetTextDatum(key->prefix));
+	set_secret(&values[Anum_apikey_key_scheme - 1], &key->secret);
+	for (int i = 0; i < 3; i++)
+		nulls[Anum_apikey_key_scheme - 1 + i] =
+			key->secret.scheme == AK_SCHEME_UNKNOWN;
+	SET_NULLABLE(allowed_networks);
+	SET(label, key->label);
+	SET(created_at, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	SET_NULLABLE(created_by);
+	SET(metadata, key->metadata.isnull ?
+		DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) :
+		key->metadata.value);
+#undef SET
+#undef SET_NULL
+#undef SET_NULLABLE
+	ak_insert_row(insertion, ak_schema_get()->key, Natts_apikey_key, values,
+				  nulls);
+}
+
+static void
+insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
+{
+	NullableDatum project = project_datum(&grant->project);
+	Datum		values[Natts_apikey_grant];
+	bool		nulls[Natts_apikey_grant] = {false};
+
+#define SET(column, value) values[Anum_apikey_grant_##column - 1] = value
+	SET(key_id, UUIDPGetDatum(&key->id));
+	SET(level, level_value(grant->level));
+	SET(project, project.value);
+	nulls[Anum_apikey_grant_project - 1] = project.isnull;
+	SET(environment, name_datum(&grant->environment));
+	SET(organization, name_datum(&key->organization));
+#undef SET
+	ak_insert_row(insertion, ak_schema_get()->grant, Natts_apikey_grant,
+				  values, nulls);
+}
+
+void
+ak_write_key(const AkNewKey *key, const AkGrant *grants, int count,
+			 const AkEvent *event)
+{
+	AkInsertion *insertion = ak_insert_begin();
+
+	insert_key(insertion, key);
+	for (int i = 0; i < count; i++)
+		insert_grant(insertion, key, &grants[i]);
+	ak_event_append(insertion, event);
+	making++;
+	PG_TRY();
+	{
+		ak_insert_end(insertion);
+	}
+	PG_FINALLY();
+	{
+		making--;
+	}
+	PG_END_TRY();
 }
 
 bool
@@ -509,18 +555,6 @@ ak_write_unrotate(const pg_uuid_t *id)
 	return true;
 }
 
-/* The project of a grant: '*' is a null. */
-static NullableDatum
-project_datum(const AkName *name)
-{
-	NullableDatum result = {0};
-
-	result.isnull = ak_name_equal(name, &ak_scope_all);
-	if (!result.isnull)
-		result.value = name_datum(name);
-	return result;
-}
-
 /* Run a statement about a key and one grant of it. */
 static uint64
 run_grant(Statement which, const pg_uuid_t *id, const AkName *organization,
@@ -537,44 +571,6 @@ run_grant(Statement which, const pg_uuid_t *id, const AkName *organization,
 	processed = execute(which, values, nulls);
 	SPI_finish();
 	return processed;
-}
-
-void
-ak_write_grants(const pg_uuid_t *id, const AkName *organization,
-				const AkGrant *grants, int count)
-{
-	Datum		values[5] = {UUIDPGetDatum(id), name_datum(organization)};
-	Datum	   *columns[3];
-	bool	   *nulls;
-
-	if (count == 1)
-		run_grant(INSERT_GRANT, id, organization, grants);
-	if (count <= 1)
-		return;
-	nulls = palloc0(count * sizeof(bool));
-	for (int i = 0; i < 3; i++)
-		columns[i] = palloc(count * sizeof(Datum));
-	for (int i = 0; i < count; i++)
-	{
-		NullableDatum project = project_datum(&grants[i].project);
-
-		columns[0][i] = project.value;
-		nulls[i] = project.isnull;
-		columns[1][i] = name_datum(&grants[i].environment);
-		columns[2][i] = level_datum(grants[i].level);
-	}
-	for (int i = 0; i < 3; i++)
-	{
-		int			dims[1] = {count};
-		int			lower[1] = {1};
-
-		values[2 + i] =
-			PointerGetDatum(construct_md_array(columns[i],
-											   i == 0 ? nulls : NULL, 1, dims,
-											   lower, TEXTOID, -1, false,
-											   TYPALIGN_INT));
-	}
-	run(INSERT_GRANTS, values);
 }
 
 bool
@@ -658,5 +654,11 @@ ak_write_purge(TimestampTz before)
 bool
 ak_write_is_ours(void)
 {
-	return running > 0;
+	return running > 0 || making > 0;
+}
+
+bool
+ak_write_is_new_key(void)
+{
+	return making > 0;
 }

@@ -1,7 +1,7 @@
 /*
  * write.h
- *		Changing our tables, through SPI, so that every constraint and trigger
- *		does its work.
+ *		Changing our tables, through SPI or insert.h, so that every constraint
+ *		and trigger does its work.
  *
  * The callers are SECURITY DEFINER functions with a SET clause: statements run
  * as the owner of the extension, and settings made here end with the caller.  ak_schema_accept() must have been called.  Plans are kept
@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "event.h"
 #include "scope.h"
 #include "store.h"
 
@@ -33,7 +34,9 @@ typedef struct AkNewKey
 	NullableDatum metadata;		/* jsonb; null: {} */
 } AkNewKey;
 
-extern void ak_write_key(const AkNewKey *key);
+/* A new key with its grants, and the event that tells of it. */
+extern void ak_write_key(const AkNewKey *key, const AkGrant *grants,
+						 int count, const AkEvent *event);
 
 /* The imported secret of a new key; false if another one has the digest. */
 extern bool ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
@@ -87,10 +90,6 @@ extern void ak_write_rotate(const pg_uuid_t *id, bool has_secret,
 /* Back to the secret before, if that is still good; else false. */
 extern bool ak_write_unrotate(const pg_uuid_t *id);
 
-/* New grants of a key that has none on these pairs. */
-extern void ak_write_grants(const pg_uuid_t *id, const AkName *organization,
-							const AkGrant *grants, int count);
-
 /* One grant, new or changed; false if it was there. */
 extern bool ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 						   const AkGrant *grant);
@@ -119,7 +118,11 @@ extern bool ak_write_remove_environment(const AkName *project,
 /* Remove the events before this time; returns how many. */
 extern uint64 ak_write_purge(TimestampTz before);
 
-/* Is it one of these statements that is just being run? */
+/*
+ * What is just being run: one of these, or the making of a key with its grants?
+ * For triggers.
+ */
 extern bool ak_write_is_ours(void);
+extern bool ak_write_is_new_key(void);
 
 #endif							/* AK_WRITE_H */
