@@ -22,7 +22,10 @@
 
 extern void ak_secret_random(void *buf, size_t len);
 
-/* SHA-256 of a whole key: names it in memory, is never stored. */
+/*
+ * SHA-256 of a whole key: names it in memory, and to a scanner that found it; is
+ * never stored.
+ */
 extern void ak_secret_digest(const char *text, int len,
 							 uint8 digest[AK_HASH_LEN]);
 
