@@ -40,6 +40,16 @@ ak_actor_refuse_key(void)
 		refuse("This is for the application itself, not for a session with a key.");
 }
 
+bool
+ak_actor_key_id(pg_uuid_t *id)
+{
+	const AkKey *key = has_key() ? ak_session_key() : NULL;
+
+	if (key != NULL)
+		*id = key->id;
+	return key != NULL;
+}
+
 void
 ak_actor_get(AkActor *actor)
 {

@@ -32,6 +32,12 @@ typedef struct AkActor
 /* Accepts messages first. */
 extern void ak_actor_get(AkActor *actor);
 
+/*
+ * The id of the key of the session, for the events of what asks for no rights of
+ * its own.  False if there is none, or it does not prove itself.
+ */
+extern bool ak_actor_key_id(pg_uuid_t *id);
+
 /* For what no key may do at all. */
 extern void ak_actor_refuse_key(void);
 

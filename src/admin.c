@@ -133,18 +133,9 @@ get_networks(FunctionCallInfo fcinfo, int argno)
 static const char *
 get_prefix(FunctionCallInfo fcinfo, int argno)
 {
-	char	   *prefix;
+	const char *prefix = ak_arg_prefix(fcinfo, argno);
 
-	if (PG_ARGISNULL(argno))
-		return ak_guc_prefix;
-	prefix = TextDatumGetCString(PG_GETARG_DATUM(argno));
-	if (!ak_token_prefix_valid(prefix, strlen(prefix)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid prefix of an API key"),
-				 errdetail("A prefix is a lower case letter, then lower case letters, digits and underscores, %d bytes at most.",
-						   AK_PREFIX_MAX)));
-	return prefix;
+	return prefix == NULL ? ak_guc_prefix : prefix;
 }
 
 /* ------------------------------------------------------------- registry */

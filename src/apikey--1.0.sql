@@ -831,6 +831,55 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_policy_columns(oid) IS
 'columns that a policy made by apikey_protect hands to apikey_authorize; nulls for any other policy';
 
+/* ---------------------------------------------------------------- leaks */
+
+/*
+ * A row for each string in the text that has the form of a key, in order:
+ * position counts characters from 1; key is masked; key_id and organization are
+ * null unless the key proved itself; status is then that of the view
+ * apikey_keys, whatever network the client is in.  Otherwise it is "unknown", or
+ * "malformed" where the checksum is wrong.  A null text has no rows.
+ *
+ * apikey_find is open to PUBLIC: it tells only about keys that the caller has.
+ */
+CREATE FUNCTION apikey_find(text text)
+RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
+	status text)
+LANGUAGE C STABLE ROWS 1 PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_find(text) IS
+'API keys in a text, masked: active, disabled, revoked, expired, unknown or malformed';
+
+CREATE FUNCTION apikey_report_leak(text text, source text DEFAULT NULL)
+RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
+	status text)
+LANGUAGE C ROWS 1 COST 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_report_leak(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_report_leak(text, text) IS
+'revoke every API key in a text; the rows of apikey_find after that';
+
+CREATE FUNCTION apikey_pattern(prefix text DEFAULT NULL) RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_pattern(text) IS
+'regular expression for API keys of this prefix, else that of the setting apikey.prefix: for scanners of secrets';
+
+/*
+ * The alert is [{"token": ..., "type": ..., "url": ..., "source": ...}, ...];
+ * 22023 if it is not.  The answer has an element for each of its elements:
+ * {"token_hash": SHA-256 of the token in hexadecimal, "token_type": the type,
+ * "label": "true_positive" if a key proved itself, else "false_positive"}.
+ */
+CREATE FUNCTION apikey_scanner_alert(alert jsonb) RETURNS jsonb
+LANGUAGE C COST 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_scanner_alert(jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_scanner_alert(jsonb) IS
+'revoke every API key that an alert of GitHub''s secret scanning reports; the answer to it';
+
 /* -------------------------------------------------------------- looking */
 
 CREATE FUNCTION apikey_masked(prefix text, key_id uuid) RETURNS text

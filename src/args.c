@@ -411,6 +411,23 @@ ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token)
 	return true;
 }
 
+const char *
+ak_arg_prefix(FunctionCallInfo fcinfo, int argno)
+{
+	char	   *prefix;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	prefix = TextDatumGetCString(PG_GETARG_DATUM(argno));
+	if (!ak_token_prefix_valid(prefix, strlen(prefix)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid prefix of an API key"),
+				 errdetail("A prefix is a lower case letter, then lower case letters, digits and underscores, %d bytes at most.",
+						   AK_PREFIX_MAX)));
+	return prefix;
+}
+
 AkLevel
 ak_arg_verb(FunctionCallInfo fcinfo, int argno)
 {

@@ -157,6 +157,10 @@ extern void ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno,
 /* The text of the key in argument "argno"; false if it cannot be one. */
 extern bool ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token);
 
+/* The prefix of keys in argument "argno", palloc'd, or NULL for a null.  Raises
+ * 22023 for what can be none. */
+extern const char *ak_arg_prefix(FunctionCallInfo fcinfo, int argno);
+
 /* The level that the verb in argument "argno" asks for; NONE for a null.
  * Raises 22023 for a verb that does not exist. */
 extern AkLevel ak_arg_verb(FunctionCallInfo fcinfo, int argno);

@@ -20,7 +20,6 @@
 #include "inval.h"
 #include "replication/logicalworker.h"
 #include "schema.h"
-#include "session.h"
 #include "store.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
@@ -93,7 +92,7 @@ record_sql(TriggerData *trigger)
 	AkDetail	detail;
 	AkName		organization;
 	Datum		value;
-	const AkKey *key = ak_session_key();
+	pg_uuid_t	acting;
 
 	ak_detail_begin(&detail);
 	ak_detail_add(&detail, "table",
@@ -106,8 +105,8 @@ record_sql(TriggerData *trigger)
 		organization = ak_store_name(value);
 		event.organization = &organization;
 	}
-	if (key != NULL)
-		event.acting_key = &key->id;
+	if (ak_actor_key_id(&acting))
+		event.acting_key = &acting;
 	ak_event_append(NULL, &event);
 }
 

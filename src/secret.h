@@ -29,7 +29,10 @@ extern void ak_secret_random(void *buf, size_t len);
  */
 extern void ak_secret_uuid(pg_uuid_t *id, TimestampTz now);
 
-/* SHA-256 of a whole key: names it in memory, is never stored. */
+/*
+ * SHA-256 of a whole key: names it in memory, and to a scanner that found it.  Of
+ * ours it is never stored.
+ */
 extern void ak_secret_digest(const char *text, int len,
 							 uint8 digest[AK_HASH_LEN]);
 

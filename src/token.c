@@ -123,6 +123,26 @@ checksum(const char *text, int len, uint8 bytes[4])
 		bytes[i] = (uint8) (crc >> (8 * (3 - i)));
 }
 
+/*
+ * The register of the CRC before the character "c" made it what it is.  The
+ * most significant bytes of the table's entries are all different, so one
+ * tells which entry a step has used.
+ */
+static inline uint32
+unwind(uint32 crc, unsigned char c)
+{
+	static uint8 entries[256];
+	static bool filled;
+	uint8		entry;
+
+	if (unlikely(!filled))
+		for (int i = 0; i < 256; i++)
+			entries[pg_crc32_table[i] >> 24] = i;
+	filled = true;
+	entry = entries[crc >> 24];
+	return (crc ^ pg_crc32_table[entry]) << 8 | (entry ^ c);
+}
+
 bool
 ak_token_prefix_valid(const char *prefix, int len)
 {
@@ -168,6 +188,38 @@ ak_token_parse(const char *text, int len, AkToken *token)
 	return AK_TOKEN_VALID;
 }
 
+/*
+ * From the checksum that is stated the CRC goes back, character by character.
+ * Where it arrives at its initial value, there the key begins.
+ */
+int
+ak_token_prefix(const char *body, int room)
+{
+	const char *p = body + AK_TOKEN_BODY - AK_TOKEN_CRC_CHARS;
+	uint8		stated[4];
+	pg_crc32	crc = 0;
+	pg_crc32	initial;
+
+	if (!decode(p, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)))
+		return 0;
+	INIT_TRADITIONAL_CRC32(initial);
+	for (int i = 0; i < 4; i++)
+		crc = crc << 8 | stated[i];
+	FIN_TRADITIONAL_CRC32(crc);
+	while (p > body - 1)
+	{
+		p--;
+		crc = unwind(crc, *p);
+	}
+	for (int len = 1; len <= Min(room, AK_PREFIX_MAX); len++)
+	{
+		crc = unwind(crc, *--p);
+		if (crc == initial && ak_token_prefix_valid(p, len))
+			return len;
+	}
+	return 0;
+}
+
 int
 ak_token_print(const char *prefix, int prefix_len, const pg_uuid_t *id,
 			   const uint8 *secret, char buf[AK_TOKEN_MAX + 1])
@@ -196,6 +248,8 @@ ak_token_mask(const char *prefix, int prefix_len, const pg_uuid_t *id)
 	const char *ellipsis =
 	GetDatabaseEncoding() == PG_UTF8 ? "\xE2\x80\xA6" : "...";
 
+	if (id == NULL)
+		return psprintf("%.*s_%s", prefix_len, prefix, ellipsis);
 	encode(id->data, UUID_LEN, chars, AK_TOKEN_ID_CHARS);
 	return psprintf("%.*s_%.*s%s", prefix_len, prefix, AK_TOKEN_ID_CHARS,
 					chars, ellipsis);

@@ -58,7 +58,17 @@ extern int	ak_token_print(const char *prefix, int prefix_len,
 						   const pg_uuid_t *id, const uint8 *secret,
 						   char buf[AK_TOKEN_MAX + 1]);
 
-/* What may be shown of a key, palloc'd: prefix, id and an ellipsis. */
+/*
+ * Length of the prefix with which the body of a key, its last AK_TOKEN_BODY
+ * characters, has the right checksum; 0 if there is none.  Before the body there
+ * are '_' and "room" more bytes.  The shortest, if there are several.
+ */
+extern int	ak_token_prefix(const char *body, int room);
+
+/*
+ * What may be shown of a key, palloc'd: prefix, id and an ellipsis.  Without the
+ * id if that is NULL.
+ */
 extern char *ak_token_mask(const char *prefix, int prefix_len,
 						   const pg_uuid_t *id);
 

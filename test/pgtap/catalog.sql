@@ -44,7 +44,11 @@ INSERT INTO expected
 SELECT s, 'TABLE(key_id uuid, organization text, organization_level apikey_level, label text, expires_at timestamp with time zone, created_at timestamp with time zone, created_by text, metadata jsonb)',
 	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),
 	('apikey_whoami()', 'stable', 'safe')) AS t (s, v, p);
+INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid, organization text, status text)', v, p, d, o
+	FROM (VALUES ('apikey_find(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
 INSERT INTO expected VALUES
+	('apikey_pattern(text)', 'text', 'stable', 'safe', false, true),
+	('apikey_scanner_alert(jsonb)', 'jsonb', 'volatile', 'unsafe', true, false),
 	('apikey_pre_request()', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_protect(regclass,name,name,boolean)', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_unprotect(regclass)', 'void', 'volatile', 'unsafe', false, true),
