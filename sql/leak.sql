@@ -78,6 +78,8 @@ SELECT what, r.* FROM (VALUES
 	LEFT JOIN LATERAL k_find(content) r ON true ORDER BY n;
 
 -- keys of the form that Formbricks gives them, which has no checksum
+SELECT apikey_find('fbk_' || repeat('-', 43)) AS nobody_has_imported_one;
+SELECT apikey_import('k_acme', 'imported', 'formbricks-v2', '$2b$04$' || repeat('a', 53), encode(sha256(repeat('~', 43)::bytea), 'hex')) IS NOT NULL AS imported;
 SELECT what, r.* FROM (VALUES
 	(1, 'one', 'fbk_' || repeat('-', 43)), (2, 'in a text', 'é "fbk_' || repeat('aB3', 14) || '_" x'), (3, 'too short', 'fbk_' || repeat('a', 42)),
 	(4, 'two', 'fbk_' || repeat('a', 43) || 'fbk_' || repeat('b', 43)), (5, 'junk', 'my-fbk_' || repeat('fbk_', 12)),

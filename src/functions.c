@@ -557,7 +557,7 @@ fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls,
 
 	if (!fill_profile(key, values, nulls, reason))
 		return false;
-	if (key->slow && ak_arg_token(fcinfo, 0, &token))
+	if (ak_arg_token(fcinfo, 0, &token))
 		ak_authn_rehash(key, token.data, token.len);
 	return true;
 }
@@ -654,6 +654,25 @@ parse_headers(const char *setting)
 	return headers;
 }
 
+/*
+ * Is a bearer token a key, or at least of the form of ours?  One of another form
+ * is a key only if it was imported.
+ */
+static bool
+is_key(const char *bearer)
+{
+	AkToken		token;
+	AkTokenForm form = ak_token_parse(bearer, strlen(bearer), &token);
+	AkFinding	finding;
+
+	explicit_bzero(&token, sizeof(token));
+	if (form != AK_TOKEN_OTHER)
+		return true;
+	ak_schema_accept();
+	ak_authn_find(&finding, bearer, strlen(bearer));
+	return finding.key != NULL;
+}
+
 /* The key that the request brings, palloc'd; NULL if it brings none. */
 static char *
 get_request_key(void)
@@ -663,8 +682,6 @@ get_request_key(void)
 	Jsonb	   *headers;
 	char	   *key;
 	char	   *authorization;
-	AkToken		token;
-	AkTokenForm form;
 
 	if (setting == NULL || setting[0] == '\0')
 		return NULL;
@@ -679,9 +696,7 @@ get_request_key(void)
 	key = authorization + strlen(bearer);
 	while (*key == ' ')
 		key++;
-	form = ak_token_parse(key, strlen(key), &token);
-	explicit_bzero(&token, sizeof(token));
-	return form == AK_TOKEN_OTHER ? NULL : key;
+	return is_key(key) ? key : NULL;
 }
 
 AK_FUNCTION_INFO_V1(apikey_pre_request);
@@ -700,6 +715,7 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 		reason = ak_authz_alive(finding.key);
 		if (reason != AK_REASON_ALIVE)
 			refuse_login(reason);
+		ak_authn_rehash(finding.key, token, strlen(token));
 	}
 	ak_guc_set_key(token == NULL ? "" : token);
 	if (token != NULL)
