@@ -78,10 +78,11 @@ get_action(TriggerEvent event)
 		TRIGGER_FIRED_BY_DELETE(event) ? "delete" : "truncate";
 }
 
+/* Is a row just being copied in? */
 static bool
-is_copy(void)
+is_copied(TriggerEvent event)
 {
-	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY;
+	return TRIGGER_FIRED_BY_INSERT(event) && ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY;
 }
 
 /* Record what SQL did to a table. */
@@ -138,7 +139,8 @@ apikey_changed(PG_FUNCTION_ARGS)
 		ak_inval_announce(schema->key_proxy);
 	if (!insert)
 		ForceSyncCommit();
-	if (!ak_write_is_ours() && !IsLogicalWorker() && !is_copy())
+	if (!ak_write_is_ours() && !IsLogicalWorker() &&
+		!is_copied(trigger->tg_event))
 		record_sql(trigger);
 	return PointerGetDatum(NULL);
 }
