@@ -1,7 +1,7 @@
 /*
  * admin.c
- *		The registry and the life of a key: the functions that change something,
- *		and the trigger that makes every backend see it.
+ *		The life of a key: the functions that change one, and the trigger that
+ *		makes every backend see a change.
  *
  * All but the trigger are SECURITY DEFINER and closed to PUBLIC; their
  * contracts stand beside their names in the SQL script.  They check what they
@@ -35,32 +35,10 @@
 
 /* ------------------------------------------------------------ arguments */
 
-static void
-refuse_null(FunctionCallInfo fcinfo, int argno, const char *what)
-{
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
-}
-
 static NullableDatum
 get_nullable(FunctionCallInfo fcinfo, int argno)
 {
 	return fcinfo->args[argno];
-}
-
-/* A name that must not be '*', which stands for all. */
-static AkName
-get_single_name(FunctionCallInfo fcinfo, int argno, const char *what)
-{
-	AkName		name = ak_arg_required_name(fcinfo, argno, what);
-
-	if (ak_name_equal(&name, &ak_scope_all))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be \"*\"", what)));
-	return name;
 }
 
 /* An apikey_level; NONE for a null. */
@@ -88,7 +66,7 @@ get_label(FunctionCallInfo fcinfo, int argno)
 {
 	Datum		visible = CStringGetTextDatum("[^[:space:]]");
 
-	refuse_null(fcinfo, argno, "label");
+	ak_arg_refuse_null(fcinfo, argno, "label");
 	if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq,
 											  DEFAULT_COLLATION_OID,
 											  PG_GETARG_DATUM(argno), visible)))
@@ -222,97 +200,6 @@ check_registered(const AkName *organization, const AkGrant *grant)
 				 errhint("Register it with apikey_add_project.")));
 }
 
-static AkName
-get_environment(Datum element, bool isnull)
-{
-	AkName		name;
-
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("environment must not be null")));
-	name = ak_store_name(element);
-	if (name.len == 0 || name.len > AK_NAME_MAX ||
-		ak_name_equal(&name, &ak_scope_all))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of an environment"),
-				 errdetail("A name has 1 to %d bytes and is not \"*\".",
-						   AK_NAME_MAX)));
-	return name;
-}
-
-AK_FUNCTION_INFO_V1(apikey_add_project);
-Datum
-apikey_add_project(PG_FUNCTION_ARGS)
-{
-	AkName		organization;
-	AkName		project;
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-
-	ak_schema_accept();
-	organization = ak_arg_required_name(fcinfo, 0, "organization");
-	project = get_single_name(fcinfo, 1, "project");
-	refuse_null(fcinfo, 2, "environments");
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elements, &nulls, &count);
-	if (count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a project needs at least one environment")));
-
-	if (!ak_write_project(&organization, &project))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("project \"%.*s\" is registered already",
-						project.len, project.data)));
-	ak_write_environment(&organization, &project, &ak_scope_all);
-	for (int i = 0; i < count; i++)
-	{
-		AkName		environment = get_environment(elements[i], nulls[i]);
-
-		ak_write_environment(&organization, &project, &environment);
-	}
-	PG_RETURN_VOID();
-}
-
-AK_FUNCTION_INFO_V1(apikey_remove_project);
-Datum
-apikey_remove_project(PG_FUNCTION_ARGS)
-{
-	AkName		project;
-
-	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
-	if (!ak_write_remove_project(&project))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("project \"%.*s\" is not registered",
-						project.len, project.data)));
-	PG_RETURN_VOID();
-}
-
-AK_FUNCTION_INFO_V1(apikey_remove_environment);
-Datum
-apikey_remove_environment(PG_FUNCTION_ARGS)
-{
-	AkName		project;
-	AkName		environment;
-
-	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
-	environment = get_single_name(fcinfo, 1, "environment");
-	if (!ak_write_remove_environment(&project, &environment))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered",
-						environment.len, environment.data,
-						project.len, project.data)));
-	PG_RETURN_VOID();
-}
-
 /* -------------------------------------------------------- life of a key */
 
 /*
@@ -369,7 +256,7 @@ fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	ak_schema_accept();
 	key.organization = ak_arg_required_name(fcinfo, 0, "organization");
 	key.label = get_label(fcinfo, 1);
-	refuse_null(fcinfo, 2, "grants");
+	ak_arg_refuse_null(fcinfo, 2, "grants");
 	key.organization_level = get_organization_level(fcinfo, 3);
 	key.expires_at = get_expiry(fcinfo, 4);
 	key.created_by = get_nullable(fcinfo, 5);
@@ -414,7 +301,7 @@ lock_key(FunctionCallInfo fcinfo, AkName *organization, bool *revoked)
 	const pg_uuid_t *id;
 	AkName		unused;
 
-	refuse_null(fcinfo, 0, "key_id");
+	ak_arg_refuse_null(fcinfo, 0, "key_id");
 	id = PG_GETARG_UUID_P(0);
 	ak_schema_accept();
 	if (!ak_write_lock_key(id, organization ? organization : &unused, revoked))
@@ -452,7 +339,7 @@ apikey_grant(PG_FUNCTION_ARGS)
 	id = lock_unrevoked_key(fcinfo, &organization);
 	grant.project = ak_arg_required_name(fcinfo, 1, "project");
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
-	refuse_null(fcinfo, 3, "level");
+	ak_arg_refuse_null(fcinfo, 3, "level");
 	grant.level = get_level(fcinfo, 3);
 	check_registered(&organization, &grant);
 	ak_write_grant(id, &organization, &grant);

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #define MAX_ARGS	14
 
@@ -31,9 +32,13 @@ typedef enum Statement
 	INSERT_GRANTS,
 	UPSERT_GRANT,
 	DELETE_GRANT,
-	UPSERT_PROJECT,
-	UPSERT_ENVIRONMENT,
-	DELETE_PROJECT,
+	UPSERT_PROJECTS,
+	UPSERT_ENVIRONMENTS,
+	LOCK_PROJECTS,
+	LOCK_ENVIRONMENTS,
+	DELETE_PROJECTS_GRANTS,
+	DELETE_PROJECTS_ENVIRONMENTS,
+	DELETE_PROJECTS,
 	DELETE_ENVIRONMENT,
 	STATEMENTS
 } Statement;
@@ -112,21 +117,45 @@ static const struct
 		" AND project IS NOT DISTINCT FROM $2 AND environment = $3", 3,
 		{UUIDOID, TEXTOID, TEXTOID}
 	},
-	[UPSERT_PROJECT] = {
-		"INSERT INTO $S.apikey_project AS old (project, organization)"
-		" VALUES ($1, $2)"
+	[UPSERT_PROJECTS] = {
+		"WITH stored AS (INSERT INTO $S.apikey_project AS old"
+		" (project, organization) SELECT * FROM unnest($1, $2)"
 		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
-		" WHERE old.organization <> excluded.organization RETURNING organization", 2,
-		{TEXTOID, TEXTOID}
+		" WHERE old.organization <> excluded.organization"
+		" RETURNING project, organization)"
+		" SELECT number FROM unnest($1, $2)"
+		" WITH ORDINALITY AS given (project, organization, number)"
+		" JOIN stored USING (project)"
+		" WHERE stored.organization <> given.organization", 2,
+		{TEXTARRAYOID, TEXTARRAYOID}
 	},
-	[UPSERT_ENVIRONMENT] = {
-		"INSERT INTO $S.apikey_environment (project, environment, organization)"
-		" VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3,
-		{TEXTOID, TEXTOID, TEXTOID}
+	[UPSERT_ENVIRONMENTS] = {
+		"INSERT INTO $S.apikey_environment (project, organization, environment)"
+		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest($3) AS e"
+		" ON CONFLICT DO NOTHING", 3,
+		{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
 	},
-	[DELETE_PROJECT] = {
-		"DELETE FROM $S.apikey_project WHERE project = $1", 1,
-		{TEXTOID}
+	[LOCK_PROJECTS] = {
+		"SELECT FROM $S.apikey_project WHERE project = ANY ($1)"
+		" ORDER BY project FOR UPDATE", 1,
+		{TEXTARRAYOID}
+	},
+	[LOCK_ENVIRONMENTS] = {
+		"SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
+		" ORDER BY project, environment FOR UPDATE", 1,
+		{TEXTARRAYOID}
+	},
+	[DELETE_PROJECTS_GRANTS] = {
+		"DELETE FROM $S.apikey_grant WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[DELETE_PROJECTS_ENVIRONMENTS] = {
+		"DELETE FROM $S.apikey_environment WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[DELETE_PROJECTS] = {
+		"DELETE FROM $S.apikey_project WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
 	},
 	[DELETE_ENVIRONMENT] = {
 		"DELETE FROM $S.apikey_environment"
@@ -210,7 +239,29 @@ execute(Statement which, Datum *values, const char *nulls)
 	return SPI_processed;
 }
 
-/* The same for a statement whose result is not read and no value is null. */
+/*
+ * The same by a snapshot of now, whatever the isolation level; no value is
+ * null, and the result is not read.
+ */
+static uint64
+run_latest(Statement which, Datum *values)
+{
+	uint64		processed;
+	int			result;
+
+	begin();
+	result = SPI_execute_snapshot(get_plan(which), values, NULL,
+								  GetLatestSnapshot(), InvalidSnapshot, false,
+								  true, 0);
+	if (result < 0)
+		elog(ERROR, "could not execute a statement: %s",
+			 SPI_result_code_string(result));
+	processed = SPI_processed;
+	SPI_finish();
+	return processed;
+}
+
+/* The same as execute() where the result is not read and no value is null. */
 static uint64
 run(Statement which, Datum *values)
 {
@@ -226,6 +277,27 @@ static Datum
 name_datum(const AkName *name)
 {
 	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
+}
+
+/* As text[] */
+static Datum
+array_datum(Datum *texts, bool *nulls, int count)
+{
+	int			lower = 1;
+
+	return PointerGetDatum(construct_md_array(texts, nulls, 1, &count, &lower,
+											  TEXTOID, -1, false,
+											  TYPALIGN_INT));
+}
+
+static Datum
+names_datum(const AkName *names, int count)
+{
+	Datum	   *texts = palloc(count * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		texts[i] = name_datum(&names[i]);
+	return array_datum(texts, NULL, count);
 }
 
 static Datum
@@ -398,16 +470,7 @@ ak_write_grants(const pg_uuid_t *id, const AkName *organization,
 		columns[2][i] = level_datum(grants[i].level);
 	}
 	for (int i = 0; i < 3; i++)
-	{
-		int			dims[1] = {count};
-		int			lower[1] = {1};
-
-		values[2 + i] =
-			PointerGetDatum(construct_md_array(columns[i],
-											   i == 0 ? nulls : NULL, 1, dims,
-											   lower, TEXTOID, -1, false,
-											   TYPALIGN_INT));
-	}
+		values[2 + i] = array_datum(columns[i], i == 0 ? nulls : NULL, count);
 	run(INSERT_GRANTS, values);
 }
 
@@ -434,43 +497,53 @@ ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 	return found;
 }
 
-bool
-ak_write_project(const AkName *organization, const AkName *project)
+int
+ak_write_projects(const AkName *organizations, const AkName *projects,
+				  int count, const AkName *environments, int nenvironments)
 {
-	Datum		values[2] = {name_datum(project), name_datum(organization)};
-	bool		own = true;
+	AkName	   *all = palloc((nenvironments + 1) * sizeof(AkName));
+	Datum		values[3] = {
+		names_datum(projects, count), names_datum(organizations, count)
+	};
+	int			refused = -1;
 
 	begin();
-	if (execute(UPSERT_PROJECT, values, NULL) > 0)
+	if (execute(UPSERT_PROJECTS, values, NULL) > 0)
 	{
 		bool		isnull;
-		AkName		holder =
-		ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 1, &isnull));
 
-		own = ak_name_equal(&holder, organization);
+		refused = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+											  SPI_tuptable->tupdesc, 1,
+											  &isnull)) - 1;
 	}
 	SPI_finish();
-	return own;
+	if (refused >= 0)
+		return refused;
+
+	all[0] = ak_scope_all;
+	memcpy(all + 1, environments, nenvironments * sizeof(AkName));
+	values[2] = names_datum(all, nenvironments + 1);
+	run(UPSERT_ENVIRONMENTS, values);
+	return -1;
 }
 
-void
-ak_write_environment(const AkName *organization, const AkName *project,
-					 const AkName *environment)
+/*
+ * The foreign keys would delete the rest by themselves, but not while logical
+ * replication is applied, where they do not fire; and where the transaction
+ * keeps an older snapshot they would fail at rows that this does not show.
+ * So the lock that keeps new environments and grants away is taken first.
+ */
+uint64
+ak_write_remove_projects(const AkName *projects, int count)
 {
-	Datum		values[] = {
-		name_datum(project), name_datum(environment), name_datum(organization)
-	};
+	Datum		values[] = {names_datum(projects, count)};
 
-	run(UPSERT_ENVIRONMENT, values);
-}
-
-bool
-ak_write_remove_project(const AkName *project)
-{
-	Datum		values[] = {name_datum(project)};
-
-	return run(DELETE_PROJECT, values) > 0;
+	if (run_latest(LOCK_PROJECTS, values) == 0)
+		return 0;
+	run_latest(LOCK_ENVIRONMENTS, values);
+	run_latest(DELETE_PROJECTS_GRANTS, values);
+	run_latest(DELETE_PROJECTS_ENVIRONMENTS, values);
+	return run_latest(DELETE_PROJECTS, values);
 }
 
 bool

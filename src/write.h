@@ -61,17 +61,20 @@ extern void ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 extern bool ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 							 const AkName *environment);
 
-/* Make sure of the project; false if another organization has it. */
-extern bool ak_write_project(const AkName *organization,
-							 const AkName *project);
+/*
+ * Make sure of these projects, each of one organization, with these
+ * environments and '*'.  Returns the number of one that another organization
+ * has, or -1.  No project may be there twice.
+ */
+extern int	ak_write_projects(const AkName *organizations,
+							  const AkName *projects, int count,
+							  const AkName *environments, int nenvironments);
 
-/* An environment of it, or ak_scope_all, which every project must have. */
-extern void ak_write_environment(const AkName *organization,
-								 const AkName *project,
-								 const AkName *environment);
+/* With their environments and grants; returns how many there were.  Those of
+ * now, whatever the isolation level. */
+extern uint64 ak_write_remove_projects(const AkName *projects, int count);
 
 /* False if there is none. */
-extern bool ak_write_remove_project(const AkName *project);
 extern bool ak_write_remove_environment(const AkName *project,
 										const AkName *environment);
 
