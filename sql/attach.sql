@@ -215,6 +215,7 @@ SELECT apikey_attach_projects('h_project', 'id', 'organization', array['producti
 SELECT * FROM h_registry();
 SELECT * FROM h_triggers('h_project');
 INSERT INTO h_project VALUES ('h_later', 'h_acme');
+SELECT left(attempt('DROP EXTENSION apikey'), 5) AS depended_upon;
 SELECT * FROM h_registry() WHERE project = 'h_later';
 -- a column that was renamed, or dropped
 ALTER TABLE h_project RENAME organization TO customer;
@@ -236,6 +237,11 @@ ALTER TABLE h_project ADD PRIMARY KEY (id);
 ALTER TABLE h_project SET UNLOGGED;
 SELECT attempt($$INSERT INTO h_project (id, customer) VALUES ('h_z', 'h_acme')$$);
 ALTER TABLE h_project SET LOGGED;
+CREATE TABLE h_parent (LIKE h_project) PARTITION BY LIST (id);
+ALTER TABLE h_parent ATTACH PARTITION h_project DEFAULT;
+SELECT attempt($$INSERT INTO h_parent (id, customer) VALUES ('h_z', 'h_acme')$$);
+ALTER TABLE h_parent DETACH PARTITION h_project;
+DROP TABLE h_parent;
 ALTER TABLE h_project RENAME TO "h Moved";
 ALTER TRIGGER apikey_sync ON "h Moved" RENAME TO h_odd;
 INSERT INTO "h Moved" (id, customer) VALUES ('h_z', 'h_acme');
@@ -271,8 +277,8 @@ SELECT attempt($$SELECT apikey_attach_projects(0, 'id', 'customer')$$);
 SELECT call, attempt(format('SELECT apikey_attach_projects(%s)', call)) FROM unnest(array[
 	$$NULL, 'id', 'customer'$$, $$'h_project', NULL, 'customer'$$, $$'h_project', 'id', NULL$$, $$'h_project', 'id', 'customer', NULL$$,
 	$$'h_project', 'id', 'customer', '{}'$$, $$'h_project', 'id', 'customer', '{NULL}'$$, $$'h_project', 'id', 'customer', '{""}'$$,
-	$$'h_project', 'id', 'customer', '{*}'$$, $$'h_project', 'id', 'customer', array[repeat('e', 513)]$$,
-	$$'h_project', 'ID', 'customer'$$, $$'h_project', 'id', 'nope'$$, $$'h_project', 'id', 'note'$$, $$'h_project', 'ctid', 'customer'$$]) call;
+	$$'h_project', 'id', 'customer', '{*}'$$, $$'h_project', 'id', 'customer', array(SELECT 'e' || i FROM generate_series(1, 1001) i)$$, $$'h_project', 'id', 'customer', array[repeat('e', 513)]$$,
+	$$'h_project', 'ID', 'customer'$$, $$'h_project', 'id', 'nope'$$, $$'h_project', 'id', '........pg.dropped.2........'$$, $$'h_project', 'ctid', 'customer'$$]) call;
 -- a unique index on just this column, of all rows, checked at once
 SELECT apikey_attach_projects('h_index', 'id', 'customer');
 CREATE FUNCTION h_try(index text) RETURNS text LANGUAGE plpgsql AS $$

@@ -71,6 +71,9 @@
 /* Projects that are written at once when the whole table is read. */
 #define BATCH	1000
 
+/* A trigger counts its arguments by an int16. */
+#define MAX_ENVIRONMENTS	1000
+
 typedef struct Column
 {
 	AttrNumber	number;
@@ -588,6 +591,11 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	organization = NameStr(*PG_GETARG_NAME(2));
 	source.nenvironments = ak_projects_environments(PG_GETARG_ARRAYTYPE_P(3),
 													&source.environments);
+	if (source.nenvironments > MAX_ENVIRONMENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a table of projects cannot have more than %d environments",
+						MAX_ENVIRONMENTS)));
 
 	source.rel = relation_open(relid, ShareRowExclusiveLock);
 	check_kind(source.rel);
