@@ -9,10 +9,9 @@
  *
  * A row trigger is told what happened, at the end of the statement, row by row
  * in the order in which it happened.  At each moment an id was that of one row
- * at most, as the unique index, checked at once, has seen to.  So the old id of
- * a row is free before another row gets it, and rows that swap their ids by way
- * of a third cannot be taken for each other.  With an index that is checked at
- * the end of the statement only, or not of all rows, they could.
+ * at most: the unique index has seen to that, being checked at once and for all
+ * rows.  So when a row gets an id, the trigger of the row that had it before is
+ * called first, and one project is never taken for another.
  *
  * But what a trigger is told may be history: triggers of the application may
  * have changed the rows again before this one fires, in statements whose
