@@ -1,6 +1,6 @@
 /*
  * admin.c
- *		The registry and the life of a key: the functions that change something.
+ *		The life of a key: the functions that change one.
  *
  * All are SECURITY DEFINER and all but apikey_revoke_self closed to PUBLIC; their
  * contracts stand beside their names in the SQL script.  They check what they
@@ -48,19 +48,6 @@ static NullableDatum
 get_nullable(FunctionCallInfo fcinfo, int argno)
 {
 	return fcinfo->args[argno];
-}
-
-/* A name that must not be '*', which stands for all. */
-static AkName
-get_single_name(FunctionCallInfo fcinfo, int argno, const char *what)
-{
-	AkName		name = ak_arg_required_name(fcinfo, argno, what);
-
-	if (ak_name_equal(&name, &ak_scope_all))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be \"*\"", what)));
-	return name;
 }
 
 /* An apikey_level; NONE for a null. */
@@ -211,97 +198,6 @@ check_registered(const AkName *organization, const AkGrant *grant)
 						grant->project.len, grant->project.data,
 						organization->len, organization->data),
 				 errhint("Register it with apikey_add_project.")));
-}
-
-static AkName
-get_environment(Datum element, bool isnull)
-{
-	AkName		name;
-
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("environment must not be null")));
-	name = ak_store_name(element);
-	if (name.len == 0 || name.len > AK_NAME_MAX ||
-		ak_name_equal(&name, &ak_scope_all))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of an environment"),
-				 errdetail("A name has 1 to %d bytes and is not \"*\".",
-						   AK_NAME_MAX)));
-	return name;
-}
-
-AK_FUNCTION_INFO_V1(apikey_add_project);
-Datum
-apikey_add_project(PG_FUNCTION_ARGS)
-{
-	AkName		organization;
-	AkName		project;
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-
-	ak_schema_accept();
-	organization = ak_arg_required_name(fcinfo, 0, "organization");
-	project = get_single_name(fcinfo, 1, "project");
-	ak_arg_refuse_null(fcinfo, 2, "environments");
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elements, &nulls, &count);
-	if (count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a project needs at least one environment")));
-
-	if (!ak_write_project(&organization, &project))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("project \"%.*s\" is registered already",
-						project.len, project.data)));
-	ak_write_environment(&organization, &project, &ak_scope_all);
-	for (int i = 0; i < count; i++)
-	{
-		AkName		environment = get_environment(elements[i], nulls[i]);
-
-		ak_write_environment(&organization, &project, &environment);
-	}
-	PG_RETURN_VOID();
-}
-
-AK_FUNCTION_INFO_V1(apikey_remove_project);
-Datum
-apikey_remove_project(PG_FUNCTION_ARGS)
-{
-	AkName		project;
-
-	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
-	if (!ak_write_remove_project(&project))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("project \"%.*s\" is not registered",
-						project.len, project.data)));
-	PG_RETURN_VOID();
-}
-
-AK_FUNCTION_INFO_V1(apikey_remove_environment);
-Datum
-apikey_remove_environment(PG_FUNCTION_ARGS)
-{
-	AkName		project;
-	AkName		environment;
-
-	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
-	environment = get_single_name(fcinfo, 1, "environment");
-	if (!ak_write_remove_environment(&project, &environment))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered",
-						environment.len, environment.data,
-						project.len, project.data)));
-	PG_RETURN_VOID();
 }
 
 /* -------------------------------------------------------- life of a key */

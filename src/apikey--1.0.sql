@@ -305,6 +305,36 @@ FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_environment(anyelement, anycompatible) IS
 'the same for identifiers that are not text';
 
+/*
+ * Both run as the caller, who must own the table (42501).  What the triggers
+ * of an attached table write, they write as the owner of the extension: so
+ * whoever may attach decides who has which projects.
+ */
+CREATE FUNCTION apikey_attach_projects(relation regclass, id name,
+	organization name,
+	environments text[] DEFAULT '{production,development}')
+RETURNS void
+LANGUAGE C SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_attach_projects(regclass, name, name, text[])
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_attach_projects(regclass, name, name, text[]) IS
+'register the projects in a table of the application, and keep the registry in step with it by triggers';
+
+CREATE FUNCTION apikey_detach_projects(relation regclass) RETURNS void
+LANGUAGE C SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_detach_projects(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_detach_projects(regclass) IS
+'undo apikey_attach_projects; the projects stay registered; 42704 if the table is not attached';
+
+CREATE FUNCTION apikey_sync_projects() RETURNS trigger
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_sync_projects() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_sync_projects() IS
+'trigger of attached tables: makes the registry follow';
+
 /* -------------------------------------------------------- life of a key */
 
 CREATE FUNCTION apikey_create(organization text, label text,

@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "token.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -365,17 +366,21 @@ ak_arg_array(Oid type, const AkName *names, int count)
 	return construct_array(values, found, type, length, by_value, align);
 }
 
-AkName
-ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
+void
+ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno, const char *what)
 {
-	AkArg	   *arg = palloc0(sizeof(AkArg));
-	AkName		name;
-
 	if (PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", what)));
-	if (!read_name(fcinfo, argno, arg, &name))
+}
+
+AkName
+ak_arg_require(AkArg *arg, Datum value, const char *what)
+{
+	AkName		name;
+
+	if (!ak_arg_print(arg, value, &name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is too long", what),
@@ -388,13 +393,34 @@ ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
 	return name;
 }
 
-void
-ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno, const char *what)
+AkName
+ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
 {
-	if (PG_ARGISNULL(argno))
+	AkArg	   *arg = palloc0(sizeof(AkArg));
+
+	ak_arg_refuse_null(fcinfo, argno, what);
+	ak_arg_prepare(arg, argument_type(fcinfo->flinfo, argno),
+				   fcinfo->flinfo->fn_mcxt);
+	return ak_arg_require(arg, PG_GETARG_DATUM(argno), what);
+}
+
+Oid
+ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno)
+{
+	Oid			relation;
+	const char *name;
+
+	ak_arg_refuse_null(fcinfo, argno, "relation");
+	relation = PG_GETARG_OID(argno);
+	name = get_rel_name(relation);
+	if (name == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relation)));
+	if (!object_ownercheck(RelationRelationId, relation, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER,
+					   get_relkind_objtype(get_rel_relkind(relation)), name);
+	return relation;
 }
 
 bool

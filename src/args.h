@@ -150,9 +150,14 @@ extern bool ak_arg_name(FunctionCallInfo fcinfo, int argno, AkArg *arg,
 extern AkName ak_arg_required_name(FunctionCallInfo fcinfo, int argno,
 								   const char *what);
 
-/* Raise 22004 for a null. */
+/* The same of a value that is no argument, and not null. */
+extern AkName ak_arg_require(AkArg *arg, Datum value, const char *what);
+
 extern void ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno,
 							   const char *what);
+
+/* A relation that exists and that the caller owns; else 22004, 42P01, 42501. */
+extern Oid	ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno);
 
 /* The text of the key in argument "argno"; false if it cannot be one. */
 extern bool ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token);

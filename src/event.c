@@ -37,13 +37,20 @@ enum
 /* --------------------------------------------------------------- detail */
 
 static void
+push_string(AkDetail *detail, JsonbIteratorToken token, const char *data,
+			int len)
+{
+	JsonbValue	string = {.type = jbvString};
+
+	string.val.string.val = unconstify(char *, data);
+	string.val.string.len = len;
+	pushJsonbValue(&detail->state, token, &string);
+}
+
+static void
 add_field(AkDetail *detail, const char *field)
 {
-	JsonbValue	name = {.type = jbvString};
-
-	name.val.string.val = unconstify(char *, field);
-	name.val.string.len = strlen(field);
-	pushJsonbValue(&detail->state, WJB_KEY, &name);
+	push_string(detail, WJB_KEY, field, strlen(field));
 }
 
 void
@@ -56,12 +63,19 @@ ak_detail_begin(AkDetail *detail)
 void
 ak_detail_add_name(AkDetail *detail, const char *field, const AkName *value)
 {
-	JsonbValue	string = {.type = jbvString};
-
 	add_field(detail, field);
-	string.val.string.val = unconstify(char *, value->data);
-	string.val.string.len = value->len;
-	pushJsonbValue(&detail->state, WJB_VALUE, &string);
+	push_string(detail, WJB_VALUE, value->data, value->len);
+}
+
+void
+ak_detail_add_names(AkDetail *detail, const char *field,
+					const AkName *values, int count)
+{
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < count; i++)
+		push_string(detail, WJB_ELEM, values[i].data, values[i].len);
+	pushJsonbValue(&detail->state, WJB_END_ARRAY, NULL);
 }
 
 void

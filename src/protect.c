@@ -26,7 +26,6 @@
 #include "commands/policy.h"
 #include "compat.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "schema.h"
 #include "utils/builtins.h"
@@ -226,24 +225,12 @@ get_table(FunctionCallInfo fcinfo)
 	Relation	rel;
 	char		relkind;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("relation must not be null")));
-	table.relid = PG_GETARG_OID(0);
-	table.name = get_rel_name(table.relid);
+	table.relid = ak_arg_owned_relation(fcinfo, 0);
 	relkind = get_rel_relkind(table.relid);
-	if (table.name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", table.relid)));
-	if (!object_ownercheck(RelationRelationId, table.relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
-					   table.name);
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table", table.name)));
+				 errmsg("\"%s\" is not a table", get_rel_name(table.relid))));
 
 	rel = relation_open(table.relid, AccessExclusiveLock);
 	table.name = pstrdup(RelationGetRelationName(rel));

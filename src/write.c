@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define MAX_ARGS	14
@@ -38,9 +39,13 @@ typedef enum Statement
 	SET_ORGANIZATION_LEVEL,
 	UPSERT_GRANT,
 	DELETE_GRANT,
-	UPSERT_PROJECT,
-	UPSERT_ENVIRONMENT,
-	DELETE_PROJECT,
+	UPSERT_PROJECTS,
+	UPSERT_ENVIRONMENTS,
+	LOCK_PROJECTS,
+	LOCK_ENVIRONMENTS,
+	DELETE_PROJECTS_GRANTS,
+	DELETE_PROJECTS_ENVIRONMENTS,
+	DELETE_PROJECTS,
 	DELETE_ENVIRONMENT,
 	PURGE_EVENTS,
 	STATEMENTS
@@ -146,25 +151,50 @@ static const struct
 		" AND project IS NOT DISTINCT FROM $2 AND environment = $3", 3,
 		{UUIDOID, TEXTOID, TEXTOID}
 	},
-	[UPSERT_PROJECT] = {
-		"INSERT INTO $S.apikey_project AS old (project, organization)"
-		" VALUES ($1, $2)"
+	[UPSERT_PROJECTS] = {
+		"WITH stored AS (INSERT INTO $S.apikey_project AS old"
+		" (project, organization) SELECT * FROM unnest($1, $2)"
 		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
-		" WHERE old.organization <> excluded.organization RETURNING organization", 2,
-		{TEXTOID, TEXTOID}
+		" WHERE old.organization <> excluded.organization"
+		" RETURNING project, organization)"
+		" SELECT number FROM unnest($1, $2)"
+		" WITH ORDINALITY AS given (project, organization, number)"
+		" JOIN stored USING (project)"
+		" WHERE stored.organization <> given.organization", 2,
+		{TEXTARRAYOID, TEXTARRAYOID}
 	},
-	[UPSERT_ENVIRONMENT] = {
-		"INSERT INTO $S.apikey_environment (project, environment, organization)"
-		" VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3,
-		{TEXTOID, TEXTOID, TEXTOID}
+	[UPSERT_ENVIRONMENTS] = {
+		"INSERT INTO $S.apikey_environment (project, organization, environment)"
+		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest($3) AS e"
+		" ON CONFLICT DO NOTHING RETURNING project, organization, environment", 3,
+		{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
 	},
-	[DELETE_PROJECT] = {
-		"DELETE FROM $S.apikey_project WHERE project = $1", 1,
-		{TEXTOID}
+	[LOCK_PROJECTS] = {
+		"SELECT project, organization FROM $S.apikey_project"
+		" WHERE project = ANY ($1)"
+		" ORDER BY project FOR UPDATE", 1,
+		{TEXTARRAYOID}
+	},
+	[LOCK_ENVIRONMENTS] = {
+		"SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
+		" ORDER BY project, environment FOR UPDATE", 1,
+		{TEXTARRAYOID}
+	},
+	[DELETE_PROJECTS_GRANTS] = {
+		"DELETE FROM $S.apikey_grant WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[DELETE_PROJECTS_ENVIRONMENTS] = {
+		"DELETE FROM $S.apikey_environment WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[DELETE_PROJECTS] = {
+		"DELETE FROM $S.apikey_project WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
 	},
 	[DELETE_ENVIRONMENT] = {
 		"DELETE FROM $S.apikey_environment"
-		" WHERE project = $1 AND environment = $2", 2,
+		" WHERE project = $1 AND environment = $2 RETURNING organization", 2,
 		{TEXTOID, TEXTOID}
 	},
 	[PURGE_EVENTS] = {
@@ -238,9 +268,13 @@ begin(void)
 								 false);
 }
 
-/* Run one of them; returns how many rows. */
+/*
+ * Run one of them; returns how many rows.  By the snapshot of the transaction, or
+ * by another one.
+ */
 static uint64
-execute(Statement which, Datum *values, const char *nulls)
+execute_by(Statement which, Datum *values, const char *nulls,
+		   Snapshot snapshot)
 {
 	SPIPlanPtr	plan = get_plan(which);
 	volatile int result = 0;
@@ -248,7 +282,10 @@ execute(Statement which, Datum *values, const char *nulls)
 	running++;
 	PG_TRY();
 	{
-		result = SPI_execute_plan(plan, values, nulls, false, 0);
+		result = snapshot == InvalidSnapshot ?
+			SPI_execute_plan(plan, values, nulls, false, 0) :
+			SPI_execute_snapshot(plan, values, nulls, snapshot,
+								 InvalidSnapshot, false, true, 0);
 	}
 	PG_FINALLY();
 	{
@@ -261,7 +298,20 @@ execute(Statement which, Datum *values, const char *nulls)
 	return SPI_processed;
 }
 
-/* The same for a statement whose result is not read and no value is null. */
+static uint64
+execute(Statement which, Datum *values, const char *nulls)
+{
+	return execute_by(which, values, nulls, InvalidSnapshot);
+}
+
+/* By a snapshot of now; no value is null. */
+static uint64
+execute_latest(Statement which, Datum *values)
+{
+	return execute_by(which, values, NULL, GetLatestSnapshot());
+}
+
+/* The same as execute() where the result is not read and no value is null. */
 static uint64
 run(Statement which, Datum *values)
 {
@@ -277,6 +327,27 @@ static Datum
 name_datum(const AkName *name)
 {
 	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
+}
+
+/* As text[] */
+static Datum
+array_datum(Datum *texts, int count)
+{
+	int			lower = 1;
+
+	return PointerGetDatum(construct_md_array(texts, NULL, 1, &count, &lower,
+											  TEXTOID, -1, false,
+											  TYPALIGN_INT));
+}
+
+static Datum
+names_datum(const AkName *names, int count)
+{
+	Datum	   *texts = palloc(count * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		texts[i] = name_datum(&names[i]);
+	return array_datum(texts, count);
 }
 
 /* Scheme, salt and verifier from "values" on. */
@@ -411,10 +482,10 @@ ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
 
 /* A text in the result of the last statement, in the caller's memory. */
 static AkName
-get_text(int column)
+get_text(int row, int column)
 {
 	bool		isnull;
-	AkName		name = ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
+	AkName		name = ak_store_name(SPI_getbinval(SPI_tuptable->vals[row],
 												   SPI_tuptable->tupdesc,
 												   column, &isnull));
 	char	   *copy = SPI_palloc(name.len + 1);
@@ -446,8 +517,8 @@ ak_write_lock_key(const pg_uuid_t *id, AkLockedKey *key)
 	found = execute(LOCK_KEY, values, NULL) > 0;
 	if (found)
 	{
-		key->organization = get_text(1);
-		key->prefix = unconstify(char *, get_text(2).data);
+		key->organization = get_text(0, 1);
+		key->prefix = unconstify(char *, get_text(0, 2).data);
 		key->revoked = get_bool(3);
 		key->has_secret = get_bool(4);
 	}
@@ -596,51 +667,103 @@ ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 	return found;
 }
 
-bool
-ak_write_project(const AkName *organization, const AkName *project)
+/* The rows of the last statement, in the caller's memory. */
+static int
+get_rows(AkEnvironmentRow **rows, bool has_environment)
 {
-	Datum		values[2] = {name_datum(project), name_datum(organization)};
-	bool		own = true;
+	int			count = SPI_processed;
+
+	*rows = SPI_palloc(Max(count, 1) * sizeof(AkEnvironmentRow));
+	for (int i = 0; i < count; i++)
+	{
+		(*rows)[i].project = get_text(i, 1);
+		(*rows)[i].organization = get_text(i, 2);
+		if (has_environment)
+			(*rows)[i].environment = get_text(i, 3);
+	}
+	return count;
+}
+
+int
+ak_write_projects(const AkName *organizations, const AkName *projects,
+				  int count, const AkName *environments, int nenvironments,
+				  AkEnvironmentRow **added, int *nadded)
+{
+	AkName	   *all = palloc((nenvironments + 1) * sizeof(AkName));
+	Datum		values[3] = {
+		names_datum(projects, count), names_datum(organizations, count)
+	};
+	int			refused = -1;
 
 	begin();
-	if (execute(UPSERT_PROJECT, values, NULL) > 0)
+	if (execute(UPSERT_PROJECTS, values, NULL) > 0)
 	{
 		bool		isnull;
-		AkName		holder =
-		ak_store_name(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 1, &isnull));
 
-		own = ak_name_equal(&holder, organization);
+		refused = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+											  SPI_tuptable->tupdesc, 1,
+											  &isnull)) - 1;
 	}
 	SPI_finish();
-	return own;
+	if (refused >= 0)
+		return refused;
+
+	all[0] = ak_scope_all;
+	memcpy(all + 1, environments, nenvironments * sizeof(AkName));
+	values[2] = names_datum(all, nenvironments + 1);
+	begin();
+	execute(UPSERT_ENVIRONMENTS, values, NULL);
+	*nadded = get_rows(added, true);
+	SPI_finish();
+	return -1;
 }
 
-bool
-ak_write_environment(const AkName *organization, const AkName *project,
-					 const AkName *environment)
+int
+ak_write_lock_projects(const AkName *projects, int count,
+					   AkEnvironmentRow **locked)
 {
-	Datum		values[] = {
-		name_datum(project), name_datum(environment), name_datum(organization)
-	};
+	Datum		values[] = {names_datum(projects, count)};
+	int			found;
 
-	return run(UPSERT_ENVIRONMENT, values) > 0;
+	begin();
+	execute_latest(LOCK_PROJECTS, values);
+	found = get_rows(locked, false);
+	SPI_finish();
+	return found;
 }
 
-bool
-ak_write_remove_project(const AkName *project)
+/*
+ * The foreign keys would delete the rest by themselves, but not while logical
+ * replication is applied, where they do not fire; and where the transaction
+ * keeps an older snapshot they would fail at rows that this does not show.
+ * So the lock that keeps new environments and grants away is taken first.
+ */
+void
+ak_write_remove_projects(const AkName *projects, int count)
 {
-	Datum		values[] = {name_datum(project)};
+	Datum		values[] = {names_datum(projects, count)};
 
-	return run(DELETE_PROJECT, values) > 0;
+	begin();
+	execute_latest(LOCK_ENVIRONMENTS, values);
+	execute_latest(DELETE_PROJECTS_GRANTS, values);
+	execute_latest(DELETE_PROJECTS_ENVIRONMENTS, values);
+	execute_latest(DELETE_PROJECTS, values);
+	SPI_finish();
 }
 
 bool
-ak_write_remove_environment(const AkName *project, const AkName *environment)
+ak_write_remove_environment(const AkName *project, const AkName *environment,
+							AkName *organization)
 {
 	Datum		values[] = {name_datum(project), name_datum(environment)};
+	bool		found;
 
-	return run(DELETE_ENVIRONMENT, values) > 0;
+	begin();
+	found = execute(DELETE_ENVIRONMENT, values, NULL) > 0;
+	if (found)
+		*organization = get_text(0, 1);
+	SPI_finish();
+	return found;
 }
 
 uint64

@@ -98,22 +98,30 @@ extern bool ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 extern bool ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 							 const AkName *environment);
 
-/* Make sure of the project; false if another organization has it. */
-extern bool ak_write_project(const AkName *organization,
-							 const AkName *project);
+/*
+ * Make sure of these projects, each of one organization, with these
+ * environments and '*'.  Returns the number of one that another organization
+ * has, or -1, and what was not there.  No project may be there twice.
+ */
+extern int	ak_write_projects(const AkName *organizations,
+							  const AkName *projects, int count,
+							  const AkName *environments, int nenvironments,
+							  AkEnvironmentRow **added, int *nadded);
 
 /*
- * An environment of it, or ak_scope_all, which every project must have; false if
- * it was there.
+ * Lock those that exist, to remove them; returns how many, with their
+ * organizations, sorted.  Those of now, whatever the isolation level.
  */
-extern bool ak_write_environment(const AkName *organization,
-								 const AkName *project,
-								 const AkName *environment);
+extern int	ak_write_lock_projects(const AkName *projects, int count,
+								   AkEnvironmentRow **locked);
 
-/* False if there is none. */
-extern bool ak_write_remove_project(const AkName *project);
+/* With their environments and grants; likewise. */
+extern void ak_write_remove_projects(const AkName *projects, int count);
+
+/* False if there is none; else the organization that had it. */
 extern bool ak_write_remove_environment(const AkName *project,
-										const AkName *environment);
+										const AkName *environment,
+										AkName *organization);
 
 /* Remove the events before this time; returns how many. */
 extern uint64 ak_write_purge(TimestampTz before);

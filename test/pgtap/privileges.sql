@@ -25,6 +25,7 @@ FROM pg_class WHERE relname LIKE 'apikey\_%' AND relkind IN ('r', 'v');
 SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array[
 	$$SELECT apikey_add_project('acme', 'x')$$, $$SELECT apikey_add_project('acme'::text, 1)$$, $$SELECT apikey_add_project(1, 2)$$,
 	$$SELECT apikey_remove_project('web')$$, $$SELECT apikey_remove_project(1)$$,
+	$$SELECT apikey_attach_projects('token', 'key', 'key')$$, $$SELECT apikey_detach_projects('token')$$,
 	$$SELECT apikey_remove_environment('web', 'production')$$, $$SELECT apikey_remove_environment(1, 2)$$,
 	$$SELECT apikey_create('acme', 'x')$$, $$SELECT apikey_create(1, 'x')$$,
 	$$SELECT apikey_grant(gen_random_uuid(), 'web', '*', 'read')$$, $$SELECT apikey_grant(gen_random_uuid(), 1, 2, 'read')$$,
@@ -34,6 +35,9 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_delete(gen_random_uuid())$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_changed()', '42501', NULL, 'nor use the trigger');
+CREATE TEMP TABLE mine (id text PRIMARY KEY, organization text);
+SELECT throws_ok($$CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION apikey_sync_projects('id', 'organization', 'production')$$,
+	'42501', NULL, 'nor that of attached tables, on a table of its own');
 RESET ROLE;
 SELECT throws_ok('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT apikey_changed() $f$', NULL, NULL, 'the trigger is no function');
 
@@ -59,6 +63,25 @@ SELECT results_eq($$SELECT apikey_scanner_alert(jsonb_build_array(jsonb_build_ob
 	$$VALUES ('true_positive')$$, 'passes on an alert');
 SELECT throws_ok('SELECT apikey_revoke(key_id) FROM leaked', '42501', NULL, 'may not revoke by id');
 SELECT throws_ok('SELECT * FROM apikey_keys', '42501', NULL, 'sees no others');
+-- a role that may attach tables, but only its own
+CREATE TABLE others (id text PRIMARY KEY, organization text);
+CREATE TABLE owned (id text PRIMARY KEY, organization text);
+ALTER TABLE owned OWNER TO key_maker;
+GRANT ALL ON owned, others TO nobody_special, key_maker;
+GRANT EXECUTE ON FUNCTION apikey_attach_projects(regclass, name, name, text[]), apikey_detach_projects(regclass) TO key_maker;
+SET ROLE key_maker;
+SELECT throws_ok($$SELECT apikey_attach_projects('others', 'id', 'organization')$$, '42501', NULL, 'not a table of another');
+SELECT throws_ok($$SELECT apikey_detach_projects('others')$$, '42501', NULL, 'nor detaches one');
+SELECT lives_ok($$SELECT apikey_attach_projects('owned', 'id', 'organization')$$, 'attaches its own table');
+SELECT is(current_user::text, 'key_maker', 'and is who it was');
+SELECT throws_ok('SELECT * FROM apikey_project', '42501', NULL, 'not the registry');
+SET ROLE nobody_special;
+SELECT lives_ok($$INSERT INTO owned VALUES ('attached', 'acme'), ('gone', 'acme')$$, 'a role without privileges inserts a project');
+SELECT lives_ok($$DELETE FROM owned WHERE id = 'gone'$$, 'and deletes one');
+RESET ROLE;
+SELECT is(string_agg(project, ' ' ORDER BY project), 'attached web', 'the registry follows') FROM apikey_project;
+SET ROLE key_maker;
+SELECT lives_ok($$SELECT apikey_detach_projects('owned')$$, 'detaches it');
 RESET ROLE;
 
 -- a role that may look at the views sees no more than they show

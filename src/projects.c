@@ -1,0 +1,284 @@
+/*
+ * projects.c
+ *		The registry: which projects and environments an organization has.
+ *
+ * The functions are SECURITY DEFINER and closed to PUBLIC; their contracts
+ * stand beside their names in the SQL script.  They check what they are given
+ * before they write, so that the messages name what is wrong; the constraints
+ * of the tables hold against everybody.  In a session with a key they act for its
+ * organization, and take away what the key may manage.
+ */
+#include "postgres.h"
+
+#include "projects.h"
+
+#include "actor.h"
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "event.h"
+#include "schema.h"
+#include "store.h"
+#include "utils/builtins.h"
+#include "write.h"
+
+/* '*' stands for all. */
+static void
+refuse_all(const AkName *name, const char *what)
+{
+	if (ak_name_equal(name, &ak_scope_all))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be \"*\"", what)));
+}
+
+static AkName
+get_environment(Datum element, bool isnull)
+{
+	AkName		name;
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("environment must not be null")));
+	name = ak_store_name(element);
+	if (name.len == 0 || name.len > AK_NAME_MAX ||
+		ak_name_equal(&name, &ak_scope_all))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of an environment"),
+				 errdetail("A name has 1 to %d bytes and is not \"*\".",
+						   AK_NAME_MAX)));
+	return name;
+}
+
+int
+ak_projects_environments(ArrayType *array, AkName **environments)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &count);
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a project needs at least one environment")));
+	*environments = palloc(count * sizeof(AkName));
+	for (int i = 0; i < count; i++)
+		(*environments)[i] = get_environment(elements[i], nulls[i]);
+	return count;
+}
+
+static void
+record(const char *action, const AkName *organization, AkDetail *detail,
+	   bool is_new)
+{
+	AkEvent		event = {
+		.action = action,.organization = organization,.detail = detail,
+		.is_new = is_new
+	};
+	pg_uuid_t	acting;
+
+	if (ak_actor_key_id(&acting))
+		event.acting_key = &acting;
+	ak_event_append(NULL, &event);
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	const AkEnvironmentRow *x = a;
+	const AkEnvironmentRow *y = b;
+	int			order = ak_name_compare(&x->project, &y->project);
+
+	return order != 0 ? order :
+		ak_name_compare(&x->environment, &y->environment);
+}
+
+/* One event for each project that is new or has new environments. */
+static void
+record_added(AkEnvironmentRow *rows, int count)
+{
+	AkName	   *environments = palloc(Max(count, 1) * sizeof(AkName));
+	int			next;
+
+	qsort(rows, count, sizeof(AkEnvironmentRow), compare_rows);
+	for (int i = 0; i < count; i = next)
+	{
+		AkDetail	detail;
+		int			n = 0;
+
+		for (next = i; next < count &&
+			 ak_name_equal(&rows[next].project, &rows[i].project); next++)
+			if (!ak_name_equal(&rows[next].environment, &ak_scope_all))
+				environments[n++] = rows[next].environment;
+		ak_detail_begin(&detail);
+		ak_detail_add_name(&detail, "project", &rows[i].project);
+		ak_detail_add_names(&detail, "environments", environments, n);
+		record("add_project", &rows[i].organization, &detail, true);
+	}
+}
+
+void
+ak_projects_add(const AkName *organizations, const AkName *projects, int count,
+				const AkName *environments, int nenvironments)
+{
+	AkEnvironmentRow *added;
+	int			nadded;
+	int			refused;
+
+	for (int i = 0; i < count; i++)
+		refuse_all(&projects[i], "project");
+	refused = ak_write_projects(organizations, projects, count, environments,
+								nenvironments, &added, &nadded);
+	if (refused >= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("project \"%.*s\" is registered already",
+						projects[refused].len, projects[refused].data)));
+	record_added(added, nadded);
+}
+
+/* Remove locked projects. */
+static void
+remove_locked(const AkEnvironmentRow *locked, int count)
+{
+	AkName	   *projects = palloc(Max(count, 1) * sizeof(AkName));
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+		projects[i] = locked[i].project;
+	ak_write_remove_projects(projects, count);
+	for (int i = 0; i < count; i++)
+	{
+		AkDetail	detail;
+
+		ak_detail_begin(&detail);
+		ak_detail_add_name(&detail, "project", &locked[i].project);
+		record("remove_project", &locked[i].organization, &detail, false);
+	}
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return ak_name_compare(a, b);
+}
+
+void
+ak_projects_remove(const AkName *organizations, const AkName *projects,
+				   int count)
+{
+	AkEnvironmentRow *wanted = palloc(count * sizeof(AkEnvironmentRow));
+	AkEnvironmentRow *locked;
+	int			nlocked = ak_write_lock_projects(projects, count, &locked);
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		wanted[i].project = projects[i];
+		wanted[i].organization = organizations[i];
+	}
+	qsort(wanted, count, sizeof(AkEnvironmentRow), compare_names);
+	for (int i = 0; i < nlocked; i++)
+	{
+		const AkEnvironmentRow *found = bsearch(&locked[i].project, wanted,
+												count,
+												sizeof(AkEnvironmentRow),
+												compare_names);
+
+		if (found != NULL &&
+			ak_name_equal(&found->organization, &locked[i].organization))
+			locked[n++] = locked[i];
+	}
+	remove_locked(locked, n);
+}
+
+AK_FUNCTION_INFO_V1(apikey_add_project);
+Datum
+apikey_add_project(PG_FUNCTION_ARGS)
+{
+	AkActor		actor;
+	AkName		organization;
+	AkName		project;
+	AkName	   *environments;
+	int			count;
+
+	ak_actor_get(&actor);
+	organization = ak_arg_required_name(fcinfo, 0, "organization");
+	project = ak_arg_required_name(fcinfo, 1, "project");
+	ak_arg_refuse_null(fcinfo, 2, "environments");
+	count = ak_projects_environments(PG_GETARG_ARRAYTYPE_P(2), &environments);
+	ak_actor_check_organization(&actor, &organization);
+	ak_projects_add(&organization, &project, 1, environments, count);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Is a project of this organization the actor's to take away?  Then it must have
+ * level manage on what is removed.
+ */
+static bool
+check_removal(const AkName *organization, const AkName *project,
+			  const AkName *environment)
+{
+	AkGrant		all = {*project, *environment, AK_LEVEL_MANAGE};
+	AkActor		actor;
+
+	ak_actor_get(&actor);
+	if (actor.limited &&
+		!ak_name_equal(organization, &actor.key->organization))
+		return false;
+	ak_actor_check_grant(&actor, &all);
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_remove_project);
+Datum
+apikey_remove_project(PG_FUNCTION_ARGS)
+{
+	AkName		project;
+	AkEnvironmentRow *locked;
+
+	ak_schema_accept();
+	project = ak_arg_required_name(fcinfo, 0, "project");
+	if (ak_write_lock_projects(&project, 1, &locked) == 0 ||
+		!check_removal(&locked[0].organization, &project, &ak_scope_all))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("project \"%.*s\" is not registered",
+						project.len, project.data)));
+	remove_locked(locked, 1);
+	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_remove_environment);
+Datum
+apikey_remove_environment(PG_FUNCTION_ARGS)
+{
+	AkName		organization;
+	AkName		project;
+	AkName		environment;
+	AkDetail	detail;
+
+	ak_schema_accept();
+	project = ak_arg_required_name(fcinfo, 0, "project");
+	environment = ak_arg_required_name(fcinfo, 1, "environment");
+	refuse_all(&environment, "environment");
+	/* a refusal undoes it */
+	if (!ak_write_remove_environment(&project, &environment, &organization) ||
+		!check_removal(&organization, &project, &environment))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered",
+						environment.len, environment.data,
+						project.len, project.data)));
+	ak_detail_begin(&detail);
+	ak_detail_add_name(&detail, "project", &project);
+	ak_detail_add_name(&detail, "environment", &environment);
+	record("remove_environment", &organization, &detail, false);
+	PG_RETURN_VOID();
+}

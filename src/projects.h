@@ -1,0 +1,35 @@
+/*
+ * projects.h
+ *		Registering projects, for whoever has found out which.
+ */
+#ifndef AK_PROJECTS_H
+#define AK_PROJECTS_H
+
+#include "postgres.h"
+
+#include "scope.h"
+#include "utils/array.h"
+
+/*
+ * The environments in a text[], palloc'd; returns how many.  Raises 22023 and
+ * 22004 for what cannot be one, or if there is none.
+ */
+extern int	ak_projects_environments(ArrayType *array, AkName **environments);
+
+/*
+ * Register projects, each of one organization, with these environments; what
+ * is registered already is completed.  Raises 23505 if another organization
+ * has one, 22023 for "*".
+ */
+extern void ak_projects_add(const AkName *organizations,
+							const AkName *projects, int count,
+							const AkName *environments, int nenvironments);
+
+/*
+ * Remove those that are registered for these organizations, with all grants on
+ * them.
+ */
+extern void ak_projects_remove(const AkName *organizations,
+							   const AkName *projects, int count);
+
+#endif							/* AK_PROJECTS_H */
