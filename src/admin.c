@@ -750,19 +750,27 @@ get_changes(FunctionCallInfo fcinfo, AkKeyChanges *changes)
 	changes->metadata.value = get_nullable(fcinfo, 5);
 }
 
-/* The new value of a column, printed by the output function of its type. */
-static void
-add_change(AkDetail *detail, const char *column, const AkKeyChange *change,
-		   Oid type)
+/* As the history shows it, however the session prints times. */
+static char *
+print_value(Datum value, Oid type)
 {
 	Oid			output;
 	bool		is_varlena;
 
-	if (!change->change)
-		return;
+	if (type == TIMESTAMPTZOID)
+		return pstrdup(timestamptz_to_str(DatumGetTimestampTz(value)));
 	getTypeOutputInfo(type, &output, &is_varlena);
-	ak_detail_add(detail, column, change->value.isnull ? NULL :
-				  OidOutputFunctionCall(output, change->value.value));
+	return OidOutputFunctionCall(output, value);
+}
+
+/* The new value of a column. */
+static void
+add_change(AkDetail *detail, const char *column, const AkKeyChange *change,
+		   Oid type)
+{
+	if (change->change)
+		ak_detail_add(detail, column, change->value.isnull ? NULL :
+					  print_value(change->value.value, type));
 }
 
 AK_FUNCTION_INFO_V1(apikey_update);
@@ -783,12 +791,9 @@ apikey_update(PG_FUNCTION_ARGS)
 	if (changes.allowed_networks.change)
 		ak_actor_check_networks(&change.actor,
 								get_array(changes.allowed_networks.value));
-	if (!(changes.label.change || changes.expires_at.change ||
-		  changes.created_by.change || changes.allowed_networks.change ||
-		  changes.metadata.change))
+	if (!ak_write_changes(&change.id, &changes))
 		PG_RETURN_VOID();
 
-	ak_write_changes(&change.id, &changes);
 	ak_detail_begin(&detail);
 	add_change(&detail, "label", &changes.label, TEXTOID);
 	add_change(&detail, "expires_at", &changes.expires_at, TIMESTAMPTZOID);

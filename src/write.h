@@ -77,7 +77,8 @@ typedef struct AkKeyChanges
 	AkKeyChange metadata;		/* jsonb */
 } AkKeyChanges;
 
-extern void ak_write_changes(const pg_uuid_t *id,
+/* Likewise false if all of it was so before. */
+extern bool ak_write_changes(const pg_uuid_t *id,
 							 const AkKeyChanges *changes);
 
 /*
