@@ -257,9 +257,10 @@ ak_imported_read(const char *scheme, const char *hash, const char *lookup,
 		case AK_SCHEME_HMAC_PEPPER:
 			break;
 	}
+	/* it is not repeated: arguments in another order would make it the hash */
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown scheme of hashes \"%s\"", scheme),
+			 errmsg("unknown scheme of hashes"),
 			 errhint("Use formbricks-v1, formbricks-v2 or sha256."),
 			 errhidestmt(true)));
 }

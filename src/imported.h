@@ -7,8 +7,9 @@
  *		sha256			the same, in hexadecimal digits, base64 or base64url:
  *						what Unkey, better-auth and most home-made tables keep
  *
- * Their text has any form, and up to AK_KEY_TEXT_MAX bytes.  It is looked up by
- * its SHA-256 digest, or for fbk_ by that of the rest.  Finding one proves
+ * Their text has up to AK_KEY_TEXT_MAX bytes and any form but that of our keys,
+ * which are looked for by the id in them.  It is looked up by its SHA-256 digest,
+ * or for fbk_ by that of the rest.  Finding one proves
  * that somebody knows the text that the digest was made from; so only who holds
  * a key can make the server compute its bcrypt.
  *

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "schema.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -297,12 +298,16 @@ ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
 				AkScheme scheme, const uint8 salt[AK_SALT_LEN],
 				const uint8 verifier[AK_HASH_LEN])
 {
-	Relation	rel = table_open(ak_schema_get()->secret, RowExclusiveLock);
-	Snapshot	snapshot = ak_store_snapshot();
+	Relation	rel;
+	Snapshot	snapshot;
 	ScanKeyData key;
 	SysScanDesc desc;
 	HeapTuple	tuple;
 
+	if (!ConditionalLockRelationOid(ak_schema_get()->secret, RowExclusiveLock))
+		return;
+	rel = table_open(ak_schema_get()->secret, NoLock);
+	snapshot = ak_store_snapshot();
 	lookup_key(&key, lookup);
 	desc = systable_beginscan(rel, ak_schema_get()->secret_lookup_key, true,
 							  snapshot, 1, &key);
@@ -311,8 +316,9 @@ ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
 		tuple = heap_copytuple(tuple);
 	systable_endscan(desc);
 	ak_store_release(snapshot);
-	if (HeapTupleIsValid(tuple) && lock_tuple(rel, tuple) &&
-		has_scheme(rel, tuple, old))
+	/* a row that was rehashed since this backend remembered it is left alone */
+	if (HeapTupleIsValid(tuple) && has_scheme(rel, tuple, old) &&
+		lock_tuple(rel, tuple))
 	{
 		Datum		values[Natts_apikey_secret] = {0};
 		bool		nulls[Natts_apikey_secret] = {0};

@@ -160,7 +160,7 @@ extern bool ak_store_any_lookup(Snapshot snapshot);
 /*
  * Put another hash of the same secret in the place of the one with this lookup
  * digest, if its scheme is still "old".  Who only uses a key must neither wait
- * nor fail because of it: if somebody else has a lock on the row, nothing is
+ * nor fail because of it: if somebody else has a lock on row or table, nothing is
  * done.  It fires no trigger: what others remember of the key stays true.
  */
 extern void ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
