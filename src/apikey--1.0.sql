@@ -65,6 +65,10 @@ CREATE INDEX apikey_environment_organization_idx
 
 /*
  * The order of columns is known to src/store.h.  New columns go to the end.
+ *
+ * Of indexes that cost the same the planner takes the newest, and a plan that
+ * is made while the table is empty is kept while it grows: so those that find
+ * one key come last.
  */
 CREATE TABLE apikey_key (
 	key_id uuid NOT NULL,
@@ -82,13 +86,32 @@ CREATE TABLE apikey_key (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	created_by text,
 	metadata jsonb NOT NULL DEFAULT '{}',
-	CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
-	CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id),
 	CONSTRAINT apikey_key_organization_level
 		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage')
 );
 COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
+
+/*
+ * For pages of apikey_keys, see doc/looking.md.  The partial ones hold nothing
+ * of an ordinary key, but each costs a new one a little all the same.
+ */
+CREATE INDEX apikey_key_created_idx ON apikey_key (created_at, key_id);
+CREATE INDEX apikey_key_organization_idx
+	ON apikey_key (organization, created_at, key_id);
+CREATE INDEX apikey_key_created_by_idx
+	ON apikey_key (created_by, created_at, key_id) WHERE created_by IS NOT NULL;
+CREATE INDEX apikey_key_disabled_idx
+	ON apikey_key (created_at, key_id) WHERE disabled_at IS NOT NULL;
+CREATE INDEX apikey_key_revoked_idx
+	ON apikey_key (created_at, key_id) WHERE revoked_at IS NOT NULL;
+CREATE INDEX apikey_key_expires_idx
+	ON apikey_key (expires_at) WHERE expires_at IS NOT NULL;
+
+/* The latter is for grants to refer to: new keys go to the end of both. */
+ALTER TABLE apikey_key
+	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
+	ADD CONSTRAINT apikey_key_organization_key UNIQUE (key_id, organization);
 
 /*
  * A null project stands for all projects, which calls write '*', and the
@@ -103,8 +126,6 @@ CREATE TABLE apikey_grant (
 	project text COLLATE "C",
 	environment text COLLATE "C" NOT NULL,
 	organization text COLLATE "C" NOT NULL,
-	CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
-		(key_id, project, environment) INCLUDE (level),
 	CONSTRAINT apikey_grant_key_fkey FOREIGN KEY (key_id, organization)
 		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE,
 	CONSTRAINT apikey_grant_environment_fkey
@@ -115,7 +136,10 @@ CREATE TABLE apikey_grant (
 COMMENT ON TABLE apikey_grant IS
 'what each API key may do: a level on a project and an environment';
 CREATE INDEX apikey_grant_project_idx
-	ON apikey_grant (project, environment);
+	ON apikey_grant (project, environment, organization);
+ALTER TABLE apikey_grant
+	ADD CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
+		(key_id, project, environment) INCLUDE (level);
 
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');

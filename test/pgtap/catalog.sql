@@ -98,6 +98,45 @@ SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM member
 	'every object has a comment');
 SELECT is(obj_description('apikey_level'::regtype, 'pg_type') IS NOT NULL, true, 'the type, too');
 
+-- A plan that is made while the tables are empty is kept while they grow: it must
+-- find a key by its id
+CREATE FUNCTION indexes(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+	found text = '';
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || replace(query, 'ID', '''00000000-0000-0000-0000-000000000000''') LOOP
+		found = found || coalesce(substring(line FROM 'Index.* Scan (?:using|on) (\w+)'), '');
+	END LOOP;
+	RETURN found;
+END $$;
+CREATE FUNCTION other_plans() RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT query || ': ' || found FROM unnest(array[
+		'SELECT FROM apikey_key WHERE key_id = ID FOR NO KEY UPDATE',
+		'SELECT FROM ONLY apikey_key WHERE key_id = ID AND organization = ''acme'' FOR KEY SHARE',
+		'UPDATE apikey_key SET disabled_at = now() WHERE key_id = ID AND disabled_at IS NULL',
+		'UPDATE apikey_key SET revoked_at = now() WHERE key_id = ID AND revoked_at IS NULL',
+		'DELETE FROM apikey_key WHERE key_id = ID',
+		'DELETE FROM apikey_grant WHERE key_id = ID AND project IS NOT DISTINCT FROM ''web'' AND environment = ''production''',
+		'DELETE FROM ONLY apikey_grant WHERE key_id = ID AND organization = ''acme''']) query, indexes(query) AS found
+	WHERE found !~ '^apikey_(key_pkey|key_organization_key|grant_key)$'
+$$;
+SET LOCAL enable_seqscan = off;
+SELECT is_empty('SELECT other_plans()', 'plans of empty tables');
+ANALYZE apikey_key, apikey_grant;
+SELECT is_empty('SELECT other_plans()', 'that are known to be empty');
+SELECT apikey_add_project('acme', 'web');
+SELECT key_id FROM apikey_create('acme', 'k', '[{"project": "web", "environment": "production", "level": "read"}]') \gset
+ANALYZE apikey_key, apikey_grant;
+SELECT is_empty('SELECT other_plans()', 'of one key');
+SELECT apikey_disable(:'key_id');
+ANALYZE apikey_key, apikey_grant;
+SELECT is_empty('SELECT other_plans()', 'that is disabled');
+SELECT count(*) FROM generate_series(1, 5), apikey_create('acme', 'k', '[{"project": "web", "environment": "production", "level": "read"}]');
+ANALYZE apikey_key, apikey_grant;
+SELECT is_empty('SELECT other_plans()', 'of a few');
+RESET enable_seqscan;
+
 -- Triggers fire under logical replication as well
 SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::text, (t.tgtype & 1) = 1,
 		array_to_string(array[CASE WHEN t.tgtype & 4 > 0 THEN 'insert' END, CASE WHEN t.tgtype & 8 > 0 THEN 'delete' END,
