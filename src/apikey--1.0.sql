@@ -758,6 +758,41 @@ WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
 COMMENT ON VIEW apikey_protected IS
 'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, and finds an index on the project column';
 
+/*
+ * Both read by the snapshot of the statement that calls them, like the views.
+ */
+CREATE FUNCTION apikey_reach(key_id uuid)
+RETURNS TABLE (relation regclass, project text, environment text,
+	level apikey_level, commands text[])
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_reach(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_reach(uuid) IS
+'which SQL commands the grants of an API key open on each table under apikey_protect, whatever state the key is in; 42704 if there is none';
+
+CREATE FUNCTION apikey_who(project text, environment text, verb text)
+RETURNS TABLE (key_id uuid, organization text, label text, key text,
+	level apikey_level)
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_who(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_who(text, text, text) IS
+'every API key that may do this now, wherever it is used from, with its highest level';
+
+CREATE FUNCTION apikey_who(project anyelement, environment anycompatible,
+	verb text)
+RETURNS TABLE (key_id uuid, organization text, label text, key text,
+	level apikey_level)
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_who(anyelement, anycompatible, text)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_who(anyelement, anycompatible, text) IS
+'the same for identifiers that are not text';
+
 /* ----------------------------------------------------------- privileges */
 
 /*

@@ -27,7 +27,8 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_ungrant(gen_random_uuid(), 'web', '*')$$, $$SELECT apikey_ungrant(gen_random_uuid(), 1, 2)$$,
 	$$SELECT apikey_set_organization_level(gen_random_uuid(), 'read')$$, $$SELECT apikey_disable(gen_random_uuid())$$,
 	$$SELECT apikey_enable(gen_random_uuid())$$, $$SELECT apikey_revoke(gen_random_uuid())$$,
-	$$SELECT apikey_delete(gen_random_uuid())$$]) call;
+	$$SELECT apikey_delete(gen_random_uuid())$$, $$SELECT apikey_reach(gen_random_uuid())$$,
+	$$SELECT apikey_who('web', 'production', 'read')$$, $$SELECT apikey_who(1, 2, 'read')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_changed()', '42501', NULL, 'nor use the trigger');
 RESET ROLE;
 SELECT throws_ok('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT apikey_changed() $f$', NULL, NULL, 'the trigger is no function');
@@ -47,6 +48,15 @@ RESET ROLE;
 GRANT SELECT ON apikey_keys, apikey_grants TO nobody_special;
 SET ROLE nobody_special;
 SELECT results_eq('SELECT count(*) FROM apikey_keys WHERE key ~ ''^apk_.{22}…$''', 'VALUES (2::bigint)', 'masked keys');
+RESET ROLE;
+
+
+-- who may only ask about keys needs no table
+GRANT EXECUTE ON FUNCTION apikey_who(text, text, text), apikey_reach(uuid) TO nobody_special;
+REVOKE SELECT ON apikey_keys, apikey_grants FROM nobody_special;
+SET ROLE nobody_special;
+SELECT results_eq('SELECT label, level::text FROM apikey_who(''web'', ''production'', ''write'')', $$VALUES ('k', 'write')$$, 'who may do it');
+SELECT lives_ok('SELECT * FROM token, apikey_reach(key_id)', 'what a key opens');
 RESET ROLE;
 
 SELECT * FROM finish();
