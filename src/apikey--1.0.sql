@@ -67,6 +67,10 @@ CREATE INDEX apikey_environment_organization_idx
  * The order of columns is known to src/store.h.  New columns go to the end.
  * Scheme, salt and verifier are those of the secret that was made last; null
  * for an imported key that only its old secret opens.
+ *
+ * Of indexes that cost the same the planner takes the newest, and a plan that
+ * is made while the table is empty is kept while it grows: so those that find
+ * one key come last.
  */
 CREATE TABLE apikey_key (
 	key_id uuid NOT NULL,
@@ -84,13 +88,32 @@ CREATE TABLE apikey_key (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	created_by text,
 	metadata jsonb NOT NULL DEFAULT '{}',
-	CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
-	CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id),
 	CONSTRAINT apikey_key_organization_level
 		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage')
 );
 COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
+
+/*
+ * For pages of apikey_keys, see doc/looking.md.  The partial ones hold nothing
+ * of an ordinary key, but each costs a new one a little all the same.
+ */
+CREATE INDEX apikey_key_created_idx ON apikey_key (created_at, key_id);
+CREATE INDEX apikey_key_organization_idx
+	ON apikey_key (organization, created_at, key_id);
+CREATE INDEX apikey_key_created_by_idx
+	ON apikey_key (created_by, created_at, key_id) WHERE created_by IS NOT NULL;
+CREATE INDEX apikey_key_disabled_idx
+	ON apikey_key (created_at, key_id) WHERE disabled_at IS NOT NULL;
+CREATE INDEX apikey_key_revoked_idx
+	ON apikey_key (created_at, key_id) WHERE revoked_at IS NOT NULL;
+CREATE INDEX apikey_key_expires_idx
+	ON apikey_key (expires_at) WHERE expires_at IS NOT NULL;
+
+/* The latter is for grants to refer to: new keys go to the end of both. */
+ALTER TABLE apikey_key
+	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
+	ADD CONSTRAINT apikey_key_organization_key UNIQUE (key_id, organization);
 
 /*
  * The other secret of a key, if it has two: the one before a rotation, until
@@ -125,8 +148,6 @@ CREATE TABLE apikey_grant (
 	project text COLLATE "C",
 	environment text COLLATE "C" NOT NULL,
 	organization text COLLATE "C" NOT NULL,
-	CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
-		(key_id, project, environment) INCLUDE (level),
 	CONSTRAINT apikey_grant_key_fkey FOREIGN KEY (key_id, organization)
 		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE,
 	CONSTRAINT apikey_grant_environment_fkey
@@ -137,7 +158,10 @@ CREATE TABLE apikey_grant (
 COMMENT ON TABLE apikey_grant IS
 'what each API key may do: a level on a project and an environment';
 CREATE INDEX apikey_grant_project_idx
-	ON apikey_grant (project, environment);
+	ON apikey_grant (project, environment, organization);
+ALTER TABLE apikey_grant
+	ADD CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
+		(key_id, project, environment) INCLUDE (level);
 
 /* -------------------------------------------------------------- history */
 
@@ -967,6 +991,41 @@ FROM pg_policy p
 WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
 COMMENT ON VIEW apikey_protected IS
 'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, and finds an index on the project column';
+
+/*
+ * Both read by the snapshot of the statement that calls them, like the views.
+ */
+CREATE FUNCTION apikey_reach(key_id uuid)
+RETURNS TABLE (relation regclass, project text, environment text,
+	level apikey_level, commands text[])
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_reach(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_reach(uuid) IS
+'which SQL commands the grants of an API key open on each table under apikey_protect, whatever state the key is in; 42704 if there is none';
+
+CREATE FUNCTION apikey_who(project text, environment text, verb text)
+RETURNS TABLE (key_id uuid, organization text, label text, key text,
+	level apikey_level)
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_who(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_who(text, text, text) IS
+'every API key that may do this now, wherever it is used from, with its highest level';
+
+CREATE FUNCTION apikey_who(project anyelement, environment anycompatible,
+	verb text)
+RETURNS TABLE (key_id uuid, organization text, label text, key text,
+	level apikey_level)
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_who(anyelement, anycompatible, text)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_who(anyelement, anycompatible, text) IS
+'the same for identifiers that are not text';
 
 /* ----------------------------------------------------------- privileges */
 

@@ -32,7 +32,8 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_ungrant(gen_random_uuid(), 'web', '*')$$, $$SELECT apikey_ungrant(gen_random_uuid(), 1, 2)$$,
 	$$SELECT apikey_set_organization_level(gen_random_uuid(), 'read')$$, $$SELECT apikey_disable(gen_random_uuid())$$,
 	$$SELECT apikey_enable(gen_random_uuid())$$, $$SELECT apikey_revoke(gen_random_uuid())$$,
-	$$SELECT apikey_delete(gen_random_uuid())$$,
+	$$SELECT apikey_delete(gen_random_uuid())$$, $$SELECT apikey_reach(gen_random_uuid())$$,
+	$$SELECT apikey_who('web', 'production', 'read')$$, $$SELECT apikey_who(1, 2, 'read')$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_changed()', '42501', NULL, 'nor use the trigger');
 CREATE TEMP TABLE mine (id text PRIMARY KEY, organization text);
@@ -88,6 +89,15 @@ RESET ROLE;
 GRANT SELECT ON apikey_keys, apikey_grants TO nobody_special;
 SET ROLE nobody_special;
 SELECT results_eq('SELECT count(*) FROM apikey_keys WHERE key ~ ''^apk_.{22}…$''', 'VALUES (4::bigint)', 'masked keys');
+RESET ROLE;
+
+
+-- who may only ask about keys needs no table
+GRANT EXECUTE ON FUNCTION apikey_who(text, text, text), apikey_reach(uuid) TO nobody_special;
+REVOKE SELECT ON apikey_keys, apikey_grants FROM nobody_special;
+SET ROLE nobody_special;
+SELECT results_eq('SELECT label, level::text FROM apikey_who(''web'', ''production'', ''write'')', $$VALUES ('k', 'write')$$, 'who may do it');
+SELECT lives_ok('SELECT * FROM token, apikey_reach(key_id)', 'what a key opens');
 RESET ROLE;
 
 SELECT * FROM finish();

@@ -357,6 +357,7 @@ $node->safe_psql('postgres', q{
 		CREATE ROLE app;
 		GRANT SELECT ON project, environment, verb, token, quiz, pair, question TO app;
 		GRANT INSERT ON answer, other_plan TO app;
+		GRANT EXECUTE ON FUNCTION apikey_who(text, text, text), apikey_who(anyelement, anycompatible, text) TO app;
 		PERFORM apikey_protect('doc', 'project', 'environment'), apikey_protect('doc_int', 'project', 'environment'),
 			apikey_protect('doc_uuid', 'project', 'environment'), apikey_protect('doc_name', 'project', 'environment');
 		FOREACH kind IN ARRAY '{stable,frozen}'::text[] LOOP
@@ -463,6 +464,22 @@ $script .= q{INSERT INTO answer SELECT 'projects_of, anywhere', k * 100000 + p *
 	array_position(list, project.name) IS NOT NULL
 	FROM project, (SELECT k, v, apikey_projects_of(key, v.name) AS list FROM token, verb v OFFSET 0) l;
 };
+
+# Who may do it: neither the secret nor the address of the key counts.
+my %who = (
+	'who' => ['project, environment'],
+	'who, integer' => [ 'project::int, environment', $integer ],
+	'who, uuid and enum' => [ 'project::uuid, environment::stage', "$uuid AND $enum" ]);
+foreach my $entry (sort keys %who)
+{
+	my ($arguments, $condition) = @{ $who{$entry} };
+
+	push @entries, $entry;
+	$script .= "INSERT INTO answer SELECT '$entry', k * 100000 + id, key_id = ANY (keys)
+		FROM token, (SELECT id, ARRAY(SELECT key_id FROM apikey_who($arguments, verb)) AS keys
+			FROM quiz WHERE " . ($condition // 'true') . " OFFSET 0) q
+		WHERE genuine AND name !~ 'network';\n";
+}
 
 setting(@generic);
 ask('parameters', 'authorize, parameters');

@@ -1,0 +1,187 @@
+/*
+ * look.c
+ *		Looking at keys from the other side: what does one open, and which open
+ *		this?
+ *
+ * Each is one query of our tables and views, sent through SPI and collected in
+ * a tuplestore, which goes to disk when it grows.  Nothing is remembered, not
+ * even a plan: statistics of the day and the values asked about make a better
+ * one, and whoever asks is a person.
+ *
+ * The queries run as the owner of the extension, by the snapshot of the
+ * caller's statement: they see what a query of the views in their place would
+ * see.  That is what was committed when the statement began (in REPEATABLE READ,
+ * the transaction), and what the own transaction did before.  The deciding
+ * functions see what has been committed since, too.
+ */
+#include "postgres.h"
+
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "nodes/params.h"
+#include "schema.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/uuid.h"
+
+/* "$S" stands for the schema. */
+#define KEY \
+"SELECT FROM $S.apikey_key WHERE key_id = $1"
+
+/*
+ * What level opens which command is what apikey_protect makes its policies of.
+ * Sorted by the qualified name: search_path holds no schema of tables.
+ */
+#define REACH \
+"SELECT p.relation, g.project, g.environment, g.level," \
+" CASE g.level WHEN 'read' THEN ARRAY['SELECT']" \
+" WHEN 'write' THEN ARRAY['SELECT', 'INSERT', 'UPDATE']" \
+" WHEN 'manage' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END" \
+" FROM $S.apikey_grants g, $S.apikey_protected p" \
+" WHERE g.key_id = $1 AND p.enabled" \
+" ORDER BY p.relation::text COLLATE \"C\", g.project COLLATE \"C\"," \
+" g.environment COLLATE \"C\""
+
+/*
+ * The rules of authz.h as a query: a registered pair, a grant on it or on '*'
+ * of high enough a level, a key of the organization that owns the project, and
+ * alive.  Both kinds of grants are found by apikey_grant_project_idx, and each
+ * key by its id: "IS NOT DISTINCT FROM", which no index serves, keeps the planner
+ * from reading all keys of an organization that has more than most.
+ */
+#define WHO \
+"SELECT k.key_id, k.organization, k.label," \
+" $S.apikey_masked(k.prefix, k.key_id), max(g.level)" \
+" FROM $S.apikey_environment e," \
+" LATERAL (SELECT key_id, level FROM $S.apikey_grant" \
+" WHERE project = $1 AND environment IN ($2, '*')" \
+" UNION ALL SELECT key_id, level FROM $S.apikey_grant" \
+" WHERE project IS NULL AND environment IN ($2, '*')" \
+" AND organization = e.organization) g," \
+" $S.apikey_key k" \
+" WHERE e.project = $1 AND e.environment = $2 AND e.environment <> '*'" \
+" AND g.level >= $3::$S.apikey_level" \
+" AND k.key_id = g.key_id AND k.organization IS NOT DISTINCT FROM e.organization" \
+" AND k.revoked_at IS NULL AND k.disabled_at IS NULL" \
+" AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp())" \
+" GROUP BY k.key_id ORDER BY k.key_id"
+
+/* The query with the schema in it; palloc'd. */
+static char *
+qualify(const char *query)
+{
+	const char *schema =
+	quote_identifier(get_namespace_name(ak_schema_get()->namespace));
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const char *p = query; *p != '\0'; p++)
+	{
+		if (p[0] == '$' && p[1] == 'S')
+		{
+			appendStringInfoString(&text, schema);
+			p++;
+		}
+		else
+			appendStringInfoChar(&text, *p);
+	}
+	return text.data;
+}
+
+static void
+add_argument(ParamListInfo arguments, Oid type, Datum value)
+{
+	ParamExternData *argument = &arguments->params[arguments->numParams++];
+
+	argument->value = value;
+	argument->isnull = false;
+	argument->pflags = PARAM_FLAG_CONST;
+	argument->ptype = type;
+}
+
+/*
+ * Run a query by the snapshot of the caller's; its rows go to the result unless
+ * that is NULL.  Returns how many there were.
+ */
+static uint64
+run(const char *query, ParamListInfo arguments, ReturnSetInfo *result)
+{
+	SPIExecuteOptions options = {0};
+	uint64		processed;
+
+	SPI_connect();
+	options.params = arguments;
+	options.read_only = true;
+	if (result != NULL)
+	{
+		options.dest = CreateDestReceiver(DestTuplestore);
+		SetTuplestoreDestReceiverParams(options.dest, result->setResult,
+										result->econtext->ecxt_per_query_memory,
+										false, result->setDesc,
+										"unexpected columns");
+	}
+	if (SPI_execute_extended(qualify(query), &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not execute a query: %s", query);
+	processed = SPI_processed;
+	SPI_finish();
+	return processed;
+}
+
+AK_FUNCTION_INFO_V1(apikey_reach);
+Datum
+apikey_reach(PG_FUNCTION_ARGS)
+{
+	ParamListInfo arguments = makeParamList(1);
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("key_id must not be null")));
+	ak_schema_accept();
+	InitMaterializedSRF(fcinfo, 0);
+	arguments->numParams = 0;
+	add_argument(arguments, UUIDOID, PG_GETARG_DATUM(0));
+	if (run(REACH, arguments, (ReturnSetInfo *) fcinfo->resultinfo) == 0 &&
+		run(KEY, arguments, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("API key does not exist"),
+				 errdetail("There is no key with id %s.",
+						   DatumGetCString(DirectFunctionCall1(uuid_out,
+															   PG_GETARG_DATUM(0))))));
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_who);
+Datum
+apikey_who(PG_FUNCTION_ARGS)
+{
+	ParamListInfo arguments = makeParamList(3);
+	AkArg		args[2] = {0};
+	AkName		names[2];
+	AkLevel		wanted;
+
+	ak_schema_accept();
+	InitMaterializedSRF(fcinfo, 0);
+	wanted = ak_arg_verb(fcinfo, 2);
+	arguments->numParams = 0;
+	for (int i = 0; i < 2; i++)
+	{
+		if (!ak_arg_name(fcinfo, i, &args[i], &names[i]))
+			return (Datum) 0;
+		add_argument(arguments, TEXTOID,
+					 PointerGetDatum(cstring_to_text_with_len(names[i].data,
+															  names[i].len)));
+	}
+	if (wanted == AK_LEVEL_NONE)
+		return (Datum) 0;
+	add_argument(arguments, TEXTOID,
+				 CStringGetTextDatum(ak_scope_level_name(wanted)));
+	run(WHO, arguments, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}
