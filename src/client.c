@@ -15,6 +15,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inet.h"
 
 /* The leader's entry among the backends' states has its client's address. */
 static const SockAddr *
@@ -41,6 +42,29 @@ connection_address(void)
 	return MyBEEntry == NULL ? NULL : &MyBEEntry->st_clientaddr;
 }
 
+/*
+ * Read an address.  An IPv4 address is one, also if a proxy that listens to IPv6
+ * calls it ::ffff:192.0.2.1.
+ */
+static Datum
+read_address(const char *text)
+{
+	static const unsigned char mapped[12] = {[10] = 0xff,[11] = 0xff};
+	Datum		address = DirectFunctionCall1(inet_in, CStringGetDatum(text));
+	inet	   *value = DatumGetInetPP(address);
+	inet	   *ipv4;
+
+	if (ip_family(value) != PGSQL_AF_INET6 ||
+		memcmp(ip_addr(value), mapped, sizeof(mapped)) != 0)
+		return address;
+	ipv4 = palloc0(sizeof(inet));
+	ip_family(ipv4) = PGSQL_AF_INET;
+	ip_bits(ipv4) = 32;
+	memcpy(ip_addr(ipv4), ip_addr(value) + sizeof(mapped), 4);
+	SET_INET_VARSIZE(ipv4);
+	return InetPGetDatum(ipv4);
+}
+
 bool
 ak_client_address(Datum *result)
 {
@@ -50,8 +74,7 @@ ak_client_address(Datum *result)
 
 	if (ak_guc_client_address[0] != '\0')
 	{
-		*result = DirectFunctionCall1(inet_in,
-									  CStringGetDatum(ak_guc_client_address));
+		*result = read_address(ak_guc_client_address);
 		return true;
 	}
 	address = connection_address();
@@ -64,7 +87,7 @@ ak_client_address(Datum *result)
 	zone = strchr(host, '%');	/* inet has no place for an IPv6 zone */
 	if (zone != NULL)
 		*zone = '\0';
-	*result = DirectFunctionCall1(inet_in, CStringGetDatum(host));
+	*result = read_address(host);
 	return true;
 }
 

@@ -104,11 +104,12 @@ check_address(char **newval, void **extra, GucSource source)
 {
 	unsigned char bits[16];
 
+	/* a size of -1 asks for inet, not cidr, which takes "240" as well */
 	if (**newval == '\0' || (strchr(*newval, '/') == NULL &&
 							 (pg_inet_net_pton(PGSQL_AF_INET, *newval, bits,
-											   sizeof(bits)) == 32 ||
+											   -1) == 32 ||
 							  pg_inet_net_pton(PGSQL_AF_INET6, *newval, bits,
-											   sizeof(bits)) == 128)))
+											   -1) == 128)))
 		return true;
 	GUC_check_errdetail("It must be an IP address, or empty.");
 	return false;

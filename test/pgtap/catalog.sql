@@ -20,10 +20,15 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_grant(uuid,anyelement,anycompatible,apikey_level)',
 	'apikey_ungrant(uuid,text,text)', 'apikey_ungrant(uuid,anyelement,anycompatible)',
 	'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
-	'apikey_revoke(uuid)', 'apikey_delete(uuid)']) s;
+	'apikey_revoke(uuid)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
+	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb)']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
 	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
-	'apikey_create(anyelement,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)']) s;
+	'apikey_create(anyelement,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
+	'apikey_rotate(uuid,interval)']) s;
+INSERT INTO expected SELECT s, 'uuid', 'volatile', 'unsafe', true, false FROM unnest(array[
+	'apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
+	'apikey_import(anyelement,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)']) s;
 INSERT INTO expected SELECT s, 'boolean', 'stable', 'safe', false, true FROM unnest(array[
 	'apikey_authorize(text,text,text,text)', 'apikey_authorize(text,anyelement,anycompatible,text)',
 	'apikey_authorize(text,text,text)', 'apikey_authorize(anyelement,anycompatible,text)',
@@ -49,6 +54,8 @@ INSERT INTO expected SELECT s, 'TABLE(key_id uuid, organization text, label text
 INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid, organization text, status text)', v, p, d, o
 	FROM (VALUES ('apikey_find(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
 INSERT INTO expected VALUES
+	('apikey_revoke_self(text)', 'void', 'volatile', 'unsafe', true, true),
+	('apikey_purge_events(timestamp with time zone)', 'bigint', 'volatile', 'unsafe', true, false),
 	('apikey_pattern(text)', 'text', 'stable', 'safe', false, true),
 	('apikey_scanner_alert(jsonb)', 'jsonb', 'volatile', 'unsafe', true, false),
 	('apikey_reach(uuid)', 'TABLE(relation regclass, project text, environment text, level apikey_level, commands text[])', 'stable', 'unsafe', true, false),
@@ -62,7 +69,8 @@ INSERT INTO expected VALUES
 	('apikey_masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
 	('apikey_support(internal)', 'internal', 'immutable', 'safe', false, false),
-	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false);
+	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false),
+	('apikey_keep()', 'trigger', 'volatile', 'unsafe', false, false);
 
 SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
 		CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END AS v,
@@ -86,11 +94,11 @@ SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::reg
 
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
-	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_grant', 'r'),
-	('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
-	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_protected', 'v')$$, 'tables and views, and no sequence');
+	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
+	('apikey_event', 'r'), ('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
+	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
-	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_grant')$$, 'pg_dump carries the tables with data');
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_event')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
 	'nobody but the owner has a privilege on any of them');
 SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
@@ -98,9 +106,10 @@ SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOI
 SELECT is_empty($$SELECT relname, attname FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
 	WHERE relkind = 'v' AND (atttypid = 'bytea'::regtype OR attname ~ 'salt|verifier|secret|hash|scheme')$$, 'views show no hash');
 SELECT is_empty($$SELECT r.relname FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid
-	JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refobjid = 'apikey_key'::regclass
-	JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE attname IN ('salt', 'verifier', 'scheme')$$,
-	'nor are they made from one');
+	JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refobjid IN ('apikey_key'::regclass, 'apikey_secret'::regclass)
+	JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+	WHERE attname IN ('salt', 'verifier', 'lookup') OR attname = 'scheme' AND r.relname <> 'apikey_keys'$$,
+	'nor are they made from one; apikey_keys asks whether there is a scheme');
 SELECT enum_has_labels('apikey_level'::name, '{read,write,manage}'::name[], 'levels in order');
 SELECT is_empty($$SELECT classid::regclass, objid FROM member WHERE pg_describe_object(classid, objid, 0) !~ '\yapikey'$$,
 	'every object begins with apikey');
@@ -153,15 +162,39 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 		array_to_string(array[CASE WHEN t.tgtype & 4 > 0 THEN 'insert' END, CASE WHEN t.tgtype & 8 > 0 THEN 'delete' END,
 			CASE WHEN t.tgtype & 16 > 0 THEN 'update' END, CASE WHEN t.tgtype & 32 > 0 THEN 'truncate' END], ' ')
 	FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT tgisinternal$$,
-	$$VALUES ('apikey_key', 'apikey_changed', 'A', true, 'delete update'),
+	$$VALUES ('apikey_key', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_secret', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_grant', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),
-	('apikey_key', 'apikey_truncated', 'A', false, 'truncate'), ('apikey_grant', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_key', 'apikey_truncated', 'A', false, 'truncate'), ('apikey_secret', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_grant', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_truncated', 'A', false, 'truncate'),
-	('apikey_environment', 'apikey_truncated', 'A', false, 'truncate')$$, 'triggers');
+	('apikey_environment', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_event', 'apikey_keep', 'A', true, 'delete update'), ('apikey_event', 'apikey_keep_all', 'A', false, 'truncate')$$, 'triggers');
+SELECT is_empty($$SELECT t.tgname FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+	WHERE NOT tgisinternal AND (t.tgtype & 2 > 0) <> (t.tgname LIKE 'apikey\_keep%')$$, 'what refuses a change fires before it');
+
+-- Indexes
+SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, indisunique, indisprimary,
+		regexp_replace(pg_get_indexdef(indexrelid), '^.* USING ', '') FROM pg_index i JOIN relation r ON r.oid = indrelid$$, $$VALUES
+	('apikey_project', 'apikey_project_pkey', true, true, 'btree (project)'),
+	('apikey_project', 'apikey_project_organization_key', true, false, 'btree (organization, project)'),
+	('apikey_environment', 'apikey_environment_pkey', true, true, 'btree (project, environment, organization)'),
+	('apikey_environment', 'apikey_environment_organization_idx', false, false, 'btree (organization, project, environment)'),
+	('apikey_key', 'apikey_key_pkey', true, true, 'btree (key_id)'),
+	('apikey_key', 'apikey_key_organization_key', true, false, 'btree (organization, key_id)'),
+	('apikey_secret', 'apikey_secret_pkey', true, true, 'btree (key_id)'),
+	('apikey_secret', 'apikey_secret_lookup_key', true, false, 'btree (lookup)'),
+	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
+	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment)'),
+	('apikey_event', 'apikey_event_pkey', true, true, 'btree (at, event_id)'),
+	('apikey_event', 'apikey_event_key_idx', false, false, 'btree (key_id, at)'),
+	('apikey_event', 'apikey_event_organization_idx', false, false, 'btree (organization, at)')$$, 'indexes');
+SELECT is_empty('SELECT indexrelid::regclass FROM pg_index i JOIN relation r ON r.oid = indrelid WHERE NOT indisvalid OR NOT indimmediate', 'which are valid and immediate');
 SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
+	('apikey_secret', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
 	('apikey_environment', 'FOREIGN KEY (project, organization) REFERENCES apikey_project(project, organization) ON DELETE CASCADE'),
 	('apikey_grant', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_grant', 'FOREIGN KEY (project, environment, organization) REFERENCES apikey_environment(project, environment, organization) ON DELETE CASCADE')$$,

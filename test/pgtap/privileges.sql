@@ -3,7 +3,8 @@ BEGIN;
 SELECT no_plan();
 SELECT apikey_add_project('acme', 'web');
 CREATE TEMP TABLE token AS SELECT * FROM apikey_create('acme', 'k', '[{"project": "web", "environment": "*", "level": "write"}]');
-GRANT SELECT ON token TO PUBLIC;
+CREATE TEMP TABLE ended AS SELECT * FROM apikey_create('acme', 'ended', '[{"project": "web", "environment": "*", "level": "write"}]');
+GRANT SELECT ON token, ended TO PUBLIC;
 CREATE ROLE nobody_special;
 CREATE ROLE key_maker;
 GRANT EXECUTE ON FUNCTION apikey_create(text, text, jsonb, apikey_level, timestamptz, text, cidr[], jsonb, text),
@@ -34,12 +35,24 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_enable(gen_random_uuid())$$, $$SELECT apikey_revoke(gen_random_uuid())$$,
 	$$SELECT apikey_delete(gen_random_uuid())$$, $$SELECT apikey_reach(gen_random_uuid())$$,
 	$$SELECT apikey_who('web', 'production', 'read')$$, $$SELECT apikey_who(1, 2, 'read')$$,
+	$$SELECT apikey_rotate(gen_random_uuid())$$, $$SELECT apikey_rotate(gen_random_uuid(), '1 day')$$,
+	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
+	$$SELECT apikey_import('acme', 'x', 'sha256', repeat('0', 64))$$, $$SELECT apikey_import(1, 'x', 'sha256', repeat('0', 64))$$,
+	$$SELECT apikey_purge_events(now())$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_changed()', '42501', NULL, 'nor use the trigger');
+SELECT throws_ok('CREATE TRIGGER t BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION apikey_keep()', '42501', NULL, 'nor the one of the history');
 CREATE TEMP TABLE mine (id text PRIMARY KEY, organization text);
 SELECT throws_ok($$CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION apikey_sync_projects('id', 'organization', 'production')$$,
 	'42501', NULL, 'nor that of attached tables, on a table of its own');
+SELECT throws_ok('SET apikey.client_address = ''10.0.0.1''', '42501', NULL, 'may not say where the client is');
+-- who holds a key may end it
+SELECT throws_ok('SELECT apikey_revoke_self(''x'')', '28000', NULL, 'ends no key that it has not');
+SELECT lives_ok('SELECT apikey_revoke_self(key) FROM ended', 'ends the key that it has');
+SELECT ok(NOT apikey_authorize(key, 'web', 'production', 'read'), 'which is the end of it') FROM ended;
 RESET ROLE;
+-- what follows is done by roles, not by the key of the session
+SET LOCAL apikey.key = '';
 SELECT throws_ok('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT apikey_changed() $f$', NULL, NULL, 'the trigger is no function');
 
 -- a role that may make and revoke keys, and cannot look at the tables
@@ -53,6 +66,40 @@ SELECT throws_ok('SELECT * FROM apikey_key', '42501', NULL, 'not the tables');
 SELECT throws_ok('SELECT * FROM apikey_keys', '42501', NULL, 'not the views');
 RESET ROLE;
 
+-- a role that may renew keys: their secrets, not what they may do
+CREATE ROLE key_renewer;
+GRANT EXECUTE ON FUNCTION apikey_rotate, apikey_cancel_rotation TO key_renewer;
+CREATE TEMP TABLE renewed AS SELECT * FROM apikey_create('acme', 'renewed', '[{"project": "web", "environment": "*", "level": "read"}]');
+GRANT SELECT ON renewed TO key_renewer;
+SET ROLE key_renewer;
+SELECT lives_ok($$CREATE TEMP TABLE newest AS SELECT r.* FROM renewed k, apikey_rotate(k.key_id, '1 hour') r$$, 'rotates a key');
+SELECT ok(apikey_authorize(o.key, 'web', 'production', 'read') AND apikey_authorize(n.key, 'web', 'production', 'read'), 'both work') FROM renewed o, newest n;
+SELECT lives_ok('SELECT apikey_cancel_rotation(key_id) FROM renewed', 'undoes it');
+SELECT ok(apikey_authorize(o.key, 'web', 'production', 'read') AND NOT apikey_authorize(n.key, 'web', 'production', 'read'), 'the old one works') FROM renewed o, newest n;
+SELECT throws_ok('SELECT apikey_update(key_id, expires_at => NULL) FROM renewed', '42501', NULL, 'may not update it');
+SELECT throws_ok('SELECT * FROM apikey_secret', '42501', NULL, 'not the secrets');
+RESET ROLE;
+
+-- a role that may update keys
+CREATE ROLE key_keeper;
+GRANT EXECUTE ON FUNCTION apikey_update TO key_keeper;
+GRANT SELECT ON renewed TO key_keeper;
+SET ROLE key_keeper;
+SELECT lives_ok('SELECT apikey_update(key_id, label => ''relabelled'') FROM renewed', 'updates a key');
+SELECT results_eq('SELECT label FROM renewed, apikey_verify(key)', $$VALUES ('relabelled')$$, 'which shows');
+SELECT throws_ok('SELECT apikey_rotate(key_id) FROM renewed', '42501', NULL, 'may not rotate it');
+RESET ROLE;
+
+-- a role that reads the history
+CREATE ROLE auditor;
+GRANT SELECT ON apikey_events TO auditor;
+SET ROLE auditor;
+SELECT is((SELECT string_agg(action, ' ' ORDER BY at) FROM apikey_events WHERE role = 'key_renewer'), 'rotate cancel_rotation', 'sees who did what');
+SELECT throws_ok('SELECT * FROM apikey_event', '42501', NULL, 'not the table');
+SELECT throws_ok('DELETE FROM apikey_events', '42501', NULL, 'changes nothing');
+SELECT throws_ok('SELECT apikey_purge_events(now())', '42501', NULL, 'removes nothing');
+RESET ROLE;
+
 -- a role that may report leaks: of keys that it has, no more
 CREATE ROLE reporter;
 GRANT EXECUTE ON FUNCTION apikey_report_leak, apikey_scanner_alert TO reporter;
@@ -64,6 +111,8 @@ SELECT results_eq($$SELECT apikey_scanner_alert(jsonb_build_array(jsonb_build_ob
 	$$VALUES ('true_positive')$$, 'passes on an alert');
 SELECT throws_ok('SELECT apikey_revoke(key_id) FROM leaked', '42501', NULL, 'may not revoke by id');
 SELECT throws_ok('SELECT * FROM apikey_keys', '42501', NULL, 'sees no others');
+RESET ROLE;
+
 -- a role that may attach tables, but only its own
 CREATE TABLE others (id text PRIMARY KEY, organization text);
 CREATE TABLE owned (id text PRIMARY KEY, organization text);
@@ -88,7 +137,7 @@ RESET ROLE;
 -- a role that may look at the views sees no more than they show
 GRANT SELECT ON apikey_keys, apikey_grants TO nobody_special;
 SET ROLE nobody_special;
-SELECT results_eq('SELECT count(*) FROM apikey_keys WHERE key ~ ''^apk_.{22}…$''', 'VALUES (4::bigint)', 'masked keys');
+SELECT results_eq('SELECT count(*) FROM apikey_keys WHERE key ~ ''^apk_.{22}…$''', 'VALUES (6::bigint)', 'masked keys');
 RESET ROLE;
 
 

@@ -87,6 +87,26 @@ foreach my $case (sort keys %bad)
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM apikey_keys'), 2, 'nothing was stored');
 
+# Rotation takes a key from one pepper to the next, and back
+my ($rotated_id, $first) = issue($node);
+my $rotate = "SELECT key FROM apikey_rotate('$rotated_id', '1 hour')";
+my $second = $node->safe_psql('postgres', "SET apikey.pepper_file = '$one'; $rotate");
+my $look = sub {
+	my ($file) = @_;
+
+	return join '', map $node->safe_psql('postgres',
+		"SET apikey.pepper_file = '$file'; SELECT apikey_authorize('$_', 'web', 'production', 'write')"), @_[1 .. $#_];
+};
+is($look->($one, $first, $second), 'tt', 'rotated: the old secret without a pepper, the new one with it');
+is($look->($two, $first, $second) . $look->('', $first, $second), 'tftf', 'each by the pepper that it was made under');
+my $third = $node->safe_psql('postgres', "SET apikey.pepper_file = '$two'; $rotate");
+is($look->($one, $first, $second, $third) . $look->($two, $first, $second, $third), 'ftffft',
+	'rotated once more, under another pepper');
+$node->safe_psql('postgres', "SELECT apikey_cancel_rotation('$rotated_id')");
+is($look->($one, $first, $second, $third) . $look->($two, $first, $second, $third), 'ftffff',
+	'and back, which takes no pepper at all');
+$node->safe_psql('postgres', "SELECT apikey_delete('$rotated_id')");
+
 # No randomness, or no hash: a shim in front of OpenSSL fails on demand.
 {
 	my $shim = "$dir/shim.so";
