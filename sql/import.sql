@@ -373,7 +373,8 @@ CREATE TEMP TABLE i_clue AS SELECT encode(v, e) AS clue FROM apikey_secret s JOI
 UNION VALUES (:'bcrypt'), (:'lookup'), (:'digest'), (:'v1'), (:'v2');
 SELECT relation, found FROM (
 	SELECT c.oid::regclass AS relation, (xpath('//f/text()', query_to_xml(format(
-		'SELECT count(*) AS f FROM %s r, i_clue WHERE strpos(r::text, clue) > 0', c.oid::regclass), true, true, '')))[1]::text::int AS found
+		'WITH r AS MATERIALIZED (SELECT r::text AS row FROM %s r WHERE r::text LIKE ''%%i\_%%'')
+		SELECT count(*) AS f FROM r, i_clue WHERE strpos(row, clue) > 0', c.oid::regclass), true, true, '')))[1]::text::int AS found
 	FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
 	JOIN pg_extension e ON e.oid = d.refobjid AND extname = 'apikey'
 	WHERE d.refclassid = 'pg_extension'::regclass AND (relkind = 'v' OR relname = 'apikey_event')) AS t
