@@ -31,7 +31,7 @@ $node->safe_psql('postgres', q{
 
 # A new key, with bcrypt of the least cost unless told otherwise; its text.
 my $count = 0;
-sub import
+sub take_over
 {
 	my $name = 'key' . $count++;
 
@@ -55,7 +55,7 @@ sub ask { return "SELECT apikey_authorize('$_[0]', 'web', 'production', 'write')
 
 # The first use.
 {
-	my $key = import();
+	my $key = take_over();
 	my $hash = $node->safe_psql('postgres', "SELECT verifier FROM apikey_secret");
 	my ($one, $two) = (session($node), session($node));
 	my $look = 'SELECT ctid, xmin, * FROM apikey_secret;';
@@ -89,10 +89,10 @@ sub ask { return "SELECT apikey_authorize('$_[0]', 'web', 'production', 'write')
 	is($node->safe_psql('postgres', $look), $row, 'it was written once');
 	is(may($node, $key . 'x') . may($node, 'key0') . may($node, "fbk_$key"), 'fff', 'other texts are refused');
 
-	my $other = import();
+	my $other = take_over();
 	is($one->query_safe("SELECT count(*) FROM apikey_verify('$other');"), '1', 'apikey_verify');
 	is(scheme($other), 'hmac-sha256', 'does the same');
-	$other = import();
+	$other = take_over();
 	$one->query_safe(qq{BEGIN READ ONLY; SET LOCAL request.headers = '{"x-api-key": "$other"}'; SELECT apikey_pre_request(); COMMIT;});
 	is(scheme($other), 'formbricks-v2', 'apikey_pre_request before a GET does not');
 	$one->query_safe(qq{BEGIN; SET LOCAL request.headers = '{"authorization": "Bearer $other"}'; SELECT apikey_pre_request(); COMMIT;});
@@ -102,7 +102,7 @@ sub ask { return "SELECT apikey_authorize('$_[0]', 'web', 'production', 'write')
 
 # Under a pepper
 {
-	my $key = import();
+	my $key = take_over();
 	my $pepper = "SET apikey.pepper_file = '$dir/pepper'; ";
 
 	append_to_file("$dir/pepper", "a pepper of some length\n");
@@ -121,7 +121,7 @@ foreach my $case (
 	[ 'locked the table', sub { 'LOCK TABLE apikey_secret IN EXCLUSIVE MODE;' } ])
 {
 	my ($what, $statement) = @$case;
-	my $key = import();
+	my $key = take_over();
 	my ($one, $two) = (session($node), session($node));
 
 	$two->query_safe("SET lock_timeout = '1ms';");
@@ -140,13 +140,29 @@ foreach my $case (
 	$_->quit foreach $one, $two;
 }
 
+# Nor does a first use that has not been committed hold up what takes a key away.
+{
+	my $key = take_over();
+	my $session = session($node);
+
+	$session->query_safe('BEGIN; ' . login($key));
+	foreach my $call ('disable', 'revoke')
+	{
+		$node->safe_psql('postgres', "SET lock_timeout = '10s'; SELECT apikey_$call(key_id) FROM apikey_keys WHERE label = substr('$key', 5)");
+		is($session->query_safe(ask($key)), 'f', "apikey_$call does not wait");
+	}
+	$session->query_safe('COMMIT;');
+	is(may($node, $key), 'f', 'and holds');
+	$session->quit;
+}
+
 # Isolation levels; the snapshot is older than the key.
 foreach my $isolation ('REPEATABLE READ', 'SERIALIZABLE')
 {
 	my ($one, $two) = (session($node), session($node));
 
 	$_->query_safe("BEGIN ISOLATION LEVEL $isolation; SELECT count(*) FROM apikey_keys;") foreach $one, $two;
-	my $key = import();
+	my $key = take_over();
 	is($one->query_safe(login($key)), '1', "first use in an old $isolation transaction");
 	is($two->query_safe(login($key)), '1', 'and in one beside it');
 	$_->query_safe('COMMIT;') foreach $one, $two;
@@ -157,7 +173,7 @@ foreach my $isolation ('REPEATABLE READ', 'SERIALIZABLE')
 
 # Many at the same time
 {
-	my @keys = map import(), 1 .. 5;
+	my @keys = map take_over(), 1 .. 5;
 	my $script = join '', map login($_) . "\n", @keys;
 
 	append_to_file("$dir/logins", $script);
@@ -168,7 +184,7 @@ foreach my $isolation ('REPEATABLE READ', 'SERIALIZABLE')
 }
 
 # What bcrypt costs.  It is compared with itself, on the same machine, by wide margins.
-my $slow = import(12);
+my $slow = take_over(12);
 my $one_bcrypt = $node->safe_psql('postgres', q{SELECT min(ms($$SELECT crypt('x', gen_salt('bf', 12))$$)) FROM generate_series(1, 3)});
 note("one bcrypt: $one_bcrypt ms");
 $node->safe_psql('postgres', q{
@@ -275,7 +291,7 @@ sub takes_less
 
 # pgcrypto may be anywhere
 {
-	my $key = import();
+	my $key = take_over();
 
 	$node->safe_psql('postgres', 'CREATE SCHEMA "Other ""Schema"; ALTER EXTENSION pgcrypto SET SCHEMA "Other ""Schema"');
 	is(may($node, $key), 't', 'pgcrypto in another schema');
@@ -284,13 +300,13 @@ sub takes_less
 
 # A standby
 {
-	my $key = import();
+	my $key = take_over();
 
 	$node->backup('b');
 	my $standby = PostgreSQL::Test::Cluster->new('standby');
 	$standby->init_from_backup($node, 'b', has_streaming => 1);
 	$standby->start;
-	my $late = import();
+	my $late = take_over();
 	$node->wait_for_catchup($standby);
 
 	my $session = session($standby);
@@ -368,7 +384,7 @@ sub takes_less
 
 # A dump carries them.
 {
-	my ($bcrypt, $ours, $rotated) = map import(), 1 .. 3;
+	my ($bcrypt, $ours, $rotated) = map take_over(), 1 .. 3;
 	my $label = q{label = substr('} . $rotated . q{', 5)};
 	my $look = q{SELECT s.*, label FROM apikey_secret s JOIN apikey_keys USING (key_id) ORDER BY 1};
 
