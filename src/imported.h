@@ -9,9 +9,9 @@
  *
  * Their text has up to AK_KEY_TEXT_MAX bytes and any form but that of our keys,
  * which are looked for by the id in them.  It is looked up by its SHA-256 digest,
- * or for fbk_ by that of the rest.  Finding one proves
- * that somebody knows the text that the digest was made from; so only who holds
- * a key can make the server compute its bcrypt.
+ * or for fbk_ by that of the rest.  Finding one proves that somebody knows the
+ * text that the digest was made from; so only who holds a key can make the server
+ * compute its bcrypt.
  *
  * What a bcrypt came to is remembered, a yes and a no, for the last
  * AK_IMPORTED_OUTCOMES pairs of text and hash.  That needs no invalidation: it
