@@ -70,15 +70,26 @@ get_organization_level(FunctionCallInfo fcinfo, int argno)
 	return level;
 }
 
+/* Quick to say yes to what is not blank for a letter of ASCII in it. */
+static bool
+is_blank(Datum label)
+{
+	AkName		value = ak_store_name(label);
+
+	for (int i = 0; i < value.len; i++)
+		if (!IS_HIGHBIT_SET(value.data[i]) &&
+			isalnum((unsigned char) value.data[i]))
+			return false;
+	return !DatumGetBool(DirectFunctionCall2Coll(textregexeq,
+												 DEFAULT_COLLATION_OID, label,
+												 CStringGetTextDatum("[^[:space:]]")));
+}
+
 static Datum
 get_label(FunctionCallInfo fcinfo, int argno)
 {
-	Datum		visible = CStringGetTextDatum("[^[:space:]]");
-
 	ak_arg_refuse_null(fcinfo, argno, "label");
-	if (!DatumGetBool(DirectFunctionCall2Coll(textregexeq,
-											  DEFAULT_COLLATION_OID,
-											  PG_GETARG_DATUM(argno), visible)))
+	if (is_blank(PG_GETARG_DATUM(argno)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("label must not be blank")));

@@ -103,10 +103,8 @@ CREATE INDEX apikey_key_organization_idx
 	ON apikey_key (organization, created_at, key_id);
 CREATE INDEX apikey_key_created_by_idx
 	ON apikey_key (created_by, created_at, key_id) WHERE created_by IS NOT NULL;
-CREATE INDEX apikey_key_disabled_idx
-	ON apikey_key (created_at, key_id) WHERE disabled_at IS NOT NULL;
-CREATE INDEX apikey_key_revoked_idx
-	ON apikey_key (created_at, key_id) WHERE revoked_at IS NOT NULL;
+CREATE INDEX apikey_key_ended_idx ON apikey_key (created_at, key_id)
+	WHERE revoked_at IS NOT NULL OR disabled_at IS NOT NULL;
 CREATE INDEX apikey_key_expires_idx
 	ON apikey_key (expires_at) WHERE expires_at IS NOT NULL;
 
@@ -218,8 +216,11 @@ CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_project FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_environment FOR EACH ROW EXECUTE FUNCTION apikey_changed();
-CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+CREATE TRIGGER apikey_changed AFTER UPDATE OR DELETE
 	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+-- for the history alone: by row it would cost each new key
+CREATE TRIGGER apikey_inserted AFTER INSERT
+	ON apikey_key FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
@@ -239,6 +240,7 @@ ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_inserted,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_secret ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;

@@ -476,11 +476,16 @@ ak_arg_verb(FunctionCallInfo fcinfo, int argno)
 	return level;
 }
 
+/* That which the caller has worked out, if it has. */
 static TupleDesc
 result_descriptor(FunctionCallInfo fcinfo)
 {
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	TupleDesc	desc;
 
+	if (result != NULL && IsA(result, ReturnSetInfo) &&
+		result->expectedDesc != NULL && result->expectedDesc->tdtypmod >= 0)
+		return result->expectedDesc;
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	return BlessTupleDesc(desc);

@@ -12,6 +12,7 @@
 
 #include "access/genam.h"
 #include "catalog/pg_class.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
@@ -25,6 +26,10 @@
 #endif
 
 #if PG_VERSION_NUM < 160000
+#define ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, \
+							  arbiters, summarizing) \
+	ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, \
+						  arbiters)
 #define object_ownercheck(classid, objectid, roleid) \
 	pg_class_ownercheck(objectid, roleid)
 #define object_aclcheck(classid, objectid, roleid, mode) \

@@ -5,7 +5,7 @@
  *
  * The functions of this extension record what they do themselves, by its name
  * (see event.h).  What SQL does to the tables besides is recorded here, a row at
- * a time, but neither what COPY brings in, which is how a dump is restored, nor
+ * a time (new keys and TRUNCATE: a statement at a time), but neither what COPY brings in, which is how a dump is restored, nor
  * what a subscription applies: the publisher has recorded it.
  */
 #include "postgres.h"

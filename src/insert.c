@@ -10,6 +10,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -64,11 +65,16 @@ ak_insert_row(AkInsertion *insertion, Oid table, int count,
 {
 	ResultRelInfo *info = find_table(insertion, table);
 	TupleTableSlot *slot = info->ri_newTupleSlot;
+	List	   *recheck;
 
 	ExecStoreAllNullTuple(slot);
 	memcpy(slot->tts_values, values, count * sizeof(Datum));
 	memcpy(slot->tts_isnull, nulls, count * sizeof(bool));
-	ExecSimpleRelationInsert(info, insertion, slot);
+	simple_table_tuple_insert(info->ri_RelationDesc, slot);
+	recheck = ExecInsertIndexTuples(info, slot, insertion, false, false, NULL,
+									NIL, false);
+	ExecARInsertTriggers(insertion, info, slot, recheck, NULL);
+	list_free(recheck);
 	ResetPerTupleExprContext(insertion);
 }
 

@@ -2,9 +2,10 @@
  * insert.h
  *		Adding rows to our tables without a plan.
  *
- * Constraints, indexes and triggers do their work as they do for an INSERT: it
- * is the executor's way of adding the rows of a subscription.  It costs a third
- * of a statement through SPI, and making a key adds three rows.
+ * Indexes, foreign keys and triggers do their work as they do for an INSERT; it
+ * is the executor's way of adding the rows of a subscription.  CHECK and NOT NULL
+ * constraints are left to the caller.  It costs a third of a statement through
+ * SPI, and making a key adds three rows.
  *
  * The rows of one insertion may go to several tables.  Triggers, foreign keys
  * among them, fire at its end, which is also the end of a command: what comes
