@@ -11,14 +11,17 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/rel.h"
 
 AkInsertion *
 ak_insert_begin(void)
 {
-	AkInsertion *insertion = CreateExecutorState();
+	AkInsertion *insertion;
 
+	PreventCommandIfReadOnly("INSERT");
+	insertion = CreateExecutorState();
 	AfterTriggerBeginQuery();
 	insertion->es_output_cid = GetCurrentCommandId(true);
 	return insertion;
