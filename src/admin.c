@@ -757,7 +757,7 @@ fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	token = make_secret(&secret, &change.id, change.key.prefix);
 	ak_write_rotate(&change.id, change.key.has_secret, &secret, end);
 	ak_detail_begin(&detail);
-	ak_detail_add(&detail, "overlap_until", timestamptz_to_str(end));
+	ak_detail_add_time(&detail, "overlap_until", end);
 	record(&change, "rotate", &detail);
 	return show_key(&change.id, token, values);
 }
@@ -864,6 +864,12 @@ add_change(AkDetail *detail, const char *column, const AkKeyChange *change,
 
 	if (!change->change)
 		return;
+	if (type == TIMESTAMPTZOID && !change->value.isnull)
+	{
+		ak_detail_add_time(detail, column,
+						   DatumGetTimestampTz(change->value.value));
+		return;
+	}
 	getTypeOutputInfo(type, &output, &is_varlena);
 	ak_detail_add(detail, column, change->value.isnull ? NULL :
 				  OidOutputFunctionCall(output, change->value.value));
@@ -887,12 +893,9 @@ apikey_update(PG_FUNCTION_ARGS)
 	if (changes.allowed_networks.change)
 		ak_actor_check_networks(&change.actor,
 								get_array(changes.allowed_networks.value));
-	if (!(changes.label.change || changes.expires_at.change ||
-		  changes.created_by.change || changes.allowed_networks.change ||
-		  changes.metadata.change))
+	if (!ak_write_changes(&change.id, &changes))
 		PG_RETURN_VOID();
 
-	ak_write_changes(&change.id, &changes);
 	ak_detail_begin(&detail);
 	add_change(&detail, "label", &changes.label, TEXTOID);
 	add_change(&detail, "expires_at", &changes.expires_at, TIMESTAMPTZOID);

@@ -70,7 +70,11 @@ static const struct
 		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
 		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
 		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END"
-		" WHERE key_id = $1", 11,
+		" WHERE key_id = $1 AND ($2 AND label IS DISTINCT FROM $3"
+		" OR $4 AND expires_at IS DISTINCT FROM $5"
+		" OR $6 AND created_by IS DISTINCT FROM $7"
+		" OR $8 AND allowed_networks IS DISTINCT FROM $9"
+		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}'))", 11,
 		{UUIDOID, BOOLOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID, TEXTOID,
 		BOOLOID, CIDRARRAYOID, BOOLOID, JSONBOID}
 	},
@@ -500,7 +504,7 @@ ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
 	return changed;
 }
 
-void
+bool
 ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 {
 	const AkKeyChange *columns[] = {
@@ -509,6 +513,7 @@ ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 	};
 	Datum		values[11] = {UUIDPGetDatum(id)};
 	char		nulls[12] = "           ";
+	bool		changed;
 
 	begin();
 	for (int i = 0; i < (int) lengthof(columns); i++)
@@ -518,8 +523,9 @@ ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 		if (!columns[i]->change)
 			nulls[2 * i + 2] = 'n';
 	}
-	execute(UPDATE_KEY, values, nulls);
+	changed = execute(UPDATE_KEY, values, nulls) > 0;
 	SPI_finish();
+	return changed;
 }
 
 void

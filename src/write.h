@@ -77,7 +77,7 @@ typedef struct AkKeyChanges
 	AkKeyChange metadata;		/* jsonb */
 } AkKeyChanges;
 
-extern void ak_write_changes(const pg_uuid_t *id,
+extern bool ak_write_changes(const pg_uuid_t *id,
 							 const AkKeyChanges *changes);
 
 /*
