@@ -30,7 +30,7 @@ has_key(void)
 	int			len;
 
 	(void) ak_guc_key(&len);
-	return len > 0;
+	return len > 0 || ak_guc_key_refused;
 }
 
 void

@@ -3,9 +3,10 @@
  *		Who changes keys: the application itself, or a key for its customer?
  *
  * In a session without a key it is the application: the privileges of the role
- * are all that counts.  In one with a key (apikey.key is not empty) it is that
- * key.  It must be good and have organization level write, it sees no other
- * organization, and neither gives nor touches what is more than it holds itself:
+ * are all that counts.  In one with a key (apikey.key is not empty, or what was
+ * to be in it was refused) it is that key.  It must be good and have organization
+ * level write, it sees no other organization, and neither gives nor touches what
+ * is more than it holds itself:
  *
  *	- levels: on all that a grant covers, so '*' takes a grant on '*';
  *	- organization level;

@@ -664,7 +664,7 @@ fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	token = make_secret(&secret, &change.id, change.key.prefix);
 	ak_write_rotate(&change.id, change.key.has_secret, &secret, end);
 	ak_detail_begin(&detail);
-	ak_detail_add(&detail, "overlap_until", timestamptz_to_str(end));
+	ak_detail_add_time(&detail, "overlap_until", end);
 	record(&change, "rotate", &detail);
 	return show_key(&change.id, token, values);
 }
@@ -761,27 +761,27 @@ get_changes(FunctionCallInfo fcinfo, AkKeyChanges *changes)
 	changes->metadata.value = get_nullable(fcinfo, 5);
 }
 
-/* As the history shows it, however the session prints times. */
-static char *
-print_value(Datum value, Oid type)
-{
-	Oid			output;
-	bool		is_varlena;
-
-	if (type == TIMESTAMPTZOID)
-		return pstrdup(timestamptz_to_str(DatumGetTimestampTz(value)));
-	getTypeOutputInfo(type, &output, &is_varlena);
-	return OidOutputFunctionCall(output, value);
-}
-
 /* The new value of a column. */
 static void
 add_change(AkDetail *detail, const char *column, const AkKeyChange *change,
 		   Oid type)
 {
-	if (change->change)
-		ak_detail_add(detail, column, change->value.isnull ? NULL :
-					  print_value(change->value.value, type));
+	Oid			output;
+	bool		is_varlena;
+
+	if (!change->change)
+		return;
+	if (change->value.isnull)
+		ak_detail_add(detail, column, NULL);
+	else if (type == TIMESTAMPTZOID)
+		ak_detail_add_time(detail, column,
+						   DatumGetTimestampTz(change->value.value));
+	else
+	{
+		getTypeOutputInfo(type, &output, &is_varlena);
+		ak_detail_add(detail, column,
+					  OidOutputFunctionCall(output, change->value.value));
+	}
 }
 
 AK_FUNCTION_INFO_V1(apikey_update);

@@ -546,7 +546,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_purge_events(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_purge_events(timestamptz) IS
-'remove the events before this time; returns how many, and records that';
+'remove the events before this time; returns how many, and records that if there are any';
 
 /* ------------------------------------------------------------- deciding */
 

@@ -6,9 +6,11 @@
 
 #include "event.h"
 
+#include "catalog/pg_type.h"
 #include "client.h"
 #include "commands/async.h"
 #include "guc.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "schema.h"
 #include "secret.h"
@@ -93,6 +95,15 @@ ak_detail_add(AkDetail *detail, const char *field, const char *value)
 	pushJsonbValue(&detail->state, WJB_VALUE, &null);
 }
 
+/* As to_jsonb has it, whatever DateStyle is. */
+void
+ak_detail_add_time(AkDetail *detail, const char *field, TimestampTz value)
+{
+	ak_detail_add(detail, field,
+				  JsonEncodeDateTime(NULL, TimestampTzGetDatum(value),
+									 TIMESTAMPTZOID, NULL));
+}
+
 void
 ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
 {
@@ -137,6 +148,24 @@ get_time(void)
 	return last;
 }
 
+/*
+ * A string that may not be in the encoding of the database, from the options of
+ * the connection or another database, as a text.
+ */
+static Datum
+text_datum(const char *string)
+{
+	char	   *clean;
+
+	if (pg_verifymbstr(string, strlen(string), true))
+		return CStringGetTextDatum(string);
+	clean = pstrdup(string);
+	for (char *p = clean; *p != '\0'; p++)
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+	return CStringGetTextDatum(clean);
+}
+
 static void
 notify(const AkEvent *event)
 {
@@ -179,9 +208,8 @@ ak_event_append(AkInsertion *insertion, const AkEvent *event)
 		values[ORGANIZATION] =
 			PointerGetDatum(cstring_to_text_with_len(event->organization->data,
 													 event->organization->len));
-	values[ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(),
-														 false));
-	values[APPLICATION_USER] = CStringGetTextDatum(ak_guc_application_user);
+	values[ROLE] = text_datum(GetUserNameFromId(GetOuterUserId(), false));
+	values[APPLICATION_USER] = text_datum(ak_guc_application_user);
 	nulls[APPLICATION_USER] = ak_guc_application_user[0] == '\0';
 	values[ACTING_KEY] = UUIDPGetDatum(event->acting_key);
 	nulls[ACTING_KEY] = event->acting_key == NULL;

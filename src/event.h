@@ -16,6 +16,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "insert.h"
 #include "scope.h"
 #include "utils/jsonb.h"
@@ -29,13 +30,15 @@ typedef struct AkDetail
 
 extern void ak_detail_begin(AkDetail *detail);
 
-/* "value" may be NULL. */
+/* "value" may be NULL; it must last as long as the detail. */
 extern void ak_detail_add(AkDetail *detail, const char *field,
 						  const char *value);
 extern void ak_detail_add_name(AkDetail *detail, const char *field,
 							   const AkName *value);
 extern void ak_detail_add_names(AkDetail *detail, const char *field,
 								const AkName *values, int count);
+extern void ak_detail_add_time(AkDetail *detail, const char *field,
+							   TimestampTz value);
 extern void ak_detail_add_jsonb(AkDetail *detail, const char *field,
 								Jsonb *value);
 

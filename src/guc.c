@@ -23,6 +23,7 @@ char	   *ak_guc_client_address;
 char	   *ak_guc_application_user;
 bool		ak_guc_notify;
 
+bool		ak_guc_key_refused;
 uint64		ak_guc_key_serial = 1;
 uint64		ak_guc_address_serial = 1;
 
@@ -50,6 +51,8 @@ check_key(char **newval, void **extra, GucSource source)
 				 errdetail_internal("%s", detail),
 				 errhint("%s", hint),
 				 errhidestmt(true)));
+	/* only a warning, for some of them */
+	ak_guc_key_refused = true;
 	GUC_check_errmsg("%s", problem);
 	GUC_check_errdetail("%s", detail);
 	GUC_check_errhint("%s", hint);

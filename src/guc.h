@@ -24,6 +24,13 @@ extern bool ak_guc_notify;		/* apikey.notify */
 
 extern void ak_guc_init(void);
 
+/*
+ * Was a key refused that a role, a database, a file or the options of the
+ * connection had for this session?  Then it is none of the application itself,
+ * without a key: it was to have one.
+ */
+extern bool ak_guc_key_refused;
+
 /* The text of apikey.key and its length; length 0 for none. */
 extern const char *ak_guc_key(int *len);
 

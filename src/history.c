@@ -13,11 +13,13 @@
 #include "access/xact.h"
 #include "actor.h"
 #include "args.h"
+#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "event.h"
 #include "guc.h"
 #include "inval.h"
+#include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"
 #include "schema.h"
 #include "store.h"
@@ -78,11 +80,23 @@ get_action(TriggerEvent event)
 		TRIGGER_FIRED_BY_DELETE(event) ? "delete" : "truncate";
 }
 
-/* Is a row just being copied in? */
+/*
+ * Is the row being copied into this table by COPY itself?  Not so what a trigger
+ * or a function does meanwhile.
+ */
 static bool
-is_copied(TriggerEvent event)
+is_copied(TriggerData *trigger)
 {
-	return TRIGGER_FIRED_BY_INSERT(event) && ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY;
+	Portal		portal = ActivePortal;
+	CopyStmt   *copy;
+
+	if (portal == NULL || portal->commandTag != CMDTAG_COPY)
+		return false;
+	copy = castNode(CopyStmt,
+					linitial_node(PlannedStmt, portal->stmts)->utilityStmt);
+	return copy->is_from &&
+		RangeVarGetRelid(copy->relation, NoLock, true) ==
+		RelationGetRelid(trigger->tg_relation);
 }
 
 /* Record what SQL did to a table. */
@@ -139,10 +153,20 @@ apikey_changed(PG_FUNCTION_ARGS)
 		ak_inval_announce(schema->key_proxy);
 	if (!insert)
 		ForceSyncCommit();
-	if (!ak_write_is_ours() && !IsLogicalWorker() &&
-		!is_copied(trigger->tg_event))
+	if (!ak_write_is_ours() && !IsLogicalWorker() && !is_copied(trigger))
 		record_sql(trigger);
 	return PointerGetDatum(NULL);
+}
+
+/* Is this the removal of an event that a purge removes? */
+static bool
+is_purged(TriggerData *trigger)
+{
+	Datum		at;
+
+	return TRIGGER_FIRED_BY_DELETE(trigger->tg_event) &&
+		get_column(trigger, "at", &at) &&
+		ak_write_is_purged(DatumGetTimestampTz(at));
 }
 
 /* Before each change of an event, and before TRUNCATE. */
@@ -153,7 +177,7 @@ apikey_keep(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	check_trigger(fcinfo, "apikey_keep");
-	if (!ak_write_is_ours() && !IsLogicalWorker())
+	if (!is_purged(trigger) && !IsLogicalWorker())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("events cannot be changed or removed"),
@@ -175,10 +199,11 @@ apikey_purge_events(PG_FUNCTION_ARGS)
 	ak_actor_refuse_key();
 	ak_schema_accept();
 	count = ak_write_purge(PG_GETARG_TIMESTAMPTZ(0));
+	if (count == 0)
+		PG_RETURN_INT64(0);
 
 	ak_detail_begin(&detail);
-	ak_detail_add(&detail, "before",
-				  timestamptz_to_str(PG_GETARG_TIMESTAMPTZ(0)));
+	ak_detail_add_time(&detail, "before", PG_GETARG_TIMESTAMPTZ(0));
 	ak_detail_add(&detail, "count", psprintf(INT64_FORMAT, count));
 	event.detail = &detail;
 	ak_event_append(NULL, &event);

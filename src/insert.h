@@ -11,7 +11,8 @@
  * among them, fire at its end, which is also the end of a command: what comes
  * later sees the rows.  An error in between is cleaned up by the transaction.
  *
- * No privilege is asked for.  Raises 25006 in a read-only transaction.  ak_schema_accept() must have been called.
+ * A READ ONLY transaction is refused, but no privilege is asked for.
+ * ak_schema_accept() must have been called.
  */
 #ifndef AK_INSERT_H
 #define AK_INSERT_H

@@ -209,6 +209,7 @@ static const struct
 
 static int	running;			/* statements of ours, one within the other */
 static int	making;				/* keys with their grants, likewise */
+static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
 static SPIPlanPtr plans[STATEMENTS];
 static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
@@ -776,8 +777,25 @@ uint64
 ak_write_purge(TimestampTz before)
 {
 	Datum		values[] = {TimestampTzGetDatum(before)};
+	volatile uint64 count = 0;
 
-	return run(PURGE_EVENTS, values);
+	purging = before;
+	PG_TRY();
+	{
+		count = run(PURGE_EVENTS, values);
+	}
+	PG_FINALLY();
+	{
+		purging = DT_NOBEGIN;
+	}
+	PG_END_TRY();
+	return count;
+}
+
+bool
+ak_write_is_purged(TimestampTz at)
+{
+	return at < purging;
 }
 
 bool

@@ -127,6 +127,9 @@ extern bool ak_write_remove_environment(const AkName *project,
 /* Remove the events before this time; returns how many. */
 extern uint64 ak_write_purge(TimestampTz before);
 
+/* Is that being done, and is this the time of such an event? */
+extern bool ak_write_is_purged(TimestampTz at);
+
 /*
  * What is just being run: one of these, or the making of a key with its grants?
  * For triggers.
