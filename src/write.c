@@ -8,325 +8,15 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "optimizer/cost.h"
 #include "schema.h"
+#include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#define MAX_ARGS	14
-
-/* "$S" stands for the schema. */
-typedef enum Statement
-{
-	INSERT_IMPORTED,
-	LOCK_KEY,
-	UPDATE_KEY,
-	KEEP_SECRET,
-	LIMIT_SECRET,
-	DROP_SECRET,
-	SET_SECRET,
-	RESTORE_SECRET,
-	RESTORE_IMPORTED,
-	DISABLE_KEY,
-	ENABLE_KEY,
-	REVOKE_KEY,
-	DELETE_KEY,
-	SET_ORGANIZATION_LEVEL,
-	UPSERT_GRANT,
-	DELETE_GRANT,
-	UPSERT_PROJECTS,
-	UPSERT_ENVIRONMENTS,
-	LOCK_PROJECTS,
-	LOCK_ENVIRONMENTS,
-	DELETE_PROJECTS_GRANTS,
-	DELETE_PROJECTS_ENVIRONMENTS,
-	DELETE_PROJECTS,
-	DELETE_ENVIRONMENT,
-	PURGE_EVENTS,
-	STATEMENTS
-} Statement;
-
-static const struct
-{
-	const char *text;
-	int			nargs;
-	Oid			types[MAX_ARGS];
-}			statements[STATEMENTS] =
-
-{
-	[INSERT_IMPORTED] = {
-		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
-		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING", 5,
-		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID, BYTEAOID}
-	},
-	[LOCK_KEY] = {
-		"SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
-		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE", 1,
-		{UUIDOID}
-	},
-	[UPDATE_KEY] = {
-		"UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
-		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
-		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
-		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
-		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END"
-		" WHERE key_id = $1 AND ($2 AND label IS DISTINCT FROM $3"
-		" OR $4 AND expires_at IS DISTINCT FROM $5"
-		" OR $6 AND created_by IS DISTINCT FROM $7"
-		" OR $8 AND allowed_networks IS DISTINCT FROM $9"
-		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}'))", 11,
-		{UUIDOID, BOOLOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID, TEXTOID,
-		BOOLOID, CIDRARRAYOID, BOOLOID, JSONBOID}
-	},
-	[KEEP_SECRET] = {
-		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
-		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
-		" FROM $S.apikey_key WHERE key_id = $1", 2,
-		{UUIDOID, TIMESTAMPTZOID}
-	},
-	[LIMIT_SECRET] = {
-		"UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
-		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1", 2,
-		{UUIDOID, TIMESTAMPTZOID}
-	},
-	[DROP_SECRET] = {
-		"DELETE FROM $S.apikey_secret WHERE key_id = $1", 1,
-		{UUIDOID}
-	},
-	[SET_SECRET] = {
-		"UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
-		" WHERE key_id = $1", 4,
-		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID}
-	},
-	[RESTORE_SECRET] = {
-		"UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
-		" verifier = s.verifier FROM $S.apikey_secret s"
-		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
-		" AND s.expires_at > statement_timestamp()", 1,
-		{UUIDOID}
-	},
-	[RESTORE_IMPORTED] = {
-		"UPDATE $S.apikey_secret SET expires_at = NULL"
-		" WHERE key_id = $1 AND lookup IS NOT NULL"
-		" AND expires_at > statement_timestamp()", 1,
-		{UUIDOID}
-	},
-	[DISABLE_KEY] = {
-		"UPDATE $S.apikey_key SET disabled_at = now()"
-		" WHERE key_id = $1 AND disabled_at IS NULL", 1,
-		{UUIDOID}
-	},
-	[ENABLE_KEY] = {
-		"UPDATE $S.apikey_key SET disabled_at = NULL"
-		" WHERE key_id = $1 AND disabled_at IS NOT NULL", 1,
-		{UUIDOID}
-	},
-	[REVOKE_KEY] = {
-		"UPDATE $S.apikey_key SET revoked_at = now()"
-		" WHERE key_id = $1 AND revoked_at IS NULL", 1,
-		{UUIDOID}
-	},
-	[DELETE_KEY] = {
-		"DELETE FROM $S.apikey_key WHERE key_id = $1", 1,
-		{UUIDOID}
-	},
-	[SET_ORGANIZATION_LEVEL] = {
-		"UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
-		" WHERE key_id = $1"
-		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
-		{UUIDOID, TEXTOID}
-	},
-	[UPSERT_GRANT] = {
-		"INSERT INTO $S.apikey_grant AS old"
-		" (key_id, organization, project, environment, level)"
-		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)"
-		" ON CONFLICT (key_id, project, environment)"
-		" DO UPDATE SET level = excluded.level"
-		" WHERE old.level <> excluded.level", 5,
-		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
-	},
-	[DELETE_GRANT] = {
-		"DELETE FROM $S.apikey_grant WHERE key_id = $1"
-		" AND project IS NOT DISTINCT FROM $2 AND environment = $3", 3,
-		{UUIDOID, TEXTOID, TEXTOID}
-	},
-	[UPSERT_PROJECTS] = {
-		"WITH stored AS (INSERT INTO $S.apikey_project AS old"
-		" (project, organization) SELECT * FROM unnest($1, $2)"
-		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
-		" WHERE old.organization <> excluded.organization"
-		" RETURNING project, organization)"
-		" SELECT number FROM unnest($1, $2)"
-		" WITH ORDINALITY AS given (project, organization, number)"
-		" JOIN stored USING (project)"
-		" WHERE stored.organization <> given.organization", 2,
-		{TEXTARRAYOID, TEXTARRAYOID}
-	},
-	[UPSERT_ENVIRONMENTS] = {
-		"INSERT INTO $S.apikey_environment (project, organization, environment)"
-		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest($3) AS e"
-		" ON CONFLICT DO NOTHING RETURNING project, organization, environment", 3,
-		{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
-	},
-	[LOCK_PROJECTS] = {
-		"SELECT project, organization FROM $S.apikey_project"
-		" WHERE project = ANY ($1)"
-		" ORDER BY project FOR UPDATE", 1,
-		{TEXTARRAYOID}
-	},
-	[LOCK_ENVIRONMENTS] = {
-		"SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
-		" ORDER BY project, environment FOR UPDATE", 1,
-		{TEXTARRAYOID}
-	},
-	[DELETE_PROJECTS_GRANTS] = {
-		"DELETE FROM $S.apikey_grant WHERE project = ANY ($1)", 1,
-		{TEXTARRAYOID}
-	},
-	[DELETE_PROJECTS_ENVIRONMENTS] = {
-		"DELETE FROM $S.apikey_environment WHERE project = ANY ($1)", 1,
-		{TEXTARRAYOID}
-	},
-	[DELETE_PROJECTS] = {
-		"DELETE FROM $S.apikey_project WHERE project = ANY ($1)", 1,
-		{TEXTARRAYOID}
-	},
-	[DELETE_ENVIRONMENT] = {
-		"DELETE FROM $S.apikey_environment"
-		" WHERE project = $1 AND environment = $2 RETURNING organization", 2,
-		{TEXTOID, TEXTOID}
-	},
-	[PURGE_EVENTS] = {
-		"DELETE FROM $S.apikey_event WHERE at < $1", 1,
-		{TIMESTAMPTZOID}
-	},
-};
-
-static int	running;			/* statements of ours, one within the other */
-static int	making;				/* keys with their grants, likewise */
+static int	making;				/* keys with their grants, one within the
+								 * other */
 static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
-
-static SPIPlanPtr plans[STATEMENTS];
-static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
-
-static SPIPlanPtr
-get_plan(Statement which)
-{
-	const char *schema = get_namespace_name(ak_schema_get()->namespace);
-	StringInfoData text;
-
-	if (strcmp(schema, plans_schema) != 0)
-	{
-		for (int i = 0; i < STATEMENTS; i++)
-		{
-			SPIPlanPtr	plan = plans[i];
-
-			plans[i] = NULL;
-			if (plan != NULL)
-				SPI_freeplan(plan);
-		}
-		strlcpy(plans_schema, schema, sizeof(plans_schema));
-	}
-	if (plans[which] != NULL)
-		return plans[which];
-
-	initStringInfo(&text);
-	for (const char *p = statements[which].text; *p != '\0'; p++)
-	{
-		if (p[0] == '$' && p[1] == 'S')
-		{
-			appendStringInfoString(&text, quote_identifier(schema));
-			p++;
-		}
-		else
-			appendStringInfoChar(&text, *p);
-	}
-	plans[which] = SPI_prepare(text.data, statements[which].nargs,
-							   (Oid *) statements[which].types);
-	if (plans[which] == NULL || SPI_keepplan(plans[which]) != 0)
-		elog(ERROR, "could not prepare a statement: %s",
-			 SPI_result_code_string(SPI_result));
-	return plans[which];
-}
-
-/*
- * Begin to run statements, ending with SPI_finish.
- *
- * Their plans, and those of the foreign keys that they fire, are kept.  A plan
- * that was made while a table had one page would read all of it, and go on to
- * do so while the same statement makes it grow to a million rows: so none may
- * be sequential.  The setting ends with the calling function, as its SET
- * search_path does.
- */
-static void
-begin(void)
-{
-	SPI_connect();
-	if (enable_seqscan)
-		(void) set_config_option("enable_seqscan", "off", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-}
-
-/*
- * Run one of them; returns how many rows.  By the snapshot of the transaction, or
- * by another one.
- */
-static uint64
-execute_by(Statement which, Datum *values, const char *nulls,
-		   Snapshot snapshot)
-{
-	SPIPlanPtr	plan = get_plan(which);
-	volatile int result = 0;
-
-	running++;
-	PG_TRY();
-	{
-		result = snapshot == InvalidSnapshot ?
-			SPI_execute_plan(plan, values, nulls, false, 0) :
-			SPI_execute_snapshot(plan, values, nulls, snapshot,
-								 InvalidSnapshot, false, true, 0);
-	}
-	PG_FINALLY();
-	{
-		running--;
-	}
-	PG_END_TRY();
-	if (result < 0)
-		elog(ERROR, "could not execute a statement: %s",
-			 SPI_result_code_string(result));
-	return SPI_processed;
-}
-
-static uint64
-execute(Statement which, Datum *values, const char *nulls)
-{
-	return execute_by(which, values, nulls, InvalidSnapshot);
-}
-
-/* By a snapshot of now; no value is null. */
-static uint64
-execute_latest(Statement which, Datum *values)
-{
-	return execute_by(which, values, NULL, GetLatestSnapshot());
-}
-
-/* The same as execute() where the result is not read and no value is null. */
-static uint64
-run(Statement which, Datum *values)
-{
-	uint64		processed;
-
-	begin();
-	processed = execute(which, values, NULL);
-	SPI_finish();
-	return processed;
-}
 
 static Datum
 name_datum(const AkName *name)
@@ -457,6 +147,7 @@ ak_write_key(const AkNewKey *key, const AkGrant *grants, int count,
 {
 	AkInsertion *insertion = ak_insert_begin();
 
+	ak_statement_use_indexes();
 	insert_key(insertion, key);
 	for (int i = 0; i < count; i++)
 		insert_grant(insertion, key, &grants[i]);
@@ -482,34 +173,7 @@ ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
 
 	set_secret(&values[1], secret);
 	values[4] = name_datum(&digest);
-	return run(INSERT_IMPORTED, values) > 0;
-}
-
-/* A text in the result of the last statement, in the caller's memory. */
-static AkName
-get_text(int row, int column)
-{
-	bool		isnull;
-	AkName		name = ak_store_name(SPI_getbinval(SPI_tuptable->vals[row],
-												   SPI_tuptable->tupdesc,
-												   column, &isnull));
-	char	   *copy = SPI_palloc(name.len + 1);
-
-	memcpy(copy, name.data, name.len);
-	copy[name.len] = '\0';
-	return (AkName)
-	{
-		copy, name.len
-	};
-}
-
-static bool
-get_bool(int column)
-{
-	bool		isnull;
-
-	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, column, &isnull));
+	return ak_statement_run(AK_INSERT_IMPORTED, values) > 0;
 }
 
 bool
@@ -518,49 +182,49 @@ ak_write_lock_key(const pg_uuid_t *id, AkLockedKey *key)
 	Datum		values[1] = {UUIDPGetDatum(id)};
 	bool		found;
 
-	begin();
-	found = execute(LOCK_KEY, values, NULL) > 0;
+	ak_statement_begin();
+	found = ak_statement_execute(AK_LOCK_KEY, values, NULL) > 0;
 	if (found)
 	{
-		key->organization = get_text(0, 1);
-		key->prefix = unconstify(char *, get_text(0, 2).data);
-		key->revoked = get_bool(3);
-		key->has_secret = get_bool(4);
+		key->organization = ak_statement_text(0, 1);
+		key->prefix = unconstify(char *, ak_statement_text(0, 2).data);
+		key->revoked = ak_statement_bool(0, 3);
+		key->has_secret = ak_statement_bool(0, 4);
 	}
-	SPI_finish();
+	ak_statement_end();
 	return found;
 }
 
 static bool
-run_key(Statement which, const pg_uuid_t *id)
+run_key(AkStatement which, const pg_uuid_t *id)
 {
 	Datum		values[] = {UUIDPGetDatum(id)};
 
-	return run(which, values) > 0;
+	return ak_statement_run(which, values) > 0;
 }
 
 bool
 ak_write_disable(const pg_uuid_t *id)
 {
-	return run_key(DISABLE_KEY, id);
+	return run_key(AK_DISABLE_KEY, id);
 }
 
 bool
 ak_write_enable(const pg_uuid_t *id)
 {
-	return run_key(ENABLE_KEY, id);
+	return run_key(AK_ENABLE_KEY, id);
 }
 
 bool
 ak_write_revoke(const pg_uuid_t *id)
 {
-	return run_key(REVOKE_KEY, id);
+	return run_key(AK_REVOKE_KEY, id);
 }
 
 bool
 ak_write_delete(const pg_uuid_t *id)
 {
-	return run_key(DELETE_KEY, id);
+	return run_key(AK_DELETE_KEY, id);
 }
 
 bool
@@ -569,10 +233,10 @@ ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
 	Datum		values[2] = {UUIDPGetDatum(id), level_datum(level)};
 	bool		changed;
 
-	begin();
-	changed = execute(SET_ORGANIZATION_LEVEL, values,
-					  level == AK_LEVEL_NONE ? " n" : "  ") > 0;
-	SPI_finish();
+	ak_statement_begin();
+	changed = ak_statement_execute(AK_SET_ORGANIZATION_LEVEL, values,
+								   level == AK_LEVEL_NONE ? " n" : "  ") > 0;
+	ak_statement_end();
 	return changed;
 }
 
@@ -587,7 +251,7 @@ ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 	char		nulls[12] = "           ";
 	bool		changed;
 
-	begin();
+	ak_statement_begin();
 	for (int i = 0; i < (int) lengthof(columns); i++)
 	{
 		values[2 * i + 1] = BoolGetDatum(columns[i]->change);
@@ -595,8 +259,8 @@ ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 		if (!columns[i]->change)
 			nulls[2 * i + 2] = 'n';
 	}
-	changed = execute(UPDATE_KEY, values, nulls) > 0;
-	SPI_finish();
+	changed = ak_statement_execute(AK_UPDATE_KEY, values, nulls) > 0;
+	ak_statement_end();
 	return changed;
 }
 
@@ -608,11 +272,11 @@ ak_write_rotate(const pg_uuid_t *id, bool has_secret, const AkSecret *secret,
 	bool		over = ends <= GetCurrentStatementStartTimestamp();
 
 	if (has_secret || over)
-		run_key(DROP_SECRET, id);
+		run_key(AK_DROP_SECRET, id);
 	if (!over)
-		run(has_secret ? KEEP_SECRET : LIMIT_SECRET, values);
+		ak_statement_run(has_secret ? AK_KEEP_SECRET : AK_LIMIT_SECRET, values);
 	set_secret(&values[1], secret);
-	run(SET_SECRET, values);
+	ak_statement_run(AK_SET_SECRET, values);
 }
 
 bool
@@ -620,34 +284,34 @@ ak_write_unrotate(const pg_uuid_t *id)
 {
 	Datum		values[4] = {UUIDPGetDatum(id)};
 
-	if (run_key(RESTORE_SECRET, id))
+	if (run_key(AK_RESTORE_SECRET, id))
 	{
-		run_key(DROP_SECRET, id);
+		run_key(AK_DROP_SECRET, id);
 		return true;
 	}
-	if (!run_key(RESTORE_IMPORTED, id))
+	if (!run_key(AK_RESTORE_IMPORTED, id))
 		return false;
-	begin();
-	execute(SET_SECRET, values, " nnn");
-	SPI_finish();
+	ak_statement_begin();
+	ak_statement_execute(AK_SET_SECRET, values, " nnn");
+	ak_statement_end();
 	return true;
 }
 
 /* Run a statement about a key and one grant of it. */
 static uint64
-run_grant(Statement which, const pg_uuid_t *id, const AkName *organization,
+run_grant(AkStatement which, const pg_uuid_t *id, const AkName *organization,
 		  const AkGrant *grant)
 {
 	Datum		values[5] = {UUIDPGetDatum(id), name_datum(organization)};
 	char		nulls[6] = "     ";
 	uint64		processed;
 
-	begin();
+	ak_statement_begin();
 	set_nullable(values, nulls, 2, project_datum(&grant->project));
 	values[3] = name_datum(&grant->environment);
 	values[4] = level_datum(grant->level);
-	processed = execute(which, values, nulls);
-	SPI_finish();
+	processed = ak_statement_execute(which, values, nulls);
+	ak_statement_end();
 	return processed;
 }
 
@@ -655,7 +319,7 @@ bool
 ak_write_grant(const pg_uuid_t *id, const AkName *organization,
 			   const AkGrant *grant)
 {
-	return run_grant(UPSERT_GRANT, id, organization, grant) > 0;
+	return run_grant(AK_UPSERT_GRANT, id, organization, grant) > 0;
 }
 
 bool
@@ -666,29 +330,26 @@ ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 	char		nulls[4] = "   ";
 	bool		found;
 
-	begin();
+	ak_statement_begin();
 	set_nullable(values, nulls, 1, project_datum(project));
 	values[2] = name_datum(environment);
-	found = execute(DELETE_GRANT, values, nulls) > 0;
-	SPI_finish();
+	found = ak_statement_execute(AK_DELETE_GRANT, values, nulls) > 0;
+	ak_statement_end();
 	return found;
 }
 
 /* The rows of the last statement, in the caller's memory. */
-static int
-get_rows(AkEnvironmentRow **rows, bool has_environment)
+static void
+get_rows(AkEnvironmentRow **rows, int count, bool has_environment)
 {
-	int			count = SPI_processed;
-
-	*rows = SPI_palloc(Max(count, 1) * sizeof(AkEnvironmentRow));
+	*rows = ak_statement_alloc(Max(count, 1) * sizeof(AkEnvironmentRow));
 	for (int i = 0; i < count; i++)
 	{
-		(*rows)[i].project = get_text(i, 1);
-		(*rows)[i].organization = get_text(i, 2);
+		(*rows)[i].project = ak_statement_text(i, 1);
+		(*rows)[i].organization = ak_statement_text(i, 2);
 		if (has_environment)
-			(*rows)[i].environment = get_text(i, 3);
+			(*rows)[i].environment = ak_statement_text(i, 3);
 	}
-	return count;
 }
 
 int
@@ -702,26 +363,22 @@ ak_write_projects(const AkName *organizations, const AkName *projects,
 	};
 	int			refused = -1;
 
-	begin();
-	if (execute(UPSERT_PROJECTS, values, NULL) > 0)
+	ak_statement_begin();
+	if (ak_statement_execute(AK_UPSERT_PROJECTS, values, NULL) > 0)
 	{
-		bool		isnull;
-
-		refused = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-											  SPI_tuptable->tupdesc, 1,
-											  &isnull)) - 1;
+		refused = ak_statement_int64(0, 1) - 1;
 	}
-	SPI_finish();
+	ak_statement_end();
 	if (refused >= 0)
 		return refused;
 
 	all[0] = ak_scope_all;
 	memcpy(all + 1, environments, nenvironments * sizeof(AkName));
 	values[2] = names_datum(all, nenvironments + 1);
-	begin();
-	execute(UPSERT_ENVIRONMENTS, values, NULL);
-	*nadded = get_rows(added, true);
-	SPI_finish();
+	ak_statement_begin();
+	*nadded = ak_statement_execute(AK_UPSERT_ENVIRONMENTS, values, NULL);
+	get_rows(added, *nadded, true);
+	ak_statement_end();
 	return -1;
 }
 
@@ -732,10 +389,10 @@ ak_write_lock_projects(const AkName *projects, int count,
 	Datum		values[] = {names_datum(projects, count)};
 	int			found;
 
-	begin();
-	execute_latest(LOCK_PROJECTS, values);
-	found = get_rows(locked, false);
-	SPI_finish();
+	ak_statement_begin();
+	found = ak_statement_execute_latest(AK_LOCK_PROJECTS, values);
+	get_rows(locked, found, false);
+	ak_statement_end();
 	return found;
 }
 
@@ -750,12 +407,12 @@ ak_write_remove_projects(const AkName *projects, int count)
 {
 	Datum		values[] = {names_datum(projects, count)};
 
-	begin();
-	execute_latest(LOCK_ENVIRONMENTS, values);
-	execute_latest(DELETE_PROJECTS_GRANTS, values);
-	execute_latest(DELETE_PROJECTS_ENVIRONMENTS, values);
-	execute_latest(DELETE_PROJECTS, values);
-	SPI_finish();
+	ak_statement_begin();
+	ak_statement_execute_latest(AK_LOCK_ENVIRONMENTS, values);
+	ak_statement_execute_latest(AK_DELETE_PROJECTS_GRANTS, values);
+	ak_statement_execute_latest(AK_DELETE_PROJECTS_ENVIRONMENTS, values);
+	ak_statement_execute_latest(AK_DELETE_PROJECTS, values);
+	ak_statement_end();
 }
 
 bool
@@ -765,11 +422,11 @@ ak_write_remove_environment(const AkName *project, const AkName *environment,
 	Datum		values[] = {name_datum(project), name_datum(environment)};
 	bool		found;
 
-	begin();
-	found = execute(DELETE_ENVIRONMENT, values, NULL) > 0;
+	ak_statement_begin();
+	found = ak_statement_execute(AK_DELETE_ENVIRONMENT, values, NULL) > 0;
 	if (found)
-		*organization = get_text(0, 1);
-	SPI_finish();
+		*organization = ak_statement_text(0, 1);
+	ak_statement_end();
 	return found;
 }
 
@@ -782,7 +439,7 @@ ak_write_purge(TimestampTz before)
 	purging = before;
 	PG_TRY();
 	{
-		count = run(PURGE_EVENTS, values);
+		count = ak_statement_run(AK_PURGE_EVENTS, values);
 	}
 	PG_FINALLY();
 	{
@@ -801,7 +458,7 @@ ak_write_is_purged(TimestampTz at)
 bool
 ak_write_is_ours(void)
 {
-	return running > 0 || making > 0;
+	return ak_statement_is_running() || making > 0;
 }
 
 bool

@@ -3,9 +3,7 @@
  *		Changing our tables, through SPI or insert.h, so that every constraint
  *		and trigger does its work.
  *
- * The callers are SECURITY DEFINER functions with a SET clause: statements run
- * as the owner of the extension, and settings made here end with the caller.  ak_schema_accept() must have been called.  Plans are kept
- * for the life of the backend.
+ * ak_schema_accept() must have been called; for more see statement.h.
  *
  * Bad values are to be refused before: the message of a violated constraint
  * would show the whole row, verifier included.

@@ -1,0 +1,340 @@
+/*
+ * statement.c
+ *		The SQL that changes our tables; see statement.h.
+ */
+#include "postgres.h"
+
+#include "statement.h"
+
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "optimizer/cost.h"
+#include "schema.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#define MAX_ARGS	14
+
+/* "$S" stands for the schema. */
+static const struct
+{
+	const char *text;
+	int			nargs;
+	Oid			types[MAX_ARGS];
+}			statements[AK_STATEMENTS] =
+
+{
+	[AK_INSERT_IMPORTED] = {
+		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
+		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING", 5,
+		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID, BYTEAOID}
+	},
+	[AK_LOCK_KEY] = {
+		"SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
+		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE", 1,
+		{UUIDOID}
+	},
+	[AK_UPDATE_KEY] = {
+		"UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
+		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
+		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
+		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
+		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END"
+		" WHERE key_id = $1 AND ($2 AND label IS DISTINCT FROM $3"
+		" OR $4 AND expires_at IS DISTINCT FROM $5"
+		" OR $6 AND created_by IS DISTINCT FROM $7"
+		" OR $8 AND allowed_networks IS DISTINCT FROM $9"
+		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}'))", 11,
+		{UUIDOID, BOOLOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID, TEXTOID,
+		BOOLOID, CIDRARRAYOID, BOOLOID, JSONBOID}
+	},
+	[AK_KEEP_SECRET] = {
+		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
+		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
+		" FROM $S.apikey_key WHERE key_id = $1", 2,
+		{UUIDOID, TIMESTAMPTZOID}
+	},
+	[AK_LIMIT_SECRET] = {
+		"UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
+		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1", 2,
+		{UUIDOID, TIMESTAMPTZOID}
+	},
+	[AK_DROP_SECRET] = {
+		"DELETE FROM $S.apikey_secret WHERE key_id = $1", 1,
+		{UUIDOID}
+	},
+	[AK_SET_SECRET] = {
+		"UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
+		" WHERE key_id = $1", 4,
+		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID}
+	},
+	[AK_RESTORE_SECRET] = {
+		"UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
+		" verifier = s.verifier FROM $S.apikey_secret s"
+		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
+		" AND s.expires_at > statement_timestamp()", 1,
+		{UUIDOID}
+	},
+	[AK_RESTORE_IMPORTED] = {
+		"UPDATE $S.apikey_secret SET expires_at = NULL"
+		" WHERE key_id = $1 AND lookup IS NOT NULL"
+		" AND expires_at > statement_timestamp()", 1,
+		{UUIDOID}
+	},
+	[AK_DISABLE_KEY] = {
+		"UPDATE $S.apikey_key SET disabled_at = now()"
+		" WHERE key_id = $1 AND disabled_at IS NULL", 1,
+		{UUIDOID}
+	},
+	[AK_ENABLE_KEY] = {
+		"UPDATE $S.apikey_key SET disabled_at = NULL"
+		" WHERE key_id = $1 AND disabled_at IS NOT NULL", 1,
+		{UUIDOID}
+	},
+	[AK_REVOKE_KEY] = {
+		"UPDATE $S.apikey_key SET revoked_at = now()"
+		" WHERE key_id = $1 AND revoked_at IS NULL", 1,
+		{UUIDOID}
+	},
+	[AK_DELETE_KEY] = {
+		"DELETE FROM $S.apikey_key WHERE key_id = $1", 1,
+		{UUIDOID}
+	},
+	[AK_SET_ORGANIZATION_LEVEL] = {
+		"UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
+		" WHERE key_id = $1"
+		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
+		{UUIDOID, TEXTOID}
+	},
+	[AK_UPSERT_GRANT] = {
+		"INSERT INTO $S.apikey_grant AS old"
+		" (key_id, organization, project, environment, level)"
+		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)"
+		" ON CONFLICT (key_id, project, environment)"
+		" DO UPDATE SET level = excluded.level"
+		" WHERE old.level <> excluded.level", 5,
+		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[AK_DELETE_GRANT] = {
+		"DELETE FROM $S.apikey_grant WHERE key_id = $1"
+		" AND project IS NOT DISTINCT FROM $2 AND environment = $3", 3,
+		{UUIDOID, TEXTOID, TEXTOID}
+	},
+	[AK_UPSERT_PROJECTS] = {
+		"WITH stored AS (INSERT INTO $S.apikey_project AS old"
+		" (project, organization) SELECT * FROM unnest($1, $2)"
+		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
+		" WHERE old.organization <> excluded.organization"
+		" RETURNING project, organization)"
+		" SELECT number FROM unnest($1, $2)"
+		" WITH ORDINALITY AS given (project, organization, number)"
+		" JOIN stored USING (project)"
+		" WHERE stored.organization <> given.organization", 2,
+		{TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[AK_UPSERT_ENVIRONMENTS] = {
+		"INSERT INTO $S.apikey_environment (project, organization, environment)"
+		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest($3) AS e"
+		" ON CONFLICT DO NOTHING RETURNING project, organization, environment", 3,
+		{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[AK_LOCK_PROJECTS] = {
+		"SELECT project, organization FROM $S.apikey_project"
+		" WHERE project = ANY ($1)"
+		" ORDER BY project FOR UPDATE", 1,
+		{TEXTARRAYOID}
+	},
+	[AK_LOCK_ENVIRONMENTS] = {
+		"SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
+		" ORDER BY project, environment FOR UPDATE", 1,
+		{TEXTARRAYOID}
+	},
+	[AK_DELETE_PROJECTS_GRANTS] = {
+		"DELETE FROM $S.apikey_grant WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[AK_DELETE_PROJECTS_ENVIRONMENTS] = {
+		"DELETE FROM $S.apikey_environment WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[AK_DELETE_PROJECTS] = {
+		"DELETE FROM $S.apikey_project WHERE project = ANY ($1)", 1,
+		{TEXTARRAYOID}
+	},
+	[AK_DELETE_ENVIRONMENT] = {
+		"DELETE FROM $S.apikey_environment"
+		" WHERE project = $1 AND environment = $2 RETURNING organization", 2,
+		{TEXTOID, TEXTOID}
+	},
+	[AK_PURGE_EVENTS] = {
+		"DELETE FROM $S.apikey_event WHERE at < $1", 1,
+		{TIMESTAMPTZOID}
+	},
+};
+static int	running;			/* one within the other */
+
+static SPIPlanPtr plans[AK_STATEMENTS];
+static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
+
+static SPIPlanPtr
+get_plan(AkStatement which)
+{
+	const char *schema = get_namespace_name(ak_schema_get()->namespace);
+	StringInfoData text;
+
+	if (strcmp(schema, plans_schema) != 0)
+	{
+		for (int i = 0; i < AK_STATEMENTS; i++)
+		{
+			SPIPlanPtr	plan = plans[i];
+
+			plans[i] = NULL;
+			if (plan != NULL)
+				SPI_freeplan(plan);
+		}
+		strlcpy(plans_schema, schema, sizeof(plans_schema));
+	}
+	if (plans[which] != NULL)
+		return plans[which];
+
+	initStringInfo(&text);
+	for (const char *p = statements[which].text; *p != '\0'; p++)
+	{
+		if (p[0] == '$' && p[1] == 'S')
+		{
+			appendStringInfoString(&text, quote_identifier(schema));
+			p++;
+		}
+		else
+			appendStringInfoChar(&text, *p);
+	}
+	plans[which] = SPI_prepare(text.data, statements[which].nargs,
+							   (Oid *) statements[which].types);
+	if (plans[which] == NULL || SPI_keepplan(plans[which]) != 0)
+		elog(ERROR, "could not prepare a statement: %s",
+			 SPI_result_code_string(SPI_result));
+	return plans[which];
+}
+
+void
+ak_statement_use_indexes(void)
+{
+	if (enable_seqscan)
+		(void) set_config_option("enable_seqscan", "off", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+}
+
+void
+ak_statement_begin(void)
+{
+	SPI_connect();
+	ak_statement_use_indexes();
+}
+
+void
+ak_statement_end(void)
+{
+	SPI_finish();
+}
+
+/* By the snapshot of the transaction, or by another one. */
+static uint64
+execute_by(AkStatement which, Datum *values, const char *nulls,
+		   Snapshot snapshot)
+{
+	SPIPlanPtr	plan = get_plan(which);
+	volatile int result = 0;
+
+	running++;
+	PG_TRY();
+	{
+		result = snapshot == InvalidSnapshot ?
+			SPI_execute_plan(plan, values, nulls, false, 0) :
+			SPI_execute_snapshot(plan, values, nulls, snapshot,
+								 InvalidSnapshot, false, true, 0);
+	}
+	PG_FINALLY();
+	{
+		running--;
+	}
+	PG_END_TRY();
+	if (result < 0)
+		elog(ERROR, "could not execute a statement: %s",
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+uint64
+ak_statement_execute(AkStatement which, Datum *values, const char *nulls)
+{
+	return execute_by(which, values, nulls, InvalidSnapshot);
+}
+
+uint64
+ak_statement_execute_latest(AkStatement which, Datum *values)
+{
+	return execute_by(which, values, NULL, GetLatestSnapshot());
+}
+
+uint64
+ak_statement_run(AkStatement which, Datum *values)
+{
+	uint64		processed;
+
+	ak_statement_begin();
+	processed = ak_statement_execute(which, values, NULL);
+	ak_statement_end();
+	return processed;
+}
+
+static Datum
+get_value(int row, int column)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, &isnull);
+}
+
+AkName
+ak_statement_text(int row, int column)
+{
+	text	   *value = DatumGetTextPP(get_value(row, column));
+	int			len = VARSIZE_ANY_EXHDR(value);
+	char	   *copy = SPI_palloc(len + 1);
+
+	memcpy(copy, VARDATA_ANY(value), len);
+	copy[len] = '\0';
+	return (AkName)
+	{
+		copy, len
+	};
+}
+
+bool
+ak_statement_bool(int row, int column)
+{
+	return DatumGetBool(get_value(row, column));
+}
+
+int64
+ak_statement_int64(int row, int column)
+{
+	return DatumGetInt64(get_value(row, column));
+}
+
+void *
+ak_statement_alloc(Size size)
+{
+	return SPI_palloc(size);
+}
+
+bool
+ak_statement_is_running(void)
+{
+	return running > 0;
+}
