@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "event.h"
+#include "registry.h"
 #include "schema.h"
 #include "store.h"
 #include "utils/builtins.h"
@@ -195,6 +196,75 @@ ak_projects_remove(const AkName *organizations, const AkName *projects,
 			locked[n++] = locked[i];
 	}
 	remove_locked(locked, n);
+}
+
+static bool
+is_registered(const AkName *organization, const AkName *project,
+			  const AkName *environment)
+{
+	return ak_registry_contains(organization,
+								ak_scope_hash(project, environment), project,
+								environment);
+}
+
+/* Is there a row of the organization's, with this environment unless NULL? */
+static bool
+any_row(const AkEnvironmentRow *rows, int count, const AkName *organization,
+		const AkName *environment)
+{
+	for (int i = 0; i < count; i++)
+		if (ak_name_equal(&rows[i].organization, organization) &&
+			(environment == NULL ||
+			 ak_name_equal(&rows[i].environment, environment)))
+			return true;
+	return false;
+}
+
+void
+ak_projects_check(const AkName *organization, const AkGrant *grant)
+{
+	bool		all_projects = ak_name_equal(&grant->project, &ak_scope_all);
+	bool		all_environments = ak_name_equal(&grant->environment,
+												 &ak_scope_all);
+	AkEnvironmentRow *rows;
+	Snapshot	snapshot;
+	bool		has_project;
+	bool		has_environment;
+	int			count;
+
+	if (all_projects && all_environments)
+		return;
+	if (!all_projects && !all_environments &&
+		is_registered(organization, &grant->project, &grant->environment))
+		return;
+
+	snapshot = ak_store_snapshot();
+	if (all_projects)
+		count = ak_store_organization(snapshot, organization,
+									  AK_STORE_NO_LIMIT, &rows);
+	else
+		count = ak_store_project(snapshot, &grant->project, &rows);
+	ak_store_release(snapshot);
+	has_project = all_projects || any_row(rows, count, organization, NULL);
+	has_environment = has_project &&
+		(all_environments ||
+		 any_row(rows, count, organization, &grant->environment));
+	pfree(rows);
+	if (!has_project)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("project \"%.*s\" is not registered for organization \"%.*s\"",
+						grant->project.len, grant->project.data,
+						organization->len, organization->data),
+				 errhint("Register it with apikey_add_project.")));
+	if (!has_environment)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered for organization \"%.*s\"",
+						grant->environment.len, grant->environment.data,
+						grant->project.len, grant->project.data,
+						organization->len, organization->data),
+				 errhint("Register it with apikey_add_project.")));
 }
 
 AK_FUNCTION_INFO_V1(apikey_add_project);

@@ -1,6 +1,6 @@
 /*
  * projects.h
- *		Registering projects, for whoever has found out which.
+ *		The registry: registering projects, for whoever has found out which.
  */
 #ifndef AK_PROJECTS_H
 #define AK_PROJECTS_H
@@ -31,5 +31,12 @@ extern void ak_projects_add(const AkName *organizations,
  */
 extern void ak_projects_remove(const AkName *organizations,
 							   const AkName *projects, int count);
+
+/*
+ * Raise 23503 for a grant on what is not registered for the organization.
+ * Whether another organization has it makes no difference.
+ */
+extern void ak_projects_check(const AkName *organization,
+							  const AkGrant *grant);
 
 #endif							/* AK_PROJECTS_H */

@@ -1,0 +1,113 @@
+/*
+ * options.c
+ *		Arguments that say what a key is to be like; see options.h.
+ */
+#include "postgres.h"
+
+#include "options.h"
+
+#include "access/xact.h"
+#include "args.h"
+#include "catalog/pg_collation.h"
+#include "schema.h"
+#include "store.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+char *
+ak_options_print_id(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* An apikey_level; NONE for a null. */
+AkLevel
+ak_options_level(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? AK_LEVEL_NONE :
+		ak_schema_level(ak_schema_get(), PG_GETARG_OID(argno));
+}
+
+AkLevel
+ak_options_organization_level(FunctionCallInfo fcinfo, int argno)
+{
+	AkLevel		level = ak_options_level(fcinfo, argno);
+
+	if (level > AK_LEVEL_WRITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("organization level must be read, write or null")));
+	return level;
+}
+
+/* Quick to say yes to what is not blank for a letter of ASCII in it. */
+static bool
+is_blank(Datum label)
+{
+	AkName		value = ak_store_name(label);
+
+	for (int i = 0; i < value.len; i++)
+		if (!IS_HIGHBIT_SET(value.data[i]) &&
+			isalnum((unsigned char) value.data[i]))
+			return false;
+	return !DatumGetBool(DirectFunctionCall2Coll(textregexeq,
+												 DEFAULT_COLLATION_OID, label,
+												 CStringGetTextDatum("[^[:space:]]")));
+}
+
+Datum
+ak_options_label(FunctionCallInfo fcinfo, int argno)
+{
+	ak_arg_refuse_null(fcinfo, argno, "label");
+	if (is_blank(PG_GETARG_DATUM(argno)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("label must not be blank")));
+	return PG_GETARG_DATUM(argno);
+}
+
+NullableDatum
+ak_options_expiry(FunctionCallInfo fcinfo, int argno)
+{
+	if (!PG_ARGISNULL(argno) &&
+		PG_GETARG_TIMESTAMPTZ(argno) <= GetCurrentStatementStartTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expiry must be in the future")));
+	return fcinfo->args[argno];
+}
+
+NullableDatum
+ak_options_networks(FunctionCallInfo fcinfo, int argno)
+{
+	ArrayType  *networks;
+
+	if (PG_ARGISNULL(argno))
+		return fcinfo->args[argno];
+	networks = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ArrayGetNItems(ARR_NDIM(networks), ARR_DIMS(networks)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("allowed networks must not be empty"),
+				 errhint("Use null to allow any address.")));
+	if (array_contains_nulls(networks))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("allowed networks must not contain nulls")));
+	return fcinfo->args[argno];
+}
+
+TimestampTz
+ak_options_end(NullableDatum expires_at)
+{
+	return expires_at.isnull ? DT_NOEND :
+		DatumGetTimestampTz(expires_at.value);
+}
+
+Datum
+ak_options_array(NullableDatum array)
+{
+	return array.isnull ? (Datum) 0 : array.value;
+}
