@@ -63,7 +63,7 @@ is( $session->query_safe("SELECT count(*) FROM generate_series(1, 1000000) i
 is( $session->query_safe("SELECT count(*) FROM token
 		WHERE apikey_authorize(translate(key, 'abc', 'bca'), 'web', 'production', 'read');"),
 	0, '100,000 corrupt keys');
-$session->query_safe('DELETE FROM apikey_key;');
+$session->query_safe('SET client_min_messages = warning; TRUNCATE apikey_key CASCADE;');
 is($session->query_safe($ask), 0, '100,000 unknown keys');
 $grown = held() - $before;
 cmp_ok($grown, '<', 16 * 1024, "bad keys leave nothing behind ($grown kB more)");

@@ -115,7 +115,8 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 	END $$;
 
 	-- by who may not do it, so that nothing else changes for a plan
-	CREATE FUNCTION change(k int, how text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+	CREATE FUNCTION change(k int, how text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+	SET apikey.key = '' AS $$
 	DECLARE
 		id uuid = (SELECT key_id FROM token t WHERE t.k = $1);
 	BEGIN
