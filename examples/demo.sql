@@ -119,7 +119,19 @@ FROM unnest('{web,shop,mars}'::text[]) project,
 SELECT * FROM apikey_explain(:'bot', 'shop', 'production', 'DELETE');
 
 \echo
--- 7. The administrator revokes the deploy bot's key. It is refused at once,
+-- 7. The dashboard gets a new secret. The old one works for a day more, so that
+--    there is time to put the new one in its place.
+
+\connect - postgres
+\pset footer off
+SELECT key FROM apikey_rotate(:'dashboard_key_id', '1 day') \gset new_
+
+\connect - app
+SELECT apikey_authorize(:'dashboard', 'web', 'production', 'read') AS old,
+	apikey_authorize(:'new_key', 'web', 'production', 'read') AS new;
+
+\echo
+-- 8. The administrator revokes the deploy bot's key. It is refused at once,
 --    in every connection.
 
 \connect - postgres
@@ -136,4 +148,12 @@ SELECT * FROM apikey_explain(:'bot', 'web', 'production', 'read');
 \set ON_ERROR_STOP off
 SELECT label FROM apikey_login(:'bot');
 \set ON_ERROR_STOP on
+
+\echo
+-- 9. What has happened is in the history, and stays there.
+
+\connect - postgres
+\pset footer off
+SELECT action, label, role, detail FROM apikey_events LEFT JOIN apikey_keys USING (key_id)
+WHERE action IN ('rotate', 'revoke') ORDER BY at;
 \echo
