@@ -138,6 +138,8 @@ COMMENT ON TABLE apikey_grant IS
 'what each API key may do: a level on a project and an environment';
 CREATE INDEX apikey_grant_project_idx
 	ON apikey_grant (project, environment);
+-- has no primary key, and is to be published all the same
+ALTER TABLE apikey_grant REPLICA IDENTITY FULL;
 
 /* -------------------------------------------------------------- history */
 
