@@ -1,7 +1,7 @@
 -- The history: each change, by whom, in the transaction of the change.
 SELECT apikey_add_project('y_acme', 'y_web');
 CREATE TABLE y_key (name text PRIMARY KEY, key_id uuid, key text);
-CREATE TABLE y_mark AS SELECT coalesce(max(at), '-infinity') AS at FROM apikey_events;
+CREATE TABLE y_mark AS SELECT coalesce(max(at), '-infinity') AS at, clock_timestamp() AS start FROM apikey_events;
 CREATE FUNCTION y_named(detail text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	k record;
@@ -280,10 +280,12 @@ CREATE FUNCTION y_secrets() RETURNS TABLE (secret text) LANGUAGE sql AS $$
 	UNION SELECT key FROM y_key WHERE key !~ '_\w{71}$'
 	UNION SELECT encode(b, e) FROM unnest(array['hex', 'base64']) e, (SELECT unnest(array[salt, verifier]) FROM apikey_key WHERE organization LIKE 'y\_%'
 		UNION SELECT unnest(array[s.salt, s.verifier, s.lookup]) FROM apikey_secret s JOIN apikey_key USING (key_id) WHERE organization LIKE 'y\_%') x (b)
-		WHERE length(b) > 8
+		WHERE length(b) >= 16
 $$;
 SELECT count(*) > 40 AS many FROM y_secrets();
-SELECT action FROM y_secrets() s JOIN apikey_event e ON strpos(e::text, s.secret) > 0;
+SELECT action FROM y_secrets() s JOIN apikey_event e ON strpos(e::text, s.secret) > 0
+WHERE at > (SELECT start FROM y_mark);
+SELECT count(*) > 100 AS many FROM apikey_event WHERE at > (SELECT start FROM y_mark);
 
 -- a purge removes what is older, and tells so
 SELECT apikey_purge_events('-infinity'), apikey_purge_events('2001-01-01');

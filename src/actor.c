@@ -21,7 +21,8 @@ refuse(const char *detail)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied by API key"),
-			 errdetail("%s", detail)));
+			 errdetail("%s", detail),
+			 errhidestmt(true)));	/* the log-in may be part of it */
 }
 
 static bool

@@ -160,6 +160,8 @@ CREATE INDEX apikey_grant_project_idx
 ALTER TABLE apikey_grant
 	ADD CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
 		(key_id, project, environment) INCLUDE (level);
+-- has no primary key, and is to be published all the same
+ALTER TABLE apikey_grant REPLICA IDENTITY FULL;
 
 /* -------------------------------------------------------------- history */
 

@@ -57,6 +57,7 @@ SELECT throws_ok('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT api
 
 -- a role that may make and revoke keys, and cannot look at the tables
 SET ROLE key_maker;
+SET apikey.key = '';
 SELECT lives_ok($$CREATE TEMP TABLE made AS SELECT * FROM apikey_create('acme', 'made', '[{"project": "web", "environment": "*", "level": "read"}]')$$, 'makes a key');
 SELECT ok(apikey_authorize(key, 'web', 'production', 'read'), 'which works') FROM made;
 SELECT lives_ok('SELECT apikey_revoke(key_id) FROM made', 'revokes it');

@@ -249,7 +249,8 @@ is( $node->safe_psql('squatted', q{
 	'', 'default privileges open no table');
 is( $node->safe_psql('squatted', q{
 		SELECT count(*) > 10, bool_or(has_function_privilege('mallory', oid, 'EXECUTE'))
-		FROM pg_proc WHERE proname LIKE 'apikey%' AND prosecdef AND proname <> 'apikey_revoke_self'}),
+		FROM pg_proc WHERE proname LIKE 'apikey%' AND prosecdef
+		AND proname <> 'apikey_revoke_self'}),
 	't|f', 'nor any function that changes something');
 ($status, undef, $stderr) = $node->psql('squatted', q{
 	DROP EXTENSION apikey; CREATE EXTENSION apikey SCHEMA apikey});
