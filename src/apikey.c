@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "guc.h"
 #include "inval.h"
+#include "notify.h"
 
 PG_MODULE_MAGIC;
 
@@ -17,4 +18,5 @@ _PG_init(void)
 {
 	ak_guc_init();
 	ak_inval_init();
+	ak_notify_init();
 }

@@ -8,17 +8,15 @@
 
 #include "catalog/pg_type.h"
 #include "client.h"
-#include "commands/async.h"
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "notify.h"
 #include "schema.h"
 #include "secret.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
-
-#define CHANNEL		"apikey"
 
 /* Columns of apikey_event */
 enum
@@ -184,7 +182,7 @@ notify(const AkEvent *event)
 									   event->organization->len));
 	}
 	appendStringInfoChar(&payload, '}');
-	Async_Notify(CHANNEL, payload.data);
+	ak_notify_queue(payload.data);
 	pfree(payload.data);
 }
 

@@ -7,7 +7,8 @@
  *
  * With it goes a NOTIFY on channel "apikey", so that what remembers keys outside
  * of the database can forget them: {"action": …, "key_id": …, "organization": …}.
- * Not about a new key, which nobody can remember; nor if apikey.notify is off.
+ * Not about a new key, which nobody can remember; nor if apikey.notify is off, nor
+ * if the transaction is prepared.
  *
  * ak_schema_accept() must have been called.
  */

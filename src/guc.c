@@ -186,7 +186,7 @@ ak_guc_init(void)
 							   GUC_NOT_IN_SAMPLE,
 							   NULL, NULL, NULL);
 
-	/* NOTIFY is not possible in a transaction that is to be prepared. */
+	/* See notify.h. */
 	DefineCustomBoolVariable("apikey.notify",
 							 "Notify channel \"apikey\" of changes.",
 							 NULL,
