@@ -257,7 +257,7 @@ SELECT coalesce(filter, '') AS filter, paging, l_plan(filter, paging, types) AS 
 	('organization = $1', 'ORDER BY created_at DESC, key_id DESC', 'text'),
 	('organization = $3 AND (created_at, key_id) > ($1, $2)', 'ORDER BY created_at, key_id', 'timestamptz, uuid, text'),
 	('organization = $3 AND (created_at, key_id) < ($1, $2)', 'ORDER BY created_at DESC, key_id DESC', 'timestamptz, uuid, text'),
-	('created_by = $3 AND (created_at, key_id) > ($1, $2)', 'ORDER BY created_at, key_id', 'timestamptz, uuid, text'),
+	('organization = $3 AND created_by = $4 AND (created_at, key_id) > ($1, $2)', 'ORDER BY created_at, key_id', 'timestamptz, uuid, text, text'),
 	('revoked_at IS NOT NULL', 'ORDER BY created_at, key_id', 'text'),
 	('revoked_at IS NOT NULL AND (created_at, key_id) > ($1, $2)', 'ORDER BY created_at, key_id', 'timestamptz, uuid'),
 	('disabled_at IS NOT NULL', 'ORDER BY created_at DESC, key_id DESC', 'text'),

@@ -101,8 +101,6 @@ COMMENT ON TABLE apikey_key IS
 CREATE INDEX apikey_key_created_idx ON apikey_key (created_at, key_id);
 CREATE INDEX apikey_key_organization_idx
 	ON apikey_key (organization, created_at, key_id);
-CREATE INDEX apikey_key_created_by_idx
-	ON apikey_key (created_by, created_at, key_id) WHERE created_by IS NOT NULL;
 CREATE INDEX apikey_key_ended_idx ON apikey_key (created_at, key_id)
 	WHERE revoked_at IS NOT NULL OR disabled_at IS NOT NULL;
 CREATE INDEX apikey_key_expires_idx
@@ -183,8 +181,8 @@ CREATE TABLE apikey_event (
 );
 COMMENT ON TABLE apikey_event IS
 'every change of keys, grants and the registry: rows are added and never changed';
-CREATE INDEX apikey_event_key_idx ON apikey_event (key_id, at);
-CREATE INDEX apikey_event_organization_idx ON apikey_event (organization, at);
+-- new keys go to the end of it, so events without a key must not be there
+CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, at);
 
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');

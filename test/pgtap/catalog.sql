@@ -186,7 +186,6 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_key', 'apikey_key_organization_key', true, false, 'btree (key_id, organization)'),
 	('apikey_key', 'apikey_key_created_idx', false, false, 'btree (created_at, key_id)'),
 	('apikey_key', 'apikey_key_organization_idx', false, false, 'btree (organization, created_at, key_id)'),
-	('apikey_key', 'apikey_key_created_by_idx', false, false, 'btree (created_by, created_at, key_id) WHERE (created_by IS NOT NULL)'),
 	('apikey_key', 'apikey_key_ended_idx', false, false, 'btree (created_at, key_id) WHERE ((revoked_at IS NOT NULL) OR (disabled_at IS NOT NULL))'),
 	('apikey_key', 'apikey_key_expires_idx', false, false, 'btree (expires_at) WHERE (expires_at IS NOT NULL)'),
 	('apikey_secret', 'apikey_secret_pkey', true, true, 'btree (key_id)'),
@@ -194,8 +193,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
 	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment, organization)'),
 	('apikey_event', 'apikey_event_pkey', true, true, 'btree (at, event_id)'),
-	('apikey_event', 'apikey_event_key_idx', false, false, 'btree (key_id, at)'),
-	('apikey_event', 'apikey_event_organization_idx', false, false, 'btree (organization, at)')$$, 'indexes');
+	('apikey_event', 'apikey_event_key_idx', false, false, 'btree (key_id NULLS FIRST, at)')$$, 'indexes');
 SELECT is_empty('SELECT indexrelid::regclass FROM pg_index i JOIN relation r ON r.oid = indrelid WHERE NOT indisvalid OR NOT indimmediate', 'which are valid and immediate');
 SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
