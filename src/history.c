@@ -92,9 +92,9 @@ is_copied(TriggerData *trigger)
 
 	if (portal == NULL || portal->commandTag != CMDTAG_COPY)
 		return false;
-	copy = castNode(CopyStmt,
-					linitial_node(PlannedStmt, portal->stmts)->utilityStmt);
-	return copy->is_from &&
+	copy = (CopyStmt *)
+		linitial_node(PlannedStmt, portal->stmts)->utilityStmt;
+	return copy != NULL && IsA(copy, CopyStmt) && copy->is_from &&
 		RangeVarGetRelid(copy->relation, NoLock, true) ==
 		RelationGetRelid(trigger->tg_relation);
 }

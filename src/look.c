@@ -24,6 +24,7 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "nodes/params.h"
+#include "options.h"
 #include "schema.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -56,7 +57,8 @@
  */
 #define WHO \
 "SELECT k.key_id, k.organization, k.label," \
-" $S.apikey_masked(k.prefix, k.key_id), max(g.level)" \
+" CASE WHEN k.scheme IS NOT NULL THEN" \
+" $S.apikey_masked(k.prefix, k.key_id) END, max(g.level)" \
 " FROM $S.apikey_environment e," \
 " LATERAL (SELECT key_id, level FROM $S.apikey_grant" \
 " WHERE project = $1 AND environment IN ($2, '*')" \
@@ -138,10 +140,7 @@ apikey_reach(PG_FUNCTION_ARGS)
 {
 	ParamListInfo arguments = makeParamList(1);
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("key_id must not be null")));
+	ak_arg_refuse_null(fcinfo, 0, "key_id");
 	ak_schema_accept();
 	InitMaterializedSRF(fcinfo, 0);
 	arguments->numParams = 0;
@@ -152,8 +151,7 @@ apikey_reach(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("API key does not exist"),
 				 errdetail("There is no key with id %s.",
-						   DatumGetCString(DirectFunctionCall1(uuid_out,
-															   PG_GETARG_DATUM(0))))));
+						   ak_options_print_id(PG_GETARG_UUID_P(0)))));
 	return (Datum) 0;
 }
 
