@@ -190,7 +190,7 @@ count_changes(void)
 	return ak_inval_generation(AK_TOPIC_SCHEMA) +
 		ak_inval_generation(AK_TOPIC_KEYS) +
 		ak_inval_generation(AK_TOPIC_REGISTRY) +
-		ak_keycache_epoch + ak_guc_key_serial + ak_guc_address_serial;
+		ak_keycache_epoch + ak_guc_key_serial;
 }
 
 /*

@@ -122,6 +122,7 @@ static void
 assign_address(const char *newval, void *extra)
 {
 	ak_guc_address_serial++;
+	ak_guc_key_serial++;
 }
 
 void

@@ -34,10 +34,10 @@ extern bool ak_guc_key_refused;
 /* The text of apikey.key and its length; length 0 for none. */
 extern const char *ak_guc_key(int *len);
 
-/* Counts up whenever apikey.key is set, from 1. */
+/* Counts up whenever apikey.key or apikey.client_address is set, from 1. */
 extern uint64 ak_guc_key_serial;
 
-/* Counts up whenever apikey.client_address is set, from 1. */
+/* The same for apikey.client_address alone. */
 extern uint64 ak_guc_address_serial;
 
 /* Set apikey.key until the end of the transaction, or clear it by "". */
