@@ -163,10 +163,11 @@ is( as('proxy', "SET plan_cache_mode = force_generic_plan;
 	"t\nt|1000\nf\nf|0\nt\nt|1000\nt\nt|1000\nf\nf|0\nf\nf|0",
 	'prepared statements and policies obey a new address with the next statement');
 is( as($superuser, qq{
-		SELECT string_agg(left(apikey_authorize('$ten', 'web', 'production', 'write')::text, 1), '' ORDER BY i)
-		FROM generate_series(1, 6) i,
-			LATERAL set_config('apikey.client_address', CASE WHEN i % 2 = 0 THEN '10.0.0.1' ELSE '192.0.2.1' END, true) s
-		WHERE s <> '';
+		SELECT string_agg(left(yes::text, 1), '' ORDER BY i) FROM (
+			SELECT i, apikey_authorize('$ten', 'web', 'production', 'write') AS yes
+			FROM generate_series(1, 6) i,
+				LATERAL set_config('apikey.client_address', CASE WHEN i % 2 = 0 THEN '10.0.0.1' ELSE '192.0.2.1' END, true) s
+			WHERE s <> '' OFFSET 0) t;
 	}), 'ftftft', 'even within one');
 
 # parallel workers
