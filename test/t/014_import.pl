@@ -245,7 +245,7 @@ sub takes_less
 	my $first = $session->query_safe('SELECT ms($$' . ask('fbk_that') . '$$);');
 	cmp_ok($first, '>', 0.25 * $one_bcrypt, 'a wrong hash costs bcrypt');
 	takes_less($session, 0.25, ask('fbk_that'), 'once');
-	takes_less($session, 0.25, "SELECT count(*) FROM doc WHERE apikey_authorize('fbk_that', project, environment, 'read') AND id < 1000",
+	takes_less($session, 0.25, "SELECT count(*) FROM generate_series(1, 1000) i WHERE apikey_authorize('fbk_that', i::text, 'production', 'read')",
 		'for any number of rows');
 	is($session->query_safe(ask('fbk_that')) . $session->query_safe(ask('fbk_this')), 'ff', 'and is refused');
 	$session->quit;
