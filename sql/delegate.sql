@@ -313,6 +313,32 @@ SELECT attempt($$SELECT apikey_rotate(z_id('old'))$$) LIKE '55000%' AS over;
 ROLLBACK;
 
 -- nothing of all this was kept but what was meant to be
+-- the registry: of the own organization, and nothing is taken away that the key may not manage
+SET apikey.client_address = '10.1.2.3';
+CREATE TABLE z_project (id text PRIMARY KEY, organization text);
+SELECT call, z_try(NULL, call) AS application, z_try('boss', call) AS boss, z_try('lead', call) AS lead, z_try('reader', call) AS reader, z_try('other', call) AS other
+FROM (VALUES (1, $$apikey_add_project('z_acme', 'z_new')$$), (2, $$apikey_add_project('z_acme', 'z_web', '{staging}')$$), (3, $$apikey_add_project('z_acme', 'z_mars')$$),
+	(4, $$apikey_remove_project('z_web')$$), (5, $$apikey_remove_project('z_none')$$), (6, $$apikey_remove_environment('z_web', 'production')$$),
+	(7, $$apikey_remove_environment('z_shop', 'production')$$), (8, $$apikey_remove_environment('z_mars', 'production')$$),
+	(9, $$apikey_attach_projects('z_project', 'id', 'organization')$$), (10, $$apikey_detach_projects('z_project')$$)) AS t (n, call) ORDER BY n;
+BEGIN;
+SELECT count(*) FROM apikey_login(z_text('boss'));
+SELECT apikey_add_project('z_acme', 'z_new', '{production}');
+SELECT apikey_remove_environment('z_new', 'production');
+SELECT apikey_remove_project('z_new');
+SELECT action, detail, acting_key = z_id('boss') AS boss FROM apikey_events WHERE at >= now() ORDER BY at;
+ROLLBACK;
+-- but the application's own table is kept in step, whoever is logged in
+SELECT apikey_attach_projects('z_project', 'id', 'organization');
+BEGIN;
+SELECT count(*) FROM apikey_login(z_text('weak'));
+INSERT INTO z_project VALUES ('z_mine', 'z_acme');
+SELECT action, organization, detail, acting_key = z_id('weak') AS weak FROM apikey_events WHERE at >= now() ORDER BY at;
+DELETE FROM z_project;
+SELECT count(*) FROM apikey_project WHERE project = 'z_mine';
+ROLLBACK;
+DROP TABLE z_project;
+RESET apikey.client_address;
 SELECT string_agg(label, ', ' ORDER BY label COLLATE "C") FROM apikey_keys WHERE organization LIKE 'z\_%';
 SELECT count(*) FROM apikey_grants WHERE key_id = z_id('weak');
 DROP TABLE z_key, z_call;

@@ -41,6 +41,7 @@
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "actor.h"
 #include "args.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
@@ -581,6 +582,7 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	Oid			owner;
 	int			context;
 
+	ak_actor_refuse_key();
 	ak_schema_accept();
 	ak_arg_refuse_null(fcinfo, 1, "column");
 	ak_arg_refuse_null(fcinfo, 2, "column");
@@ -642,6 +644,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 	Oid			owner;
 
+	ak_actor_refuse_key();
 	ak_schema_accept();
 	rel = relation_open(relid, AccessExclusiveLock);
 	triggers = find_triggers(rel, find_function(&owner));

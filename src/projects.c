@@ -288,8 +288,9 @@ apikey_add_project(PG_FUNCTION_ARGS)
 }
 
 /*
- * Is a project of this organization the actor's to take away?  Then it must have
- * level manage on what is removed.
+ * May what belongs to this organization be removed by the actor?  It must be its
+ * own, which is not told from what does not exist, and it must have level manage on
+ * all of it.
  */
 static bool
 check_removal(const AkName *organization, const AkName *project,
@@ -310,11 +311,13 @@ AK_FUNCTION_INFO_V1(apikey_remove_project);
 Datum
 apikey_remove_project(PG_FUNCTION_ARGS)
 {
+	AkActor		actor;
 	AkName		project;
 	AkEnvironmentRow *locked;
 
-	ak_schema_accept();
+	ak_actor_get(&actor);
 	project = ak_arg_required_name(fcinfo, 0, "project");
+	/* who had to wait for the lock may be another by now */
 	if (ak_write_lock_projects(&project, 1, &locked) == 0 ||
 		!check_removal(&locked[0].organization, &project, &ak_scope_all))
 		ereport(ERROR,
@@ -325,22 +328,40 @@ apikey_remove_project(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* The organization that has this pair; false if none has. */
+static bool
+find_organization(const AkName *project, const AkName *environment,
+				  AkName *organization)
+{
+	Snapshot	snapshot = ak_store_snapshot();
+	AkEnvironmentRow row;
+	bool		found = ak_store_environment(snapshot, project, environment,
+											 &row);
+
+	ak_store_release(snapshot);
+	if (found)
+		*organization = row.organization;
+	return found;
+}
+
 AK_FUNCTION_INFO_V1(apikey_remove_environment);
 Datum
 apikey_remove_environment(PG_FUNCTION_ARGS)
 {
+	AkActor		actor;
 	AkName		organization;
 	AkName		project;
 	AkName		environment;
 	AkDetail	detail;
 
-	ak_schema_accept();
+	ak_actor_get(&actor);
 	project = ak_arg_required_name(fcinfo, 0, "project");
 	environment = ak_arg_required_name(fcinfo, 1, "environment");
 	refuse_all(&environment, "environment");
-	/* a refusal undoes it */
-	if (!ak_write_remove_environment(&project, &environment, &organization) ||
-		!check_removal(&organization, &project, &environment))
+	/* the key's own grant goes with it, so it is looked at before */
+	if (!find_organization(&project, &environment, &organization) ||
+		!check_removal(&organization, &project, &environment) ||
+		!ak_write_remove_environment(&project, &environment))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered",

@@ -166,7 +166,7 @@ static const struct
 	},
 	[AK_DELETE_ENVIRONMENT] = {
 		"DELETE FROM $S.apikey_environment"
-		" WHERE project = $1 AND environment = $2 RETURNING organization", 2,
+		" WHERE project = $1 AND environment = $2", 2,
 		{TEXTOID, TEXTOID}
 	},
 	[AK_PURGE_EVENTS] = {

@@ -416,18 +416,11 @@ ak_write_remove_projects(const AkName *projects, int count)
 }
 
 bool
-ak_write_remove_environment(const AkName *project, const AkName *environment,
-							AkName *organization)
+ak_write_remove_environment(const AkName *project, const AkName *environment)
 {
 	Datum		values[] = {name_datum(project), name_datum(environment)};
-	bool		found;
 
-	ak_statement_begin();
-	found = ak_statement_execute(AK_DELETE_ENVIRONMENT, values, NULL) > 0;
-	if (found)
-		*organization = ak_statement_text(0, 1);
-	ak_statement_end();
-	return found;
+	return ak_statement_run(AK_DELETE_ENVIRONMENT, values) > 0;
 }
 
 uint64

@@ -117,10 +117,9 @@ extern int	ak_write_lock_projects(const AkName *projects, int count,
 /* With their environments and grants; likewise. */
 extern void ak_write_remove_projects(const AkName *projects, int count);
 
-/* False if there is none; else the organization that had it. */
+/* False if there is none. */
 extern bool ak_write_remove_environment(const AkName *project,
-										const AkName *environment,
-										AkName *organization);
+										const AkName *environment);
 
 /* Remove the events before this time; returns how many. */
 extern uint64 ak_write_purge(TimestampTz before);
