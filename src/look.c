@@ -22,15 +22,14 @@
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "nodes/params.h"
 #include "options.h"
 #include "schema.h"
+#include "statement.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/uuid.h"
 
-/* "$S" stands for the schema. */
 #define KEY \
 "SELECT FROM $S.apikey_key WHERE key_id = $1"
 
@@ -73,28 +72,6 @@
 " AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp())" \
 " GROUP BY k.key_id ORDER BY k.key_id"
 
-/* The query with the schema in it; palloc'd. */
-static char *
-qualify(const char *query)
-{
-	const char *schema =
-	quote_identifier(get_namespace_name(ak_schema_get()->namespace));
-	StringInfoData text;
-
-	initStringInfo(&text);
-	for (const char *p = query; *p != '\0'; p++)
-	{
-		if (p[0] == '$' && p[1] == 'S')
-		{
-			appendStringInfoString(&text, schema);
-			p++;
-		}
-		else
-			appendStringInfoChar(&text, *p);
-	}
-	return text.data;
-}
-
 static void
 add_argument(ParamListInfo arguments, Oid type, Datum value)
 {
@@ -127,7 +104,7 @@ run(const char *query, ParamListInfo arguments, ReturnSetInfo *result)
 										false, result->setDesc,
 										"unexpected columns");
 	}
-	if (SPI_execute_extended(qualify(query), &options) != SPI_OK_SELECT)
+	if (SPI_execute_extended(ak_statement_qualify(query), &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not execute a query: %s", query);
 	processed = SPI_processed;
 	SPI_finish();

@@ -179,11 +179,31 @@ static int	running;			/* one within the other */
 static SPIPlanPtr plans[AK_STATEMENTS];
 static char plans_schema[NAMEDATALEN];	/* that the plans were made for */
 
+char *
+ak_statement_qualify(const char *query)
+{
+	const char *schema =
+	quote_identifier(get_namespace_name(ak_schema_get()->namespace));
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const char *p = query; *p != '\0'; p++)
+	{
+		if (p[0] == '$' && p[1] == 'S')
+		{
+			appendStringInfoString(&text, schema);
+			p++;
+		}
+		else
+			appendStringInfoChar(&text, *p);
+	}
+	return text.data;
+}
+
 static SPIPlanPtr
 get_plan(AkStatement which)
 {
 	const char *schema = get_namespace_name(ak_schema_get()->namespace);
-	StringInfoData text;
 
 	if (strcmp(schema, plans_schema) != 0)
 	{
@@ -200,18 +220,8 @@ get_plan(AkStatement which)
 	if (plans[which] != NULL)
 		return plans[which];
 
-	initStringInfo(&text);
-	for (const char *p = statements[which].text; *p != '\0'; p++)
-	{
-		if (p[0] == '$' && p[1] == 'S')
-		{
-			appendStringInfoString(&text, quote_identifier(schema));
-			p++;
-		}
-		else
-			appendStringInfoChar(&text, *p);
-	}
-	plans[which] = SPI_prepare(text.data, statements[which].nargs,
+	plans[which] = SPI_prepare(ak_statement_qualify(statements[which].text),
+							   statements[which].nargs,
 							   (Oid *) statements[which].types);
 	if (plans[which] == NULL || SPI_keepplan(plans[which]) != 0)
 		elog(ERROR, "could not prepare a statement: %s",

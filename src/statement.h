@@ -68,6 +68,9 @@ extern int64 ak_statement_int64(int row, int column);
 /* Memory of the same kind. */
 extern void *ak_statement_alloc(Size size);
 
+/* Another query with our schema in the place of "$S"; palloc'd. */
+extern char *ak_statement_qualify(const char *query);
+
 /* Is one of them being run? */
 extern bool ak_statement_is_running(void);
 
