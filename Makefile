@@ -17,7 +17,10 @@ PGFILEDESC = "apikey - issue, keep and check API keys"
 
 # Only what is marked PGDLLEXPORT is exported, before PostgreSQL 16 too.
 PG_CPPFLAGS = -DPGDLLEXPORT='__attribute__((visibility("default")))'
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden
+# A decision is a few dozen nanoseconds for each row: where its functions begin
+# in a cache line shows.
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden \
+	-falign-functions=64
 
 TOPICS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
 REGRESS = $(filter install,$(TOPICS)) $(filter-out install,$(TOPICS))
