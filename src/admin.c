@@ -42,31 +42,25 @@ typedef struct Change
 } Change;
 
 /*
- * Lock a key against other changes.  The actor is looked at when that is done: it
- * may have had to wait.
+ * Lock the key in argument 0 against other changes.  The actor is looked at when
+ * that is done: it may have had to wait.
  */
-static void
-lock_key(Change *change, const pg_uuid_t *id)
-{
-	bool		found;
-
-	ak_schema_accept();
-	change->id = *id;
-	found = ak_write_lock_key(id, &change->key);
-	ak_actor_get(&change->actor);
-	if (!found || !ak_actor_check_key(&change->actor, id))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("API key does not exist"),
-				 errdetail("There is no key with id %s.", ak_options_print_id(id))));
-}
-
-/* The key in argument 0. */
 static void
 begin_change(FunctionCallInfo fcinfo, Change *change)
 {
+	bool		found;
+
 	ak_arg_refuse_null(fcinfo, 0, "key_id");
-	lock_key(change, PG_GETARG_UUID_P(0));
+	ak_schema_accept();
+	change->id = *PG_GETARG_UUID_P(0);
+	found = ak_write_lock_key(&change->id, &change->key);
+	ak_actor_get(&change->actor);
+	if (!found || !ak_actor_check_key(&change->actor, &change->id))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("API key does not exist"),
+				 errdetail("There is no key with id %s.",
+						   ak_options_print_id(&change->id))));
 }
 
 /* The same, refusing a revoked key. */

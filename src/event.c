@@ -14,6 +14,7 @@
 #include "notify.h"
 #include "schema.h"
 #include "secret.h"
+#include "store.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
@@ -203,9 +204,7 @@ ak_event_append(AkInsertion *insertion, const AkEvent *event)
 	nulls[KEY_ID] = event->key_id == NULL;
 	nulls[ORGANIZATION] = event->organization == NULL;
 	if (event->organization != NULL)
-		values[ORGANIZATION] =
-			PointerGetDatum(cstring_to_text_with_len(event->organization->data,
-													 event->organization->len));
+		values[ORGANIZATION] = ak_store_datum(event->organization);
 	values[ROLE] = text_datum(GetUserNameFromId(GetOuterUserId(), false));
 	values[APPLICATION_USER] = text_datum(ak_guc_application_user);
 	nulls[APPLICATION_USER] = ak_guc_application_user[0] == '\0';

@@ -23,7 +23,7 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
-/* More about an event: a JSON object that is being made. */
+/* JSON that is being made: more about an event, in an object. */
 typedef struct AkDetail
 {
 	JsonbParseState *state;

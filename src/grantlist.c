@@ -102,21 +102,13 @@ read_grant(JsonbContainer *object, int element, AkGrant *grant)
 }
 
 static int
-compare_name(const AkName *a, const AkName *b)
-{
-	int			order = memcmp(a->data, b->data, Min(a->len, b->len));
-
-	return order != 0 ? order : a->len - b->len;
-}
-
-static int
 compare_grants(const void *a, const void *b)
 {
 	const AkGrant *x = a;
 	const AkGrant *y = b;
-	int			order = compare_name(&x->project, &y->project);
+	int			order = ak_name_compare(&x->project, &y->project);
 
-	return order != 0 ? order : compare_name(&x->environment, &y->environment);
+	return order != 0 ? order : ak_name_compare(&x->environment, &y->environment);
 }
 
 int

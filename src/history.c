@@ -17,7 +17,6 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "event.h"
-#include "guc.h"
 #include "inval.h"
 #include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"

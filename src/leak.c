@@ -153,9 +153,7 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len)
 		if (key != NULL)
 		{
 			values[2] = UUIDPGetDatum(&key->id);
-			values[3] =
-				PointerGetDatum(cstring_to_text_with_len(key->organization.data,
-														 key->organization.len));
+			values[3] = ak_store_datum(&key->organization);
 		}
 		values[4] = CStringGetTextDatum(get_status(&found, key));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -408,31 +406,12 @@ get_field(JsonbContainer *object, int element, const char *field,
 	};
 }
 
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token,
-			const char *data, int len)
-{
-	JsonbValue	value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, data);
-	value.val.string.len = len;
-	pushJsonbValue(state, token, &value);
-}
-
-static void
-push_field(JsonbParseState **state, const char *field, const char *data,
-		   int len)
-{
-	push_string(state, WJB_KEY, field, strlen(field));
-	push_string(state, WJB_VALUE, data, len);
-}
-
 /* SHA-256 in hexadecimal, palloc'd. */
 static char *
 print_digest(const AkName *token)
 {
 	uint8		digest[AK_HASH_LEN];
-	char	   *hex = palloc(2 * AK_HASH_LEN);
+	char	   *hex = palloc0(2 * AK_HASH_LEN + 1);
 
 	ak_secret_digest(token->data, token->len, digest);
 	hex_encode((const char *) digest, AK_HASH_LEN, hex);
@@ -443,12 +422,12 @@ print_digest(const AkName *token)
 static Jsonb *
 read_alert(Jsonb *alert, Leaks *leaks)
 {
-	JsonbParseState *state = NULL;
+	AkDetail	answer = {NULL};
 	int			count = JB_ROOT_COUNT(alert);
 
 	if (!JB_ROOT_IS_ARRAY(alert) || JB_ROOT_IS_SCALAR(alert))
 		bad_alert("alert must be a JSON array of objects");
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(&answer.state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < count; i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(&alert->root, i);
@@ -469,14 +448,15 @@ read_alert(Jsonb *alert, Leaks *leaks)
 					print_source(url.data, url.len)))
 			label = "true_positive";
 
-		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		push_field(&state, "token_hash", print_digest(&token), 2 * AK_HASH_LEN);
-		push_field(&state, "token_type", type.data, type.len);
-		push_field(&state, "label", label, strlen(label));
-		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+		pushJsonbValue(&answer.state, WJB_BEGIN_OBJECT, NULL);
+		ak_detail_add(&answer, "token_hash", print_digest(&token));
+		ak_detail_add_name(&answer, "token_type", &type);
+		ak_detail_add(&answer, "label", label);
+		pushJsonbValue(&answer.state, WJB_END_OBJECT, NULL);
 		pfree(value);
 	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+	return JsonbValueToJsonb(pushJsonbValue(&answer.state, WJB_END_ARRAY,
+											NULL));
 }
 
 AK_FUNCTION_INFO_V1(apikey_scanner_alert);

@@ -26,6 +26,7 @@
 #include "options.h"
 #include "schema.h"
 #include "statement.h"
+#include "store.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/uuid.h"
@@ -149,9 +150,7 @@ apikey_who(PG_FUNCTION_ARGS)
 	{
 		if (!ak_arg_name(fcinfo, i, &args[i], &names[i]))
 			return (Datum) 0;
-		add_argument(arguments, TEXTOID,
-					 PointerGetDatum(cstring_to_text_with_len(names[i].data,
-															  names[i].len)));
+		add_argument(arguments, TEXTOID, ak_store_datum(&names[i]));
 	}
 	if (wanted == AK_LEVEL_NONE)
 		return (Datum) 0;

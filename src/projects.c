@@ -18,7 +18,6 @@
 #include "compat.h"
 #include "event.h"
 #include "registry.h"
-#include "schema.h"
 #include "store.h"
 #include "utils/builtins.h"
 #include "write.h"

@@ -89,8 +89,8 @@ ak_store_name(Datum text)
 	};
 }
 
-static Datum
-name_datum(const AkName *name)
+Datum
+ak_store_datum(const AkName *name)
 {
 	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
 }
@@ -518,7 +518,7 @@ static void
 name_key(ScanKey key, AttrNumber column, const AkName *name)
 {
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_TEXTEQ,
-				name_datum(name));
+				ak_store_datum(name));
 }
 
 bool

@@ -195,4 +195,7 @@ extern int	ak_store_organization(Snapshot snapshot,
 /* A text datum as a name; detoasted if it must be. */
 extern AkName ak_store_name(Datum text);
 
+/* And back, or any bytes as a bytea; palloc'd. */
+extern Datum ak_store_datum(const AkName *name);
+
 #endif							/* AK_STORE_H */

@@ -18,31 +18,16 @@ static int	making;				/* keys with their grants, one within the
 								 * other */
 static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
-static Datum
-name_datum(const AkName *name)
-{
-	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
-}
-
 /* As text[] */
-static Datum
-array_datum(Datum *texts, int count)
-{
-	int			lower = 1;
-
-	return PointerGetDatum(construct_md_array(texts, NULL, 1, &count, &lower,
-											  TEXTOID, -1, false,
-											  TYPALIGN_INT));
-}
-
 static Datum
 names_datum(const AkName *names, int count)
 {
 	Datum	   *texts = palloc(count * sizeof(Datum));
 
 	for (int i = 0; i < count; i++)
-		texts[i] = name_datum(&names[i]);
-	return array_datum(texts, count);
+		texts[i] = ak_store_datum(&names[i]);
+	return PointerGetDatum(construct_array(texts, count, TEXTOID, -1, false,
+										   TYPALIGN_INT));
 }
 
 /* Scheme, salt and verifier from "values" on. */
@@ -50,8 +35,8 @@ static void
 set_secret(Datum *values, const AkSecret *secret)
 {
 	values[0] = CStringGetTextDatum(ak_store_scheme_name(secret->scheme));
-	values[1] = name_datum(&secret->salt);
-	values[2] = name_datum(&secret->verifier);
+	values[1] = ak_store_datum(&secret->salt);
+	values[2] = ak_store_datum(&secret->verifier);
 }
 
 static Datum
@@ -76,7 +61,7 @@ project_datum(const AkName *name)
 
 	result.isnull = ak_name_equal(name, &ak_scope_all);
 	if (!result.isnull)
-		result.value = name_datum(name);
+		result.value = ak_store_datum(name);
 	return result;
 }
 
@@ -102,7 +87,7 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 	SET_NULLABLE(expires_at);
 	SET(organization_level, level_value(key->organization_level));
 	SET_NULL(organization_level, key->organization_level == AK_LEVEL_NONE);
-	SET(organization, name_datum(&key->organization));
+	SET(organization, ak_store_datum(&key->organization));
 	SET(prefix, CStringGetTextDatum(key->prefix));
 	set_secret(&values[Anum_apikey_key_scheme - 1], &key->secret);
 	for (int i = 0; i < 3; i++)
@@ -134,8 +119,8 @@ insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
 	SET(level, level_value(grant->level));
 	SET(project, project.value);
 	nulls[Anum_apikey_grant_project - 1] = project.isnull;
-	SET(environment, name_datum(&grant->environment));
-	SET(organization, name_datum(&key->organization));
+	SET(environment, ak_store_datum(&grant->environment));
+	SET(organization, ak_store_datum(&key->organization));
 #undef SET
 	ak_insert_row(insertion, ak_schema_get()->grant, Natts_apikey_grant,
 				  values, nulls);
@@ -172,7 +157,7 @@ ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
 
 	set_secret(&values[1], secret);
-	values[4] = name_datum(&digest);
+	values[4] = ak_store_datum(&digest);
 	return ak_statement_run(AK_INSERT_IMPORTED, values) > 0;
 }
 
@@ -302,13 +287,13 @@ static uint64
 run_grant(AkStatement which, const pg_uuid_t *id, const AkName *organization,
 		  const AkGrant *grant)
 {
-	Datum		values[5] = {UUIDPGetDatum(id), name_datum(organization)};
+	Datum		values[5] = {UUIDPGetDatum(id), ak_store_datum(organization)};
 	char		nulls[6] = "     ";
 	uint64		processed;
 
 	ak_statement_begin();
 	set_nullable(values, nulls, 2, project_datum(&grant->project));
-	values[3] = name_datum(&grant->environment);
+	values[3] = ak_store_datum(&grant->environment);
 	values[4] = level_datum(grant->level);
 	processed = ak_statement_execute(which, values, nulls);
 	ak_statement_end();
@@ -332,7 +317,7 @@ ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 
 	ak_statement_begin();
 	set_nullable(values, nulls, 1, project_datum(project));
-	values[2] = name_datum(environment);
+	values[2] = ak_store_datum(environment);
 	found = ak_statement_execute(AK_DELETE_GRANT, values, nulls) > 0;
 	ak_statement_end();
 	return found;
@@ -418,7 +403,7 @@ ak_write_remove_projects(const AkName *projects, int count)
 bool
 ak_write_remove_environment(const AkName *project, const AkName *environment)
 {
-	Datum		values[] = {name_datum(project), name_datum(environment)};
+	Datum		values[] = {ak_store_datum(project), ak_store_datum(environment)};
 
 	return ak_statement_run(AK_DELETE_ENVIRONMENT, values) > 0;
 }

@@ -1,7 +1,7 @@
 /*
  * write.h
- *		Changing our tables, through SPI or insert.h, so that every constraint
- *		and trigger does its work.
+ *		Changing our tables, through statement.h or insert.h, so that every
+ *		foreign key and trigger does its work.
  *
  * ak_schema_accept() must have been called; for more see statement.h.
  *
