@@ -8,6 +8,7 @@
 #include "guc.h"
 #include "inval.h"
 #include "notify.h"
+#include "usage.h"
 
 PG_MODULE_MAGIC;
 
@@ -19,4 +20,5 @@ _PG_init(void)
 	ak_guc_init();
 	ak_inval_init();
 	ak_notify_init();
+	ak_usage_init();
 }
