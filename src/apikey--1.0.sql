@@ -184,12 +184,44 @@ COMMENT ON TABLE apikey_event IS
 -- new keys go to the end of it, so events without a key must not be there
 CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, at);
 
+/* ------------------------------------------------------------------ use */
+
+/*
+ * Written by the background worker alone, see src/worker.h, and without a
+ * foreign key: that would lock a row of apikey_key for each key that is used.
+ * The order of columns is known to src/store.h.
+ */
+CREATE TABLE apikey_use (
+	key_id uuid NOT NULL,
+	uses bigint NOT NULL,
+	refusals bigint NOT NULL,
+	last_used_at timestamptz,
+	last_refused_at timestamptz,
+	limit_until timestamptz,
+	CONSTRAINT apikey_use_pkey PRIMARY KEY (key_id)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE apikey_use IS
+'how often each API key was used and refused on this server, and when last';
+
+CREATE TABLE apikey_use_hour (
+	key_id uuid NOT NULL,
+	hour timestamptz NOT NULL,
+	uses bigint NOT NULL,
+	refusals bigint NOT NULL,
+	CONSTRAINT apikey_use_hour_pkey PRIMARY KEY (key_id, hour)
+);
+COMMENT ON TABLE apikey_use_hour IS
+'the same by hour, for the days that apikey.usage_days says';
+CREATE INDEX apikey_use_hour_idx ON apikey_use_hour (hour);
+
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_key', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_event', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_use', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
 
 /* -------------------------------------------------------- invalidation */
 
@@ -831,6 +863,13 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_pre_request() IS
 'db-pre-request of PostgREST: log in with the x-api-key header, else with a bearer token that has the form of a key; error 28000 for a bad key';
 
+CREATE FUNCTION apikey_rate(key text)
+RETURNS TABLE (rate_limit text, remaining bigint, retry_after interval)
+LANGUAGE C STABLE ROWS 1 PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_rate(text) IS
+'the rate limit of this API key, how many more log-ins are within it now, and how long until the next one is, zero if it is now; no row for a bad key or one without a limit';
+
 CREATE FUNCTION apikey_whoami()
 RETURNS TABLE (key_id uuid, organization text,
 	organization_level apikey_level, label text, expires_at timestamptz,
@@ -953,6 +992,55 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_cache_stats() IS
 'what this backend remembers: keys and bytes now; hits, builds, flushes and evictions since it started';
 
+/*
+ * Use is counted where the extension is preloaded: by each server for itself, and
+ * shown together with what its background worker has written.
+ *
+ * The functions that the views call for each key are open to PUBLIC, as whoever
+ * may read a view must be allowed to call them, but they ask for SELECT on that
+ * view (42501).  All but apikey_last_used raise 55000 where the extension is not
+ * preloaded.
+ */
+CREATE FUNCTION apikey_last_used(key_id uuid) RETURNS timestamptz
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_last_used(uuid) IS
+'for the view apikey_keys: when an API key was last used; null if never';
+
+CREATE FUNCTION apikey_usage_of(key_id uuid, OUT uses bigint,
+	OUT refusals bigint, OUT last_used_at timestamptz,
+	OUT last_refused_at timestamptz)
+RETURNS record
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_usage_of(uuid) IS
+'for the view apikey_usage: how often an API key was used and refused, and when last';
+
+CREATE FUNCTION apikey_usage_hours_of(key_id uuid)
+RETURNS TABLE (hour timestamptz, uses bigint, refusals bigint)
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100 ROWS 100
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_usage_hours_of(uuid) IS
+'for the view apikey_usage_hours: the same by hour';
+
+CREATE FUNCTION apikey_refusals_here()
+RETURNS TABLE (address inet, refusals bigint, over_limit bigint,
+	first_at timestamptz, last_at timestamptz)
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE ROWS 100
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_refusals_here() IS
+'for the view apikey_refusals: from where how often something was sent that is no API key';
+
+CREATE FUNCTION apikey_usage_stats(OUT keys bigint, OUT pending bigint,
+	OUT capacity bigint, OUT bytes bigint, OUT lost_uses bigint,
+	OUT lost_refusals bigint, OUT flushed_at timestamptz)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_usage_stats() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_usage_stats() IS
+'the shared memory of this server: keys in it, how many of them are still to be written, how many there is room for; and what found no room';
+
 CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,
 	CASE WHEN scheme IS NOT NULL THEN apikey_masked(prefix, key_id) END AS key,
@@ -961,7 +1049,7 @@ SELECT key_id, organization, label,
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
-	metadata, disabled_at, revoked_at
+	metadata, disabled_at, revoked_at, apikey_last_used(key_id) AS last_used_at
 FROM apikey_key;
 COMMENT ON VIEW apikey_keys IS
 'API keys without anything that could be used as one';
@@ -979,6 +1067,25 @@ SELECT at, action, key_id, organization, role, application_user, acting_key,
 FROM apikey_event;
 COMMENT ON VIEW apikey_events IS
 'every change of keys, grants and the registry: what, who, when, from where';
+
+CREATE VIEW apikey_usage AS
+SELECT k.key_id, k.organization, k.label, u.uses, u.refusals, u.last_used_at,
+	u.last_refused_at
+FROM apikey_key k, LATERAL apikey_usage_of(k.key_id) u;
+COMMENT ON VIEW apikey_usage IS
+'how often each API key was used and refused on this server, and when last';
+
+CREATE VIEW apikey_usage_hours AS
+SELECT k.key_id, k.organization, u.hour, u.uses, u.refusals
+FROM apikey_key k, LATERAL apikey_usage_hours_of(k.key_id) u;
+COMMENT ON VIEW apikey_usage_hours IS
+'the same by hour';
+
+CREATE VIEW apikey_refusals AS
+SELECT address, refusals, over_limit, first_at, last_at
+FROM apikey_refusals_here();
+COMMENT ON VIEW apikey_refusals IS
+'addresses that sent what is no API key: how often, how often above apikey.guess_limit a minute, first and last when; since this server started';
 
 CREATE VIEW apikey_protected AS
 SELECT p.polrelid::regclass AS relation, c.project, c.environment,
@@ -1028,6 +1135,16 @@ REVOKE ALL ON FUNCTION apikey_who(anyelement, anycompatible, text)
 FROM PUBLIC;
 COMMENT ON FUNCTION apikey_who(anyelement, anycompatible, text) IS
 'the same for identifiers that are not text';
+
+CREATE FUNCTION apikey_unused(since interval)
+RETURNS TABLE (key_id uuid, organization text, label text, key text,
+	created_at timestamptz, last_used_at timestamptz)
+LANGUAGE C STABLE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_unused(interval) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_unused(interval) IS
+'API keys that could be used but were not on this server, for so long; created before that, longest unused first';
 
 /* ----------------------------------------------------------- privileges */
 

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 #include "guc.h"
+#include "guess.h"
 #include "inval.h"
 #include "notify.h"
 #include "usage.h"
@@ -21,4 +22,6 @@ _PG_init(void)
 	ak_inval_init();
 	ak_notify_init();
 	ak_usage_init();
+	if (ak_usage_is_on())
+		ak_guess_init();
 }

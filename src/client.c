@@ -42,6 +42,21 @@ connection_address(void)
 	return MyBEEntry == NULL ? NULL : &MyBEEntry->st_clientaddr;
 }
 
+/* What an IPv4 address begins with where it is called an IPv6 one. */
+static const unsigned char mapped[12] = {[10] = 0xff,[11] = 0xff};
+
+static Datum
+make_inet(int family, int bits, const void *bytes, int len)
+{
+	inet	   *address = palloc0(sizeof(inet));
+
+	ip_family(address) = family;
+	ip_bits(address) = bits;
+	memcpy(ip_addr(address), bytes, len);
+	SET_INET_VARSIZE(address);
+	return InetPGetDatum(address);
+}
+
 /*
  * Read an address.  An IPv4 address is one, also if a proxy that listens to IPv6
  * calls it ::ffff:192.0.2.1.
@@ -49,20 +64,13 @@ connection_address(void)
 static Datum
 read_address(const char *text)
 {
-	static const unsigned char mapped[12] = {[10] = 0xff,[11] = 0xff};
 	Datum		address = DirectFunctionCall1(inet_in, CStringGetDatum(text));
 	inet	   *value = DatumGetInetPP(address);
-	inet	   *ipv4;
 
 	if (ip_family(value) != PGSQL_AF_INET6 ||
 		memcmp(ip_addr(value), mapped, sizeof(mapped)) != 0)
 		return address;
-	ipv4 = palloc0(sizeof(inet));
-	ip_family(ipv4) = PGSQL_AF_INET;
-	ip_bits(ipv4) = 32;
-	memcpy(ip_addr(ipv4), ip_addr(value) + sizeof(mapped), 4);
-	SET_INET_VARSIZE(ipv4);
-	return InetPGetDatum(ipv4);
+	return make_inet(PGSQL_AF_INET, 32, ip_addr(value) + sizeof(mapped), 4);
 }
 
 bool
@@ -88,6 +96,38 @@ ak_client_address(Datum *result)
 	if (zone != NULL)
 		*zone = '\0';
 	*result = read_address(host);
+	return true;
+}
+
+void
+ak_client_place(uint8 place[AK_ADDRESS_LEN])
+{
+	Datum		address;
+	inet	   *value;
+
+	memset(place, 0, AK_ADDRESS_LEN);
+	if (!ak_client_address(&address))
+		return;
+	value = DatumGetInetPP(address);
+	if (ip_family(value) == PGSQL_AF_INET6)
+	{
+		memcpy(place, ip_addr(value), AK_ADDRESS_LEN / 2);
+		return;
+	}
+	memcpy(place, mapped, sizeof(mapped));
+	memcpy(place + sizeof(mapped), ip_addr(value), 4);
+}
+
+bool
+ak_client_place_inet(const uint8 place[AK_ADDRESS_LEN], Datum *address)
+{
+	static const uint8 none[AK_ADDRESS_LEN];
+
+	if (memcmp(place, none, AK_ADDRESS_LEN) == 0)
+		return false;
+	*address = memcmp(place, mapped, sizeof(mapped)) == 0 ?
+		make_inet(PGSQL_AF_INET, 32, place + sizeof(mapped), 4) :
+		make_inet(PGSQL_AF_INET6, 64, place, AK_ADDRESS_LEN);
 	return true;
 }
 

@@ -16,6 +16,17 @@
 extern bool ak_client_address(Datum *address);
 
 /*
+ * Where the client is, as bytes: an IPv4 address mapped to IPv6, the /64 network
+ * of an IPv6 address, for whoever has one address of it has all; or zeroes.
+ */
+#define AK_ADDRESS_LEN	16
+extern void ak_client_place(uint8 place[AK_ADDRESS_LEN]);
+
+/* And back, as an inet; false for zeroes. */
+extern bool ak_client_place_inet(const uint8 place[AK_ADDRESS_LEN],
+								 Datum *address);
+
+/*
  * Is the client in one of these networks (a cidr[])?  Never for a client
  * without an address.
  */

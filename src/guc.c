@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "inval.h"
+#include "miscadmin.h"
 #include "token.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -22,6 +23,12 @@ int			ak_guc_cache_size;
 char	   *ak_guc_client_address;
 char	   *ak_guc_application_user;
 bool		ak_guc_notify;
+
+int			ak_guc_usage_size;
+int			ak_guc_flush_interval;
+int			ak_guc_usage_days;
+int			ak_guc_guess_limit;
+int			ak_guc_guess_delay;
 
 bool		ak_guc_key_refused;
 uint64		ak_guc_key_serial = 1;
@@ -205,6 +212,53 @@ ak_guc_init(void)
 							4096, 64, MAX_KILOBYTES,
 							PGC_USERSET,
 							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	/* The rest is of use only where the extension is preloaded; see usage.h. */
+	DefineCustomIntVariable("apikey.usage_size",
+							"Shared memory for the use and the rate limits of API keys.",
+							NULL,
+							&ak_guc_usage_size,
+							16384, 256, MAX_KILOBYTES,
+							process_shared_preload_libraries_in_progress ?
+							PGC_POSTMASTER : PGC_SIGHUP,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	/* What a crash may lose; see worker.h. */
+	DefineCustomIntVariable("apikey.flush_interval",
+							"Time after which the use of API keys is written to a table.",
+							NULL,
+							&ak_guc_flush_interval,
+							10, 1, 3600,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("apikey.usage_days",
+							"Days for which the use of API keys is kept by hour.",
+							"0 keeps no hours.",
+							&ak_guc_usage_days,
+							30, 0, 3650,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+
+	/* See guess.h. */
+	DefineCustomIntVariable("apikey.guess_limit",
+							"Bad API keys a minute from one address, above which more are delayed.",
+							NULL,
+							&ak_guc_guess_limit,
+							20, 1, 1000000,
+							PGC_SUSET,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("apikey.guess_delay",
+							"Time by which they are delayed.",
+							"0 delays none.",
+							&ak_guc_guess_delay,
+							0, 0, 60000,
+							PGC_SUSET,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("apikey");

@@ -21,6 +21,11 @@ extern int	ak_guc_cache_size;	/* apikey.cache_size, in kB */
 extern char *ak_guc_client_address; /* apikey.client_address, "" for none */
 extern char *ak_guc_application_user;	/* apikey.application_user, likewise */
 extern bool ak_guc_notify;		/* apikey.notify */
+extern int	ak_guc_usage_size;	/* apikey.usage_size, in kB */
+extern int	ak_guc_flush_interval;	/* apikey.flush_interval, in s */
+extern int	ak_guc_usage_days;	/* apikey.usage_days */
+extern int	ak_guc_guess_limit; /* apikey.guess_limit, a minute */
+extern int	ak_guc_guess_delay; /* apikey.guess_delay, in ms */
 
 extern void ak_guc_init(void);
 

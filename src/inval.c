@@ -9,7 +9,7 @@
 #include "access/xact.h"
 #include "utils/inval.h"
 
-#define MAX_WATCHED		16
+#define MAX_WATCHED		24
 
 uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
 

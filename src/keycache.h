@@ -27,6 +27,13 @@
 #include "secret.h"
 #include "store.h"
 
+/* In which statement use.c last counted something of a key. */
+typedef struct AkUse
+{
+	TimestampTz asked;
+	TimestampTz refused;
+} AkUse;
+
 typedef struct AkKey
 {
 	/* private to keycache.c */
@@ -50,6 +57,8 @@ typedef struct AkKey
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	AkName		organization;
 	AkGrants   *grants;
+	AkRateLimit limit;
+	AkUse	   *use;			/* what it points to does change */
 } AkKey;
 
 typedef struct AkCacheStats

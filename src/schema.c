@@ -11,6 +11,7 @@
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
@@ -126,6 +127,10 @@ find_all(AkSchema *found)
 	found->grant = find_table("apikey_grant", namespace, extension);
 	found->grant_key = find_relation("apikey_grant_key", namespace);
 	found->event = find_table("apikey_event", namespace, extension);
+	found->use = find_table("apikey_use", namespace, extension);
+	found->use_pkey = find_relation("apikey_use_pkey", namespace);
+	found->use_hour = find_table("apikey_use_hour", namespace, extension);
+	found->use_hour_pkey = find_relation("apikey_use_hour_pkey", namespace);
 	found->key_proxy = find_table("apikey_key_proxy", namespace, extension);
 	found->registry_proxy =
 		find_table("apikey_registry_proxy", namespace, extension);
@@ -148,6 +153,10 @@ watch(const AkSchema *found)
 		{found->grant, AK_TOPIC_SCHEMA},
 		{found->grant_key, AK_TOPIC_SCHEMA},
 		{found->event, AK_TOPIC_SCHEMA},
+		{found->use, AK_TOPIC_SCHEMA},
+		{found->use_pkey, AK_TOPIC_SCHEMA},
+		{found->use_hour, AK_TOPIC_SCHEMA},
+		{found->use_hour_pkey, AK_TOPIC_SCHEMA},
 		{found->key_proxy, AK_TOPIC_KEYS},
 		{found->registry_proxy, AK_TOPIC_REGISTRY},
 	};
@@ -185,6 +194,29 @@ ak_schema_accept(void)
 	AcceptInvalidationMessages();
 	if (unlikely(schema_generation != ak_inval_generation(AK_TOPIC_SCHEMA)))
 		resolve();
+}
+
+bool
+ak_schema_exists(void)
+{
+	return OidIsValid(get_extension_oid("apikey", true));
+}
+
+bool
+ak_schema_has_database(Oid database)
+{
+	Relation	rel = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
+	scan = systable_beginscan(rel, DatabaseOidIndexId, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
 }
 
 const AkSchema *

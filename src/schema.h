@@ -29,6 +29,10 @@ typedef struct AkSchema
 	Oid			grant;
 	Oid			grant_key;
 	Oid			event;
+	Oid			use;
+	Oid			use_pkey;
+	Oid			use_hour;
+	Oid			use_hour_pkey;
 	Oid			key_proxy;
 	Oid			registry_proxy;
 	Oid			levels[AK_LEVELS];	/* values of apikey_level */
@@ -40,6 +44,12 @@ typedef struct AkSchema
  * 55000 if the extension is not in this database.
  */
 extern void ak_schema_accept(void);
+
+/* Is it there at all?  For a process that comes to look. */
+extern bool ak_schema_exists(void);
+
+/* Is there a database of this OID?  For a process that is in none. */
+extern bool ak_schema_has_database(Oid database);
 
 /* As of the last ak_schema_accept(). */
 extern const AkSchema *ak_schema_get(void);

@@ -172,7 +172,38 @@ static const struct
 	[AK_PURGE_EVENTS] = {
 		"DELETE FROM $S.apikey_event WHERE at < $1", 1,
 		{TIMESTAMPTZOID}
+	},,
+	[AK_ADD_USE] = {
+		"INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
+		" last_used_at, last_refused_at, limit_until)"
+		" SELECT n.* FROM unnest($1, $2, $3, $4, $5, $6)"
+		" n (key_id, uses, refusals, last_used_at, last_refused_at, limit_until)"
+		" WHERE EXISTS (SELECT FROM $S.apikey_key k WHERE k.key_id = n.key_id)"
+		" ON CONFLICT (key_id) DO UPDATE SET uses = old.uses + excluded.uses,"
+		" refusals = old.refusals + excluded.refusals,"
+		" last_used_at = greatest(old.last_used_at, excluded.last_used_at),"
+		" last_refused_at = greatest(old.last_refused_at, excluded.last_refused_at),"
+		" limit_until = greatest(old.limit_until, excluded.limit_until)", 6,
+		{UUIDARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID,
+		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
 	},
+	[AK_ADD_USE_HOURS] = {
+		"INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
+		" SELECT n.* FROM unnest($1, $2, $3, $4) n (key_id, hour, uses, refusals)"
+		" WHERE EXISTS (SELECT FROM $S.apikey_key k WHERE k.key_id = n.key_id)"
+		" ON CONFLICT (key_id, hour) DO UPDATE SET uses = old.uses + excluded.uses,"
+		" refusals = old.refusals + excluded.refusals", 4,
+		{UUIDARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
+	},
+	[AK_PURGE_USE] = {
+		"DELETE FROM $S.apikey_use u WHERE NOT EXISTS"
+		" (SELECT FROM $S.apikey_key k WHERE k.key_id = u.key_id)", 0,
+		{0}
+	},
+	[AK_PURGE_USE_HOURS] = {
+		"DELETE FROM $S.apikey_use_hour WHERE hour < $1", 1,
+		{TIMESTAMPTZOID}
+	}
 };
 static int	running;			/* one within the other */
 

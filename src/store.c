@@ -559,3 +559,76 @@ ak_store_organization(Snapshot snapshot, const AkName *organization, int limit,
 							 ak_schema_get()->environment_organization_idx, 1,
 							 &key, limit, rows);
 }
+
+void
+ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *row)
+{
+	const AkSchema *schema = ak_schema_get();
+	StoreScan	scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	memset(row, 0, sizeof(AkUseRow));
+	ScanKeyInit(&key, Anum_apikey_use_key_id, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(id));
+	scan_begin(&scan, schema->use, schema->use_pkey, snapshot, 1, &key);
+	tuple = systable_getnext(scan.desc);
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[Natts_apikey_use];
+		bool		nulls[Natts_apikey_use];
+
+#define TIME(column) \
+	(nulls[Anum_apikey_use_##column - 1] ? 0 : \
+	 DatumGetTimestampTz(values[Anum_apikey_use_##column - 1]))
+		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		row->uses = DatumGetInt64(values[Anum_apikey_use_uses - 1]);
+		row->refusals = DatumGetInt64(values[Anum_apikey_use_refusals - 1]);
+		row->last_used = TIME(last_used_at);
+		row->last_refused = TIME(last_refused_at);
+		row->limit_until = TIME(limit_until);
+#undef TIME
+	}
+	scan_end(&scan);
+}
+
+int
+ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id, AkUseHourRow **rows)
+{
+	const AkSchema *schema = ak_schema_get();
+	Relation	rel = table_open(schema->use_hour, AccessShareLock);
+	Relation	index = index_open(schema->use_hour_pkey, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	int			size = 64;
+	int			count = 0;
+
+	*rows = palloc(size * sizeof(AkUseHourRow));
+	ScanKeyInit(&key, Anum_apikey_use_hour_key_id, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(id));
+	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan,
+															 ForwardScanDirection)))
+	{
+		Datum		values[Natts_apikey_use_hour];
+		bool		nulls[Natts_apikey_use_hour];
+
+		if (count == size)
+		{
+			size *= 2;
+			*rows = repalloc_huge(*rows, size * sizeof(AkUseHourRow));
+		}
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		(*rows)[count++] = (AkUseHourRow)
+		{
+			DatumGetTimestampTz(values[Anum_apikey_use_hour_hour - 1]),
+				DatumGetInt64(values[Anum_apikey_use_hour_uses - 1]),
+				DatumGetInt64(values[Anum_apikey_use_hour_refusals - 1])
+		};
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return count;
+}

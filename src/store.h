@@ -73,6 +73,22 @@
 #define Anum_apikey_environment_organization 3
 #define Natts_apikey_environment			3
 
+/* Columns of apikey_use */
+#define Anum_apikey_use_key_id				1
+#define Anum_apikey_use_uses				2
+#define Anum_apikey_use_refusals			3
+#define Anum_apikey_use_last_used_at		4
+#define Anum_apikey_use_last_refused_at		5
+#define Anum_apikey_use_limit_until			6
+#define Natts_apikey_use					6
+
+/* Columns of apikey_use_hour */
+#define Anum_apikey_use_hour_key_id			1
+#define Anum_apikey_use_hour_hour			2
+#define Anum_apikey_use_hour_uses			3
+#define Anum_apikey_use_hour_refusals		4
+#define Natts_apikey_use_hour				4
+
 /* How a verifier was made; the names stand in the column "scheme". */
 typedef enum AkScheme
 {
@@ -179,6 +195,31 @@ extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 extern bool ak_store_environment(Snapshot snapshot, const AkName *project,
 								 const AkName *environment,
 								 AkEnvironmentRow *row);
+
+/* What was written down about the use of a key; times are 0 for never. */
+typedef struct AkUseRow
+{
+	int64		uses;
+	int64		refusals;
+	TimestampTz last_used;
+	TimestampTz last_refused;
+	TimestampTz limit_until;
+} AkUseRow;
+
+/* Zeroes if there is nothing. */
+extern void ak_store_use(Snapshot snapshot, const pg_uuid_t *id,
+						 AkUseRow *row);
+
+typedef struct AkUseHourRow
+{
+	TimestampTz hour;
+	int64		uses;
+	int64		refusals;
+} AkUseHourRow;
+
+/* All hours of a key, in order; returns how many. */
+extern int	ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id,
+							   AkUseHourRow **rows);
 
 #define AK_STORE_NO_LIMIT	(INT_MAX - 1)
 

@@ -1,14 +1,79 @@
 /*
  * usage.c
  *		What all backends of the server know of keys; see usage.h.
+ *
+ * A table of shared.h.  Its shared locks are enough to count a use, for what that
+ * changes is atomic; the exclusive ones are for rows that come and go, for a new
+ * hour in one, and for what has been flushed to be taken from it.
+ *
+ * The numbers that every use of a key touches share one cache line.
  */
 #include "postgres.h"
 
 #include "usage.h"
 
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "guc.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "shared.h"
+#include "storage/condition_variable.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#define ROOM_TIMEOUT	1000	/* ms */
+
+/* What waits for the next start, where it was not flushed before the stop. */
+#define KEPT_FILE		PGSTAT_STAT_PERMANENT_DIRECTORY "/apikey.stat"
+#define KEPT_MAGIC		0x61706b01
+
+typedef struct Hour
+{
+	int32		hour;
+	int64		uses;
+	int64		refusals;
+} Hour;
+
+typedef struct KeyRow
+{
+	AkShared	row;
+	int32		hour;			/* that uses and refusals belong to */
+	pg_atomic_uint32 pending;	/* is there anything that no table has? */
+	pg_atomic_uint64 uses;
+	pg_atomic_uint64 refusals;
+	pg_atomic_uint64 last_used;
+	pg_atomic_uint64 last_refused;
+	/* a cache line ends here */
+	pg_atomic_uint64 limit_until;	/* 0: not known */
+	uint64		limit_saved;	/* what the table has of it */
+	Hour		earlier;		/* than those in "past" */
+	Hour		past[AK_USAGE_HOURS];	/* by hour, modulo their number */
+} KeyRow;
+
+typedef struct Shared
+{
+	pg_atomic_uint32 epoch;		/* odd while a flush ends */
+	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
+	pg_atomic_uint32 requests;	/* because there was no room */
+	pg_atomic_uint64 uses;		/* that found none */
+	pg_atomic_uint64 refusals;
+	pg_atomic_uint64 flushed;
+	ConditionVariable wanted;	/* wakes who flushes */
+	ConditionVariable room;		/* wakes who waits for that */
+	pg_atomic_uint64 marks[FLEXIBLE_ARRAY_MEMBER];	/* AK_USAGE_MARKS for each
+													 * backend */
+} Shared;
 
 static bool on;
+static Shared *shared;
+static AkTable keys;
 
 bool
 ak_usage_is_on(void)
@@ -26,8 +91,686 @@ ak_usage_require(const char *what)
 				 errhint("Add apikey to shared_preload_libraries and restart the server.")));
 }
 
+/* ----------------------------------------------------------------- keys */
+
+static inline int32
+hour_of(TimestampTz at)
+{
+	return at / USECS_PER_HOUR;
+}
+
+static inline void
+raise_to(pg_atomic_uint64 *time, TimestampTz at)
+{
+	uint64		before = pg_atomic_read_u64(time);
+
+	while ((TimestampTz) before < at &&
+		   !pg_atomic_compare_exchange_u64(time, &before, at))
+		;
+}
+
+/*
+ * Something is pending now.  True if whoever flushes should hear of it, once the
+ * lock is released.
+ */
+static inline bool
+set_pending(KeyRow *key)
+{
+	return pg_atomic_read_u32(&key->pending) == 0 &&
+		pg_atomic_exchange_u32(&key->pending, 1) == 0 &&
+		pg_atomic_read_u32(&shared->pending) == 0 &&
+		pg_atomic_exchange_u32(&shared->pending, 1) == 0;
+}
+
+static inline bool
+count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
+{
+	if (used)
+	{
+		pg_atomic_fetch_add_u64(&key->uses, 1);
+		raise_to(&key->last_used, at);
+	}
+	if (refused)
+	{
+		pg_atomic_fetch_add_u64(&key->refusals, 1);
+		raise_to(&key->last_refused, at);
+	}
+	return set_pending(key);
+}
+
+static void
+hear(bool news)
+{
+	if (news)
+		ConditionVariableBroadcast(&shared->wanted);
+}
+
+/* Add the second to the first, which is of the later hour, or empty. */
+static void
+add_hour(Hour *sum, const Hour *hour)
+{
+	if (hour->uses == 0 && hour->refusals == 0)
+		return;
+	sum->hour = Max(sum->hour, hour->hour);
+	sum->uses += hour->uses;
+	sum->refusals += hour->refusals;
+}
+
+/* Under the exclusive lock. */
+static void
+begin_hour(KeyRow *key, int32 hour)
+{
+	Hour		last = {
+		key->hour,
+		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
+	};
+	Hour	   *past = &key->past[last.hour % AK_USAGE_HOURS];
+
+	if (last.uses != 0 || last.refusals != 0)
+	{
+		add_hour(&key->earlier, past);
+		*past = last;
+		pg_atomic_write_u64(&key->uses, 0);
+		pg_atomic_write_u64(&key->refusals, 0);
+	}
+	key->hour = hour;
+}
+
+/* Make room for another key.  Under the exclusive lock. */
+static void
+evict(const AkPlace *place)
+{
+	const AkTable *table = place->table;
+	AkPartition *partition = &table->partitions[place->partition];
+
+	for (int i = 0; i < table->nrows && partition->free < 0; i++)
+	{
+		int32		number = partition->hand;
+		KeyRow	   *key = ak_shared_row(table, place->partition, number);
+
+		partition->hand = (number + 1) % table->nrows;
+		if (pg_atomic_read_u32(&key->pending) == 0)
+			ak_shared_discard(table, place->partition, number);
+	}
+}
+
+/* The row of a key, made if need be; NULL if there is no room. */
+static KeyRow *
+find_or_add(const AkPlace *place, int32 hour)
+{
+	KeyRow    *key = ak_shared_find(place);
+
+	if (key != NULL)
+		return key;
+	evict(place);
+	key = ak_shared_add(place);
+	if (key == NULL)
+		return NULL;
+	memset((char *) key + sizeof(AkShared), 0, sizeof(KeyRow) - sizeof(AkShared));
+	key->hour = hour;
+	pg_atomic_init_u32(&key->pending, 0);
+	pg_atomic_init_u64(&key->uses, 0);
+	pg_atomic_init_u64(&key->refusals, 0);
+	pg_atomic_init_u64(&key->last_used, 0);
+	pg_atomic_init_u64(&key->last_refused, 0);
+	pg_atomic_init_u64(&key->limit_until, 0);
+	return key;
+}
+
+/* Ask for a flush and wait for it; false if that makes no sense any more. */
+static bool
+wait_for_room(TimestampTz *until)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		left;
+
+	if (RecoveryInProgress())
+		return false;
+	if (*until == 0)
+		*until = TimestampTzPlusMilliseconds(now, ROOM_TIMEOUT);
+	left = TimestampDifferenceMilliseconds(now, *until);
+	if (left <= 0)
+		return false;
+	ConditionVariablePrepareToSleep(&shared->room);
+	pg_atomic_fetch_add_u32(&shared->requests, 1);
+	ConditionVariableBroadcast(&shared->wanted);
+	ConditionVariableTimedSleep(&shared->room, left, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	return true;
+}
+
+/* The rest of ak_usage_count: a new key, or a new hour. */
+static pg_noinline void
+count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
+{
+	TimestampTz until = 0;
+
+	do
+	{
+		KeyRow    *key;
+		bool		news;
+
+		ak_shared_lock(place, LW_EXCLUSIVE);
+		key = find_or_add(place, hour_of(at));
+		if (key != NULL)
+		{
+			if (key->hour < hour_of(at))
+				begin_hour(key, hour_of(at));
+			news = count_in(key, at, used, refused);
+			ak_shared_unlock(place);
+			hear(news);
+			return;
+		}
+		ak_shared_unlock(place);
+	} while (wait_for_room(&until));
+	pg_atomic_fetch_add_u64(&shared->uses, used);
+	pg_atomic_fetch_add_u64(&shared->refusals, refused);
+}
+
+void
+ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	KeyRow    *key;
+	bool		news;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (unlikely(key == NULL || key->hour < hour_of(at)))
+	{
+		ak_shared_unlock(&place);
+		count_slowly(&place, at, used, refused);
+		return;
+	}
+	news = count_in(key, at, used, refused);
+	ak_shared_unlock(&place);
+	hear(news);
+}
+
+bool
+ak_usage_first(int what, uint64 value)
+{
+	PGPROC	   *leader = MyProc->lockGroupLeader;
+	PGPROC	   *proc = leader == NULL ? MyProc : leader;
+	Size		number = proc - ProcGlobal->allProcs;
+	pg_atomic_uint64 *mark;
+
+	if (number >= (Size) MaxBackends)
+		return true;			/* prepared transactions and the like */
+	mark = &shared->marks[number * AK_USAGE_MARKS + what];
+	if (leader != NULL)
+		return pg_atomic_exchange_u64(mark, value) != value;
+	pg_atomic_write_u64(mark, value);
+	return true;
+}
+
+/* --------------------------------------------------------------- limits */
+
+AkUsageLimit
+ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
+			  int64 *wait)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	AkUsageLimit result = AK_USAGE_UNKNOWN;
+	bool		news = false;
+	KeyRow    *key;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (key != NULL)
+	{
+		uint64		before = pg_atomic_read_u64(&key->limit_until);
+
+		while (before != 0)
+		{
+			int64		until = before;
+
+			result = ak_ratelimit_take(limit, now, &until, wait) ?
+				AK_USAGE_WITHIN : AK_USAGE_OVER;
+			if ((uint64) until == before)
+				break;
+			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
+											   until))
+			{
+				news = set_pending(key);
+				break;
+			}
+		}
+	}
+	ak_shared_unlock(&place);
+	hear(news);
+	return result;
+}
+
+AkUsageLimit
+ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
+			  int64 *wait, int64 *remaining)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	KeyRow    *key;
+	int64		until = 0;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (key != NULL)
+		until = pg_atomic_read_u64(&key->limit_until);
+	ak_shared_unlock(&place);
+	if (until == 0)
+		return AK_USAGE_UNKNOWN;
+	*remaining = ak_ratelimit_remaining(limit, now, until);
+	return ak_ratelimit_take(limit, now, &until, wait) ? AK_USAGE_WITHIN :
+		AK_USAGE_OVER;
+}
+
+void
+ak_usage_know(const pg_uuid_t *id, int64 until)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	TimestampTz give_up = 0;
+
+	do
+	{
+		KeyRow    *key;
+
+		ak_shared_lock(&place, LW_EXCLUSIVE);
+		key = find_or_add(&place, 0);
+		if (key != NULL)
+		{
+			if (pg_atomic_read_u64(&key->limit_until) == 0)
+			{
+				key->limit_saved = Max(until, 1);
+				pg_atomic_write_u64(&key->limit_until, key->limit_saved);
+			}
+			ak_shared_unlock(&place);
+			return;
+		}
+		ak_shared_unlock(&place);
+	} while (wait_for_room(&give_up));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no shared memory for the rate limit of an API key"),
+			 errhint("Increase the setting \"apikey.usage_size\"."),
+			 errhidestmt(true)));
+}
+
+/* -------------------------------------------------------------- reading */
+
+static void
+copy_hour(AkUsage *usage, const Hour *hour)
+{
+	if (hour->uses != 0 || hour->refusals != 0)
+		usage->hours[usage->nhours++] = (AkUsageHour)
+	{
+		hour->hour, hour->uses, hour->refusals
+	};
+}
+
+/* Under any lock; only under the exclusive one all of it belongs together. */
+static void
+copy_usage(AkUsage *usage, const KeyRow *key)
+{
+	Hour		now = {
+		key->hour,
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->uses)),
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->refusals))
+	};
+
+	memcpy(usage->id.data, key->row.name, sizeof(usage->id.data));
+	usage->last_used =
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->last_used));
+	usage->last_refused =
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->last_refused));
+	usage->limit_until =
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->limit_until));
+	usage->nhours = 0;
+	copy_hour(usage, &key->earlier);
+	/* the oldest stands where the next one would be put */
+	for (int i = 0; i < AK_USAGE_HOURS; i++)
+		copy_hour(usage, &key->past[(key->hour + i) % AK_USAGE_HOURS]);
+	copy_hour(usage, &now);
+}
+
+bool
+ak_usage_get(const pg_uuid_t *id, AkUsage *usage)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	KeyRow    *key;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (key != NULL)
+		copy_usage(usage, key);
+	ak_shared_unlock(&place);
+	return key != NULL;
+}
+
+uint32
+ak_usage_epoch(void)
+{
+	uint32		epoch = pg_atomic_read_u32(&shared->epoch);
+
+	pg_read_barrier();
+	return epoch;
+}
+
+static void
+count_row(const AkTable *table, int partition, int32 number, void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	AkUsageTotals *totals = arg;
+
+	totals->keys++;
+	totals->pending += pg_atomic_read_u32(&key->pending);
+}
+
+void
+ak_usage_totals(AkUsageTotals *totals)
+{
+	*totals = (AkUsageTotals)
+	{
+		.capacity = (int64) keys.npartitions * keys.nrows,
+			.bytes = ak_shared_size(&keys),
+			.uses = pg_atomic_read_u64(&shared->uses),
+			.refusals = pg_atomic_read_u64(&shared->refusals),
+			.flushed = pg_atomic_read_u64(&shared->flushed)
+	};
+	ak_shared_each(&keys, InvalidOid, LW_SHARED, count_row, totals);
+}
+
+/* ------------------------------------------------------------- flushing */
+
+typedef struct Databases
+{
+	Oid		   *oids;
+	int			count;
+} Databases;
+
+static void
+collect_database(const AkTable *table, int partition, int32 number,
+		void *arg)
+{
+	Databases  *found = arg;
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+
+	if (pg_atomic_read_u32(&key->pending) == 0)
+		return;
+	for (int i = found->count - 1; i >= 0; i--)
+		if (found->oids[i] == key->row.database)
+			return;
+	/* as many as there are rows, at most */
+	found->oids[found->count++] = key->row.database;
+}
+
+int
+ak_usage_databases(Oid **databases)
+{
+	Databases	found = {
+		palloc(sizeof(Oid) * keys.npartitions * keys.nrows), 0
+	};
+
+	pg_atomic_write_u32(&shared->pending, 0);
+	pg_memory_barrier();
+	ak_shared_each(&keys, InvalidOid, LW_SHARED, collect_database, &found);
+	*databases = found.oids;
+	return found.count;
+}
+
+typedef struct Usages
+{
+	AkUsage    *usages;
+	int			count;
+} Usages;
+
+static void
+count_usage(const AkTable *table, int partition, int32 number,
+		void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	Usages	   *found = arg;
+
+	found->count += pg_atomic_read_u32(&key->pending);
+}
+
+static void
+collect_usage(const AkTable *table, int partition, int32 number,
+		void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	Usages	   *found = arg;
+
+	/* what has become pending since it was counted waits for the next time */
+	if (found->count > 0 && pg_atomic_read_u32(&key->pending) != 0)
+		copy_usage(&found->usages[--found->count], key);
+}
+
+int
+ak_usage_pending(Oid database, AkUsage **usages)
+{
+	Usages		found = {0};
+	int			count;
+
+	ak_shared_each(&keys, database, LW_SHARED, count_usage, &found);
+	count = found.count;
+	found.usages = MemoryContextAllocHuge(CurrentMemoryContext,
+										  Max(count, 1) * sizeof(AkUsage));
+	ak_shared_each(&keys, database, LW_EXCLUSIVE, collect_usage, &found);
+	*usages = found.usages + found.count;
+	return count - found.count;
+}
+
+void
+ak_usage_flush_begins(void)
+{
+	pg_atomic_fetch_or_u32(&shared->epoch, 1);
+	pg_memory_barrier();
+}
+
+/* What was flushed of this hour goes. */
+static void
+take_hour(KeyRow *key, const AkUsageHour *flushed)
+{
+	Hour	   *hour = &key->past[flushed->hour % AK_USAGE_HOURS];
+
+	if (key->hour == flushed->hour)
+	{
+		pg_atomic_fetch_sub_u64(&key->uses, flushed->uses);
+		pg_atomic_fetch_sub_u64(&key->refusals, flushed->refusals);
+		return;
+	}
+	/* a new hour may have begun since, and pushed it out */
+	if (hour->hour != flushed->hour)
+		hour = &key->earlier;
+	hour->uses -= flushed->uses;
+	hour->refusals -= flushed->refusals;
+}
+
+static bool
+is_settled(KeyRow *key)
+{
+	AkUsage		usage;
+
+	copy_usage(&usage, key);
+	return usage.nhours == 0 &&
+		pg_atomic_read_u64(&key->limit_until) == key->limit_saved;
+}
+
+void
+ak_usage_flushed(Oid database, const AkUsage *usages, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		const AkUsage *usage = &usages[i];
+		AkPlace		place = ak_shared_place(&keys, database, usage->id.data);
+		KeyRow    *key;
+
+		ak_shared_lock(&place, LW_EXCLUSIVE);
+		key = ak_shared_find(&place);
+		if (key != NULL)
+		{
+			for (int j = 0; j < usage->nhours; j++)
+				take_hour(key, &usage->hours[j]);
+			key->limit_saved = usage->limit_until;
+			if (is_settled(key))
+				pg_atomic_write_u32(&key->pending, 0);
+		}
+		ak_shared_unlock(&place);
+	}
+	pg_memory_barrier();
+	/* to the next even number */
+	pg_atomic_fetch_add_u32(&shared->epoch,
+							pg_atomic_read_u32(&shared->epoch) % 2);
+	pg_atomic_write_u64(&shared->flushed, GetCurrentTimestamp());
+	ConditionVariableBroadcast(&shared->room);
+}
+
+static void
+forget_key(const AkTable *table, int partition, int32 number,
+		void *arg)
+{
+	ak_shared_discard(&keys, partition, number);
+}
+
+void
+ak_usage_forget(Oid database)
+{
+	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, NULL);
+	ConditionVariableBroadcast(&shared->room);
+}
+
+uint32
+ak_usage_requests(void)
+{
+	return pg_atomic_read_u32(&shared->requests);
+}
+
+void
+ak_usage_wait(long timeout, uint32 requests)
+{
+	ConditionVariablePrepareToSleep(&shared->wanted);
+	if (ak_usage_requests() == requests)
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	ConditionVariableCancelSleep();
+}
+
+/* ------------------------------------------------------- start and stop */
+
+/*
+ * What is pending when the server stops waits in a file, and comes back from it:
+ * of a standby, or of a database that could not be written to.  A crash loses it.
+ */
+static void
+keep(int code, Datum arg)
+{
+	uint32		magic = KEPT_MAGIC;
+	FILE	   *file;
+	bool		good;
+
+	if (code != 0 || shared == NULL)
+		return;
+	file = AllocateFile(KEPT_FILE ".tmp", PG_BINARY_W);
+	good = file != NULL && fwrite(&magic, sizeof(magic), 1, file) == 1;
+	for (int p = 0; good && p < keys.npartitions; p++)
+		for (int i = 0; good && i < keys.nrows; i++)
+		{
+			KeyRow	   *key = ak_shared_row(&keys, p, i);
+
+			if (OidIsValid(key->row.database) &&
+				pg_atomic_read_u32(&key->pending) != 0)
+				good = fwrite(key, sizeof(KeyRow), 1, file) == 1;
+		}
+	if (file != NULL && FreeFile(file) != 0)
+		good = false;
+	if (!good || durable_rename(KEPT_FILE ".tmp", KEPT_FILE, LOG) != 0)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", KEPT_FILE)));
+}
+
+static void
+restore(void)
+{
+	FILE	   *file = AllocateFile(KEPT_FILE, PG_BINARY_R);
+	uint32		magic;
+	KeyRow		kept;
+
+	if (file == NULL)
+	{
+		if (errno != ENOENT)
+			ereport(LOG,
+					(errcode_for_file_access(),
+					 errmsg("could not read file \"%s\": %m", KEPT_FILE)));
+		return;
+	}
+	if (fread(&magic, sizeof(magic), 1, file) == 1 && magic == KEPT_MAGIC)
+		while (fread(&kept, sizeof(kept), 1, file) == 1)
+		{
+			AkPlace		place = ak_shared_place(&keys, kept.row.database, kept.row.name);
+			KeyRow    *key = find_or_add(&place, kept.hour);
+
+			if (key == NULL)	/* apikey.usage_size has become smaller */
+				ereport(LOG,
+						(errmsg("no room for all of file \"%s\"", KEPT_FILE)));
+			else
+				memcpy((char *) key + sizeof(AkShared),
+					   (char *) &kept + sizeof(AkShared),
+					   sizeof(KeyRow) - sizeof(AkShared));
+			pg_atomic_write_u32(&shared->pending, 1);
+		}
+	FreeFile(file);
+	unlink(KEPT_FILE);
+}
+
+static Size
+count_rows(void)
+{
+	Size		row = TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(KeyRow));
+
+	return (Size) ak_guc_usage_size * 1024 / (row + sizeof(int32));
+}
+
+static Size
+extra_size(void)
+{
+	return offsetof(Shared, marks) +
+		mul_size(MaxBackends * AK_USAGE_MARKS, sizeof(pg_atomic_uint64));
+}
+
+static void
+startup(void *extra, bool fresh)
+{
+	shared = extra;
+	if (fresh)
+	{
+		pg_atomic_init_u32(&shared->epoch, 0);
+		pg_atomic_init_u32(&shared->pending, 0);
+		pg_atomic_init_u32(&shared->requests, 0);
+		pg_atomic_init_u64(&shared->uses, 0);
+		pg_atomic_init_u64(&shared->refusals, 0);
+		pg_atomic_init_u64(&shared->flushed, 0);
+		ConditionVariableInit(&shared->wanted);
+		ConditionVariableInit(&shared->room);
+		for (int i = 0; i < MaxBackends * AK_USAGE_MARKS; i++)
+			pg_atomic_init_u64(&shared->marks[i], 0);
+	}
+	if (IsUnderPostmaster)
+		return;
+	on_shmem_exit(keep, (Datum) 0);
+	if (fresh)
+		restore();
+}
+
+static AkTable keys = {
+	.name = "apikey keys",.row_size = sizeof(KeyRow),
+	.count = count_rows,.extra = extra_size,.startup = startup
+};
+
 void
 ak_usage_init(void)
 {
 	on = process_shared_preload_libraries_in_progress;
+	if (on)
+		ak_shared_table(&keys);
 }

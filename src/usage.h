@@ -2,12 +2,31 @@
  * usage.h
  *		What all backends of the server know of keys: the shared memory.
  *
- * There is some only where shared_preload_libraries has the extension.
+ * There is some only where shared_preload_libraries has the extension; else
+ * nothing but ak_usage_init(), ak_usage_is_on() and ak_usage_require() may be
+ * called.  It holds, for each key that was used lately, when, how often in which
+ * hour, and how far its rate limit is used up.
+ *
+ * What is *pending* is in no table yet; the worker takes it there.  Only a key of
+ * which nothing is pending makes room for another.  What is forgotten so is in the
+ * table.
+ *
+ * All of it is of this server and nobody else's: a standby has its own.
+ *
+ * Times are in microseconds as TimestampTz; those of rate limits in nanoseconds
+ * since the same day.  An hour is a number of hours since then.
  */
 #ifndef AK_USAGE_H
 #define AK_USAGE_H
 
 #include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "ratelimit.h"
+#include "utils/uuid.h"
+
+/* To be called by _PG_init. */
+extern void ak_usage_init(void);
 
 /* Is the extension preloaded? */
 extern bool ak_usage_is_on(void);
@@ -18,7 +37,121 @@ extern bool ak_usage_is_on(void);
  */
 extern void ak_usage_require(const char *what);
 
-/* To be called by _PG_init. */
-extern void ak_usage_init(void);
+/* ------------------------------------------------------------ recording */
+
+/*
+ * Count a use or a refusal, or both, of a key of this database.  Where there is
+ * no room it waits, for a second at most, until the worker has made some.  If
+ * that fails, or on a standby, the count goes to AkUsageTotals alone.
+ */
+extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
+						   bool refused);
+
+/*
+ * Is this the first of the processes of a parallel query to say so, with this
+ * value, not 0, for what?  Processes that do not belong together do not matter to
+ * each other.
+ */
+#define AK_USAGE_MARKS	2
+extern bool ak_usage_first(int what, uint64 value);
+
+typedef enum AkUsageLimit
+{
+	AK_USAGE_UNKNOWN = 0,		/* see ak_usage_know() */
+	AK_USAGE_OVER,
+	AK_USAGE_WITHIN
+} AkUsageLimit;
+
+/*
+ * One more request, "now", of a key with this limit.  If that is over it, *wait
+ * is how long until it would not be.
+ */
+extern AkUsageLimit ak_usage_take(const pg_uuid_t *id,
+								  const AkRateLimit *limit, int64 now,
+								  int64 *wait);
+
+/* The same without taking anything; and how many more would be within it. */
+extern AkUsageLimit ak_usage_peek(const pg_uuid_t *id,
+								  const AkRateLimit *limit, int64 now,
+								  int64 *wait, int64 *remaining);
+
+/*
+ * How far the limit was used up when that was last written to the table, 0 for
+ * never.  Does nothing where it is known.  Raises 53400 if there is no room.
+ */
+extern void ak_usage_know(const pg_uuid_t *id, int64 until);
+
+/* -------------------------------------------------------------- reading */
+
+/* The last hours are kept apart; what was before them is added to the latest of
+ * those hours. */
+#define AK_USAGE_HOURS	24
+#define AK_USAGE_ALL_HOURS	(AK_USAGE_HOURS + 2)
+
+typedef struct AkUsageHour
+{
+	int32		hour;
+	int64		uses;
+	int64		refusals;
+} AkUsageHour;
+
+/* What is pending of a key. */
+typedef struct AkUsage
+{
+	pg_uuid_t	id;
+	TimestampTz last_used;		/* 0: not known here */
+	TimestampTz last_refused;
+	int64		limit_until;	/* 0: not known here */
+	int			nhours;
+	AkUsageHour hours[AK_USAGE_ALL_HOURS];	/* oldest first */
+} AkUsage;
+
+/* Of a key of this database; false if nothing is known. */
+extern bool ak_usage_get(const pg_uuid_t *id, AkUsage *usage);
+
+/*
+ * What was read from the table and from here belongs together if this is the
+ * same before and after, and even: not while a flush ends.
+ */
+extern uint32 ak_usage_epoch(void);
+
+typedef struct AkUsageTotals
+{
+	int64		keys;			/* known now */
+	int64		pending;		/* of which something is pending */
+	int64		capacity;		/* how many keys there is room for */
+	int64		bytes;			/* of shared memory */
+	int64		uses;			/* that found no room, since the server started */
+	int64		refusals;
+	TimestampTz flushed;		/* last; 0: not yet */
+} AkUsageTotals;
+
+extern void ak_usage_totals(AkUsageTotals *totals);
+
+/* ------------------------------------------------------------- flushing */
+
+/* Databases where something is pending; palloc'd. */
+extern int	ak_usage_databases(Oid **databases);
+
+/* All that is pending in a database; palloc'd, may be huge. */
+extern int	ak_usage_pending(Oid database, AkUsage **usages);
+
+/* To be called right before the commit of a transaction that wrote it down. */
+extern void ak_usage_flush_begins(void);
+
+/* And right after: that is not pending any more. */
+extern void ak_usage_flushed(Oid database, const AkUsage *usages, int count);
+
+/* Nothing of this database matters any more. */
+extern void ak_usage_forget(Oid database);
+
+/* Counts up when somebody asks for a flush, because there is no room. */
+extern uint32 ak_usage_requests(void);
+
+/*
+ * Wait until that is another number, something is pending, the latch is set, or
+ * so many ms have passed; perhaps less.
+ */
+extern void ak_usage_wait(long timeout, uint32 requests);
 
 #endif							/* AK_USAGE_H */

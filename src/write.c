@@ -444,3 +444,132 @@ ak_write_is_new_key(void)
 {
 	return making > 0;
 }
+
+/* Arrays of so many elements, for unnest(). */
+static Datum
+make_array(Oid type, Datum *values, bool *nulls, int count)
+{
+	int			dims[1] = {count};
+	int			bounds[1] = {1};
+	int16		len;
+	bool		by_value;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &by_value, &align);
+	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, bounds,
+											  type, len, by_value, align));
+}
+
+/* One column of what is to be written. */
+typedef struct Column
+{
+	Oid			type;
+	Datum	   *values;
+	bool	   *nulls;
+} Column;
+
+static void
+make_columns(Column *columns, const Oid *types, int ncolumns, int rows)
+{
+	for (int i = 0; i < ncolumns; i++)
+		columns[i] = (Column)
+	{
+		types[i], palloc_extended(rows * sizeof(Datum), MCXT_ALLOC_HUGE),
+			palloc_extended(rows * sizeof(bool),
+							MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)
+	};
+}
+
+static void
+write_columns(AkStatement which, const Column *columns, int ncolumns, int rows)
+{
+	Datum		values[6];
+
+	for (int i = 0; i < ncolumns; i++)
+		values[i] = make_array(columns[i].type, columns[i].values,
+							   columns[i].nulls, rows);
+	ak_statement_run(which, values);
+}
+
+static void
+set_time(Column *column, int row, TimestampTz time)
+{
+	column->values[row] = TimestampTzGetDatum(time);
+	column->nulls[row] = time == 0;
+}
+
+static void
+write_hours(const AkUsage *usages, int count, int days)
+{
+	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	TimestampTz oldest = GetCurrentTimestamp() - days * USECS_PER_DAY;
+	Column		columns[lengthof(types)];
+	int			rows = 0;
+	int			row = 0;
+
+	for (int i = 0; i < count; i++)
+		rows += usages[i].nhours;
+	make_columns(columns, types, lengthof(types), rows);
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < usages[i].nhours; j++)
+		{
+			const AkUsageHour *hour = &usages[i].hours[j];
+			TimestampTz time = hour->hour * USECS_PER_HOUR;
+
+			if (time <= oldest)
+				continue;
+			columns[0].values[row] = UUIDPGetDatum(&usages[i].id);
+			columns[1].values[row] = TimestampTzGetDatum(time);
+			columns[2].values[row] = Int64GetDatum(hour->uses);
+			columns[3].values[row] = Int64GetDatum(hour->refusals);
+			row++;
+		}
+	if (row > 0)
+		write_columns(AK_ADD_USE_HOURS, columns, lengthof(types), row);
+}
+
+void
+ak_write_use(const AkUsage *usages, int count, int days)
+{
+	static const Oid types[] = {
+		UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		TIMESTAMPTZOID
+	};
+	Column		columns[lengthof(types)];
+
+	if (count == 0)
+		return;
+	make_columns(columns, types, lengthof(types), count);
+	for (int i = 0; i < count; i++)
+	{
+		const AkUsage *usage = &usages[i];
+		int64		uses = 0;
+		int64		refusals = 0;
+
+		for (int j = 0; j < usage->nhours; j++)
+		{
+			uses += usage->hours[j].uses;
+			refusals += usage->hours[j].refusals;
+		}
+		columns[0].values[i] = UUIDPGetDatum(&usage->id);
+		columns[1].values[i] = Int64GetDatum(uses);
+		columns[2].values[i] = Int64GetDatum(refusals);
+		set_time(&columns[3], i, usage->last_used);
+		set_time(&columns[4], i, usage->last_refused);
+		/* from nanoseconds, rounded up */
+		set_time(&columns[5], i, (usage->limit_until + 999) / 1000);
+	}
+	write_columns(AK_ADD_USE, columns, lengthof(types), count);
+	if (days > 0)
+		write_hours(usages, count, days);
+}
+
+void
+ak_write_purge_use(int days)
+{
+	Datum		oldest = TimestampTzGetDatum(GetCurrentTimestamp() -
+											 days * USECS_PER_DAY);
+
+	ak_statement_run(AK_PURGE_USE_HOURS, &oldest);
+	ak_statement_run(AK_PURGE_USE, NULL);
+}

@@ -16,6 +16,7 @@
 #include "event.h"
 #include "scope.h"
 #include "store.h"
+#include "usage.h"
 
 typedef struct AkNewKey
 {
@@ -126,6 +127,12 @@ extern uint64 ak_write_purge(TimestampTz before);
 
 /* Is that being done, and is this the time of such an event? */
 extern bool ak_write_is_purged(TimestampTz at);
+
+/* Write down what is pending of keys, see usage.h; for days, 0 for none, by hour. */
+extern void ak_write_use(const AkUsage *usages, int count, int days);
+
+/* Remove hours of days before that, and what belongs to keys that are gone. */
+extern void ak_write_purge_use(int days);
 
 /*
  * What is just being run: one of these, or the making of a key with its grants?

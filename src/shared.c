@@ -1,0 +1,223 @@
+/*
+ * shared.c
+ *		Tables of a fixed size in shared memory; see shared.h.
+ */
+#include "postgres.h"
+
+#include "shared.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#define MAX_TABLES		2
+#define MAX_PARTITIONS	32
+
+static AkTable *tables[MAX_TABLES];
+static int	ntables;
+
+static shmem_request_hook_type next_request;
+static shmem_startup_hook_type next_startup;
+
+/* Small partitions fill up unevenly: 64 rows each, at least. */
+static void
+plan(AkTable *table)
+{
+	Size		count = table->count();
+
+	table->row_size = TYPEALIGN(PG_CACHE_LINE_SIZE, table->row_size);
+	table->npartitions = 1;
+	while (table->npartitions < MAX_PARTITIONS &&
+		   count / table->npartitions >= 128)
+		table->npartitions *= 2;
+	table->nrows = count / table->npartitions;
+	table->nbuckets = pg_nextpower2_32(table->nrows);
+}
+
+static Size
+extra_size(const AkTable *table)
+{
+	return table->extra == NULL ? 0 :
+		TYPEALIGN(PG_CACHE_LINE_SIZE, table->extra());
+}
+
+Size
+ak_shared_size(const AkTable *table)
+{
+	Size		each = sizeof(AkPartition) + table->nrows * table->row_size +
+	table->nbuckets * sizeof(int32);
+
+	return PG_CACHE_LINE_SIZE + extra_size(table) +
+		mul_size(table->npartitions, each);
+}
+
+static void
+clear(AkTable *table)
+{
+	memset(table->buckets, -1, (Size) table->npartitions * table->nbuckets *
+		   sizeof(int32));
+	for (int p = 0; p < table->npartitions; p++)
+	{
+		table->partitions[p].free = 0;
+		table->partitions[p].hand = 0;
+		for (int i = 0; i < table->nrows; i++)
+		{
+			AkShared   *row = ak_shared_row(table, p, i);
+
+			row->database = InvalidOid;
+			row->next = i + 1 < table->nrows ? i + 1 : -1;
+		}
+	}
+}
+
+static void
+attach(AkTable *table)
+{
+	bool		found;
+	char	   *at = ShmemInitStruct(table->name, ak_shared_size(table), &found);
+	void	   *extra;
+
+	at = (char *) TYPEALIGN(PG_CACHE_LINE_SIZE, (uintptr_t) at);
+	extra = at;
+	at += extra_size(table);
+	table->locks = GetNamedLWLockTranche(table->name);
+	table->partitions = (AkPartition *) at;
+	at += table->npartitions * sizeof(AkPartition);
+	table->rows = at;
+	at += (Size) table->npartitions * table->nrows * table->row_size;
+	table->buckets = (int32 *) at;
+	if (!found)
+		clear(table);
+	if (table->startup != NULL)
+		table->startup(extra, !found);
+}
+
+static void
+request(void)
+{
+	if (next_request)
+		next_request();
+	for (int i = 0; i < ntables; i++)
+	{
+		plan(tables[i]);
+		RequestAddinShmemSpace(ak_shared_size(tables[i]));
+		RequestNamedLWLockTranche(tables[i]->name, tables[i]->npartitions);
+	}
+}
+
+static void
+startup(void)
+{
+	if (next_startup)
+		next_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	for (int i = 0; i < ntables; i++)
+		attach(tables[i]);
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+ak_shared_table(AkTable *table)
+{
+	Assert(process_shared_preload_libraries_in_progress);
+	Assert(ntables < MAX_TABLES);
+	if (ntables == 0)
+	{
+		next_request = shmem_request_hook;
+		shmem_request_hook = request;
+		next_startup = shmem_startup_hook;
+		shmem_startup_hook = startup;
+	}
+	tables[ntables++] = table;
+}
+
+AkPlace
+ak_shared_place(const AkTable *table, Oid database, const uint8 name[16])
+{
+	uint32		hash = hash_bytes(name, 16) ^ murmurhash32(database);
+	int			partition = hash & (table->npartitions - 1);
+
+	return (AkPlace)
+	{
+		.table = table,.database = database,.name = name,
+			.partition = partition,
+			.bucket = &table->buckets[(Size) partition * table->nbuckets +
+									  (hash / MAX_PARTITIONS &
+									   (table->nbuckets - 1))]
+	};
+}
+
+void *
+ak_shared_find(const AkPlace *place)
+{
+	int32		number = *place->bucket;
+
+	while (number >= 0)
+	{
+		AkShared   *row = ak_shared_row(place->table, place->partition, number);
+
+		if (row->database == place->database &&
+			memcmp(row->name, place->name, sizeof(row->name)) == 0)
+			return row;
+		number = row->next;
+	}
+	return NULL;
+}
+
+void *
+ak_shared_add(const AkPlace *place)
+{
+	AkPartition *partition = &place->table->partitions[place->partition];
+	int32		number = partition->free;
+	AkShared   *row;
+
+	if (number < 0)
+		return NULL;
+	row = ak_shared_row(place->table, place->partition, number);
+	partition->free = row->next;
+	row->database = place->database;
+	memcpy(row->name, place->name, sizeof(row->name));
+	row->next = *place->bucket;
+	*place->bucket = number;
+	return row;
+}
+
+void
+ak_shared_discard(const AkTable *table, int partition, int32 number)
+{
+	AkShared   *row = ak_shared_row(table, partition, number);
+	AkPlace		place = ak_shared_place(table, row->database, row->name);
+	int32	   *link = place.bucket;
+
+	while (*link != number)
+	{
+		AkShared   *before = ak_shared_row(table, partition, *link);
+
+		link = &before->next;
+	}
+	*link = row->next;
+	row->database = InvalidOid;
+	row->next = table->partitions[partition].free;
+	table->partitions[partition].free = number;
+}
+
+void
+ak_shared_each(const AkTable *table, Oid database, LWLockMode mode,
+			   AkSharedAction action, void *arg)
+{
+	for (int p = 0; p < table->npartitions; p++)
+	{
+		LWLockAcquire(&table->locks[p].lock, mode);
+		for (int i = 0; i < table->nrows; i++)
+		{
+			AkShared   *row = ak_shared_row(table, p, i);
+
+			if (OidIsValid(row->database) &&
+				(row->database == database || !OidIsValid(database)))
+				action(table, p, i, arg);
+		}
+		LWLockRelease(&table->locks[p].lock);
+	}
+}

@@ -1,0 +1,229 @@
+/*
+ * use.c
+ *		Counting that a key was used; see use.h.
+ */
+#include "postgres.h"
+
+#include "use.h"
+
+#include "access/parallel.h"
+#include "client.h"
+#include "common/hashfn.h"
+#include "guc.h"
+#include "guess.h"
+#include "miscadmin.h"
+#include "optimizer/planner.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "store.h"
+#include "usage.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/* What processes of a parallel query tell each other; see ak_usage_first(). */
+#define MARK_USED		0
+#define MARK_REFUSED	1
+
+bool		ak_use_counts;
+
+static int	planning;
+static planner_hook_type next_planner;
+
+/* Functions that are asked while a plan is made decide nothing. */
+static PlannedStmt *
+plan(Query *query, const char *text, int options, ParamListInfo params)
+{
+	PlannedStmt *result;
+
+	planning++;
+	PG_TRY();
+	{
+		result = next_planner ? next_planner(query, text, options, params) :
+			standard_planner(query, text, options, params);
+	}
+	PG_FINALLY();
+	{
+		planning--;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+void
+ak_use_init(void)
+{
+	ak_use_counts = true;
+	next_planner = planner_hook;
+	planner_hook = plan;
+}
+
+/*
+ * The last keys that were counted in a statement.  What a key remembers of that
+ * itself is gone if it had to be verified anew meanwhile.
+ */
+#define RECENT	8
+
+typedef struct Recent
+{
+	TimestampTz statement;
+	int			next;
+	pg_uuid_t	ids[RECENT];
+} Recent;
+
+static bool
+is_recent(Recent *recent, const pg_uuid_t *id)
+{
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+
+	if (recent->statement != statement)
+		memset(recent, 0, sizeof(Recent));
+	recent->statement = statement;
+	for (int i = 0; i < RECENT; i++)
+		if (memcmp(&recent->ids[i], id, sizeof(pg_uuid_t)) == 0)
+			return true;
+	recent->ids[recent->next++ % RECENT] = *id;
+	return false;
+}
+
+/* Has another process of the same parallel query counted it? */
+static bool
+is_first(int mark, const pg_uuid_t *id)
+{
+	uint64		statement = GetCurrentStatementStartTimestamp();
+
+	return ak_usage_first(mark, hash_bytes_extended(id->data, UUID_LEN,
+													statement) | 1);
+}
+
+/* Something that is no key; true if there are too many of them. */
+static bool
+note_guess(void)
+{
+	uint8		place[AK_ADDRESS_LEN];
+
+	ak_client_place(place);
+	return ak_guess_count(place, GetCurrentStatementStartTimestamp());
+}
+
+void
+ak_use_note_asked(const AkKey *key, AkReason reason)
+{
+	static Recent asked;
+	static TimestampTz guessed;
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	bool		good = reason == AK_REASON_ALIVE;
+
+	if (planning > 0)
+		return;
+	if (key == NULL)
+	{
+		if (guessed != statement && !IsParallelWorker())
+			(void) note_guess();
+		guessed = statement;
+		return;
+	}
+	key->use->asked = statement;
+	if (!is_recent(&asked, &key->id) &&
+		is_first(good ? MARK_USED : MARK_REFUSED, &key->id))
+		ak_usage_count(&key->id, statement, good, !good);
+}
+
+void
+ak_use_note_refused(const AkKey *key)
+{
+	static Recent refused;
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+
+	if (planning > 0)
+		return;
+	key->use->refused = statement;
+	if (!is_recent(&refused, &key->id) && is_first(MARK_REFUSED, &key->id))
+		ak_usage_count(&key->id, statement, false, true);
+}
+
+static void
+delay(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													ak_guc_guess_delay);
+
+	for (;;)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														   until);
+
+		if (left <= 0)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 left, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+ak_use_note_called(const AkKey *key, AkReason reason)
+{
+	bool		good = reason == AK_REASON_ALIVE;
+
+	if (planning > 0)
+		return;
+	if (key == NULL)
+	{
+		if (note_guess() && ak_guc_guess_delay > 0)
+			delay();
+		return;
+	}
+	/* what decides in the same statement does not count once more */
+	key->use->asked = GetCurrentStatementStartTimestamp();
+	ak_usage_count(&key->id, GetCurrentStatementStartTimestamp(), good, !good);
+}
+
+static int64
+get_now(void)
+{
+	return GetCurrentTimestamp() * 1000;
+}
+
+/* How far the limit was used up when that was last written down. */
+static void
+remember_limit(const AkKey *key)
+{
+	Snapshot	snapshot = ak_store_snapshot();
+	AkUseRow	row;
+
+	ak_store_use(snapshot, &key->id, &row);
+	ak_store_release(snapshot);
+	ak_usage_know(&key->id, row.limit_until * 1000);
+}
+
+AkReason
+ak_use_check_limit(const AkKey *key, int64 *wait)
+{
+	AkUsageLimit result;
+
+	*wait = 0;
+	if (key->limit.count == 0 || planning > 0)
+		return AK_REASON_ALIVE;
+	ak_usage_require("rate limits");
+	while ((result = ak_usage_take(&key->id, &key->limit, get_now(),
+								   wait)) == AK_USAGE_UNKNOWN)
+		remember_limit(key);
+	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
+}
+
+AkReason
+ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
+{
+	AkUsageLimit result;
+
+	*wait = 0;
+	*remaining = 0;
+	if (key->limit.count == 0)
+		return AK_REASON_ALIVE;
+	ak_usage_require("rate limits");
+	while ((result = ak_usage_peek(&key->id, &key->limit, get_now(), wait,
+								   remaining)) == AK_USAGE_UNKNOWN)
+		remember_limit(key);
+	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
+}

@@ -1,0 +1,274 @@
+/*
+ * worker.c
+ *		Who writes down how keys were used; see worker.h.
+ *
+ * A worker that fails leaves all pending, and the launcher starts another one.
+ */
+#include "postgres.h"
+
+#include "worker.h"
+
+#include "access/xact.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "schema.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "usage.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "write.h"
+
+/* What the launcher knows of a database. */
+typedef struct Flush
+{
+	Oid			database;
+	BackgroundWorkerHandle *handle; /* NULL: no worker */
+	int64		purged;			/* hour when one was last told to clean up */
+} Flush;
+
+static Flush *flushes;
+static int	nflushes;
+
+/* ---------------------------------------------------------------- worker */
+
+static void
+set_option(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * As the owner of our tables, and no more: somebody may have put triggers on
+ * them.
+ */
+static void
+become_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID,
+										ObjectIdGetDatum(ak_schema_get()->use));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", ak_schema_get()->use);
+	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
+						   SECURITY_RESTRICTED_OPERATION);
+	ReleaseSysCache(tuple);
+}
+
+static void
+flush(Oid database, bool purge)
+{
+	AkUsage    *usages;
+	int			count;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "writing the use of API keys");
+	if (!ak_schema_exists())
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		ak_usage_forget(database);
+		return;
+	}
+	ak_schema_accept();
+	become_owner();
+	MemoryContextSwitchTo(TopMemoryContext);
+	count = ak_usage_pending(database, &usages);
+	MemoryContextSwitchTo(CurTransactionContext);
+	ak_write_use(usages, count, ak_guc_usage_days);
+	if (purge)
+		ak_write_purge_use(ak_guc_usage_days);
+	PopActiveSnapshot();
+	ak_usage_flush_begins();
+	CommitTransactionCommand();
+	ak_usage_flushed(database, usages, count);
+}
+
+/* Wait for the time, a request, or the end. */
+static void
+wait_to_flush(void)
+{
+	TimestampTz began = GetCurrentTimestamp();
+	uint32		request = ak_usage_requests();
+
+	while (!ShutdownRequestPending && ak_usage_requests() == request)
+	{
+		TimestampTz until = TimestampTzPlusMilliseconds(began,
+														ak_guc_flush_interval * INT64CONST(1000));
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														   until);
+
+		if (left <= 0)
+			break;
+		ak_usage_wait(left, request);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+}
+
+void
+apikey_flush_main(Datum database)
+{
+	bool		purge = MyBgworkerEntry->bgw_extra[0] != '\0';
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	wait_to_flush();
+
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database),
+											  InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	/* whatever the database has been told to do with sessions */
+	set_option("search_path", "pg_catalog, pg_temp");
+	set_option("default_transaction_read_only", "off");
+	set_option("default_transaction_isolation", "read committed");
+	set_option("session_replication_role", "origin");
+	set_option("synchronous_commit", "local");
+	set_option("statement_timeout", "0");
+	set_option("lock_timeout", "10s");
+	flush(DatumGetObjectId(database), purge);
+}
+
+/* -------------------------------------------------------------- launcher */
+
+static Flush *
+get_flush(Oid database)
+{
+	for (int i = 0; i < nflushes; i++)
+		if (flushes[i].database == database)
+			return &flushes[i];
+	flushes = flushes == NULL ? palloc(sizeof(Flush)) :
+		repalloc(flushes, (nflushes + 1) * sizeof(Flush));
+	flushes[nflushes] = (Flush)
+	{
+		.database = database
+	};
+	return &flushes[nflushes++];
+}
+
+static bool
+is_running(Flush *flush)
+{
+	pid_t		pid;
+
+	if (flush->handle == NULL)
+		return false;
+	if (GetBackgroundWorkerPid(flush->handle, &pid) != BGWH_STOPPED)
+		return true;
+	pfree(flush->handle);
+	flush->handle = NULL;
+	return false;
+}
+
+static void
+start(Flush *flush)
+{
+	int64		hour = GetCurrentTimestamp() / USECS_PER_HOUR;
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_library_name = "apikey",
+		.bgw_function_name = "apikey_flush_main",
+		.bgw_main_arg = ObjectIdGetDatum(flush->database),
+		.bgw_notify_pid = MyProcPid
+	};
+
+	strlcpy(worker.bgw_type, "apikey flush", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "apikey flush of database %u",
+			 flush->database);
+	worker.bgw_extra[0] = flush->purged != hour;
+	if (RegisterDynamicBackgroundWorker(&worker, &flush->handle))
+		flush->purged = hour;
+	else
+		ereport(LOG,
+				(errmsg("no background worker is free to write the use of API keys"),
+				 errhint("Increase the setting \"max_worker_processes\".")));
+}
+
+static bool
+exists(Oid database)
+{
+	bool		result;
+
+	StartTransactionCommand();
+	result = ak_schema_has_database(database);
+	CommitTransactionCommand();
+	return result;
+}
+
+static void
+start_all(void)
+{
+	Oid		   *databases;
+	int			count = ak_usage_databases(&databases);
+
+	for (int i = 0; i < count; i++)
+	{
+		Flush	   *flush = get_flush(databases[i]);
+
+		if (is_running(flush))
+			continue;
+		if (exists(databases[i]))
+			start(flush);
+		else
+			ak_usage_forget(databases[i]);
+	}
+	pfree(databases);
+}
+
+void
+apikey_launcher_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	MemoryContextSwitchTo(TopMemoryContext);
+
+	while (!ShutdownRequestPending)
+	{
+		start_all();
+		ak_usage_wait(ak_guc_flush_interval * INT64CONST(1000),
+					  ak_usage_requests());
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+	/* to be started again, unless the server stops */
+	proc_exit(1);
+}
+
+void
+ak_worker_init(void)
+{
+	BackgroundWorker launcher = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = 5,
+		.bgw_library_name = "apikey",
+		.bgw_function_name = "apikey_launcher_main",
+		.bgw_name = "apikey launcher",
+		.bgw_type = "apikey launcher"
+	};
+
+	RegisterBackgroundWorker(&launcher);
+}
