@@ -48,6 +48,7 @@ typedef struct AkKey
 	bool		elsewhere;		/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
+	AkRateLimit limit;
 	AkName		organization;
 	AkGrants   *grants;
 } AkKey;
