@@ -162,6 +162,13 @@ ak_actor_check_networks(const AkActor *actor, Datum networks)
 		refuse("The key of the session is limited to other networks.");
 }
 
+void
+ak_actor_check_limit(const AkActor *actor, const AkRateLimit *limit)
+{
+	if (actor->limited && !ak_ratelimit_within(limit, &actor->key->limit))
+		refuse("The key of the session has a lower rate limit.");
+}
+
 bool
 ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 {
@@ -186,6 +193,7 @@ ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 	ak_actor_check_level(actor, row.organization_level);
 	ak_actor_check_expiry(actor, row.expires_at);
 	ak_actor_check_networks(actor, row.allowed_networks);
+	ak_actor_check_limit(actor, &row.limit);
 	for (int i = 0; i < ngrants; i++)
 		ak_actor_check_grant(actor, &grants[i]);
 	return true;

@@ -11,7 +11,8 @@
  *	- levels: on all that a grant covers, so '*' takes a grant on '*';
  *	- organization level;
  *	- expiry: no later than its own;
- *	- networks: each of them within one of its own.
+ *	- networks: each of them within one of its own;
+ *	- rate limit: neither more, nor more at once.
  *
  * Refusals raise 42501, a bad key 28000.
  */
@@ -48,6 +49,8 @@ extern void ak_actor_check_grant(const AkActor *actor, const AkGrant *grant);
 extern void ak_actor_check_level(const AkActor *actor, AkLevel level);
 extern void ak_actor_check_expiry(const AkActor *actor, TimestampTz expires_at);
 extern void ak_actor_check_networks(const AkActor *actor, Datum networks);
+extern void ak_actor_check_limit(const AkActor *actor,
+								 const AkRateLimit *limit);
 
 /*
  * Is this key, which exists, of the organization of the actor?  If so, it must

@@ -374,6 +374,10 @@ get_changes(FunctionCallInfo fcinfo, AkKeyChanges *changes)
 
 	changes->metadata.change = !is_default_json(fcinfo, 5);
 	changes->metadata.value = fcinfo->args[5];
+
+	changes->change_limit = !is_default_text(fcinfo, 6);
+	if (changes->change_limit)
+		ak_options_rate_limit(fcinfo, 6, &changes->limit);
 }
 
 /* The new value of a column. */
@@ -417,6 +421,8 @@ apikey_update(PG_FUNCTION_ARGS)
 	if (changes.allowed_networks.change)
 		ak_actor_check_networks(&change.actor,
 								ak_options_array(changes.allowed_networks.value));
+	if (changes.change_limit)
+		ak_actor_check_limit(&change.actor, &changes.limit);
 	if (!ak_write_changes(&change.id, &changes))
 		PG_RETURN_VOID();
 
@@ -430,6 +436,9 @@ apikey_update(PG_FUNCTION_ARGS)
 		ak_detail_add_jsonb(&detail, "metadata", PG_GETARG_JSONB_P(5));
 	else if (changes.metadata.change)
 		ak_detail_add(&detail, "metadata", NULL);
+	if (changes.change_limit)
+		ak_detail_add(&detail, "rate_limit", changes.limit.count == 0 ? NULL :
+					  ak_ratelimit_print(&changes.limit));
 	record(&change, "update", &detail);
 	PG_RETURN_VOID();
 }

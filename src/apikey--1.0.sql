@@ -63,6 +63,15 @@ CREATE INDEX apikey_environment_organization_idx
 
 /* ----------------------------------------------------------------- keys */
 
+-- the one that knows which limits there can be: 22023 for others
+CREATE FUNCTION apikey_rate_limit_text(count integer, per interval,
+	burst integer)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_rate_limit_text(integer, interval, integer) IS
+'a rate limit as apikey_create takes it';
+
 /*
  * The order of columns is known to src/store.h.  New columns go to the end.
  * Scheme, salt and verifier are those of the secret that was made last; null
@@ -88,8 +97,15 @@ CREATE TABLE apikey_key (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	created_by text,
 	metadata jsonb NOT NULL DEFAULT '{}',
+	rate_count integer,
+	rate_interval interval,
+	rate_burst integer,
 	CONSTRAINT apikey_key_organization_level
-		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage')
+		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage'),
+	CONSTRAINT apikey_key_rate_limit CHECK (
+		rate_count IS NULL AND rate_interval IS NULL AND rate_burst IS NULL
+		OR apikey_rate_limit_text(rate_count, rate_interval, rate_burst)
+			IS NOT NULL)
 );
 COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
@@ -399,28 +415,28 @@ CREATE FUNCTION apikey_create(organization text, label text,
 	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL)
+	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
 RETURNS TABLE (key_id uuid, key text)
 LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+	timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text) IS
+	timestamptz, text, cidr[], jsonb, text, text) IS
 'issue an API key: the only time that it is shown; grants: [{"project": "web", "environment": "production", "level": "write"}, ...], "*" for all';
 
 CREATE FUNCTION apikey_create(organization anyelement, label text,
 	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL)
+	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
 RETURNS TABLE (key_id uuid, key text)
 LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+	timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text) IS
+	timestamptz, text, cidr[], jsonb, text, text) IS
 'the same for an organization whose identifier is not text';
 
 /*
@@ -432,14 +448,14 @@ CREATE FUNCTION apikey_import(organization text, label text, scheme text,
 	organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL)
+	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
 RETURNS uuid
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text) IS
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text) IS
 'take over an API key of another system by its hash; its text goes on to work';
 
 CREATE FUNCTION apikey_import(organization anyelement, label text, scheme text,
@@ -447,14 +463,14 @@ CREATE FUNCTION apikey_import(organization anyelement, label text, scheme text,
 	organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL)
+	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
 RETURNS uuid
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_import(anyelement, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text) FROM PUBLIC;
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_import(anyelement, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text) IS
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text) IS
 'the same for an organization whose identifier is not text';
 
 CREATE FUNCTION apikey_rotate(key_id uuid, overlap interval DEFAULT '0')
@@ -478,14 +494,15 @@ COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
  */
 CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT E'\n',
 	expires_at timestamptz DEFAULT '-infinity', created_by text DEFAULT E'\n',
-	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT '"\n"')
+	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT '"\n"',
+	rate_limit text DEFAULT E'\n')
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb) FROM PUBLIC;
+	jsonb, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb) IS
+	jsonb, text) IS
 'change what is said of an API key; an argument that is left out changes nothing, null takes a value away';
 
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
@@ -1049,7 +1066,9 @@ SELECT key_id, organization, label,
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
-	metadata, disabled_at, revoked_at, apikey_last_used(key_id) AS last_used_at
+	metadata, disabled_at, revoked_at,
+	apikey_rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
+	apikey_last_used(key_id) AS last_used_at
 FROM apikey_key;
 COMMENT ON VIEW apikey_keys IS
 'API keys without anything that could be used as one';

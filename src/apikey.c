@@ -10,6 +10,8 @@
 #include "inval.h"
 #include "notify.h"
 #include "usage.h"
+#include "use.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -23,5 +25,9 @@ _PG_init(void)
 	ak_notify_init();
 	ak_usage_init();
 	if (ak_usage_is_on())
+	{
 		ak_guess_init();
+		ak_use_init();
+		ak_worker_init();
+	}
 }

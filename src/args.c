@@ -437,6 +437,12 @@ ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token)
 	return true;
 }
 
+bool
+ak_arg_has_text(FunctionCallInfo fcinfo, int argno)
+{
+	return !PG_ARGISNULL(argno) && raw_length(PG_GETARG_DATUM(argno)) > 0;
+}
+
 const char *
 ak_arg_prefix(FunctionCallInfo fcinfo, int argno)
 {

@@ -162,6 +162,9 @@ extern Oid	ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno);
 /* The text of the key in argument "argno"; false if it cannot be one. */
 extern bool ak_arg_token(FunctionCallInfo fcinfo, int argno, AkName *token);
 
+/* Is there any text in argument "argno"? */
+extern bool ak_arg_has_text(FunctionCallInfo fcinfo, int argno);
+
 /* The prefix of keys in argument "argno", palloc'd, or NULL for a null.  Raises
  * 22023 for what can be none. */
 extern const char *ak_arg_prefix(FunctionCallInfo fcinfo, int argno);

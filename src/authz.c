@@ -119,6 +119,8 @@ ak_authz_reason(const AkVerdict *verdict)
 			return pstrdup("key is disabled");
 		case AK_REASON_ELSEWHERE:
 			return pstrdup("address is not in the key's networks");
+		case AK_REASON_OVER_LIMIT:
+			return pstrdup("key is over its rate limit");
 		case AK_REASON_ALIVE:
 		case AK_REASON_NOTHING_ASKED:
 			return pstrdup("project, environment or verb is null");

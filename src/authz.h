@@ -21,6 +21,7 @@ typedef enum AkReason
 	AK_REASON_EXPIRED,
 	AK_REASON_DISABLED,
 	AK_REASON_ELSEWHERE,
+	AK_REASON_OVER_LIMIT,		/* of use.h: log-ins alone */
 	AK_REASON_ALIVE,			/* good, nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */
 	AK_REASON_UNREGISTERED,

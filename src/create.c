@@ -77,7 +77,7 @@ get_prefix(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * What apikey_create and apikey_import have in common: the grants and the six
+ * What apikey_create and apikey_import have in common: the grants and the seven
  * arguments after them, from "first" on.  A key that makes another one stands
  * for the creator, and passes its own limits on.
  */
@@ -94,6 +94,7 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 	key->allowed_networks = ak_options_networks(fcinfo, first + 4);
 	key->metadata = fcinfo->args[first + 5];
 	key->prefix = get_prefix(fcinfo, first + 6);
+	ak_options_rate_limit(fcinfo, first + 7, &key->limit);
 	count = ak_grantlist_read(PG_GETARG_JSONB_P(first), grants);
 
 	ak_detail_begin(detail);
@@ -102,6 +103,8 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 	if (key->organization_level != AK_LEVEL_NONE)
 		ak_detail_add(detail, "organization_level",
 					  ak_scope_level_name(key->organization_level));
+	if (key->limit.count > 0)
+		ak_detail_add(detail, "rate_limit", ak_ratelimit_print(&key->limit));
 	if (actor->limited)
 	{
 		if (!key->created_by.isnull)
@@ -120,11 +123,14 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 			key->allowed_networks.value = actor->networks;
 			key->allowed_networks.isnull = false;
 		}
+		if (key->limit.count == 0)
+			key->limit = actor->key->limit;
 	}
 	ak_actor_check_organization(actor, &key->organization);
 	ak_actor_check_level(actor, key->organization_level);
 	ak_actor_check_expiry(actor, ak_options_end(key->expires_at));
 	ak_actor_check_networks(actor, ak_options_array(key->allowed_networks));
+	ak_actor_check_limit(actor, &key->limit);
 	for (int i = 0; i < count; i++)
 	{
 		ak_projects_check(&key->organization, &(*grants)[i]);

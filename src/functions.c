@@ -1,6 +1,6 @@
 /*
  * functions.c
- *		The deciding functions and those about the session's key.
+ *		The deciding functions; those about who comes with a key are in login.c.
  *
  * Each unpacks its arguments, makes one call to authz.h, and packs the
  * result; its contract stands beside its name in the SQL script.  A call site
@@ -27,10 +27,9 @@
 #include "registry.h"
 #include "schema.h"
 #include "session.h"
+#include "use.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 /* After so many rows of a scan a call site takes messages in again. */
@@ -146,22 +145,6 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
  * The key in argument "argno", or the session's if "argno" is negative; NULL
  * unless it proves itself.
  */
-static const AkKey *
-get_key(FunctionCallInfo fcinfo, int argno)
-{
-	AkFinding	finding;
-	AkName		token;
-
-	ak_schema_accept();
-	if (argno < 0)
-		return ak_session_key();
-	if (!ak_arg_token(fcinfo, argno, &token))
-		return NULL;
-	ak_authn_find(&finding, token.data, token.len);
-	return finding.key;
-}
-
-/* The same by what a call site remembers. */
 static inline const AkKey *
 get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 {
@@ -177,6 +160,21 @@ get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 	if (!ak_arg_token(fcinfo, argno, &token))
 		return NULL;
 	return ak_authn_key(call->key, token.data, token.len);
+}
+
+/* The same for a function that decides: it counts. */
+static const AkKey *
+get_asked_key(FunctionCallInfo fcinfo, int argno, Call *call,
+			  AkReason *reason)
+{
+	const AkKey *key = get_call_key(fcinfo, argno, call);
+	int			len;
+
+	*reason = ak_authz_alive(key);
+	if (key != NULL || (argno >= 0 ? ak_arg_has_text(fcinfo, argno) :
+						(ak_guc_key(&len), len > 0)))
+		ak_use_asked(key, *reason);
+	return key;
 }
 
 /*
@@ -224,10 +222,11 @@ settle(FunctionCallInfo fcinfo, int key_argno, Call *call)
 {
 	const AkKey *before = call->settled;
 	const AkKey *key;
+	AkReason	reason;
 
 	call->settled = NULL;
-	key = get_call_key(fcinfo, key_argno, call);
-	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->transient)
+	key = get_asked_key(fcinfo, key_argno, call, &reason);
+	if (reason != AK_REASON_ALIVE || key->transient)
 		return key;
 	if (key != before || call->changes != count_changes())
 	{
@@ -296,17 +295,21 @@ decide(FunctionCallInfo fcinfo, int key_argno, int first)
 	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
 	const AkKey *key = call->settled;
 	AkName		names[2];
+	bool		allowed;
 
 	if (key == NULL || !is_settled(fcinfo, key_argno, call))
 		key = settle(fcinfo, key_argno, call);
 	if (call->settled != NULL)
-		return wanted != AK_LEVEL_NONE &&
+		allowed = wanted != AK_LEVEL_NONE &&
 			get_level(fcinfo, first, call) >= wanted;
-	for (int i = 0; i < 2; i++)
-		if (!ak_arg_name(fcinfo, first + i, &call->names[i], &names[i]))
-			return false;
-	return ak_authz_project(key, &names[0], &names[1],
-							wanted).reason == AK_REASON_GRANTED;
+	else
+		allowed = ak_arg_name(fcinfo, first, &call->names[0], &names[0]) &&
+			ak_arg_name(fcinfo, first + 1, &call->names[1], &names[1]) &&
+			ak_authz_project(key, &names[0], &names[1],
+							 wanted).reason == AK_REASON_GRANTED;
+	if (!allowed && !call->rows)
+		ak_use_refused(key);
+	return allowed;
 }
 
 /* Arguments project, environment, verb from "first" on. */
@@ -324,7 +327,11 @@ authorize(FunctionCallInfo fcinfo, int key_argno, int first)
 		if (call->settled == NULL)
 			return decide(fcinfo, key_argno, first);
 	}
-	return get_level(fcinfo, first, call) >= call->wanted;
+	if (likely(get_level(fcinfo, first, call) >= call->wanted))
+		return true;
+	if (!call->rows)
+		ak_use_refused(call->settled);
+	return false;
 }
 
 AK_FUNCTION_INFO_V1(apikey_authorize_key);
@@ -366,6 +373,23 @@ apikey_require(PG_FUNCTION_ARGS)
 			 errhidestmt(true)));
 }
 
+/* What apikey_login would say of a good key's rate limit, if anything. */
+static const char *
+explain_limit(const AkKey *key)
+{
+	int64		wait;
+	int64		remaining;
+
+	if (key->limit.count == 0)
+		return "";
+	if (!ak_use_counts)
+		return "; no log-in, as the rate limit needs the extension to be preloaded";
+	if (ak_use_look_at_limit(key, &wait, &remaining) == AK_REASON_ALIVE)
+		return "";
+	return psprintf("; no log-in, over the rate limit, retry after %s seconds",
+					ak_ratelimit_print_wait(wait));
+}
+
 AK_FUNCTION_INFO_V1(apikey_explain);
 Datum
 apikey_explain(PG_FUNCTION_ARGS)
@@ -377,15 +401,18 @@ apikey_explain(PG_FUNCTION_ARGS)
 	bool		has_project = ak_arg_name(fcinfo, 1, &call->names[0], &project);
 	bool		has_environment = ak_arg_name(fcinfo, 2, &call->names[1],
 											  &environment);
+	const AkKey *key = get_call_key(fcinfo, 0, call);
 	AkVerdict	verdict =
-	ak_authz_explain(get_call_key(fcinfo, 0, call),
-					 has_project ? &project : NULL,
+	ak_authz_explain(key, has_project ? &project : NULL,
 					 has_environment ? &environment : NULL, wanted);
+	char	   *reason = ak_authz_reason(&verdict);
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
+	if (ak_authz_alive(key) == AK_REASON_ALIVE)
+		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);
-	values[1] = CStringGetTextDatum(ak_authz_reason(&verdict));
+	values[1] = CStringGetTextDatum(reason);
 	return ak_return_record(fcinfo, values, nulls);
 }
 
@@ -399,8 +426,14 @@ authorize_organization(FunctionCallInfo fcinfo, int key_argno, int first)
 	bool		named = ak_arg_name(fcinfo, first, &call->names[0],
 									&organization);
 
-	return ak_authz_organization(get_call_key(fcinfo, key_argno, call),
-								 named ? &organization : NULL, wanted);
+	AkReason	reason;
+	const AkKey *key = get_asked_key(fcinfo, key_argno, call, &reason);
+
+	if (ak_authz_organization(key, named ? &organization : NULL, wanted))
+		return true;
+	if (!call->rows)
+		ak_use_refused(key);
+	return false;
 }
 
 AK_FUNCTION_INFO_V1(apikey_authorize_organization_key);
@@ -430,7 +463,8 @@ list(FunctionCallInfo fcinfo, AkReachOf of, Oid type, int key_argno, int first)
 	AkName		within = {"", 0};
 	bool		named = anywhere ||
 	ak_arg_name(fcinfo, first + 1, &call->names[0], &within);
-	const AkKey *key = get_call_key(fcinfo, key_argno, call);
+	AkReason	reason;
+	const AkKey *key = get_asked_key(fcinfo, key_argno, call, &reason);
 	const AkName *names = NULL;
 	int			count = 0;
 
@@ -509,218 +543,6 @@ Datum
 apikey_environments_as_session(PG_FUNCTION_ARGS)
 {
 	return list_as(fcinfo, AK_REACH_ENVIRONMENTS, -1, 1);
-}
-
-/* The row about a key that may act; false, and why, for any other. */
-static bool
-fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
-{
-	AkProfile	profile;
-	Snapshot	snapshot;
-	bool		found;
-
-	*reason = ak_authz_alive(key);
-	if (*reason != AK_REASON_ALIVE)
-		return false;
-	snapshot = ak_store_snapshot();
-	found = ak_store_profile(snapshot, &key->id, &profile);
-	ak_store_release(snapshot);
-	if (!found)					/* deleted this very moment */
-	{
-		*reason = AK_REASON_INVALID_KEY;
-		return false;
-	}
-	memcpy(values, profile.values, sizeof(profile.values));
-	memcpy(nulls, profile.nulls, sizeof(profile.nulls));
-	return true;
-}
-
-static void
-refuse_login(AkReason reason)
-{
-	AkVerdict	verdict = {reason, AK_LEVEL_NONE};
-
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("invalid API key"),
-			 errdetail_log("%s", ak_authz_reason(&verdict)),
-			 errhidestmt(true)));
-}
-
-/* The same for the key in argument 0, by a function that may write. */
-static bool
-fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls,
-		  AkReason *reason)
-{
-	const AkKey *key = get_key(fcinfo, 0);
-	AkName		token;
-
-	if (!fill_profile(key, values, nulls, reason))
-		return false;
-	if (ak_arg_token(fcinfo, 0, &token))
-		ak_authn_rehash(key, token.data, token.len);
-	return true;
-}
-
-static bool
-fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	AkReason	reason;
-
-	return fill_used(fcinfo, values, nulls, &reason);
-}
-
-AK_FUNCTION_INFO_V1(apikey_verify);
-Datum
-apikey_verify(PG_FUNCTION_ARGS)
-{
-	return ak_return_row(fcinfo, fill_verify);
-}
-
-static bool
-fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	AkReason	reason;
-
-	return fill_profile(get_key(fcinfo, -1), values, nulls, &reason);
-}
-
-AK_FUNCTION_INFO_V1(apikey_whoami);
-Datum
-apikey_whoami(PG_FUNCTION_ARGS)
-{
-	return ak_return_row(fcinfo, fill_whoami);
-}
-
-static bool
-fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	AkReason	reason;
-	char	   *token;
-
-	if (!fill_used(fcinfo, values, nulls, &reason))
-		refuse_login(reason);
-	token = TextDatumGetCString(PG_GETARG_DATUM(0));
-	ak_guc_set_key(token);
-	explicit_bzero(token, strlen(token));
-	return true;
-}
-
-AK_FUNCTION_INFO_V1(apikey_login);
-Datum
-apikey_login(PG_FUNCTION_ARGS)
-{
-	return ak_return_row(fcinfo, fill_login);
-}
-
-/* The string under "name" in the JSON object of all headers; NULL if none. */
-static char *
-get_header(Jsonb *headers, const char *name)
-{
-	JsonbValue	value;
-
-	if (!JB_ROOT_IS_OBJECT(headers) ||
-		getKeyJsonValueFromContainer(&headers->root, name, strlen(name),
-									 &value) == NULL ||
-		value.type != jbvString || value.val.string.len == 0)
-		return NULL;
-	return pnstrdup(value.val.string.val, value.val.string.len);
-}
-
-/* The headers of the request.  jsonb_in's own message would repeat them. */
-static Jsonb *
-parse_headers(const char *setting)
-{
-	MemoryContext before = CurrentMemoryContext;
-	Jsonb	   *headers = NULL;
-
-	PG_TRY();
-	{
-		headers = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													 CStringGetDatum(setting)));
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(before);
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
-			PG_RE_THROW();
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("request.headers is not valid JSON"),
-				 errhidestmt(true)));
-	}
-	PG_END_TRY();
-	return headers;
-}
-
-/*
- * Is a bearer token a key, or at least of the form of ours?  One of another form
- * is a key only if it was imported.
- */
-static bool
-is_key(const char *bearer)
-{
-	AkToken		token;
-	AkTokenForm form = ak_token_parse(bearer, strlen(bearer), &token);
-	AkFinding	finding;
-
-	explicit_bzero(&token, sizeof(token));
-	if (form != AK_TOKEN_OTHER)
-		return true;
-	ak_schema_accept();
-	ak_authn_find(&finding, bearer, strlen(bearer));
-	return finding.key != NULL;
-}
-
-/* The key that the request brings, palloc'd; NULL if it brings none. */
-static char *
-get_request_key(void)
-{
-	static const char bearer[] = "bearer ";
-	const char *setting = GetConfigOption("request.headers", true, false);
-	Jsonb	   *headers;
-	char	   *key;
-	char	   *authorization;
-
-	if (setting == NULL || setting[0] == '\0')
-		return NULL;
-	headers = parse_headers(setting);
-	key = get_header(headers, "x-api-key");
-	if (key != NULL)
-		return key;
-	authorization = get_header(headers, "authorization");
-	if (authorization == NULL ||
-		pg_strncasecmp(authorization, bearer, strlen(bearer)) != 0)
-		return NULL;
-	key = authorization + strlen(bearer);
-	while (*key == ' ')
-		key++;
-	return is_key(key) ? key : NULL;
-}
-
-AK_FUNCTION_INFO_V1(apikey_pre_request);
-Datum
-apikey_pre_request(PG_FUNCTION_ARGS)
-{
-	char	   *token = get_request_key();
-
-	if (token != NULL)
-	{
-		AkFinding	finding;
-		AkReason	reason;
-
-		ak_schema_accept();
-		ak_authn_find(&finding, token, strlen(token));
-		reason = ak_authz_alive(finding.key);
-		if (reason != AK_REASON_ALIVE)
-			refuse_login(reason);
-		ak_authn_rehash(finding.key, token, strlen(token));
-	}
-	ak_guc_set_key(token == NULL ? "" : token);
-	if (token != NULL)
-		explicit_bzero(token, strlen(token));
-	PG_RETURN_VOID();
 }
 
 AK_FUNCTION_INFO_V1(apikey_masked);

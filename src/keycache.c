@@ -132,6 +132,8 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 	key->elsewhere = verified->elsewhere;
 	key->organization_level = row->organization_level;
 	key->expires_at = row->expires_at;
+	key->limit = row->limit;
+	key->use = &key->uses;
 	key->grants = (AkGrants *) ((char *) key + MAXALIGN(sizeof(AkKey)));
 	ak_grants_compile(key->grants, verified->grants, verified->ngrants);
 	organization = (char *) key->grants + MAXALIGN(grants_size);

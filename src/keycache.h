@@ -55,10 +55,11 @@ typedef struct AkKey
 	bool		elsewhere;		/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
+	AkRateLimit limit;
 	AkName		organization;
 	AkGrants   *grants;
-	AkRateLimit limit;
-	AkUse	   *use;			/* what it points to does change */
+	AkUse	   *use;			/* this may be changed: it points to the next */
+	AkUse		uses;
 } AkKey;
 
 typedef struct AkCacheStats

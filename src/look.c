@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
@@ -27,8 +28,11 @@
 #include "schema.h"
 #include "statement.h"
 #include "store.h"
+#include "usage.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #define KEY \
@@ -72,6 +76,18 @@
 " AND k.revoked_at IS NULL AND k.disabled_at IS NULL" \
 " AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp())" \
 " GROUP BY k.key_id ORDER BY k.key_id"
+
+/*
+ * Good keys, made and last used before $1.  What was written down of use leaves
+ * few keys that shared memory must be asked about.
+ */
+#define UNUSED \
+"SELECT k.key_id, k.organization, k.label, k.key, k.created_at, k.last_used_at" \
+" FROM $S.apikey_keys k LEFT JOIN $S.apikey_use u USING (key_id)" \
+" WHERE k.status = 'active' AND k.created_at < $1" \
+" AND coalesce(u.last_used_at < $1, true)" \
+" AND coalesce(k.last_used_at < $1, true)" \
+" ORDER BY coalesce(k.last_used_at, k.created_at), k.key_id"
 
 static void
 add_argument(ParamListInfo arguments, Oid type, Datum value)
@@ -157,5 +173,30 @@ apikey_who(PG_FUNCTION_ARGS)
 	add_argument(arguments, TEXTOID,
 				 CStringGetTextDatum(ak_scope_level_name(wanted)));
 	run(WHO, arguments, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_unused);
+Datum
+apikey_unused(PG_FUNCTION_ARGS)
+{
+	ParamListInfo arguments = makeParamList(1);
+	Datum		now = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	Datum		before;
+
+	ak_arg_refuse_null(fcinfo, 0, "since");
+	ak_usage_require("counts of use");
+	before = DirectFunctionCall2(timestamptz_mi_interval, now,
+								 PG_GETARG_DATUM(0));
+	if (DatumGetTimestampTz(before) > DatumGetTimestampTz(now))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("interval is negative"),
+				 errhint("Give the time for which a key was not used, for example '90 days'.")));
+	ak_schema_accept();
+	InitMaterializedSRF(fcinfo, 0);
+	arguments->numParams = 0;
+	add_argument(arguments, TIMESTAMPTZOID, before);
+	run(UNUSED, arguments, (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
 }

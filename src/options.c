@@ -9,8 +9,10 @@
 #include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_collation.h"
+#include "compat.h"
 #include "schema.h"
 #include "store.h"
+#include "usage.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -97,6 +99,27 @@ ak_options_networks(FunctionCallInfo fcinfo, int argno)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("allowed networks must not contain nulls")));
 	return fcinfo->args[argno];
+}
+
+void
+ak_options_rate_limit(FunctionCallInfo fcinfo, int argno, AkRateLimit *limit)
+{
+	memset(limit, 0, sizeof(AkRateLimit));
+	if (PG_ARGISNULL(argno))
+		return;
+	ak_ratelimit_parse(limit, TextDatumGetCString(PG_GETARG_DATUM(argno)));
+	ak_usage_require("rate limits");
+}
+
+AK_FUNCTION_INFO_V1(apikey_rate_limit_text);
+Datum
+apikey_rate_limit_text(PG_FUNCTION_ARGS)
+{
+	AkRateLimit limit;
+
+	ak_ratelimit_require(&limit, PG_GETARG_INT32(0), PG_GETARG_INTERVAL_P(1),
+						 PG_GETARG_INT32(2));
+	PG_RETURN_TEXT_P(cstring_to_text(ak_ratelimit_print(&limit)));
 }
 
 TimestampTz

@@ -12,6 +12,7 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "ratelimit.h"
 #include "scope.h"
 #include "utils/uuid.h"
 
@@ -30,6 +31,10 @@ extern NullableDatum ak_options_expiry(FunctionCallInfo fcinfo, int argno);
 
 /* Networks, neither none nor null ones, or null. */
 extern NullableDatum ak_options_networks(FunctionCallInfo fcinfo, int argno);
+
+/* A rate limit, parsed; count 0 for a null.  Raises 55000 if not preloaded. */
+extern void ak_options_rate_limit(FunctionCallInfo fcinfo, int argno,
+								  AkRateLimit *limit);
 
 /* As the tables are read: DT_NOEND, 0 for null. */
 extern TimestampTz ak_options_end(NullableDatum expires_at);

@@ -16,7 +16,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#define MAX_ARGS	14
+#define MAX_ARGS	15
 
 /* "$S" stands for the schema. */
 static const struct
@@ -42,14 +42,20 @@ static const struct
 		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
 		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
 		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
-		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END"
+		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END,"
+		" rate_count = CASE WHEN $12 THEN $13 ELSE rate_count END,"
+		" rate_interval = CASE WHEN $12 THEN $14 ELSE rate_interval END,"
+		" rate_burst = CASE WHEN $12 THEN $15 ELSE rate_burst END"
 		" WHERE key_id = $1 AND ($2 AND label IS DISTINCT FROM $3"
 		" OR $4 AND expires_at IS DISTINCT FROM $5"
 		" OR $6 AND created_by IS DISTINCT FROM $7"
 		" OR $8 AND allowed_networks IS DISTINCT FROM $9"
-		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}'))", 11,
+		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}')"
+		" OR $12 AND (rate_count, rate_interval, rate_burst)"
+		" IS DISTINCT FROM ($13, $14, $15))", 15,
 		{UUIDOID, BOOLOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, BOOLOID, TEXTOID,
-		BOOLOID, CIDRARRAYOID, BOOLOID, JSONBOID}
+			BOOLOID, CIDRARRAYOID, BOOLOID, JSONBOID, BOOLOID, INT4OID, INTERVALOID,
+		INT4OID}
 	},
 	[AK_KEEP_SECRET] = {
 		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
@@ -172,7 +178,7 @@ static const struct
 	[AK_PURGE_EVENTS] = {
 		"DELETE FROM $S.apikey_event WHERE at < $1", 1,
 		{TIMESTAMPTZOID}
-	},,
+	},
 	[AK_ADD_USE] = {
 		"INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
 		" last_used_at, last_refused_at, limit_until)"

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -159,6 +160,25 @@ copy_secret(AkSecret *secret, const Datum *values, const bool *nulls)
 	secret->verifier = copy_name(values[2]);
 }
 
+/* The rate limit from these three columns, of which one at least is not null. */
+static void
+read_limit(AkRateLimit *limit, const pg_uuid_t *id, const Datum *values,
+		   const bool *nulls)
+{
+	if (nulls[0] || nulls[1] || nulls[2] ||
+		!ak_ratelimit_read(limit, DatumGetInt32(values[0]),
+						   DatumGetIntervalP(values[1]),
+						   DatumGetInt32(values[2])))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored rate limit of an API key is invalid"),
+				 errdetail("The id of the key is %s.",
+						   DatumGetCString(DirectFunctionCall1(uuid_out,
+															   UUIDPGetDatum(id)))),
+				 errhint("Set another one by apikey_update."),
+				 errhidestmt(true)));
+}
+
 bool
 ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 {
@@ -190,6 +210,11 @@ ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 		row->revoked = !ISNULL(revoked_at);
 		row->allowed_networks = ISNULL(allowed_networks) ? (Datum) 0 :
 			PointerGetDatum(PG_DETOAST_DATUM_COPY(VALUE(allowed_networks)));
+		row->limit.count = 0;
+		if (!ISNULL(rate_count) || !ISNULL(rate_interval) ||
+			!ISNULL(rate_burst))
+			read_limit(&row->limit, id, &VALUE(rate_count),
+					   &ISNULL(rate_count));
 #undef VALUE
 #undef ISNULL
 	}

@@ -20,6 +20,7 @@
 #include <limits.h>
 
 #include "datatype/timestamp.h"
+#include "ratelimit.h"
 #include "scope.h"
 #include "secret.h"
 #include "utils/snapshot.h"
@@ -41,7 +42,10 @@
 #define Anum_apikey_key_created_at			13
 #define Anum_apikey_key_created_by			14
 #define Anum_apikey_key_metadata			15
-#define Natts_apikey_key					15
+#define Anum_apikey_key_rate_count			16
+#define Anum_apikey_key_rate_interval		17
+#define Anum_apikey_key_rate_burst			18
+#define Natts_apikey_key					18
 
 /* Columns of apikey_secret */
 #define Anum_apikey_secret_key_id			1
@@ -131,6 +135,7 @@ typedef struct AkKeyRow
 	bool		disabled;
 	bool		revoked;
 	Datum		allowed_networks;	/* cidr[], or 0 for any */
+	AkRateLimit limit;
 } AkKeyRow;
 
 /* What apikey_verify tells of a key, in the order of its columns. */
@@ -154,7 +159,10 @@ typedef struct AkEnvironmentRow
 extern Snapshot ak_store_snapshot(void);
 extern void ak_store_release(Snapshot snapshot);
 
-/* False if there is no such key. */
+/*
+ * False if there is no such key.  A rate limit that is none raises an error, for
+ * it must not read as no limit.
+ */
 extern bool ak_store_key(Snapshot snapshot, const pg_uuid_t *id,
 						 AkKeyRow *row);
 extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,

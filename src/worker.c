@@ -9,6 +9,7 @@
 #include "worker.h"
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "pgstat.h"

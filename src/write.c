@@ -12,6 +12,7 @@
 #include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 static int	making;				/* keys with their grants, one within the
@@ -100,6 +101,16 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 	SET(metadata, key->metadata.isnull ?
 		DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) :
 		key->metadata.value);
+	if (key->limit.count > 0)
+	{
+		SET(rate_count, Int32GetDatum(key->limit.count));
+		SET(rate_interval,
+			IntervalPGetDatum(ak_ratelimit_interval(&key->limit)));
+		SET(rate_burst, Int32GetDatum(key->limit.burst));
+	}
+	SET_NULL(rate_count, key->limit.count == 0);
+	SET_NULL(rate_interval, key->limit.count == 0);
+	SET_NULL(rate_burst, key->limit.count == 0);
 #undef SET
 #undef SET_NULL
 #undef SET_NULLABLE
@@ -232,8 +243,9 @@ ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 		&changes->label, &changes->expires_at, &changes->created_by,
 		&changes->allowed_networks, &changes->metadata
 	};
-	Datum		values[11] = {UUIDPGetDatum(id)};
-	char		nulls[12] = "           ";
+	const AkRateLimit *limit = &changes->limit;
+	Datum		values[15] = {UUIDPGetDatum(id)};
+	char		nulls[16] = "               ";
 	bool		changed;
 
 	ak_statement_begin();
@@ -244,6 +256,12 @@ ak_write_changes(const pg_uuid_t *id, const AkKeyChanges *changes)
 		if (!columns[i]->change)
 			nulls[2 * i + 2] = 'n';
 	}
+	values[11] = BoolGetDatum(changes->change_limit);
+	values[12] = Int32GetDatum(limit->count);
+	values[13] = IntervalPGetDatum(ak_ratelimit_interval(limit));
+	values[14] = Int32GetDatum(limit->burst);
+	if (limit->count == 0)
+		nulls[12] = nulls[13] = nulls[14] = 'n';
 	changed = ak_statement_execute(AK_UPDATE_KEY, values, nulls) > 0;
 	ak_statement_end();
 	return changed;

@@ -31,6 +31,7 @@ typedef struct AkNewKey
 	NullableDatum created_by;	/* text */
 	NullableDatum allowed_networks; /* cidr[] */
 	NullableDatum metadata;		/* jsonb; null: {} */
+	AkRateLimit limit;
 } AkNewKey;
 
 /* A new key with its grants, and the event that tells of it. */
@@ -74,6 +75,8 @@ typedef struct AkKeyChanges
 	AkKeyChange created_by;		/* text */
 	AkKeyChange allowed_networks;	/* cidr[] */
 	AkKeyChange metadata;		/* jsonb */
+	bool		change_limit;
+	AkRateLimit limit;
 } AkKeyChanges;
 
 /* Likewise false if all of it was so before. */

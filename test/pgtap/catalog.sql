@@ -21,14 +21,14 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_ungrant(uuid,text,text)', 'apikey_ungrant(uuid,anyelement,anycompatible)',
 	'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
 	'apikey_revoke(uuid)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
-	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb)']) s;
+	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text)']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
-	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
-	'apikey_create(anyelement,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
+	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
+	'apikey_create(anyelement,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
 	'apikey_rotate(uuid,interval)']) s;
 INSERT INTO expected SELECT s, 'uuid', 'volatile', 'unsafe', true, false FROM unnest(array[
-	'apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)',
-	'apikey_import(anyelement,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text)']) s;
+	'apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
+	'apikey_import(anyelement,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)']) s;
 INSERT INTO expected SELECT s, 'boolean', 'stable', 'safe', false, true FROM unnest(array[
 	'apikey_authorize(text,text,text,text)', 'apikey_authorize(text,anyelement,anycompatible,text)',
 	'apikey_authorize(text,text,text)', 'apikey_authorize(anyelement,anycompatible,text)',
@@ -67,6 +67,7 @@ INSERT INTO expected VALUES
 	('apikey_sync_projects()', 'trigger', 'volatile', 'unsafe', true, false),
 	('apikey_policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
 	('apikey_masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
+	('apikey_rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
 	('apikey_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false),
@@ -83,7 +84,7 @@ SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig I
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
-SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_policy_columns', 'apikey_support')$$,
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_rate_limit_text', 'apikey_policy_columns', 'apikey_support')$$,
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');

@@ -7,7 +7,7 @@ CREATE TEMP TABLE ended AS SELECT * FROM apikey_create('acme', 'ended', '[{"proj
 GRANT SELECT ON token, ended TO PUBLIC;
 CREATE ROLE nobody_special;
 CREATE ROLE key_maker;
-GRANT EXECUTE ON FUNCTION apikey_create(text, text, jsonb, apikey_level, timestamptz, text, cidr[], jsonb, text),
+GRANT EXECUTE ON FUNCTION apikey_create(text, text, jsonb, apikey_level, timestamptz, text, cidr[], jsonb, text, text),
 	apikey_revoke(uuid) TO key_maker;
 
 -- a role without any privilege: everything that needs a key, nothing else

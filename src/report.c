@@ -1,0 +1,232 @@
+/*
+ * report.c
+ *		What the views show of the use of keys: the tables, and what the shared
+ *		memory of this server has besides.
+ *
+ * Both are read while no flush ends, so nothing is seen twice or not at all.
+ * Anybody may call the functions of views, so each asks for the right to read the
+ * view.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "client.h"
+#include "compat.h"
+#include "funcapi.h"
+#include "guess.h"
+#include "miscadmin.h"
+#include "ratelimit.h"
+#include "schema.h"
+#include "store.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "usage.h"
+
+#define FLUSH_ENDS_WITHIN	1000	/* ms */
+
+/* The right to read one column is enough. */
+static void
+check_reader(const char *view)
+{
+	Oid			relation = get_relname_relid(view, ak_schema_get()->namespace);
+
+	if (pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relation, GetUserId(), ACL_SELECT,
+								  ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, view);
+}
+
+/*
+ * A snapshot of the tables, and what belongs to it of the shared memory; false
+ * if that has nothing.
+ */
+static bool
+get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
+{
+	for (int i = 0;; i++)
+	{
+		uint32		epoch = ak_usage_epoch();
+		bool		found = ak_usage_get(id, usage);
+
+		*snapshot = ak_store_snapshot();
+		/* if the worker was killed at the wrong moment it never ends */
+		if ((epoch % 2 == 0 && epoch == ak_usage_epoch()) ||
+			i >= FLUSH_ENDS_WITHIN)
+			return found;
+		ak_store_release(*snapshot);
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
+}
+
+/* What is known of a key in all. */
+static void
+get_sum(const pg_uuid_t *id, AkUseRow *sum)
+{
+	AkUsage		usage;
+	bool		found = false;
+	Snapshot	snapshot;
+
+	if (ak_usage_is_on())
+		found = get_usage(id, &usage, &snapshot);
+	else
+		snapshot = ak_store_snapshot();
+	ak_store_use(snapshot, id, sum);
+	ak_store_release(snapshot);
+	if (!found)
+		return;
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		sum->uses += usage.hours[i].uses;
+		sum->refusals += usage.hours[i].refusals;
+	}
+	sum->last_used = Max(sum->last_used, usage.last_used);
+	sum->last_refused = Max(sum->last_refused, usage.last_refused);
+}
+
+AK_FUNCTION_INFO_V1(apikey_last_used);
+Datum
+apikey_last_used(PG_FUNCTION_ARGS)
+{
+	AkUseRow	sum;
+
+	ak_schema_accept();
+	check_reader("apikey_keys");
+	get_sum(PG_GETARG_UUID_P(0), &sum);
+	if (sum.last_used == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(sum.last_used);
+}
+
+AK_FUNCTION_INFO_V1(apikey_usage_of);
+Datum
+apikey_usage_of(PG_FUNCTION_ARGS)
+{
+	AkUseRow	sum;
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	ak_schema_accept();
+	check_reader("apikey_usage");
+	ak_usage_require("counts of use");
+	get_sum(PG_GETARG_UUID_P(0), &sum);
+	values[0] = Int64GetDatum(sum.uses);
+	values[1] = Int64GetDatum(sum.refusals);
+	values[2] = TimestampTzGetDatum(sum.last_used);
+	nulls[2] = sum.last_used == 0;
+	values[3] = TimestampTzGetDatum(sum.last_refused);
+	nulls[3] = sum.last_refused == 0;
+	return ak_return_record(fcinfo, values, nulls);
+}
+
+static void
+put(ReturnSetInfo *result, Datum *values, bool *nulls)
+{
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+put_hour(ReturnSetInfo *result, TimestampTz hour, int64 uses, int64 refusals)
+{
+	Datum		values[] = {
+		TimestampTzGetDatum(hour), Int64GetDatum(uses), Int64GetDatum(refusals)
+	};
+	bool		nulls[lengthof(values)] = {0};
+
+	put(result, values, nulls);
+}
+
+AK_FUNCTION_INFO_V1(apikey_usage_hours_of);
+Datum
+apikey_usage_hours_of(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	AkUsage		usage;
+	Snapshot	snapshot;
+	AkUseHourRow *rows;
+	int			nrows;
+	int			next = 0;
+
+	ak_schema_accept();
+	check_reader("apikey_usage_hours");
+	ak_usage_require("counts of use");
+	InitMaterializedSRF(fcinfo, 0);
+	if (!get_usage(id, &usage, &snapshot))
+		usage.nhours = 0;
+	nrows = ak_store_use_hours(snapshot, id, &rows);
+	ak_store_release(snapshot);
+
+	/* both are in order */
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		AkUsageHour *hour = &usage.hours[i];
+		TimestampTz time = hour->hour * USECS_PER_HOUR;
+
+		for (; next < nrows && rows[next].hour < time; next++)
+			put_hour(result, rows[next].hour, rows[next].uses,
+					 rows[next].refusals);
+		if (next < nrows && rows[next].hour == time)
+		{
+			hour->uses += rows[next].uses;
+			hour->refusals += rows[next++].refusals;
+		}
+		put_hour(result, time, hour->uses, hour->refusals);
+	}
+	for (; next < nrows; next++)
+		put_hour(result, rows[next].hour, rows[next].uses, rows[next].refusals);
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_refusals_here);
+Datum
+apikey_refusals_here(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AkGuesses  *guesses;
+	int			count;
+
+	ak_schema_accept();
+	check_reader("apikey_refusals");
+	ak_usage_require("counts of refusals");
+	InitMaterializedSRF(fcinfo, 0);
+	count = ak_guess_list(&guesses);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[5] = {0};
+		bool		nulls[5] = {0};
+
+		nulls[0] = !ak_client_place_inet(guesses[i].address, &values[0]);
+		values[1] = Int64GetDatum(guesses[i].refusals);
+		values[2] = Int64GetDatum(guesses[i].over);
+		values[3] = TimestampTzGetDatum(guesses[i].first);
+		values[4] = TimestampTzGetDatum(guesses[i].last);
+		put(result, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_usage_stats);
+Datum
+apikey_usage_stats(PG_FUNCTION_ARGS)
+{
+	AkUsageTotals totals;
+	Datum		values[7];
+	bool		nulls[7] = {0};
+
+	ak_usage_require("counts of use");
+	ak_usage_totals(&totals);
+	values[0] = Int64GetDatum(totals.keys);
+	values[1] = Int64GetDatum(totals.pending);
+	values[2] = Int64GetDatum(totals.capacity);
+	values[3] = Int64GetDatum(totals.bytes);
+	values[4] = Int64GetDatum(totals.uses);
+	values[5] = Int64GetDatum(totals.refusals);
+	values[6] = TimestampTzGetDatum(totals.flushed);
+	nulls[6] = totals.flushed == 0;
+	return ak_return_record(fcinfo, values, nulls);
+}
