@@ -1043,7 +1043,7 @@ COMMENT ON FUNCTION apikey_usage_hours_of(uuid) IS
 CREATE FUNCTION apikey_refusals_here()
 RETURNS TABLE (address inet, refusals bigint, over_limit bigint,
 	first_at timestamptz, last_at timestamptz)
-LANGUAGE C VOLATILE STRICT PARALLEL SAFE ROWS 100
+LANGUAGE C VOLATILE PARALLEL SAFE ROWS 100
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_refusals_here() IS
 'for the view apikey_refusals: from where how often something was sent that is no API key';

@@ -100,7 +100,7 @@ hour_of(TimestampTz at)
 }
 
 static inline void
-raise_to(pg_atomic_uint64 *time, TimestampTz at)
+raise_to(pg_atomic_uint64 * time, TimestampTz at)
 {
 	uint64		before = pg_atomic_read_u64(time);
 
@@ -198,7 +198,7 @@ evict(const AkPlace *place)
 static KeyRow *
 find_or_add(const AkPlace *place, int32 hour)
 {
-	KeyRow    *key = ak_shared_find(place);
+	KeyRow	   *key = ak_shared_find(place);
 
 	if (key != NULL)
 		return key;
@@ -247,7 +247,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 
 	do
 	{
-		KeyRow    *key;
+		KeyRow	   *key;
 		bool		news;
 
 		ak_shared_lock(place, LW_EXCLUSIVE);
@@ -271,7 +271,7 @@ void
 ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	KeyRow    *key;
+	KeyRow	   *key;
 	bool		news;
 
 	ak_shared_lock(&place, LW_SHARED);
@@ -313,7 +313,7 @@ ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	AkUsageLimit result = AK_USAGE_UNKNOWN;
 	bool		news = false;
-	KeyRow    *key;
+	KeyRow	   *key;
 
 	ak_shared_lock(&place, LW_SHARED);
 	key = ak_shared_find(&place);
@@ -347,7 +347,7 @@ ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
 			  int64 *wait, int64 *remaining)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	KeyRow    *key;
+	KeyRow	   *key;
 	int64		until = 0;
 
 	ak_shared_lock(&place, LW_SHARED);
@@ -370,7 +370,7 @@ ak_usage_know(const pg_uuid_t *id, int64 until)
 
 	do
 	{
-		KeyRow    *key;
+		KeyRow	   *key;
 
 		ak_shared_lock(&place, LW_EXCLUSIVE);
 		key = find_or_add(&place, 0);
@@ -434,7 +434,7 @@ bool
 ak_usage_get(const pg_uuid_t *id, AkUsage *usage)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	KeyRow    *key;
+	KeyRow	   *key;
 
 	ak_shared_lock(&place, LW_SHARED);
 	key = ak_shared_find(&place);
@@ -487,7 +487,7 @@ typedef struct Databases
 
 static void
 collect_database(const AkTable *table, int partition, int32 number,
-		void *arg)
+				 void *arg)
 {
 	Databases  *found = arg;
 	KeyRow	   *key = ak_shared_row(table, partition, number);
@@ -523,7 +523,7 @@ typedef struct Usages
 
 static void
 count_usage(const AkTable *table, int partition, int32 number,
-		void *arg)
+			void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
 	Usages	   *found = arg;
@@ -533,7 +533,7 @@ count_usage(const AkTable *table, int partition, int32 number,
 
 static void
 collect_usage(const AkTable *table, int partition, int32 number,
-		void *arg)
+			  void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
 	Usages	   *found = arg;
@@ -601,7 +601,7 @@ ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 	{
 		const AkUsage *usage = &usages[i];
 		AkPlace		place = ak_shared_place(&keys, database, usage->id.data);
-		KeyRow    *key;
+		KeyRow	   *key;
 
 		ak_shared_lock(&place, LW_EXCLUSIVE);
 		key = ak_shared_find(&place);
@@ -625,7 +625,7 @@ ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 
 static void
 forget_key(const AkTable *table, int partition, int32 number,
-		void *arg)
+		   void *arg)
 {
 	ak_shared_discard(&keys, partition, number);
 }
@@ -708,7 +708,7 @@ restore(void)
 		while (fread(&kept, sizeof(kept), 1, file) == 1)
 		{
 			AkPlace		place = ak_shared_place(&keys, kept.row.database, kept.row.name);
-			KeyRow    *key = find_or_add(&place, kept.hour);
+			KeyRow	   *key = find_or_add(&place, kept.hour);
 
 			if (key == NULL)	/* apikey.usage_size has become smaller */
 				ereport(LOG,

@@ -121,7 +121,8 @@ typedef struct AkUsageTotals
 	int64		pending;		/* of which something is pending */
 	int64		capacity;		/* how many keys there is room for */
 	int64		bytes;			/* of shared memory */
-	int64		uses;			/* that found no room, since the server started */
+	int64		uses;			/* that found no room, since the server
+								 * started */
 	int64		refusals;
 	TimestampTz flushed;		/* last; 0: not yet */
 } AkUsageTotals;

@@ -31,7 +31,7 @@ static planner_hook_type next_planner;
 
 /* Functions that are asked while a plan is made decide nothing. */
 static PlannedStmt *
-plan(Query *query, const char *text, int options, ParamListInfo params)
+plan(Query * query, const char *text, int options, ParamListInfo params)
 {
 	PlannedStmt *result;
 

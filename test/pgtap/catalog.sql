@@ -69,6 +69,15 @@ INSERT INTO expected VALUES
 	('apikey_masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
 	('apikey_rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
+	('apikey_rate(text)', 'TABLE(rate_limit text, remaining bigint, retry_after interval)', 'stable', 'safe', false, true),
+	('apikey_last_used(uuid)', 'timestamp with time zone', 'stable', 'safe', false, true),
+	('apikey_usage_of(uuid)', 'record', 'stable', 'safe', false, true),
+	('apikey_usage_hours_of(uuid)', 'TABLE(hour timestamp with time zone, uses bigint, refusals bigint)', 'stable', 'safe', false, true),
+	('apikey_refusals_here()', 'TABLE(address inet, refusals bigint, over_limit bigint, first_at timestamp with time zone, last_at timestamp with time zone)',
+		'volatile', 'safe', false, true),
+	('apikey_usage_stats()', 'record', 'volatile', 'safe', false, false),
+	('apikey_unused(interval)', 'TABLE(key_id uuid, organization text, label text, key text, created_at timestamp with time zone, last_used_at timestamp with time zone)',
+		'stable', 'unsafe', true, false),
 	('apikey_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false),
 	('apikey_keep()', 'trigger', 'volatile', 'unsafe', false, false);
@@ -84,11 +93,12 @@ SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig I
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
-SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_rate_limit_text', 'apikey_policy_columns', 'apikey_support')$$,
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_rate_limit_text', 'apikey_policy_columns', 'apikey_support',
+	'apikey_last_used', 'apikey_usage_of', 'apikey_usage_hours_of')$$,
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');
-SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname IN ('apikey_reach', 'apikey_who') THEN 100 ELSE 1 END$$,
+SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^apikey_(reach|who|unused|usage_hours_of|refusals_here)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
 	'none returns bytes');
@@ -96,10 +106,11 @@ SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::reg
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
-	('apikey_event', 'r'), ('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
-	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_protected', 'v')$$, 'tables and views, and no sequence');
+	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
+	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_refusals', 'v'),
+	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
-	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_event')$$, 'pg_dump carries the tables with data');
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
 	'nobody but the owner has a privilege on any of them');
 SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
@@ -194,6 +205,9 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
 	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment, organization)'),
 	('apikey_event', 'apikey_event_pkey', true, true, 'btree (at, event_id)'),
+	('apikey_use', 'apikey_use_pkey', true, true, 'btree (key_id)'),
+	('apikey_use_hour', 'apikey_use_hour_pkey', true, true, 'btree (key_id, hour)'),
+	('apikey_use_hour', 'apikey_use_hour_idx', false, false, 'btree (hour)'),
 	('apikey_event', 'apikey_event_key_idx', false, false, 'btree (key_id NULLS FIRST, at)')$$, 'indexes');
 SELECT is_empty('SELECT indexrelid::regclass FROM pg_index i JOIN relation r ON r.oid = indrelid WHERE NOT indisvalid OR NOT indimmediate', 'which are valid and immediate');
 SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint

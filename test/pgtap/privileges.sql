@@ -39,6 +39,9 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
 	$$SELECT apikey_import('acme', 'x', 'sha256', repeat('0', 64))$$, $$SELECT apikey_import(1, 'x', 'sha256', repeat('0', 64))$$,
 	$$SELECT apikey_purge_events(now())$$,
+	$$SELECT apikey_last_used(key_id) FROM token$$, $$SELECT apikey_usage_of(key_id) FROM token$$,
+	$$SELECT apikey_usage_hours_of(key_id) FROM token$$, $$SELECT apikey_refusals_here()$$,
+	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_changed()', '42501', NULL, 'nor use the trigger');
 SELECT throws_ok('CREATE TRIGGER t BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION apikey_keep()', '42501', NULL, 'nor the one of the history');
