@@ -190,13 +190,23 @@ decode(const char *text, Interval * interval)
 	return error;
 }
 
+/* One word and no more: "minute"? */
+static bool
+is_unit(const char *text)
+{
+	const char *end = text;
+
+	while (isalpha((unsigned char) *end))
+		end++;
+	return end > text &&*skip_blanks(end) == '\0';
+}
+
 static void
 read_interval(const char *text, Interval * interval)
 {
 	int			error = decode(text, interval);
 
-	/* "minute" */
-	if (error == DTERR_BAD_FORMAT && isalpha((unsigned char) *text))
+	if (error == DTERR_BAD_FORMAT && is_unit(text))
 		error = decode(psprintf("1 %s", text), interval);
 	if (error == DTERR_FIELD_OVERFLOW || error == DTERR_INTERVAL_OVERFLOW)
 		refuse(&bad_length);
