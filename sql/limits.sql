@@ -112,8 +112,8 @@ SELECT g_store(:'key_id', '10', '1 second', '5');
 CREATE TABLE g_key AS SELECT name, c.* FROM (VALUES ('free'), ('faster'), ('bursting'), ('slower')) AS t (name), apikey_create('g_acme', name) c;
 SELECT name, g_store(key_id, n, i, b) FROM g_key JOIN (VALUES ('faster', '11', '1 second', '5'), ('bursting', '1', '1 hour', '6'), ('slower', '599', '1 minute', '4')) AS t (name, n, i, b) USING (name);
 SET apikey.key = :'key';
-SELECT key_id AS child FROM apikey_create('g_acme', 'child') \gset
-SELECT apikey_import('g_acme', 'imported child', 'sha256', repeat('ab', 32)) AS imported \gset
+SELECT key_id AS child FROM apikey_create('g_acme', 'g_child') \gset
+SELECT apikey_import('g_acme', 'g_imported', 'sha256', repeat('ab', 32)) AS imported \gset
 SELECT name, g_attempt(format('SELECT apikey_update(%L, label => %L)', key_id, name)) FROM g_key UNION ALL SELECT 'equal', g_attempt(format('SELECT apikey_update(%L, label => ''equal'')', :'key_id'))
 	UNION ALL SELECT 'itself', g_attempt(format('SELECT apikey_update(%L, label => ''itself'')', :'id')) UNION ALL SELECT 'its own limit', g_attempt(format('SELECT apikey_update(%L, rate_limit => NULL)', :'id'))
 	UNION ALL SELECT 'its child''s', g_attempt(format('SELECT apikey_update(%L, rate_limit => NULL)', :'child')) UNION ALL SELECT 'revoke', g_attempt(format('SELECT apikey_revoke(%L)', key_id)) FROM g_key WHERE name = 'free';
@@ -124,3 +124,4 @@ SELECT label, rate_limit FROM apikey_keys WHERE organization = 'g_acme' ORDER BY
 SELECT apikey_update(:'id', rate_limit => NULL), apikey_update(:'id', rate_limit => NULL);
 SELECT rate_limit FROM apikey_keys WHERE key_id = :'id';
 SELECT action, detail FROM apikey_events WHERE key_id = :'id' AND action = 'update' ORDER BY at DESC, event_id DESC LIMIT 2;
+SELECT apikey_remove_project('g_web');
