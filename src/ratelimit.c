@@ -9,6 +9,8 @@
 
 #include "ratelimit.h"
 
+#include <ctype.h>
+
 #include "common/int.h"
 #include "compat.h"
 #include "lib/stringinfo.h"
@@ -80,7 +82,7 @@ get_emission(const AkRateLimit *limit)
 
 /* As microseconds; false if that are too many. */
 static bool
-measure(const Interval * interval, int64 *microseconds)
+measure(const Interval *interval, int64 *microseconds)
 {
 	return !pg_mul_s64_overflow(interval->day, USECS_PER_DAY, microseconds) &&
 		!pg_add_s64_overflow(*microseconds, interval->time, microseconds);
@@ -88,7 +90,7 @@ measure(const Interval * interval, int64 *microseconds)
 
 /* Fill in "limit" from what stands within no bounds; NULL if all is well. */
 static const Fault *
-fill(AkRateLimit *limit, int64 count, const Interval * interval, int64 burst)
+fill(AkRateLimit *limit, int64 count, const Interval *interval, int64 burst)
 {
 	if (count < 1 || count > AK_RATE_COUNT_MAX)
 		return &bad_count;
@@ -114,7 +116,7 @@ fill(AkRateLimit *limit, int64 count, const Interval * interval, int64 burst)
 }
 
 void
-ak_ratelimit_require(AkRateLimit *limit, int32 count, const Interval * interval,
+ak_ratelimit_require(AkRateLimit *limit, int32 count, const Interval *interval,
 					 int32 burst)
 {
 	const Fault *fault = fill(limit, count, interval, burst);
@@ -124,7 +126,7 @@ ak_ratelimit_require(AkRateLimit *limit, int32 count, const Interval * interval,
 }
 
 bool
-ak_ratelimit_read(AkRateLimit *limit, int32 count, const Interval * interval,
+ak_ratelimit_read(AkRateLimit *limit, int32 count, const Interval *interval,
 				  int32 burst)
 {
 	return fill(limit, count, interval, burst) == NULL;
@@ -167,7 +169,7 @@ read_number(const char *text, size_t len)
 
 /* As interval_in() does it, but that it raises nothing; 0 or a DTERR_. */
 static int
-decode(const char *text, Interval * interval)
+decode(const char *text, Interval *interval)
 {
 	struct pg_itm_in fields = {0};
 	char		buffer[256];
@@ -190,13 +192,23 @@ decode(const char *text, Interval * interval)
 	return error;
 }
 
+/* One word and no more: "minute"? */
+static bool
+is_unit(const char *word)
+{
+	const char *end = word;
+
+	while (isalpha((unsigned char) *end))
+		end++;
+	return end > word && *skip_blanks(end) == '\0';
+}
+
 static void
-read_interval(const char *text, Interval * interval)
+read_interval(const char *text, Interval *interval)
 {
 	int			error = decode(text, interval);
 
-	/* "minute" */
-	if (error == DTERR_BAD_FORMAT && isalpha((unsigned char) *text))
+	if (error == DTERR_BAD_FORMAT && is_unit(text))
 		error = decode(psprintf("1 %s", text), interval);
 	if (error == DTERR_FIELD_OVERFLOW || error == DTERR_INTERVAL_OVERFLOW)
 		refuse(&bad_length);

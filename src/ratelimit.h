@@ -45,12 +45,12 @@ extern char *ak_ratelimit_print(const AkRateLimit *limit);
  * other returns false.
  */
 extern void ak_ratelimit_require(AkRateLimit *limit, int32 count,
-								 const Interval * interval, int32 burst);
+								 const Interval *interval, int32 burst);
 extern bool ak_ratelimit_read(AkRateLimit *limit, int32 count,
-							  const Interval * interval, int32 burst);
+							  const Interval *interval, int32 burst);
 
 /* And back: days and the rest; palloc'd. */
-extern Interval * ak_ratelimit_interval(const AkRateLimit *limit);
+extern Interval *ak_ratelimit_interval(const AkRateLimit *limit);
 
 /* Does "inner" never let pass what "outer" would not? */
 extern bool ak_ratelimit_within(const AkRateLimit *inner,

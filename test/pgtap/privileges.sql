@@ -21,6 +21,7 @@ SELECT results_eq('SELECT f.key_id, organization, status FROM token t, apikey_fi
 SELECT results_eq($$SELECT organization, status FROM token t, apikey_find(overlay(t.key PLACING 'apk_00' FROM 1 FOR 6)) f$$,
 	$$VALUES (NULL::text, 'malformed')$$, 'learns nothing of one that it has not');
 SELECT is(apikey_pattern('acme'), 'acme_[0-9A-Za-z]{71}', 'tells what they look like');
+SELECT is(apikey_rate_limit_text(10, '1 minute', 5), '10 per 1 minute burst 5', 'prints a rate limit');
 SELECT throws_ok('SELECT * FROM ' || relname, '42501', NULL, 'may not read ' || relname)
 FROM pg_class WHERE relname LIKE 'apikey\_%' AND relkind IN ('r', 'v');
 SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array[

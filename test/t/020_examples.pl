@@ -1,8 +1,8 @@
 # The documentation tells the truth.
 #
 # Every ```sql block of README.md and doc/*.md is run: those of one file in one
-# session, in order, by a superuser in a fresh database; psql's backslash
-# commands and variables work.  What is to come out stands in a comment behind
+# session, in order, by a superuser in a fresh database, of a server that has the
+# extension preloaded; psql's backslash commands and variables work.  What is to come out stands in a comment behind
 # the statement, or alone in an indented line below it:
 #
 #	SELECT count(*) FROM orders;  -- 3
@@ -31,7 +31,7 @@ my @files = ("$tree/README.md", sort glob "$tree/doc/*.md");
 
 my $node = PostgreSQL::Test::Cluster->new('examples');
 $node->init;
-$node->append_conf('postgresql.conf', 'fsync = off');
+$node->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'apikey'");
 $node->start;
 
 # Text of the blocks in a language, in order.  Those in a list are indented.
