@@ -253,29 +253,6 @@ RESET apikey.key;
 -- a function of the application's that runs without the key is the application
 SELECT z_try('empty', $$as_application('apikey_grant(z_id(''weak''), ''*'', ''*'', ''manage'')')$$);
 
--- a key that was to be in the session, and was refused, leaves no application behind
-SELECT current_user AS me \gset
-SET apikey.key = '';
-\c -
-SET client_min_messages = warning;
-SELECT set_config('apikey.key', 'set before the library is loaded', false);
-SELECT attempt($$SELECT apikey_create('z_acme', 'x')$$);
-SET apikey.key = '';
-SELECT attempt($$SELECT apikey_create('z_acme', 'x')$$);
-\c -
-ALTER ROLE :"me" SET apikey.key = 'z_refused';
-\c -
-SHOW apikey.key;
-SELECT attempt($$SELECT apikey_create('z_acme', 'x')$$);
-SHOW apikey.key;
-SELECT z_try('boss', $$apikey_create('z_acme', 'x')$$), z_try('boss', $$apikey_grant(z_id('weak'), '*', '*', 'manage')$$);
-SET apikey.key = '';
-SELECT attempt($$SELECT apikey_create('z_acme', 'x')$$), attempt($$SELECT apikey_purge_events('-infinity')$$);
-SELECT apikey_authorize(z_text('boss'), 'z_web', 'production', 'read');
-ALTER ROLE :"me" RESET apikey.key;
-\c -
-SELECT attempt($$SELECT apikey_create('z_acme', 'x')$$);
-
 -- whoever holds a key may end it: any of its secrets, in any state, whoever else is logged in, with no privilege
 INSERT INTO z_key SELECT 'old', key_id, key FROM apikey_create('z_acme', 'old') c;
 INSERT INTO z_key SELECT 'old rotated', NULL, key FROM apikey_rotate(z_id('old'), '1 h');

@@ -25,6 +25,7 @@
 #include "options.h"
 #include "projects.h"
 #include "schema.h"
+#include "use.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -231,6 +232,8 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 		ak_authn_find(&finding, token.data, token.len);
 	if (finding.key != NULL)
 		change.id = change.actor.key_id = finding.key->id;
+	else if (ak_arg_has_text(fcinfo, 0))
+		ak_use_called(NULL, AK_REASON_INVALID_KEY);
 	if (finding.key == NULL || !ak_write_lock_key(&change.id, &change.key))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),

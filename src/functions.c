@@ -357,14 +357,16 @@ apikey_require(PG_FUNCTION_ARGS)
 	AkName		project;
 	AkName		environment;
 	bool		named;
+	const AkKey *key;
 	AkVerdict	verdict;
 
 	if (authorize(fcinfo, -1, 0))
 		PG_RETURN_BOOL(true);
 	named = ak_arg_name(fcinfo, 0, &call->names[0], &project) &&
 		ak_arg_name(fcinfo, 1, &call->names[1], &environment);
-	verdict = ak_authz_explain(get_call_key(fcinfo, -1, call),
-							   named ? &project : NULL,
+	key = get_call_key(fcinfo, -1, call);
+	ak_use_refused(key);
+	verdict = ak_authz_explain(key, named ? &project : NULL,
 							   named ? &environment : NULL, call->wanted);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -409,6 +411,8 @@ apikey_explain(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
+	if (key == NULL && ak_arg_has_text(fcinfo, 0))
+		ak_use_asked(NULL, AK_REASON_INVALID_KEY);
 	if (ak_authz_alive(key) == AK_REASON_ALIVE)
 		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);

@@ -292,6 +292,8 @@ fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	int64		remaining;
 	Interval   *interval;
 
+	if (key == NULL && ak_arg_has_text(fcinfo, 0))
+		ak_use_asked(NULL, AK_REASON_INVALID_KEY);
 	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit.count == 0)
 		return false;
 	(void) ak_use_look_at_limit(key, &wait, &remaining);

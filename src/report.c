@@ -49,12 +49,14 @@ get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
 {
 	for (int i = 0;; i++)
 	{
-		uint32		epoch = ak_usage_epoch();
+		uint32		before;
+		uint32		after;
+		bool		quiet = ak_usage_is_quiet(&before);
 		bool		found = ak_usage_get(id, usage);
 
 		*snapshot = ak_store_snapshot();
-		/* if the worker was killed at the wrong moment it never ends */
-		if ((epoch % 2 == 0 && epoch == ak_usage_epoch()) ||
+		/* a commit that hangs must not hang us */
+		if ((quiet && ak_usage_is_quiet(&after) && before == after) ||
 			i >= FLUSH_ENDS_WITHIN)
 			return found;
 		ak_store_release(*snapshot);

@@ -59,7 +59,8 @@ typedef struct KeyRow
 
 typedef struct Shared
 {
-	pg_atomic_uint32 epoch;		/* odd while a flush ends */
+	pg_atomic_uint32 begun;		/* flushes that were about to end */
+	pg_atomic_uint32 ended;
 	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
 	pg_atomic_uint32 requests;	/* because there was no room */
 	pg_atomic_uint64 uses;		/* that found none */
@@ -176,7 +177,18 @@ begin_hour(KeyRow *key, int32 hour)
 	key->hour = hour;
 }
 
-/* Make room for another key.  Under the exclusive lock. */
+/* Ask for a flush: there is no room, or will soon be none. */
+static void
+ask_for_room(void)
+{
+	pg_atomic_fetch_add_u32(&shared->requests, 1);
+	ConditionVariableBroadcast(&shared->wanted);
+}
+
+/*
+ * Make room for another key.  Under the exclusive lock.  If it was hard to find,
+ * a flush may come before there is none at all.
+ */
 static void
 evict(const AkPlace *place)
 {
@@ -191,6 +203,8 @@ evict(const AkPlace *place)
 		partition->hand = (number + 1) % table->nrows;
 		if (pg_atomic_read_u32(&key->pending) == 0)
 			ak_shared_discard(table, place->partition, number);
+		if (i == table->nrows / 2)
+			ask_for_room();
 	}
 }
 
@@ -232,8 +246,7 @@ wait_for_room(TimestampTz *until)
 	if (left <= 0)
 		return false;
 	ConditionVariablePrepareToSleep(&shared->room);
-	pg_atomic_fetch_add_u32(&shared->requests, 1);
-	ConditionVariableBroadcast(&shared->wanted);
+	ask_for_room();
 	ConditionVariableTimedSleep(&shared->room, left, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 	return true;
@@ -444,13 +457,17 @@ ak_usage_get(const pg_uuid_t *id, AkUsage *usage)
 	return key != NULL;
 }
 
-uint32
-ak_usage_epoch(void)
+bool
+ak_usage_is_quiet(uint32 *epoch)
 {
-	uint32		epoch = pg_atomic_read_u32(&shared->epoch);
+	uint32		ended;
 
-	pg_read_barrier();
-	return epoch;
+	pg_memory_barrier();
+	ended = pg_atomic_read_u32(&shared->ended);
+	pg_memory_barrier();
+	*epoch = pg_atomic_read_u32(&shared->begun);
+	pg_memory_barrier();
+	return ended == *epoch;
 }
 
 static void
@@ -558,10 +575,22 @@ ak_usage_pending(Oid database, AkUsage **usages)
 	return count - found.count;
 }
 
+static bool ending;
+
+static void
+end_flush(int code, Datum arg)
+{
+	if (ending)
+		pg_atomic_fetch_add_u32(&shared->ended, 1);
+	ending = false;
+}
+
 void
 ak_usage_flush_begins(void)
 {
-	pg_atomic_fetch_or_u32(&shared->epoch, 1);
+	before_shmem_exit(end_flush, (Datum) 0);
+	ending = true;
+	pg_atomic_fetch_add_u32(&shared->begun, 1);
 	pg_memory_barrier();
 }
 
@@ -616,9 +645,7 @@ ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 		ak_shared_unlock(&place);
 	}
 	pg_memory_barrier();
-	/* to the next even number */
-	pg_atomic_fetch_add_u32(&shared->epoch,
-							pg_atomic_read_u32(&shared->epoch) % 2);
+	end_flush(0, (Datum) 0);
 	pg_atomic_write_u64(&shared->flushed, GetCurrentTimestamp());
 	ConditionVariableBroadcast(&shared->room);
 }
@@ -644,10 +671,11 @@ ak_usage_requests(void)
 }
 
 void
-ak_usage_wait(long timeout, uint32 requests)
+ak_usage_wait(long timeout, uint32 requests, bool news)
 {
 	ConditionVariablePrepareToSleep(&shared->wanted);
-	if (ak_usage_requests() == requests)
+	if (ak_usage_requests() == requests &&
+		!(news && pg_atomic_read_u32(&shared->pending) != 0))
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 timeout, PG_WAIT_EXTENSION);
@@ -665,22 +693,29 @@ static void
 keep(int code, Datum arg)
 {
 	uint32		magic = KEPT_MAGIC;
-	FILE	   *file;
-	bool		good;
+	FILE	   *file = NULL;
+	bool		good = true;
 
 	if (code != 0 || shared == NULL)
 		return;
-	file = AllocateFile(KEPT_FILE ".tmp", PG_BINARY_W);
-	good = file != NULL && fwrite(&magic, sizeof(magic), 1, file) == 1;
 	for (int p = 0; good && p < keys.npartitions; p++)
 		for (int i = 0; good && i < keys.nrows; i++)
 		{
 			KeyRow	   *key = ak_shared_row(&keys, p, i);
 
-			if (OidIsValid(key->row.database) &&
-				pg_atomic_read_u32(&key->pending) != 0)
-				good = fwrite(key, sizeof(KeyRow), 1, file) == 1;
+			if (!OidIsValid(key->row.database) ||
+				pg_atomic_read_u32(&key->pending) == 0)
+				continue;
+			if (file == NULL)
+			{
+				file = AllocateFile(KEPT_FILE ".tmp", PG_BINARY_W);
+				good = file != NULL &&
+					fwrite(&magic, sizeof(magic), 1, file) == 1;
+			}
+			good = good && fwrite(key, sizeof(KeyRow), 1, file) == 1;
 		}
+	if (file == NULL && good)
+		return;
 	if (file != NULL && FreeFile(file) != 0)
 		good = false;
 	if (!good || durable_rename(KEPT_FILE ".tmp", KEPT_FILE, LOG) != 0)
@@ -744,7 +779,8 @@ startup(void *extra, bool fresh)
 	shared = extra;
 	if (fresh)
 	{
-		pg_atomic_init_u32(&shared->epoch, 0);
+		pg_atomic_init_u32(&shared->begun, 0);
+		pg_atomic_init_u32(&shared->ended, 0);
 		pg_atomic_init_u32(&shared->pending, 0);
 		pg_atomic_init_u32(&shared->requests, 0);
 		pg_atomic_init_u64(&shared->uses, 0);

@@ -110,10 +110,10 @@ typedef struct AkUsage
 extern bool ak_usage_get(const pg_uuid_t *id, AkUsage *usage);
 
 /*
- * What was read from the table and from here belongs together if this is the
- * same before and after, and even: not while a flush ends.
+ * What was read from the table and from here belongs together if this was true,
+ * with the same epoch, before and after: no flush was about to end.
  */
-extern uint32 ak_usage_epoch(void);
+extern bool ak_usage_is_quiet(uint32 *epoch);
 
 typedef struct AkUsageTotals
 {
@@ -150,9 +150,10 @@ extern void ak_usage_forget(Oid database);
 extern uint32 ak_usage_requests(void);
 
 /*
- * Wait until that is another number, something is pending, the latch is set, or
- * so many ms have passed; perhaps less.
+ * Wait until that is another number, or something is pending that
+ * ak_usage_databases() has not told ("news"), or the latch is set, or so many ms
+ * have passed; perhaps less.
  */
-extern void ak_usage_wait(long timeout, uint32 requests);
+extern void ak_usage_wait(long timeout, uint32 requests, bool news);
 
 #endif							/* AK_USAGE_H */

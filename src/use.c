@@ -58,7 +58,7 @@ ak_use_init(void)
 }
 
 /*
- * The last keys that were counted in a statement.  What a key remembers of that
+ * The last keys that were counted in a statement, as used or as refused.  What a key remembers of that
  * itself is gone if it had to be verified anew meanwhile.
  */
 #define RECENT	8
@@ -70,9 +70,12 @@ typedef struct Recent
 	pg_uuid_t	ids[RECENT];
 } Recent;
 
+static Recent recents[AK_USAGE_MARKS];
+
 static bool
-is_recent(Recent *recent, const pg_uuid_t *id)
+is_recent(int mark, const pg_uuid_t *id)
 {
+	Recent	   *recent = &recents[mark];
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
 	if (recent->statement != statement)
@@ -85,14 +88,15 @@ is_recent(Recent *recent, const pg_uuid_t *id)
 	return false;
 }
 
-/* Has another process of the same parallel query counted it? */
+/* Is it new in this statement, to all processes of a parallel query? */
 static bool
-is_first(int mark, const pg_uuid_t *id)
+is_new(int mark, const pg_uuid_t *id)
 {
 	uint64		statement = GetCurrentStatementStartTimestamp();
 
-	return ak_usage_first(mark, hash_bytes_extended(id->data, UUID_LEN,
-													statement) | 1);
+	return !is_recent(mark, id) &&
+		ak_usage_first(mark, hash_bytes_extended(id->data, UUID_LEN,
+												 statement) | 1);
 }
 
 /* Something that is no key; true if there are too many of them. */
@@ -108,10 +112,8 @@ note_guess(void)
 void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
-	static Recent asked;
 	static TimestampTz guessed;
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
-	bool		good = reason == AK_REASON_ALIVE;
 
 	if (planning > 0)
 		return;
@@ -123,21 +125,21 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		return;
 	}
 	key->use->asked = statement;
-	if (!is_recent(&asked, &key->id) &&
-		is_first(good ? MARK_USED : MARK_REFUSED, &key->id))
-		ak_usage_count(&key->id, statement, good, !good);
+	if (reason != AK_REASON_ALIVE)
+		ak_use_note_refused(key);
+	else if (is_new(MARK_USED, &key->id))
+		ak_usage_count(&key->id, statement, true, false);
 }
 
 void
 ak_use_note_refused(const AkKey *key)
 {
-	static Recent refused;
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
 	if (planning > 0)
 		return;
 	key->use->refused = statement;
-	if (!is_recent(&refused, &key->id) && is_first(MARK_REFUSED, &key->id))
+	if (is_new(MARK_REFUSED, &key->id))
 		ak_usage_count(&key->id, statement, false, true);
 }
 
@@ -164,6 +166,7 @@ delay(void)
 void
 ak_use_note_called(const AkKey *key, AkReason reason)
 {
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
 	bool		good = reason == AK_REASON_ALIVE;
 
 	if (planning > 0)
@@ -175,8 +178,15 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 		return;
 	}
 	/* what decides in the same statement does not count once more */
-	key->use->asked = GetCurrentStatementStartTimestamp();
-	ak_usage_count(&key->id, GetCurrentStatementStartTimestamp(), good, !good);
+	key->use->asked = statement;
+	if (good)
+		(void) is_recent(MARK_USED, &key->id);
+	else
+	{
+		key->use->refused = statement;
+		(void) is_recent(MARK_REFUSED, &key->id);
+	}
+	ak_usage_count(&key->id, statement, good, !good);
 }
 
 static int64

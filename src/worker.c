@@ -17,6 +17,8 @@
 #include "postmaster/interrupt.h"
 #include "schema.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "usage.h"
 #include "utils/guc.h"
@@ -25,7 +27,14 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 #include "write.h"
+
+/* Kind of the advisory lock; those of SQL are 1 and 2. */
+#define FLUSH_LOCK		0xa4
+
+/* The launcher looks for work no more often. */
+#define LOOK_EVERY		500		/* ms */
 
 /* What the launcher knows of a database. */
 typedef struct Flush
@@ -63,6 +72,21 @@ become_owner(void)
 	ReleaseSysCache(tuple);
 }
 
+/*
+ * One at a time: two would write the same down.  Until the process ends, for what
+ * is written is taken from shared memory after the commit.  No SQL function can
+ * take such a lock.
+ */
+static void
+lock_out_others(Oid database)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, ak_schema_get()->use, 0,
+						 FLUSH_LOCK);
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
 static void
 flush(Oid database, bool purge)
 {
@@ -81,6 +105,7 @@ flush(Oid database, bool purge)
 		return;
 	}
 	ak_schema_accept();
+	lock_out_others(database);
 	become_owner();
 	MemoryContextSwitchTo(TopMemoryContext);
 	count = ak_usage_pending(database, &usages);
@@ -104,13 +129,14 @@ wait_to_flush(void)
 	while (!ShutdownRequestPending && ak_usage_requests() == request)
 	{
 		TimestampTz until = TimestampTzPlusMilliseconds(began,
-														ak_guc_flush_interval * INT64CONST(1000));
+														ak_guc_flush_interval * INT64CONST(1000) -
+														LOOK_EVERY);
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														   until);
 
 		if (left <= 0)
 			break;
-		ak_usage_wait(left, request);
+		ak_usage_wait(left, request, false);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -244,8 +270,10 @@ apikey_launcher_main(Datum arg)
 	while (!ShutdownRequestPending)
 	{
 		start_all();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_EVERY, PG_WAIT_EXTENSION);
 		ak_usage_wait(ak_guc_flush_interval * INT64CONST(1000),
-					  ak_usage_requests());
+					  ak_usage_requests(), true);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -271,5 +299,6 @@ ak_worker_init(void)
 		.bgw_type = "apikey launcher"
 	};
 
-	RegisterBackgroundWorker(&launcher);
+	if (!IsBinaryUpgrade)
+		RegisterBackgroundWorker(&launcher);
 }
