@@ -6,9 +6,13 @@
 
 #include "shared.h"
 
+#include <unistd.h>
+
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "port/pg_bitutils.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
@@ -92,6 +96,126 @@ attach(AkTable *table)
 		clear(table);
 	if (table->startup != NULL)
 		table->startup(extra, !found);
+	if (table->keep == NULL || IsUnderPostmaster)
+		return;
+	on_shmem_exit(keep, PointerGetDatum(table));
+	if (!found)
+		restore(table);
+}
+
+/* The first bytes of a file tell what it is. */
+typedef struct Header
+{
+	uint32		magic;
+	uint32		row_size;
+} Header;
+
+static Header
+header_of(const AkTable *table)
+{
+	return (Header)
+	{
+		0x61706b31, table->row_size
+	};
+}
+
+static char *
+path_of(const AkTable *table, const char *suffix)
+{
+	return psprintf("%s/%s%s", PGSTAT_STAT_PERMANENT_DIRECTORY, table->file,
+					suffix);
+}
+
+/* Write one row, after the header if it is the first; false if that failed. */
+static bool
+keep_row(const AkTable *table, const void *row, const char *path, FILE **file)
+{
+	if (*file == NULL)
+	{
+		Header		header = header_of(table);
+
+		*file = AllocateFile(path, PG_BINARY_W);
+		if (*file == NULL || fwrite(&header, sizeof(header), 1, *file) != 1)
+			return false;
+	}
+	return fwrite(row, table->row_size, 1, *file) == 1;
+}
+
+/* At the end of the postmaster.  There is nobody else any more. */
+static void
+keep(int code, Datum arg)
+{
+	const AkTable *table = (const AkTable *) DatumGetPointer(arg);
+	char	   *path = path_of(table, ".tmp");
+	FILE	   *file = NULL;
+	bool		good = true;
+
+	if (code != 0)
+		return;
+	for (int p = 0; p < table->npartitions; p++)
+		for (int i = 0; good && i < table->nrows; i++)
+		{
+			AkShared   *row = ak_shared_row(table, p, i);
+
+			if (OidIsValid(row->database) && table->keep(row))
+				good = keep_row(table, row, path, &file);
+		}
+	if (file == NULL && good)
+		return;
+	if (file != NULL && FreeFile(file) != 0)
+		good = false;
+	if (!good || durable_rename(path, path_of(table, ""), LOG) != 0)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", path)));
+}
+
+static void
+restore_rows(const AkTable *table, FILE *file, const char *path)
+{
+	Header		wanted = header_of(table);
+	Header		header;
+	AkShared   *kept = palloc(table->row_size);
+
+	if (fread(&header, sizeof(header), 1, file) != 1 ||
+		memcmp(&header, &wanted, sizeof(header)) != 0)
+	{
+		ereport(LOG, (errmsg("file \"%s\" is of no use", path)));
+		return;
+	}
+	while (fread(kept, table->row_size, 1, file) == 1)
+	{
+		AkPlace		place = ak_shared_place(table, kept->database, kept->name);
+		AkShared   *row = ak_shared_add(&place);
+
+		if (row == NULL)		/* the table has become smaller */
+		{
+			ereport(LOG, (errmsg("there is no room for all of file \"%s\"",
+								 path)));
+			continue;
+		}
+		memcpy(row + 1, kept + 1, table->row_size - sizeof(AkShared));
+	}
+	pfree(kept);
+}
+
+static void
+restore(const AkTable *table)
+{
+	char	   *path = path_of(table, "");
+	FILE	   *file = AllocateFile(path, PG_BINARY_R);
+
+	if (file == NULL)
+	{
+		if (errno != ENOENT)
+			ereport(LOG,
+					(errcode_for_file_access(),
+					 errmsg("could not read file \"%s\": %m", path)));
+		return;
+	}
+	restore_rows(table, file, path);
+	FreeFile(file);
+	unlink(path);
 }
 
 static void

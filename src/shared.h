@@ -37,6 +37,11 @@ typedef union AkPartition
 	char		pad[PG_CACHE_LINE_SIZE];
 } AkPartition;
 
+/*
+ * A table, as its owner describes it.  Rows that are to be kept are written to a
+ * file when the server stops, and come back from it when it starts; a crash loses
+ * them.
+ */
 typedef struct AkTable
 {
 	const char *name;
@@ -44,6 +49,8 @@ typedef struct AkTable
 	Size		(*count) (void);	/* rows wanted, asked for once */
 	Size		(*extra) (void);	/* bytes besides; NULL: none */
 	void		(*startup) (void *extra, bool fresh);	/* likewise */
+	const char *file;			/* where rows wait while the server is stopped */
+	bool		(*keep) (const void *row);	/* those that shall */
 
 	/* private to shared.c, but for npartitions and nrows */
 	int			npartitions;	/* a power of two */

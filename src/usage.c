@@ -12,8 +12,6 @@
 
 #include "usage.h"
 
-#include <unistd.h>
-
 #include "access/xlog.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -21,18 +19,12 @@
 #include "port/atomics.h"
 #include "shared.h"
 #include "storage/condition_variable.h"
-#include "storage/fd.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #define ROOM_TIMEOUT	1000	/* ms */
-
-/* What waits for the next start, where it was not flushed before the stop. */
-#define KEPT_FILE		PGSTAT_STAT_PERMANENT_DIRECTORY "/apikey.stat"
-#define KEPT_MAGIC		0x61706b01
 
 typedef struct Hour
 {
@@ -683,79 +675,14 @@ ak_usage_wait(long timeout, uint32 requests, bool news)
 	ConditionVariableCancelSleep();
 }
 
-/* ------------------------------------------------------- start and stop */
+/* ---------------------------------------------------------------- start */
 
-/*
- * What is pending when the server stops waits in a file, and comes back from it:
- * of a standby, or of a database that could not be written to.  A crash loses it.
- */
-static void
-keep(int code, Datum arg)
+static bool
+is_pending(const void *row)
 {
-	uint32		magic = KEPT_MAGIC;
-	FILE	   *file = NULL;
-	bool		good = true;
+	const KeyRow *key = row;
 
-	if (code != 0 || shared == NULL)
-		return;
-	for (int p = 0; good && p < keys.npartitions; p++)
-		for (int i = 0; good && i < keys.nrows; i++)
-		{
-			KeyRow	   *key = ak_shared_row(&keys, p, i);
-
-			if (!OidIsValid(key->row.database) ||
-				pg_atomic_read_u32(&key->pending) == 0)
-				continue;
-			if (file == NULL)
-			{
-				file = AllocateFile(KEPT_FILE ".tmp", PG_BINARY_W);
-				good = file != NULL &&
-					fwrite(&magic, sizeof(magic), 1, file) == 1;
-			}
-			good = good && fwrite(key, sizeof(KeyRow), 1, file) == 1;
-		}
-	if (file == NULL && good)
-		return;
-	if (file != NULL && FreeFile(file) != 0)
-		good = false;
-	if (!good || durable_rename(KEPT_FILE ".tmp", KEPT_FILE, LOG) != 0)
-		ereport(LOG,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", KEPT_FILE)));
-}
-
-static void
-restore(void)
-{
-	FILE	   *file = AllocateFile(KEPT_FILE, PG_BINARY_R);
-	uint32		magic;
-	KeyRow		kept;
-
-	if (file == NULL)
-	{
-		if (errno != ENOENT)
-			ereport(LOG,
-					(errcode_for_file_access(),
-					 errmsg("could not read file \"%s\": %m", KEPT_FILE)));
-		return;
-	}
-	if (fread(&magic, sizeof(magic), 1, file) == 1 && magic == KEPT_MAGIC)
-		while (fread(&kept, sizeof(kept), 1, file) == 1)
-		{
-			AkPlace		place = ak_shared_place(&keys, kept.row.database, kept.row.name);
-			KeyRow	   *key = find_or_add(&place, kept.hour);
-
-			if (key == NULL)	/* apikey.usage_size has become smaller */
-				ereport(LOG,
-						(errmsg("no room for all of file \"%s\"", KEPT_FILE)));
-			else
-				memcpy((char *) key + sizeof(AkShared),
-					   (char *) &kept + sizeof(AkShared),
-					   sizeof(KeyRow) - sizeof(AkShared));
-			pg_atomic_write_u32(&shared->pending, 1);
-		}
-	FreeFile(file);
-	unlink(KEPT_FILE);
+	return pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &key->pending)) != 0;
 }
 
 static Size
@@ -781,7 +708,7 @@ startup(void *extra, bool fresh)
 	{
 		pg_atomic_init_u32(&shared->begun, 0);
 		pg_atomic_init_u32(&shared->ended, 0);
-		pg_atomic_init_u32(&shared->pending, 0);
+		pg_atomic_init_u32(&shared->pending, 1);	/* from the file, maybe */
 		pg_atomic_init_u32(&shared->requests, 0);
 		pg_atomic_init_u64(&shared->uses, 0);
 		pg_atomic_init_u64(&shared->refusals, 0);
@@ -791,16 +718,12 @@ startup(void *extra, bool fresh)
 		for (int i = 0; i < MaxBackends * AK_USAGE_MARKS; i++)
 			pg_atomic_init_u64(&shared->marks[i], 0);
 	}
-	if (IsUnderPostmaster)
-		return;
-	on_shmem_exit(keep, (Datum) 0);
-	if (fresh)
-		restore();
 }
 
 static AkTable keys = {
 	.name = "apikey keys",.row_size = sizeof(KeyRow),
-	.count = count_rows,.extra = extra_size,.startup = startup
+	.count = count_rows,.extra = extra_size,.startup = startup,
+	.file = "apikey.stat",.keep = is_pending
 };
 
 void
