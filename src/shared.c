@@ -76,33 +76,6 @@ clear(AkTable *table)
 	}
 }
 
-static void
-attach(AkTable *table)
-{
-	bool		found;
-	char	   *at = ShmemInitStruct(table->name, ak_shared_size(table), &found);
-	void	   *extra;
-
-	at = (char *) TYPEALIGN(PG_CACHE_LINE_SIZE, (uintptr_t) at);
-	extra = at;
-	at += extra_size(table);
-	table->locks = GetNamedLWLockTranche(table->name);
-	table->partitions = (AkPartition *) at;
-	at += table->npartitions * sizeof(AkPartition);
-	table->rows = at;
-	at += (Size) table->npartitions * table->nrows * table->row_size;
-	table->buckets = (int32 *) at;
-	if (!found)
-		clear(table);
-	if (table->startup != NULL)
-		table->startup(extra, !found);
-	if (table->keep == NULL || IsUnderPostmaster)
-		return;
-	on_shmem_exit(keep, PointerGetDatum(table));
-	if (!found)
-		restore(table);
-}
-
 /* The first bytes of a file tell what it is. */
 typedef struct Header
 {
@@ -216,6 +189,33 @@ restore(const AkTable *table)
 	restore_rows(table, file, path);
 	FreeFile(file);
 	unlink(path);
+}
+
+static void
+attach(AkTable *table)
+{
+	bool		found;
+	char	   *at = ShmemInitStruct(table->name, ak_shared_size(table), &found);
+	void	   *extra;
+
+	at = (char *) TYPEALIGN(PG_CACHE_LINE_SIZE, (uintptr_t) at);
+	extra = at;
+	at += extra_size(table);
+	table->locks = GetNamedLWLockTranche(table->name);
+	table->partitions = (AkPartition *) at;
+	at += table->npartitions * sizeof(AkPartition);
+	table->rows = at;
+	at += (Size) table->npartitions * table->nrows * table->row_size;
+	table->buckets = (int32 *) at;
+	if (!found)
+		clear(table);
+	if (table->startup != NULL)
+		table->startup(extra, !found);
+	if (table->keep == NULL || IsUnderPostmaster)
+		return;
+	on_shmem_exit(keep, PointerGetDatum(table));
+	if (!found)
+		restore(table);
 }
 
 static void

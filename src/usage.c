@@ -19,6 +19,7 @@
 #include "port/atomics.h"
 #include "shared.h"
 #include "storage/condition_variable.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/timestamp.h"
