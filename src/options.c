@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_collation.h"
+#include "period.h"
 #include "schema.h"
 #include "store.h"
 #include "utils/array.h"
@@ -96,6 +97,28 @@ ak_options_networks(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("allowed networks must not contain nulls")));
+	return fcinfo->args[argno];
+}
+
+int64
+ak_options_budget(FunctionCallInfo fcinfo, int argno)
+{
+	int64		budget = PG_GETARG_INT64(argno);
+
+	if (budget < 1 || budget > AK_BUDGET_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("budget must be between 1 and %lld",
+						(long long) AK_BUDGET_MAX),
+				 errhint("Null takes the budget away; to let a key do nothing, disable it.")));
+	return budget;
+}
+
+NullableDatum
+ak_options_refill(FunctionCallInfo fcinfo, int argno)
+{
+	if (!PG_ARGISNULL(argno))
+		ak_period_check(PG_GETARG_INTERVAL_P(argno), "refill");
 	return fcinfo->args[argno];
 }
 

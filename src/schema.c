@@ -125,6 +125,8 @@ find_all(AkSchema *found)
 		find_relation("apikey_secret_lookup_key", namespace);
 	found->grant = find_table("apikey_grant", namespace, extension);
 	found->grant_key = find_relation("apikey_grant_key", namespace);
+	found->budget = find_table("apikey_budget", namespace, extension);
+	found->budget_pkey = find_relation("apikey_budget_pkey", namespace);
 	found->event = find_table("apikey_event", namespace, extension);
 	found->key_proxy = find_table("apikey_key_proxy", namespace, extension);
 	found->registry_proxy =
@@ -147,6 +149,8 @@ watch(const AkSchema *found)
 		{found->secret_lookup_key, AK_TOPIC_SCHEMA},
 		{found->grant, AK_TOPIC_SCHEMA},
 		{found->grant_key, AK_TOPIC_SCHEMA},
+		{found->budget, AK_TOPIC_SCHEMA},
+		{found->budget_pkey, AK_TOPIC_SCHEMA},
 		{found->event, AK_TOPIC_SCHEMA},
 		{found->key_proxy, AK_TOPIC_KEYS},
 		{found->registry_proxy, AK_TOPIC_REGISTRY},

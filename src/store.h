@@ -73,6 +73,9 @@
 #define Anum_apikey_environment_organization 3
 #define Natts_apikey_environment			3
 
+/* Columns of apikey_budget */
+#define Anum_apikey_budget_key_id			1
+
 /* How a verifier was made; the names stand in the column "scheme". */
 typedef enum AkScheme
 {
@@ -174,6 +177,9 @@ extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);
 /* All grants of a key; returns how many.  Sets *own if one is, else leaves it. */
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 							AkGrant **grants, bool *own);
+
+/* Is there a limit to what this key may spend? */
+extern bool ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id);
 
 /* The row of an environment, not of '*'; false if there is none. */
 extern bool ak_store_environment(Snapshot snapshot, const AkName *project,
