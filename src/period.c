@@ -34,17 +34,20 @@ estimate(const Interval * length)
 void
 ak_period_check(const Interval * length, const char *what)
 {
-	double		months = length->month;
 	double		time = (double) length->day * USECS_PER_DAY +
 	(double) length->time;
 
-	if (months < 0 || time < 0 || estimate(length) < USECS_PER_SEC)
+	if (estimate(length) < USECS_PER_SEC)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be at least a second", what),
 				 errhint("Write it like '1 month' or '12 hours'.")));
+	if (length->month < 0 || time < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative in part", what)));
 	/* ten years may have three leap days */
-	if (months > 120 || abs(length->day) > 3653 ||
+	if (length->month > 120 || abs(length->day) > 3653 ||
 		estimate(length) > 3653.0 * USECS_PER_DAY)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
