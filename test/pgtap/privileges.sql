@@ -102,7 +102,7 @@ GRANT EXECUTE ON FUNCTION apikey_set_budget TO seller;
 GRANT SELECT ON apikey_budgets TO seller;
 SET ROLE seller;
 SELECT lives_ok('SELECT apikey_set_budget(key_id, 50, ''1 day'') FROM token', 'sets a budget');
-SELECT results_eq('SELECT organization, budget, remaining, refills_at > refilled_at FROM apikey_budgets', $$VALUES ('acme', 50::bigint, 50::bigint, true)$$, 'sees budgets');
+SELECT results_eq('SELECT organization = ''acme'', budget, remaining, refills_at > refilled_at FROM apikey_budgets', $$VALUES (true, 50::bigint, 50::bigint, true)$$, 'sees budgets');
 SELECT throws_ok('SELECT * FROM apikey_budget', '42501', NULL, 'not the table');
 SELECT throws_ok('SELECT apikey_disable(key_id) FROM token', '42501', NULL, 'does nothing else to a key');
 RESET ROLE;

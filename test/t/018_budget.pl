@@ -144,6 +144,13 @@ foreach my $budget (1 .. 5)
 }
 is($lost, 0, 'no budget that was set is lost');
 
+# Spending does not wait for the disk where the work does not.
+my %flushed = map { $_ => 1 } grep /\//, split /\n/, $node->safe_psql('postgres',
+	"SET synchronous_commit = off; SELECT apikey_set_budget('$id', 100);"
+	  . "SELECT apikey_spend('$key'); SELECT pg_current_wal_flush_lsn();" x 20);
+cmp_ok(scalar keys %flushed, '<', 10, 'synchronous_commit holds for spending');
+set_budget(5);
+
 # -------------------------------------------------------------- standbys
 
 $node->backup('b');
