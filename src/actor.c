@@ -78,8 +78,16 @@ ak_actor_get(AkActor *actor)
 	snapshot = ak_store_snapshot();
 	if (!ak_store_key(snapshot, &actor->key_id, &row))
 		refuse("The key of the session has just been deleted.");
+	actor->has_budget = ak_store_has_budget(snapshot, &actor->key_id);
 	ak_store_release(snapshot);
 	actor->networks = row.allowed_networks;
+}
+
+void
+ak_actor_check_new(const AkActor *actor)
+{
+	if (actor->has_budget)
+		refuse("The key of the session has a budget, and makes or changes no other key.");
 }
 
 void
@@ -190,6 +198,8 @@ ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 	ngrants = ak_store_grants(snapshot, id, &grants, &own);
 	ak_store_release(snapshot);
 
+	if (memcmp(id, &actor->key_id, sizeof(pg_uuid_t)) != 0)
+		ak_actor_check_new(actor);
 	ak_actor_check_level(actor, row.organization_level);
 	ak_actor_check_expiry(actor, row.expires_at);
 	ak_actor_check_networks(actor, row.allowed_networks);

@@ -13,6 +13,8 @@
  *	- expiry: no later than its own;
  *	- networks: each of them within one of its own;
  *	- rate limit: neither more, nor more at once.
+ *	- budget: if it has one, it makes no key and touches none but itself, for
+ *	  by another it could spend more.
  *
  * Refusals raise 42501, a bad key 28000.
  */
@@ -29,6 +31,7 @@ typedef struct AkActor
 	pg_uuid_t	key_id;
 	const AkKey *key;			/* good until the next key is looked for */
 	Datum		networks;		/* cidr[], or 0 for any */
+	bool		has_budget;
 } AkActor;
 
 /* Accepts messages first. */
@@ -42,6 +45,9 @@ extern bool ak_actor_key_id(pg_uuid_t *id);
 
 /* For what no key may do at all. */
 extern void ak_actor_refuse_key(void);
+
+/* May the actor make another key at all? */
+extern void ak_actor_check_new(const AkActor *actor);
 
 extern void ak_actor_check_organization(const AkActor *actor,
 										const AkName *organization);

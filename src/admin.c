@@ -28,6 +28,7 @@
 #include "use.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -164,6 +165,58 @@ apikey_set_organization_level(PG_FUNCTION_ARGS)
 					  ak_scope_level_name(level));
 		record(&change, "set_organization_level", &detail);
 	}
+	PG_RETURN_VOID();
+}
+
+/* Whatever IntervalStyle is. */
+static void
+add_interval(AkDetail *detail, const char *field, NullableDatum value)
+{
+	struct pg_itm itm;
+	char text[	MAXDATELEN + 1];
+
+	if (value.isnull)
+		return;
+	interval2itm(*DatumGetIntervalP(value.value), &itm);
+	EncodeInterval(&itm, INTSTYLE_POSTGRES, text);
+	ak_detail_add(detail, field, pstrdup(text));
+}
+
+/*
+ * A budget is what the application gives, or sells: no key has a say in it.  To
+ * set it starts a new period, even if it was the same before.
+ */
+AK_FUNCTION_INFO_V1(apikey_set_budget);
+Datum
+apikey_set_budget(PG_FUNCTION_ARGS)
+{
+	Change		change;
+	NullableDatum refill;
+	int64		budget;
+	AkDetail	detail;
+
+	ak_actor_refuse_key();
+	begin_change_of_good(fcinfo, &change);
+	refill = ak_options_refill(fcinfo, 2);
+	ak_detail_begin(&detail);
+	if (PG_ARGISNULL(1))
+	{
+		if (!refill.isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("refill needs a budget")));
+		if (!ak_write_no_budget(&change.id))
+			PG_RETURN_VOID();
+		ak_detail_add(&detail, "budget", NULL);
+	}
+	else
+	{
+		budget = ak_options_budget(fcinfo, 1);
+		ak_write_budget(&change.id, budget, refill);
+		ak_detail_add(&detail, "budget", psprintf(INT64_FORMAT, budget));
+		add_interval(&detail, "refill", refill);
+	}
+	record(&change, "set_budget", &detail);
 	PG_RETURN_VOID();
 }
 

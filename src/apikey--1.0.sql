@@ -177,6 +177,31 @@ ALTER TABLE apikey_grant
 -- has no primary key, and is to be published all the same
 ALTER TABLE apikey_grant REPLICA IDENTITY FULL;
 
+/*
+ * What a key may spend: "remaining", which each refill fills up to "budget"
+ * again.  Null: never.  Periods are counted from "started_at", see src/period.h;
+ * "refills_at" is the end of the one that "remaining" is for.  A row is updated
+ * by each spender: the free half of its page keeps that cheap.
+ */
+CREATE TABLE apikey_budget (
+	key_id uuid NOT NULL,
+	budget bigint NOT NULL,
+	remaining bigint NOT NULL,
+	refill interval,
+	started_at timestamptz NOT NULL,
+	refills_at timestamptz,
+	CONSTRAINT apikey_budget_pkey PRIMARY KEY (key_id),
+	CONSTRAINT apikey_budget_positive CHECK (budget > 0),
+	CONSTRAINT apikey_budget_remaining
+		CHECK (remaining >= 0 AND remaining <= budget),
+	CONSTRAINT apikey_budget_refill
+		CHECK ((refill IS NULL) = (refills_at IS NULL)),
+	CONSTRAINT apikey_budget_key_fkey FOREIGN KEY (key_id)
+		REFERENCES apikey_key (key_id) ON DELETE CASCADE
+) WITH (fillfactor = 50);
+COMMENT ON TABLE apikey_budget IS
+'what API keys may spend; a key without a row spends without a limit';
+
 /* -------------------------------------------------------------- history */
 
 /*
@@ -235,6 +260,7 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_key', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_budget', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_event', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
@@ -273,6 +299,9 @@ CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_grant FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+-- for the history alone: no decision rests on it
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_budget FOR EACH ROW EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_project FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
@@ -283,6 +312,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_secret FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_grant FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_budget FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
@@ -293,6 +324,8 @@ ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed,
 ALTER TABLE apikey_secret ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_budget ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 
 CREATE FUNCTION apikey_keep() RETURNS trigger
@@ -552,6 +585,18 @@ REVOKE ALL ON FUNCTION apikey_set_organization_level(uuid, apikey_level)
 FROM PUBLIC;
 COMMENT ON FUNCTION apikey_set_organization_level(uuid, apikey_level) IS
 'set the organization-level access of an API key: read, write, or null for none';
+
+/*
+ * Only for the application itself: 42501 in a session with a key.
+ */
+CREATE FUNCTION apikey_set_budget(key_id uuid, budget bigint,
+	refill interval DEFAULT NULL)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_set_budget(uuid, bigint, interval) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_set_budget(uuid, bigint, interval) IS
+'give an API key a budget to spend, filled up after each such time; null takes it away';
 
 CREATE FUNCTION apikey_disable(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -863,6 +908,30 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_verify(text) IS
 'one row about this API key if it is good, else none';
 
+/* ------------------------------------------------------------- spending */
+
+/*
+ * Open to PUBLIC: who holds a key may spend what it has, and can add nothing.
+ * One statement takes the amount, after a refill that is due; it is undone with
+ * the transaction.  22004 for a null amount, 22023 for one below 1, 25006 where
+ * nothing can be written.
+ *
+ * A literal, or a parameter without a type, is a key: apikey_spend('5') is
+ * refused, apikey_spend(5) spends 5.
+ */
+CREATE FUNCTION apikey_spend(key text, amount bigint DEFAULT 1)
+RETURNS bigint
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'apikey_spend_key';
+COMMENT ON FUNCTION apikey_spend(text, bigint) IS
+'take an amount from the budget of this API key; what remains, null without a budget; error 53400 if that is not enough, 28000 for a bad key';
+
+CREATE FUNCTION apikey_spend(amount bigint DEFAULT 1) RETURNS bigint
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'apikey_spend_session';
+COMMENT ON FUNCTION apikey_spend(bigint) IS
+'the same for the API key of the session';
+
 /* ---------------------------------------------------- the session's key */
 
 CREATE FUNCTION apikey_login(key text)
@@ -1079,6 +1148,26 @@ SELECT key_id, coalesce(project, '*') AS project, environment, level,
 FROM apikey_grant;
 COMMENT ON VIEW apikey_grants IS
 'what each API key may do';
+
+CREATE FUNCTION apikey_budget_period(started_at timestamptz, refill interval,
+	at timestamptz, OUT refilled_at timestamptz, OUT refills_at timestamptz)
+RETURNS record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_budget_period(timestamptz, interval, timestamptz) IS
+'period of a budget at some time, by the calendar of UTC: when it was filled up, and when it will be';
+
+CREATE VIEW apikey_budgets AS
+SELECT b.key_id, k.organization, b.budget,
+	CASE WHEN b.refills_at <= statement_timestamp() THEN b.budget
+		ELSE b.remaining END AS remaining,
+	b.refill, coalesce(p.refilled_at, b.started_at) AS refilled_at,
+	p.refills_at
+FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
+	LATERAL apikey_budget_period(b.started_at, b.refill,
+		statement_timestamp()) p;
+COMMENT ON VIEW apikey_budgets IS
+'what API keys may spend, as it would be now; keys without a budget are not in it';
 
 CREATE VIEW apikey_events AS
 SELECT at, action, key_id, organization, role, application_user, acting_key,

@@ -127,6 +127,7 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 			key->limit = actor->key->limit;
 	}
 	ak_actor_check_organization(actor, &key->organization);
+	ak_actor_check_new(actor);
 	ak_actor_check_level(actor, key->organization_level);
 	ak_actor_check_expiry(actor, ak_options_end(key->expires_at));
 	ak_actor_check_networks(actor, ak_options_array(key->allowed_networks));

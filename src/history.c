@@ -127,7 +127,8 @@ record_sql(TriggerData *trigger)
 /*
  * After each change of a row, and after TRUNCATE.  What takes something away
  * must be on disk before COMMIT returns, whatever synchronous_commit says: a
- * crash must not bring a revoked key back.
+ * crash must not bring a revoked key back.  What our functions do to budgets is
+ * known to write.c.
  */
 AK_FUNCTION_INFO_V1(apikey_changed);
 Datum
@@ -137,14 +138,22 @@ apikey_changed(PG_FUNCTION_ARGS)
 	const AkSchema *schema;
 	Oid			table;
 	bool		insert;
+	bool		ours;
 
 	check_trigger(fcinfo, "apikey_changed");
 	ak_schema_accept();
 	schema = ak_schema_get();
 	table = RelationGetRelid(trigger->tg_relation);
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	ours = ak_write_is_ours() || IsLogicalWorker();
 
-	if (table == schema->project || table == schema->environment)
+	if (table == schema->budget)
+	{
+		/* no decision rests on it, and most often somebody spends */
+		if (ours)
+			return PointerGetDatum(NULL);
+	}
+	else if (table == schema->project || table == schema->environment)
 		ak_inval_announce(schema->registry_proxy);
 	else if (!insert || table == schema->secret ||
 			 (table == schema->grant && !ak_write_is_new_key() &&
@@ -152,7 +161,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 		ak_inval_announce(schema->key_proxy);
 	if (!insert)
 		ForceSyncCommit();
-	if (!ak_write_is_ours() && !IsLogicalWorker() && !is_copied(trigger))
+	if (!ours && !is_copied(trigger))
 		record_sql(trigger);
 	return PointerGetDatum(NULL);
 }

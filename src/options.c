@@ -10,6 +10,7 @@
 #include "args.h"
 #include "catalog/pg_collation.h"
 #include "compat.h"
+#include "period.h"
 #include "schema.h"
 #include "store.h"
 #include "usage.h"
@@ -120,6 +121,28 @@ apikey_rate_limit_text(PG_FUNCTION_ARGS)
 	ak_ratelimit_require(&limit, PG_GETARG_INT32(0), PG_GETARG_INTERVAL_P(1),
 						 PG_GETARG_INT32(2));
 	PG_RETURN_TEXT_P(cstring_to_text(ak_ratelimit_print(&limit)));
+}
+
+int64
+ak_options_budget(FunctionCallInfo fcinfo, int argno)
+{
+	int64		budget = PG_GETARG_INT64(argno);
+
+	if (budget < 1 || budget > AK_BUDGET_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("budget must be between 1 and %lld",
+						(long long) AK_BUDGET_MAX),
+				 errhint("Null takes the budget away; to let a key do nothing, disable it.")));
+	return budget;
+}
+
+NullableDatum
+ak_options_refill(FunctionCallInfo fcinfo, int argno)
+{
+	if (!PG_ARGISNULL(argno))
+		ak_period_check(PG_GETARG_INTERVAL_P(argno), "refill");
+	return fcinfo->args[argno];
 }
 
 TimestampTz

@@ -36,6 +36,13 @@ extern NullableDatum ak_options_networks(FunctionCallInfo fcinfo, int argno);
 extern void ak_options_rate_limit(FunctionCallInfo fcinfo, int argno,
 								  AkRateLimit *limit);
 
+/* What can be spent, AK_BUDGET_MAX at most; not null. */
+#define AK_BUDGET_MAX	INT64CONST(1000000000000000)
+extern int64 ak_options_budget(FunctionCallInfo fcinfo, int argno);
+
+/* How often that is filled up, or null: see period.h. */
+extern NullableDatum ak_options_refill(FunctionCallInfo fcinfo, int argno);
+
 /* As the tables are read: DT_NOEND, 0 for null. */
 extern TimestampTz ak_options_end(NullableDatum expires_at);
 extern Datum ak_options_array(NullableDatum array);

@@ -126,6 +126,8 @@ find_all(AkSchema *found)
 		find_relation("apikey_secret_lookup_key", namespace);
 	found->grant = find_table("apikey_grant", namespace, extension);
 	found->grant_key = find_relation("apikey_grant_key", namespace);
+	found->budget = find_table("apikey_budget", namespace, extension);
+	found->budget_pkey = find_relation("apikey_budget_pkey", namespace);
 	found->event = find_table("apikey_event", namespace, extension);
 	found->use = find_table("apikey_use", namespace, extension);
 	found->use_pkey = find_relation("apikey_use_pkey", namespace);
@@ -152,6 +154,8 @@ watch(const AkSchema *found)
 		{found->secret_lookup_key, AK_TOPIC_SCHEMA},
 		{found->grant, AK_TOPIC_SCHEMA},
 		{found->grant_key, AK_TOPIC_SCHEMA},
+		{found->budget, AK_TOPIC_SCHEMA},
+		{found->budget_pkey, AK_TOPIC_SCHEMA},
 		{found->event, AK_TOPIC_SCHEMA},
 		{found->use, AK_TOPIC_SCHEMA},
 		{found->use_pkey, AK_TOPIC_SCHEMA},

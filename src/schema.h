@@ -28,6 +28,8 @@ typedef struct AkSchema
 	Oid			secret_lookup_key;
 	Oid			grant;
 	Oid			grant_key;
+	Oid			budget;
+	Oid			budget_pkey;
 	Oid			event;
 	Oid			use;
 	Oid			use_pkey;

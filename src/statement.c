@@ -18,6 +18,14 @@
 
 #define MAX_ARGS	15
 
+/* A budget as it is once a refill that is due has been made. */
+#define DUE \
+"refills_at <= statement_timestamp()"
+#define REFILLED \
+"CASE WHEN " DUE " THEN budget ELSE remaining END"
+#define REFILLS_AT(first, from) \
+"($S.apikey_budget_period(" first ", " from ", statement_timestamp())).refills_at"
+
 /* "$S" stands for the schema. */
 static const struct
 {
@@ -114,6 +122,33 @@ static const struct
 		" WHERE key_id = $1"
 		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
 		{UUIDOID, TEXTOID}
+	},
+	[AK_UPSERT_BUDGET] = {
+		"INSERT INTO $S.apikey_budget"
+		" (key_id, budget, remaining, refill, started_at, refills_at)"
+		" VALUES ($1, $2, $2, $3, statement_timestamp(), "
+		REFILLS_AT("statement_timestamp()", "$3") ")"
+		" ON CONFLICT (key_id) DO UPDATE SET budget = excluded.budget,"
+		" remaining = excluded.remaining, refill = excluded.refill,"
+		" started_at = excluded.started_at, refills_at = excluded.refills_at", 3,
+		{UUIDOID, INT8OID, INTERVALOID}
+	},
+	[AK_DELETE_BUDGET] = {
+		"DELETE FROM $S.apikey_budget WHERE key_id = $1", 1,
+		{UUIDOID}
+	},
+	[AK_SPEND] = {
+		"UPDATE $S.apikey_budget SET remaining = " REFILLED " - $2,"
+		" refills_at = CASE WHEN " DUE " THEN " REFILLS_AT("started_at", "refill")
+		" ELSE refills_at END"
+		" WHERE key_id = $1 AND " REFILLED " >= $2 RETURNING remaining", 2,
+		{UUIDOID, INT8OID}
+	},
+	[AK_LOOK_AT_BUDGET] = {
+		"SELECT budget, " REFILLED ", coalesce(CASE WHEN " DUE
+		" THEN " REFILLS_AT("started_at", "refill") " ELSE refills_at END,"
+		" 'infinity') FROM $S.apikey_budget WHERE key_id = $1", 1,
+		{UUIDOID}
 	},
 	[AK_UPSERT_GRANT] = {
 		"INSERT INTO $S.apikey_grant AS old"

@@ -496,6 +496,22 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 	return count;
 }
 
+bool
+ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id)
+{
+	const AkSchema *schema = ak_schema_get();
+	StoreScan	scan;
+	ScanKeyData key;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_apikey_budget_key_id, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(id));
+	scan_begin(&scan, schema->budget, schema->budget_pkey, snapshot, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan.desc));
+	scan_end(&scan);
+	return found;
+}
+
 /*
  * All rows of apikey_environment that match but '*'; returns how many, or -1 if
  * there are more than "limit".

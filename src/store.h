@@ -93,6 +93,9 @@
 #define Anum_apikey_use_hour_refusals		4
 #define Natts_apikey_use_hour				4
 
+/* Columns of apikey_budget */
+#define Anum_apikey_budget_key_id			1
+
 /* How a verifier was made; the names stand in the column "scheme". */
 typedef enum AkScheme
 {
@@ -198,6 +201,9 @@ extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);
 /* All grants of a key; returns how many.  Sets *own if one is, else leaves it. */
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 							AkGrant **grants, bool *own);
+
+/* Is there a limit to what this key may spend? */
+extern bool ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id);
 
 /* The row of an environment, not of '*'; false if there is none. */
 extern bool ak_store_environment(Snapshot snapshot, const AkName *project,

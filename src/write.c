@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "schema.h"
 #include "statement.h"
 #include "utils/array.h"
@@ -234,6 +235,66 @@ ak_write_organization_level(const pg_uuid_t *id, AkLevel level)
 								   level == AK_LEVEL_NONE ? " n" : "  ") > 0;
 	ak_statement_end();
 	return changed;
+}
+
+/*
+ * A limit must hold after a crash: it takes something away.  A spending is only
+ * as durable as the work that it pays for.
+ */
+void
+ak_write_budget(const pg_uuid_t *id, int64 budget, NullableDatum refill)
+{
+	Datum		values[3] = {UUIDPGetDatum(id), Int64GetDatum(budget)};
+	char		nulls[4] = "   ";
+
+	ak_statement_begin();
+	set_nullable(values, nulls, 2, refill);
+	ak_statement_execute(AK_UPSERT_BUDGET, values, nulls);
+	ak_statement_end();
+	ForceSyncCommit();
+}
+
+bool
+ak_write_no_budget(const pg_uuid_t *id)
+{
+	return run_key(AK_DELETE_BUDGET, id);
+}
+
+/*
+ * By snapshots of now: an older one would not show a budget that was set since,
+ * and so no limit.  The update takes all or nothing, and what is refused neither
+ * waits nor writes.  Only then are the reasons looked for, by another snapshot: if
+ * that shows that there is enough after all, once more.
+ */
+AkSpending
+ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
+{
+	Datum		values[2] = {UUIDPGetDatum(id), Int64GetDatum(amount)};
+	AkSpending	spending = AK_SPENDING_REFUSED;
+
+	ak_statement_begin();
+	for (;;)
+	{
+		if (ak_statement_execute_latest(AK_SPEND, values) > 0)
+		{
+			spending = AK_SPENDING_DONE;
+			budget->remaining = ak_statement_int64(0, 1);
+			break;
+		}
+		if (ak_statement_execute_latest(AK_LOOK_AT_BUDGET, values) == 0)
+		{
+			spending = AK_SPENDING_UNLIMITED;
+			break;
+		}
+		budget->budget = ak_statement_int64(0, 1);
+		budget->remaining = ak_statement_int64(0, 2);
+		budget->refills_at = ak_statement_int64(0, 3);
+		if (budget->remaining < amount)
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
+	ak_statement_end();
+	return spending;
 }
 
 bool

@@ -61,6 +61,39 @@ extern bool ak_write_revoke(const pg_uuid_t *id);
 extern bool ak_write_delete(const pg_uuid_t *id);
 extern bool ak_write_organization_level(const pg_uuid_t *id, AkLevel level);
 
+/*
+ * The budget of a locked key, all of it there from now on; "refill" is an
+ * interval, or null for never.
+ */
+extern void ak_write_budget(const pg_uuid_t *id, int64 budget,
+							NullableDatum refill);
+
+/* Take it away; false if there is none. */
+extern bool ak_write_no_budget(const pg_uuid_t *id);
+
+/* What there was to spend when that was not enough. */
+typedef struct AkBudget
+{
+	int64		budget;			/* after a refill */
+	int64		remaining;
+	TimestampTz refills_at;		/* DT_NOEND: never */
+} AkBudget;
+
+typedef enum AkSpending
+{
+	AK_SPENDING_REFUSED = 0,
+	AK_SPENDING_DONE,
+	AK_SPENDING_UNLIMITED		/* the key has no budget */
+} AkSpending;
+
+/*
+ * Take an amount from the budget of a key, which need not be locked: who spends
+ * waits for whoever else does.  Done, "remaining" is what is left; else it fills
+ * in all of "budget", unless unlimited.
+ */
+extern AkSpending ak_write_spend(const pg_uuid_t *id, int64 amount,
+								 AkBudget *budget);
+
 /* What stays as it is has "change" false. */
 typedef struct AkKeyChange
 {

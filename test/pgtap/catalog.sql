@@ -19,7 +19,7 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_remove_environment(text,text)', 'apikey_remove_environment(anyelement,anycompatible)',
 	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_grant(uuid,anyelement,anycompatible,apikey_level)',
 	'apikey_ungrant(uuid,text,text)', 'apikey_ungrant(uuid,anyelement,anycompatible)',
-	'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
+	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
 	'apikey_revoke(uuid)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
 	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text)']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
@@ -54,6 +54,9 @@ INSERT INTO expected SELECT s, 'TABLE(key_id uuid, organization text, label text
 INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid, organization text, status text)', v, p, d, o
 	FROM (VALUES ('apikey_find(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
 INSERT INTO expected VALUES
+	('apikey_spend(text,bigint)', 'bigint', 'volatile', 'unsafe', true, true),
+	('apikey_spend(bigint)', 'bigint', 'volatile', 'unsafe', true, true),
+	('apikey_budget_period(timestamp with time zone,interval,timestamp with time zone)', 'record', 'immutable', 'safe', false, true),
 	('apikey_revoke_self(text)', 'void', 'volatile', 'unsafe', true, true),
 	('apikey_purge_events(timestamp with time zone)', 'bigint', 'volatile', 'unsafe', true, false),
 	('apikey_pattern(text)', 'text', 'stable', 'safe', false, true),
@@ -93,7 +96,7 @@ SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig I
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
-SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_rate_limit_text', 'apikey_policy_columns', 'apikey_support',
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_rate_limit_text', 'apikey_budget_period', 'apikey_policy_columns', 'apikey_support',
 	'apikey_last_used', 'apikey_usage_of', 'apikey_usage_hours_of')$$,
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
@@ -106,11 +109,12 @@ SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::reg
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
+	('apikey_budget', 'r'), ('apikey_budgets', 'v'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
 	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_refusals', 'v'),
 	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
-	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
 	'nobody but the owner has a privilege on any of them');
 SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
@@ -177,6 +181,7 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 	$$VALUES ('apikey_key', 'apikey_changed', 'A', true, 'delete update'), ('apikey_key', 'apikey_inserted', 'A', false, 'insert'),
 	('apikey_secret', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_grant', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_budget', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_budget', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_key', 'apikey_truncated', 'A', false, 'truncate'), ('apikey_secret', 'apikey_truncated', 'A', false, 'truncate'),
@@ -204,6 +209,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_secret', 'apikey_secret_lookup_key', true, false, 'btree (lookup)'),
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
 	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment, organization)'),
+	('apikey_budget', 'apikey_budget_pkey', true, true, 'btree (key_id)'),
 	('apikey_event', 'apikey_event_pkey', true, true, 'btree (at, event_id)'),
 	('apikey_use', 'apikey_use_pkey', true, true, 'btree (key_id)'),
 	('apikey_use_hour', 'apikey_use_hour_pkey', true, true, 'btree (key_id, hour)'),
@@ -213,6 +219,7 @@ SELECT is_empty('SELECT indexrelid::regclass FROM pg_index i JOIN relation r ON 
 SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
 	('apikey_secret', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
+	('apikey_budget', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
 	('apikey_environment', 'FOREIGN KEY (project, organization) REFERENCES apikey_project(project, organization) ON DELETE CASCADE'),
 	('apikey_grant', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_grant', 'FOREIGN KEY (project, environment, organization) REFERENCES apikey_environment(project, environment, organization) ON DELETE CASCADE')$$,

@@ -4,6 +4,7 @@ SELECT no_plan();
 SELECT apikey_add_project('acme', 'web');
 CREATE TEMP TABLE token AS SELECT * FROM apikey_create('acme', 'k', '[{"project": "web", "environment": "*", "level": "write"}]');
 CREATE TEMP TABLE ended AS SELECT * FROM apikey_create('acme', 'ended', '[{"project": "web", "environment": "*", "level": "write"}]');
+SELECT apikey_set_budget(key_id, 10) FROM token;
 GRANT SELECT ON token, ended TO PUBLIC;
 CREATE ROLE nobody_special;
 CREATE ROLE key_maker;
@@ -15,6 +16,10 @@ SET ROLE nobody_special;
 SELECT ok(apikey_authorize(key, 'web', 'production', 'write'), 'decides') FROM token;
 SELECT results_eq('SELECT organization FROM token, apikey_login(key)', $$VALUES ('acme')$$, 'logs in');
 SELECT ok(apikey_authorize('web', 'production', 'write'), 'acts with the key of the session');
+SELECT is(apikey_spend(key, 2), 8::bigint, 'spends what the key has') FROM token;
+SELECT is(apikey_spend(), 7::bigint, 'and by the key of the session');
+SELECT throws_ok('SELECT apikey_spend(''x'', 1)', '28000', NULL, 'nothing without a key');
+SELECT throws_ok('UPDATE apikey_budget SET remaining = budget', '42501', NULL, 'gives nothing back');
 SELECT results_eq('SELECT label FROM apikey_whoami()', $$VALUES ('k')$$, 'who am I');
 SELECT lives_ok('SELECT apikey_cache_stats()', 'its own cache');
 SELECT results_eq('SELECT f.key_id, organization, status FROM token t, apikey_find(t.key) f', $$SELECT key_id, 'acme', 'active' FROM token$$, 'finds a key that it has');
@@ -39,7 +44,7 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_rotate(gen_random_uuid())$$, $$SELECT apikey_rotate(gen_random_uuid(), '1 day')$$,
 	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
 	$$SELECT apikey_import('acme', 'x', 'sha256', repeat('0', 64))$$, $$SELECT apikey_import(1, 'x', 'sha256', repeat('0', 64))$$,
-	$$SELECT apikey_purge_events(now())$$,
+	$$SELECT apikey_purge_events(now())$$, $$SELECT apikey_set_budget(gen_random_uuid(), 5)$$, $$SELECT apikey_set_budget(gen_random_uuid(), NULL)$$,
 	$$SELECT apikey_last_used(key_id) FROM token$$, $$SELECT apikey_usage_of(key_id) FROM token$$,
 	$$SELECT apikey_usage_hours_of(key_id) FROM token$$, $$SELECT apikey_refusals_here()$$,
 	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$,
@@ -93,6 +98,17 @@ SET ROLE key_keeper;
 SELECT lives_ok('SELECT apikey_update(key_id, label => ''relabelled'') FROM renewed', 'updates a key');
 SELECT results_eq('SELECT label FROM renewed, apikey_verify(key)', $$VALUES ('relabelled')$$, 'which shows');
 SELECT throws_ok('SELECT apikey_rotate(key_id) FROM renewed', '42501', NULL, 'may not rotate it');
+RESET ROLE;
+
+-- a role that sells budgets
+CREATE ROLE seller;
+GRANT EXECUTE ON FUNCTION apikey_set_budget TO seller;
+GRANT SELECT ON apikey_budgets TO seller;
+SET ROLE seller;
+SELECT lives_ok('SELECT apikey_set_budget(key_id, 50, ''1 day'') FROM token', 'sets a budget');
+SELECT results_eq('SELECT organization = ''acme'', budget, remaining, refills_at > refilled_at FROM apikey_budgets', $$VALUES (true, 50::bigint, 50::bigint, true)$$, 'sees budgets');
+SELECT throws_ok('SELECT * FROM apikey_budget', '42501', NULL, 'not the table');
+SELECT throws_ok('SELECT apikey_disable(key_id) FROM token', '42501', NULL, 'does nothing else to a key');
 RESET ROLE;
 
 -- a role that reads the history

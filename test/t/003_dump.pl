@@ -20,13 +20,18 @@ $node->safe_psql('postgres', qq{
 	CREATE ROLE app;
 	GRANT SELECT ON doc TO app;
 	SELECT apikey_grant('$id', '*', '*', 'read');
+	SELECT apikey_set_budget('$id', 10, '1 month');
+	SELECT apikey_spend('$key', 3);
 });
 
 my $look = q{
 	SELECT key_id, organization, label, status, key FROM apikey_keys ORDER BY 1;
 	SELECT * FROM apikey_grants ORDER BY 1, 2, 3;
 	SELECT * FROM apikey_environment ORDER BY 1, 2;
-	SELECT * FROM apikey_protected};
+	SELECT * FROM apikey_protected;
+	SELECT * FROM apikey_budgets;
+	SELECT * FROM apikey_budget;
+	SELECT count(*) FROM apikey_events};
 my $see = qq{
 	SET ROLE app;
 	BEGIN;
@@ -50,6 +55,7 @@ foreach my $format ('plain', 'custom')
 	is(may($node, $key, $format), 't', "$format: the key works");
 	is($node->safe_psql($format, $see), "acme\nweb|production",
 		"$format: row-level security works");
+	is($node->safe_psql($format, "SELECT apikey_spend('$key', 2)"), 5, "$format: spending goes on");
 	unlike(slurp_file($file), qr/\Q$key\E/, "$format: the dump has no key in it");
 	$node->safe_psql($format, "SELECT apikey_revoke('$id')");
 	is(may($node, $key, $format), 'f', "$format: revoking works");
@@ -88,6 +94,8 @@ $node->safe_psql('postgres', 'DROP DATABASE weird');
 $node->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$dir/weird" ],
 	'and restore');
 is(may($node, $weird, 'weird'), 't', 'its key works');
+$node->safe_psql('weird', "SELECT apikey_set_budget('$weird_id', 5, '1 day')");
+is($node->safe_psql('weird', "SELECT apikey_spend('$weird', 2)"), 3, 'it spends');
 $node->safe_psql('weird', "SELECT apikey_disable('$weird_id')");
 is(may($node, $weird, 'weird'), 'f', 'and obeys');
 
