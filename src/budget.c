@@ -13,15 +13,16 @@
 #include "period.h"
 #include "schema.h"
 #include "session.h"
+#include "use.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "write.h"
 
 /*
- * The id of the key in argument "argno", or of the session's if that is negative.
- * Refuses any that may not act now, as apikey_login does.
+ * The key in argument "argno", or the session's if that is negative.  Refuses any
+ * that may not act now, as apikey_login does.  To spend is to use it.
  */
-static pg_uuid_t
+static const AkKey *
 get_key(FunctionCallInfo fcinfo, int argno)
 {
 	AkVerdict	verdict = {0};
@@ -34,13 +35,17 @@ get_key(FunctionCallInfo fcinfo, int argno)
 	else if (ak_arg_token(fcinfo, argno, &token))
 		ak_authn_find(&finding, token.data, token.len);
 	verdict.reason = ak_authz_alive(finding.key);
+	if (finding.key != NULL)
+		ak_use_asked(finding.key, verdict.reason);
+	else if (argno >= 0 && ak_arg_has_text(fcinfo, argno))
+		ak_use_called(NULL, verdict.reason);
 	if (verdict.reason != AK_REASON_ALIVE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("invalid API key"),
 				 errdetail_log("%s", ak_authz_reason(&verdict)),
 				 errhidestmt(true)));
-	return finding.key->id;
+	return finding.key;
 }
 
 /* Like ak_arg_refuse_null(), but the statement may have a key in it. */
@@ -86,6 +91,7 @@ spend(FunctionCallInfo fcinfo, int key_argno)
 {
 	AkSpending	spending;
 	AkBudget	budget;
+	const AkKey *key;
 	pg_uuid_t	id;
 	int64		amount;
 
@@ -97,12 +103,15 @@ spend(FunctionCallInfo fcinfo, int key_argno)
 						"apikey_spend()"),
 				 errhidestmt(true)));
 	amount = get_amount(fcinfo, key_argno + 1);
-	id = get_key(fcinfo, key_argno);
+	id = get_key(fcinfo, key_argno)->id;
 	spending = ak_write_spend(&id, amount, &budget);
 	/* it may have waited for long */
-	(void) get_key(fcinfo, key_argno);
+	key = get_key(fcinfo, key_argno);
 	if (spending == AK_SPENDING_REFUSED)
+	{
+		ak_use_refused(key);
 		refuse(amount, &budget);
+	}
 	if (spending == AK_SPENDING_UNLIMITED)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(budget.remaining);
