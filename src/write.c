@@ -261,10 +261,11 @@ ak_write_no_budget(const pg_uuid_t *id)
 }
 
 /*
- * By snapshots of now: an older one would not show a budget that was set since,
- * and so no limit.  The update takes all or nothing, and what is refused neither
- * waits nor writes.  Only then are the reasons looked for, by another snapshot: if
- * that shows that there is enough after all, once more.
+ * The update takes all or nothing, and what is refused neither waits nor writes.
+ * Only then are the reasons looked for, by a snapshot of now: an older one would
+ * not show a budget that was set since, and so no limit.  If that shows that there
+ * is enough after all, once more, or not in a transaction that is to see nothing
+ * newer.
  */
 AkSpending
 ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
@@ -275,7 +276,7 @@ ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
 	ak_statement_begin();
 	for (;;)
 	{
-		if (ak_statement_execute_latest(AK_SPEND, values) > 0)
+		if (ak_statement_execute(AK_SPEND, values, NULL) > 0)
 		{
 			spending = AK_SPENDING_DONE;
 			budget->remaining = ak_statement_int64(0, 1);
@@ -291,6 +292,11 @@ ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
 		budget->refills_at = ak_statement_int64(0, 3);
 		if (budget->remaining < amount)
 			break;
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update"),
+					 errhidestmt(true)));
 		CHECK_FOR_INTERRUPTS();
 	}
 	ak_statement_end();
