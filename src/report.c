@@ -28,7 +28,10 @@
 
 #define FLUSH_ENDS_WITHIN	1000	/* ms */
 
-/* The right to read one column is enough. */
+/*
+ * The right to read one column is enough.  Functions are called by whoever queries,
+ * also through somebody else's view of ours.
+ */
 static void
 check_reader(const char *view)
 {
@@ -37,7 +40,10 @@ check_reader(const char *view)
 	if (pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(relation, GetUserId(), ACL_SELECT,
 								  ACLMASK_ANY) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, view);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for view %s", view),
+				 errhint("Who reads the use of API keys, be it through another view, needs SELECT on at least one column of this one.")));
 }
 
 /*

@@ -212,12 +212,16 @@ ak_schema_has_database(Oid database)
 	Relation	rel = table_open(DatabaseRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
+	HeapTuple	tuple;
 	bool		found;
 
 	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(database));
 	scan = systable_beginscan(rel, DatabaseOidIndexId, false, NULL, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
+	tuple = systable_getnext(scan);
+	/* -2: DROP DATABASE did not come to its end */
+	found = HeapTupleIsValid(tuple) &&
+		((Form_pg_database) GETSTRUCT(tuple))->datconnlimit != -2;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;

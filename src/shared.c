@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -76,7 +78,7 @@ clear(AkTable *table)
 	}
 }
 
-/* The first bytes of a file tell what it is. */
+/* The first bytes of a file tell what it is: another magic for other rows. */
 typedef struct Header
 {
 	uint32		magic;
@@ -114,6 +116,20 @@ keep_row(const AkTable *table, const void *row, const char *path, FILE **file)
 	return fwrite(row, table->row_size, 1, *file) == 1;
 }
 
+/*
+ * Was the server shut down, or not even started?  After all else, what is in memory may
+ * be half changed, or may be in a table although it was not taken from here.
+ */
+static bool
+is_shut_down(void)
+{
+	bool		good;
+	ControlFileData *control = get_controlfile(DataDir, &good);
+
+	return good && (control->state == DB_SHUTDOWNED ||
+					control->state == DB_SHUTDOWNED_IN_RECOVERY);
+}
+
 /* At the end of the postmaster.  There is nobody else any more. */
 static void
 keep(int code, Datum arg)
@@ -123,7 +139,7 @@ keep(int code, Datum arg)
 	FILE	   *file = NULL;
 	bool		good = true;
 
-	if (code != 0)
+	if (!is_shut_down())
 		return;
 	for (int p = 0; p < table->npartitions; p++)
 		for (int i = 0; good && i < table->nrows; i++)
@@ -137,10 +153,15 @@ keep(int code, Datum arg)
 		return;
 	if (file != NULL && FreeFile(file) != 0)
 		good = false;
-	if (!good || durable_rename(path, path_of(table, ""), LOG) != 0)
+	if (!good)
+	{
 		ereport(LOG,
 				(errcode_for_file_access(),
 				 errmsg("could not write file \"%s\": %m", path)));
+		unlink(path);
+	}
+	else
+		(void) durable_rename(path, path_of(table, ""), LOG);
 }
 
 static void
@@ -149,6 +170,7 @@ restore_rows(const AkTable *table, FILE *file, const char *path)
 	Header		wanted = header_of(table);
 	Header		header;
 	AkShared   *kept = palloc(table->row_size);
+	int			left = 0;
 
 	if (fread(&header, sizeof(header), 1, file) != 1 ||
 		memcmp(&header, &wanted, sizeof(header)) != 0)
@@ -162,13 +184,14 @@ restore_rows(const AkTable *table, FILE *file, const char *path)
 		AkShared   *row = ak_shared_add(&place);
 
 		if (row == NULL)		/* the table has become smaller */
-		{
-			ereport(LOG, (errmsg("there is no room for all of file \"%s\"",
-								 path)));
-			continue;
-		}
-		memcpy(row + 1, kept + 1, table->row_size - sizeof(AkShared));
+			left++;
+		else
+			memcpy(row + 1, kept + 1, table->row_size - sizeof(AkShared));
 	}
+	if (left > 0)
+		ereport(LOG,
+				(errmsg("there is no room in shared memory for %d rows of file \"%s\"",
+						left, path)));
 	pfree(kept);
 }
 

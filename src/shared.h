@@ -39,8 +39,8 @@ typedef union AkPartition
 
 /*
  * A table, as its owner describes it.  Rows that are to be kept are written to a
- * file when the server stops, and come back from it when it starts; a crash loses
- * them.
+ * file when the server stops, and come back from it when it starts; a crash, or an
+ * immediate stop, loses them.
  */
 typedef struct AkTable
 {

@@ -217,9 +217,7 @@ static const struct
 	[AK_ADD_USE] = {
 		"INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
 		" last_used_at, last_refused_at, limit_until)"
-		" SELECT n.* FROM unnest($1, $2, $3, $4, $5, $6)"
-		" n (key_id, uses, refusals, last_used_at, last_refused_at, limit_until)"
-		" WHERE EXISTS (SELECT FROM $S.apikey_key k WHERE k.key_id = n.key_id)"
+		" SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
 		" ON CONFLICT (key_id) DO UPDATE SET uses = old.uses + excluded.uses,"
 		" refusals = old.refusals + excluded.refusals,"
 		" last_used_at = greatest(old.last_used_at, excluded.last_used_at),"
@@ -230,16 +228,16 @@ static const struct
 	},
 	[AK_ADD_USE_HOURS] = {
 		"INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
-		" SELECT n.* FROM unnest($1, $2, $3, $4) n (key_id, hour, uses, refusals)"
-		" WHERE EXISTS (SELECT FROM $S.apikey_key k WHERE k.key_id = n.key_id)"
+		" SELECT * FROM unnest($1, $2, $3, $4)"
 		" ON CONFLICT (key_id, hour) DO UPDATE SET uses = old.uses + excluded.uses,"
 		" refusals = old.refusals + excluded.refusals", 4,
 		{UUIDARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
 	},
 	[AK_PURGE_USE] = {
 		"DELETE FROM $S.apikey_use u WHERE NOT EXISTS"
-		" (SELECT FROM $S.apikey_key k WHERE k.key_id = u.key_id)", 0,
-		{0}
+		" (SELECT FROM $S.apikey_key k WHERE k.key_id = u.key_id)"
+		" AND coalesce(greatest(last_used_at, last_refused_at) < $1, true)", 1,
+		{TIMESTAMPTZOID}
 	},
 	[AK_PURGE_USE_HOURS] = {
 		"DELETE FROM $S.apikey_use_hour WHERE hour < $1", 1,

@@ -13,6 +13,7 @@
 #include "usage.h"
 
 #include "access/xlog.h"
+#include "common/hashfn.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -26,6 +27,10 @@
 #include "utils/wait_event.h"
 
 #define ROOM_TIMEOUT	1000	/* ms */
+
+/* Keys that the processes of a parallel query can tell apart. */
+#define MARKED_KEYS		16
+#define MARKS			(AK_USAGE_MARKS * MARKED_KEYS)
 
 typedef struct Hour
 {
@@ -47,7 +52,8 @@ typedef struct KeyRow
 	pg_atomic_uint64 limit_until;	/* 0: not known */
 	uint64		limit_saved;	/* what the table has of it */
 	Hour		earlier;		/* than those in "past" */
-	Hour		past[AK_USAGE_HOURS];	/* by hour, modulo their number */
+	Hour		past[AK_USAGE_HOURS];	/* by hour, modulo their number: those
+										 * before "hour" */
 } KeyRow;
 
 typedef struct Shared
@@ -56,13 +62,13 @@ typedef struct Shared
 	pg_atomic_uint32 ended;
 	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
 	pg_atomic_uint32 requests;	/* because there was no room */
+	pg_atomic_uint32 stuck;		/* nor came any: nobody waits for it */
 	pg_atomic_uint64 uses;		/* that found none */
 	pg_atomic_uint64 refusals;
 	pg_atomic_uint64 flushed;
 	ConditionVariable wanted;	/* wakes who flushes */
 	ConditionVariable room;		/* wakes who waits for that */
-	pg_atomic_uint64 marks[FLEXIBLE_ARRAY_MEMBER];	/* AK_USAGE_MARKS for each
-													 * backend */
+	pg_atomic_uint64 marks[FLEXIBLE_ARRAY_MEMBER];	/* MARKS for each backend */
 } Shared;
 
 static bool on;
@@ -87,10 +93,11 @@ ak_usage_require(const char *what)
 
 /* ----------------------------------------------------------------- keys */
 
+/* A clock may be wrong, but an hour is never less than 1. */
 static inline int32
 hour_of(TimestampTz at)
 {
-	return at / USECS_PER_HOUR;
+	return Max(at / USECS_PER_HOUR, 1);
 }
 
 static inline void
@@ -139,18 +146,26 @@ hear(bool news)
 		ConditionVariableBroadcast(&shared->wanted);
 }
 
-/* Add the second to the first, which is of the later hour, or empty. */
+/* Add the second to the first, and leave it empty; the later hour counts. */
 static void
-add_hour(Hour *sum, const Hour *hour)
+move_hour(Hour *sum, Hour *hour)
 {
-	if (hour->uses == 0 && hour->refusals == 0)
-		return;
-	sum->hour = Max(sum->hour, hour->hour);
-	sum->uses += hour->uses;
-	sum->refusals += hour->refusals;
+	if (hour->uses != 0 || hour->refusals != 0)
+	{
+		if (sum->uses == 0 && sum->refusals == 0)
+			sum->hour = 0;
+		sum->hour = Max(sum->hour, hour->hour);
+		sum->uses += hour->uses;
+		sum->refusals += hour->refusals;
+	}
+	memset(hour, 0, sizeof(Hour));
 }
 
-/* Under the exclusive lock. */
+/*
+ * Under the exclusive lock.  Hours that are too old leave "past" for "earlier": what
+ * stays is later than that, and in order when one begins with that after the
+ * current hour.
+ */
 static void
 begin_hour(KeyRow *key, int32 hour)
 {
@@ -158,21 +173,18 @@ begin_hour(KeyRow *key, int32 hour)
 		key->hour,
 		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
 	};
-	Hour	   *past = &key->past[last.hour % AK_USAGE_HOURS];
 
-	if (last.uses != 0 || last.refusals != 0)
-	{
-		add_hour(&key->earlier, past);
-		*past = last;
-		pg_atomic_write_u64(&key->uses, 0);
-		pg_atomic_write_u64(&key->refusals, 0);
-	}
+	move_hour(&key->past[last.hour % AK_USAGE_HOURS], &last);
+	pg_atomic_write_u64(&key->uses, 0);
+	pg_atomic_write_u64(&key->refusals, 0);
 	key->hour = hour;
+	for (int i = 0; i < AK_USAGE_HOURS; i++)
+		if (key->past[i].hour <= hour - AK_USAGE_HOURS)
+			move_hour(&key->earlier, &key->past[i]);
 }
 
-/* Ask for a flush: there is no room, or will soon be none. */
-static void
-ask_for_room(void)
+void
+ak_usage_ask(void)
 {
 	pg_atomic_fetch_add_u32(&shared->requests, 1);
 	ConditionVariableBroadcast(&shared->wanted);
@@ -197,7 +209,7 @@ evict(const AkPlace *place)
 		if (pg_atomic_read_u32(&key->pending) == 0)
 			ak_shared_discard(table, place->partition, number);
 		if (i == table->nrows / 2)
-			ask_for_room();
+			ak_usage_ask();
 	}
 }
 
@@ -224,33 +236,43 @@ find_or_add(const AkPlace *place, int32 hour)
 	return key;
 }
 
-/* Ask for a flush and wait for it; false if that makes no sense any more. */
+/*
+ * Ask for a flush and wait for it; false if none comes.  Who has waited in vain
+ * spares all others that, until there is a flush.
+ */
 static bool
-wait_for_room(TimestampTz *until)
+wait_for_room(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	long		left;
+	bool		in_vain;
 
 	if (RecoveryInProgress())
 		return false;
-	if (*until == 0)
-		*until = TimestampTzPlusMilliseconds(now, ROOM_TIMEOUT);
-	left = TimestampDifferenceMilliseconds(now, *until);
-	if (left <= 0)
-		return false;
 	ConditionVariablePrepareToSleep(&shared->room);
-	ask_for_room();
-	ConditionVariableTimedSleep(&shared->room, left, PG_WAIT_EXTENSION);
+	ak_usage_ask();
+	if (pg_atomic_read_u32(&shared->stuck) != 0)
+		in_vain = true;
+	else
+	{
+		in_vain = ConditionVariableTimedSleep(&shared->room, ROOM_TIMEOUT,
+											  PG_WAIT_EXTENSION);
+		if (in_vain)
+			pg_atomic_write_u32(&shared->stuck, 1);
+	}
 	ConditionVariableCancelSleep();
-	return true;
+	return !in_vain;
+}
+
+static void
+tell_of_room(void)
+{
+	pg_atomic_write_u32(&shared->stuck, 0);
+	ConditionVariableBroadcast(&shared->room);
 }
 
 /* The rest of ak_usage_count: a new key, or a new hour. */
 static pg_noinline void
 count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 {
-	TimestampTz until = 0;
-
 	do
 	{
 		KeyRow	   *key;
@@ -268,7 +290,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 			return;
 		}
 		ak_shared_unlock(place);
-	} while (wait_for_room(&until));
+	} while (wait_for_room());
 	pg_atomic_fetch_add_u64(&shared->uses, used);
 	pg_atomic_fetch_add_u64(&shared->refusals, refused);
 }
@@ -294,20 +316,29 @@ ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused)
 }
 
 bool
-ak_usage_first(int what, uint64 value)
+ak_usage_first(int what, const pg_uuid_t *id, TimestampTz statement)
 {
 	PGPROC	   *leader = MyProc->lockGroupLeader;
-	PGPROC	   *proc = leader == NULL ? MyProc : leader;
-	Size		number = proc - ProcGlobal->allProcs;
-	pg_atomic_uint64 *mark;
+	Size		number = (leader == NULL ? MyProc : leader) - ProcGlobal->allProcs;
+	uint64		begin = (uint64) murmurhash32(statement ^ statement >> 32) << 32;
+	uint64		mark = begin | (hash_bytes(id->data, UUID_LEN) | 1);
+	pg_atomic_uint64 *marks;
 
 	if (number >= (Size) MaxBackends)
-		return true;			/* prepared transactions and the like */
-	mark = &shared->marks[number * AK_USAGE_MARKS + what];
-	if (leader != NULL)
-		return pg_atomic_exchange_u64(mark, value) != value;
-	pg_atomic_write_u64(mark, value);
-	return true;
+		return true;			/* no backend */
+	marks = &shared->marks[number * MARKS + what * MARKED_KEYS];
+	for (int i = 0; i < MARKED_KEYS; i++)
+	{
+		uint64		before = pg_atomic_read_u64(&marks[i]);
+
+		/* what is of another statement is worth nothing */
+		while ((before ^ begin) >> 32 != 0 || before == 0)
+			if (pg_atomic_compare_exchange_u64(&marks[i], &before, mark))
+				return true;
+		if (before == mark)
+			return false;
+	}
+	return pg_atomic_exchange_u64(&marks[mark / 2 % MARKED_KEYS], mark) != mark;
 }
 
 /* --------------------------------------------------------------- limits */
@@ -372,7 +403,6 @@ void
 ak_usage_know(const pg_uuid_t *id, int64 until)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	TimestampTz give_up = 0;
 
 	do
 	{
@@ -391,7 +421,7 @@ ak_usage_know(const pg_uuid_t *id, int64 until)
 			return;
 		}
 		ak_shared_unlock(&place);
-	} while (wait_for_room(&give_up));
+	} while (wait_for_room());
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("no shared memory for the rate limit of an API key"),
@@ -640,21 +670,26 @@ ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 	pg_memory_barrier();
 	end_flush(0, (Datum) 0);
 	pg_atomic_write_u64(&shared->flushed, GetCurrentTimestamp());
-	ConditionVariableBroadcast(&shared->room);
+	tell_of_room();
 }
 
 static void
 forget_key(const AkTable *table, int partition, int32 number,
 		   void *arg)
 {
-	ak_shared_discard(&keys, partition, number);
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	TimestampTz before = *(TimestampTz *) arg;
+
+	if ((TimestampTz) pg_atomic_read_u64(&key->last_used) < before &&
+		(TimestampTz) pg_atomic_read_u64(&key->last_refused) < before)
+		ak_shared_discard(table, partition, number);
 }
 
 void
-ak_usage_forget(Oid database)
+ak_usage_forget(Oid database, TimestampTz before)
 {
-	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, NULL);
-	ConditionVariableBroadcast(&shared->room);
+	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, &before);
+	tell_of_room();
 }
 
 uint32
@@ -686,19 +721,20 @@ is_pending(const void *row)
 	return pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &key->pending)) != 0;
 }
 
+/* As many as fit with their buckets, of which there may be twice as many. */
 static Size
 count_rows(void)
 {
 	Size		row = TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(KeyRow));
 
-	return (Size) ak_guc_usage_size * 1024 / (row + sizeof(int32));
+	return (Size) ak_guc_usage_size * 1024 / (row + 2 * sizeof(int32));
 }
 
 static Size
 extra_size(void)
 {
 	return offsetof(Shared, marks) +
-		mul_size(MaxBackends * AK_USAGE_MARKS, sizeof(pg_atomic_uint64));
+		mul_size(MaxBackends * MARKS, sizeof(pg_atomic_uint64));
 }
 
 static void
@@ -711,12 +747,13 @@ startup(void *extra, bool fresh)
 		pg_atomic_init_u32(&shared->ended, 0);
 		pg_atomic_init_u32(&shared->pending, 1);	/* from the file, maybe */
 		pg_atomic_init_u32(&shared->requests, 0);
+		pg_atomic_init_u32(&shared->stuck, 0);
 		pg_atomic_init_u64(&shared->uses, 0);
 		pg_atomic_init_u64(&shared->refusals, 0);
 		pg_atomic_init_u64(&shared->flushed, 0);
 		ConditionVariableInit(&shared->wanted);
 		ConditionVariableInit(&shared->room);
-		for (int i = 0; i < MaxBackends * AK_USAGE_MARKS; i++)
+		for (int i = 0; i < MaxBackends * MARKS; i++)
 			pg_atomic_init_u64(&shared->marks[i], 0);
 	}
 }

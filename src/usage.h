@@ -41,19 +41,20 @@ extern void ak_usage_require(const char *what);
 
 /*
  * Count a use or a refusal, or both, of a key of this database.  Where there is
- * no room it waits, for a second at most, until the worker has made some.  If
- * that fails, or on a standby, the count goes to AkUsageTotals alone.
+ * no room it waits until a worker has made some.  If none comes for a second, or
+ * none came to others since, or on a standby, the count goes to AkUsageTotals alone.
  */
 extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
 						   bool refused);
 
 /*
- * Is this the first of the processes of a parallel query to say so, with this
- * value, not 0, for what?  Processes that do not belong together do not matter to
- * each other.
+ * Has neither this process nor another of the same parallel query said so of this key
+ * in this statement?  "what" keeps different things apart.  Of more than 16 keys in a
+ * statement some may be forgotten.
  */
 #define AK_USAGE_MARKS	2
-extern bool ak_usage_first(int what, uint64 value);
+extern bool ak_usage_first(int what, const pg_uuid_t *id,
+						   TimestampTz statement);
 
 typedef enum AkUsageLimit
 {
@@ -143,14 +144,15 @@ extern void ak_usage_flush_begins(void);
 /* And right after: that is not pending any more. */
 extern void ak_usage_flushed(Oid database, const AkUsage *usages, int count);
 
-/* Nothing of this database matters any more. */
-extern void ak_usage_forget(Oid database);
+/* What was counted in this database before then does not matter any more. */
+extern void ak_usage_forget(Oid database, TimestampTz before);
 
-/* Counts up when somebody asks for a flush, because there is no room. */
+/* Ask for a flush; how often did somebody? */
+extern void ak_usage_ask(void);
 extern uint32 ak_usage_requests(void);
 
 /*
- * Wait until that is another number, or something is pending that
+ * Wait until this is not their number, or something is pending that
  * ak_usage_databases() has not told ("news"), or the latch is set, or so many ms
  * have passed; perhaps less.
  */

@@ -8,7 +8,7 @@
 
 #include "access/parallel.h"
 #include "client.h"
-#include "common/hashfn.h"
+#include "executor/executor.h"
 #include "guc.h"
 #include "guess.h"
 #include "miscadmin.h"
@@ -20,7 +20,11 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-/* What processes of a parallel query tell each other; see ak_usage_first(). */
+/*
+ * What is noted of keys that were counted in a statement, see ak_usage_first(): other
+ * processes of a parallel query do not know it else, nor this one if a key had to be
+ * verified anew meanwhile.
+ */
 #define MARK_USED		0
 #define MARK_REFUSED	1
 
@@ -28,6 +32,7 @@ bool		ak_use_counts;
 
 static int	planning;
 static planner_hook_type next_planner;
+static ExecutorStart_hook_type next_start;
 
 /* Functions that are asked while a plan is made decide nothing. */
 static PlannedStmt *
@@ -49,54 +54,44 @@ plan(Query * query, const char *text, int options, ParamListInfo params)
 	return result;
 }
 
+static void
+start_next(QueryDesc * query, int flags)
+{
+	if (next_start)
+		next_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+}
+
+/* So does EXPLAIN, which looks for partitions that need no scan. */
+static void
+start(QueryDesc * query, int flags)
+{
+	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+	{
+		start_next(query, flags);
+		return;
+	}
+	planning++;
+	PG_TRY();
+	{
+		start_next(query, flags);
+	}
+	PG_FINALLY();
+	{
+		planning--;
+	}
+	PG_END_TRY();
+}
+
 void
 ak_use_init(void)
 {
 	ak_use_counts = true;
 	next_planner = planner_hook;
 	planner_hook = plan;
-}
-
-/*
- * The last keys that were counted in a statement, as used or as refused.  What a key remembers of that
- * itself is gone if it had to be verified anew meanwhile.
- */
-#define RECENT	8
-
-typedef struct Recent
-{
-	TimestampTz statement;
-	int			next;
-	pg_uuid_t	ids[RECENT];
-} Recent;
-
-static Recent recents[AK_USAGE_MARKS];
-
-static bool
-is_recent(int mark, const pg_uuid_t *id)
-{
-	Recent	   *recent = &recents[mark];
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
-
-	if (recent->statement != statement)
-		memset(recent, 0, sizeof(Recent));
-	recent->statement = statement;
-	for (int i = 0; i < RECENT; i++)
-		if (memcmp(&recent->ids[i], id, sizeof(pg_uuid_t)) == 0)
-			return true;
-	recent->ids[recent->next++ % RECENT] = *id;
-	return false;
-}
-
-/* Is it new in this statement, to all processes of a parallel query? */
-static bool
-is_new(int mark, const pg_uuid_t *id)
-{
-	uint64		statement = GetCurrentStatementStartTimestamp();
-
-	return !is_recent(mark, id) &&
-		ak_usage_first(mark, hash_bytes_extended(id->data, UUID_LEN,
-												 statement) | 1);
+	next_start = ExecutorStart_hook;
+	ExecutorStart_hook = start;
 }
 
 /* Something that is no key; true if there are too many of them. */
@@ -127,7 +122,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	key->use->asked = statement;
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
-	else if (is_new(MARK_USED, &key->id))
+	else if (ak_usage_first(MARK_USED, &key->id, statement))
 		ak_usage_count(&key->id, statement, true, false);
 }
 
@@ -139,7 +134,7 @@ ak_use_note_refused(const AkKey *key)
 	if (planning > 0)
 		return;
 	key->use->refused = statement;
-	if (is_new(MARK_REFUSED, &key->id))
+	if (ak_usage_first(MARK_REFUSED, &key->id, statement))
 		ak_usage_count(&key->id, statement, false, true);
 }
 
@@ -179,13 +174,9 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	}
 	/* what decides in the same statement does not count once more */
 	key->use->asked = statement;
-	if (good)
-		(void) is_recent(MARK_USED, &key->id);
-	else
-	{
+	if (!good)
 		key->use->refused = statement;
-		(void) is_recent(MARK_REFUSED, &key->id);
-	}
+	(void) ak_usage_first(good ? MARK_USED : MARK_REFUSED, &key->id, statement);
 	ak_usage_count(&key->id, statement, good, !good);
 }
 

@@ -30,22 +30,36 @@
 #include "utils/wait_event.h"
 #include "write.h"
 
-/* Kind of the advisory lock; those of SQL are 1 and 2. */
-#define FLUSH_LOCK		0xa4
+/* An advisory lock of a kind that SQL does not know: its own are 1 and 2. */
+#define FLUSH_LOCK		0x6170696b
+#define FLUSH_LOCK_KIND	0xa4
 
-/* The launcher looks for work no more often. */
+/* The launcher looks for work no more often, and when there is no room: */
 #define LOOK_EVERY		500		/* ms */
+#define LOOK_SOON		20		/* ms */
 
 /* What the launcher knows of a database. */
 typedef struct Flush
 {
 	Oid			database;
 	BackgroundWorkerHandle *handle; /* NULL: no worker */
+	bool		wanted;
+	TimestampTz started;		/* the last one */
+	uint32		requests;		/* when that was started */
 	int64		purged;			/* hour when one was last told to clean up */
 } Flush;
 
+/* What it tells a worker. */
+typedef struct Order
+{
+	bool		purge;
+	uint32		requests;		/* that have been heard */
+}			Order;
+
 static Flush *flushes;
 static int	nflushes;
+static uint32 first_requests;	/* when the launcher started */
+static bool no_worker;			/* is that in the log already? */
 
 /* ---------------------------------------------------------------- worker */
 
@@ -74,22 +88,21 @@ become_owner(void)
 
 /*
  * One at a time: two would write the same down.  Until the process ends, for what
- * is written is taken from shared memory after the commit.  No SQL function can
- * take such a lock.
+ * is written is taken from shared memory after the commit.
  */
 static void
 lock_out_others(Oid database)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, database, ak_schema_get()->use, 0,
-						 FLUSH_LOCK);
+	SET_LOCKTAG_ADVISORY(tag, database, FLUSH_LOCK, 0, FLUSH_LOCK_KIND);
 	(void) LockAcquire(&tag, ExclusiveLock, true, false);
 }
 
 static void
 flush(Oid database, bool purge)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	AkUsage    *usages;
 	int			count;
 
@@ -101,7 +114,7 @@ flush(Oid database, bool purge)
 	{
 		PopActiveSnapshot();
 		CommitTransactionCommand();
-		ak_usage_forget(database);
+		ak_usage_forget(database, now);
 		return;
 	}
 	ak_schema_accept();
@@ -121,12 +134,11 @@ flush(Oid database, bool purge)
 
 /* Wait for the time, a request, or the end. */
 static void
-wait_to_flush(void)
+wait_to_flush(uint32 requests)
 {
 	TimestampTz began = GetCurrentTimestamp();
-	uint32		request = ak_usage_requests();
 
-	while (!ShutdownRequestPending && ak_usage_requests() == request)
+	while (!ShutdownRequestPending && ak_usage_requests() == requests)
 	{
 		TimestampTz until = TimestampTzPlusMilliseconds(began,
 														ak_guc_flush_interval * INT64CONST(1000) -
@@ -136,7 +148,7 @@ wait_to_flush(void)
 
 		if (left <= 0)
 			break;
-		ak_usage_wait(left, request, false);
+		ak_usage_wait(left, requests, false);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -148,12 +160,13 @@ wait_to_flush(void)
 void
 apikey_flush_main(Datum database)
 {
-	bool		purge = MyBgworkerEntry->bgw_extra[0] != '\0';
+	Order		order;
 
+	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
-	wait_to_flush();
+	wait_to_flush(order.requests);
 
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database),
 											  InvalidOid,
@@ -166,7 +179,9 @@ apikey_flush_main(Datum database)
 	set_option("synchronous_commit", "local");
 	set_option("statement_timeout", "0");
 	set_option("lock_timeout", "10s");
-	flush(DatumGetObjectId(database), purge);
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		set_option("transaction_timeout", "0");
+	flush(DatumGetObjectId(database), order.purge);
 }
 
 /* -------------------------------------------------------------- launcher */
@@ -181,7 +196,7 @@ get_flush(Oid database)
 		repalloc(flushes, (nflushes + 1) * sizeof(Flush));
 	flushes[nflushes] = (Flush)
 	{
-		.database = database
+		.database = database,.requests = first_requests
 	};
 	return &flushes[nflushes++];
 }
@@ -200,10 +215,16 @@ is_running(Flush *flush)
 	return false;
 }
 
-static void
-start(Flush *flush)
+/*
+ * Start a worker; false if none is free.  It hears of all that was asked for since
+ * the one before it was started: so no request is missed.
+ */
+static bool
+start(Flush *flush, uint32 requests)
 {
-	int64		hour = GetCurrentTimestamp() / USECS_PER_HOUR;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		hour = now / USECS_PER_HOUR;
+	Order		order = {flush->purged != hour, flush->requests};
 	BackgroundWorker worker = {
 		.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION,
@@ -218,13 +239,21 @@ start(Flush *flush)
 	strlcpy(worker.bgw_type, "apikey flush", BGW_MAXLEN);
 	snprintf(worker.bgw_name, BGW_MAXLEN, "apikey flush of database %u",
 			 flush->database);
-	worker.bgw_extra[0] = flush->purged != hour;
-	if (RegisterDynamicBackgroundWorker(&worker, &flush->handle))
-		flush->purged = hour;
-	else
-		ereport(LOG,
-				(errmsg("no background worker is free to write the use of API keys"),
-				 errhint("Increase the setting \"max_worker_processes\".")));
+	memcpy(worker.bgw_extra, &order, sizeof(order));
+	if (!RegisterDynamicBackgroundWorker(&worker, &flush->handle))
+	{
+		if (!no_worker)
+			ereport(LOG,
+					(errmsg("no background worker is free to write the use of API keys"),
+					 errhint("Increase the setting \"max_worker_processes\".")));
+		no_worker = true;
+		return false;
+	}
+	no_worker = false;
+	flush->started = now;
+	flush->requests = requests;
+	flush->purged = hour;
+	return true;
 }
 
 static bool
@@ -238,24 +267,46 @@ exists(Oid database)
 	return result;
 }
 
-static void
-start_all(void)
+/* Who wants a worker, and has waited longest for it?  NULL: nobody. */
+static Flush *
+pick(void)
+{
+	Flush	   *picked = NULL;
+
+	for (int i = 0; i < nflushes; i++)
+		if (flushes[i].wanted &&
+			(picked == NULL || flushes[i].started < picked->started))
+			picked = &flushes[i];
+	if (picked != NULL)
+		picked->wanted = false;
+	return picked;
+}
+
+/* False if there are fewer workers than databases. */
+static bool
+start_all(uint32 requests)
 {
 	Oid		   *databases;
 	int			count = ak_usage_databases(&databases);
+	bool		enough = true;
+	Flush	   *flush;
 
+	for (int i = 0; i < nflushes; i++)
+		flushes[i].wanted = false;
 	for (int i = 0; i < count; i++)
 	{
-		Flush	   *flush = get_flush(databases[i]);
-
-		if (is_running(flush))
-			continue;
-		if (exists(databases[i]))
-			start(flush);
+		flush = get_flush(databases[i]);
+		flush->wanted = !is_running(flush);
+	}
+	while (enough && (flush = pick()) != NULL)
+	{
+		if (exists(flush->database))
+			enough = start(flush, requests);
 		else
-			ak_usage_forget(databases[i]);
+			ak_usage_forget(flush->database, DT_NOEND);
 	}
 	pfree(databases);
+	return enough;
 }
 
 void
@@ -266,14 +317,21 @@ apikey_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	MemoryContextSwitchTo(TopMemoryContext);
+	first_requests = ak_usage_requests();
 
 	while (!ShutdownRequestPending)
 	{
-		start_all();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LOOK_EVERY, PG_WAIT_EXTENSION);
-		ak_usage_wait(ak_guc_flush_interval * INT64CONST(1000),
-					  ak_usage_requests(), true);
+		uint32		requests = ak_usage_requests();
+		bool		enough = start_all(requests);
+
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_SOON,
+						 PG_WAIT_EXTENSION);
+		ak_usage_wait(LOOK_EVERY, requests, false);
+		if (enough)
+			ak_usage_wait(ak_guc_flush_interval * INT64CONST(1000), requests,
+						  true);
+		else
+			ak_usage_ask();		/* who waits shall make way for others */
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{

@@ -652,9 +652,10 @@ ak_write_use(const AkUsage *usages, int count, int days)
 void
 ak_write_purge_use(int days)
 {
-	Datum		oldest = TimestampTzGetDatum(GetCurrentTimestamp() -
-											 days * USECS_PER_DAY);
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		oldest = TimestampTzGetDatum(now - days * USECS_PER_DAY);
+	Datum		yesterday = TimestampTzGetDatum(now - USECS_PER_DAY);
 
 	ak_statement_run(AK_PURGE_USE_HOURS, &oldest);
-	ak_statement_run(AK_PURGE_USE, NULL);
+	ak_statement_run(AK_PURGE_USE, &yesterday);
 }

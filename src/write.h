@@ -167,7 +167,10 @@ extern bool ak_write_is_purged(TimestampTz at);
 /* Write down what is pending of keys, see usage.h; for days, 0 for none, by hour. */
 extern void ak_write_use(const AkUsage *usages, int count, int days);
 
-/* Remove hours of days before that, and what belongs to keys that are gone. */
+/*
+ * Remove hours of days before that, and what belongs to no key and is a day old: a
+ * key that is not there may not be committed yet.
+ */
 extern void ak_write_purge_use(int days);
 
 /*
