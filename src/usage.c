@@ -54,6 +54,8 @@ typedef struct Shared
 {
 	pg_atomic_uint32 begun;		/* flushes that were about to end */
 	pg_atomic_uint32 ended;
+	pg_atomic_uint32 written;	/* flushes that were committed, of which rows
+								 * may have gone since */
 	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
 	pg_atomic_uint32 requests;	/* because there was no room */
 	pg_atomic_uint64 uses;		/* that found none */
@@ -312,9 +314,14 @@ ak_usage_first(int what, uint64 value)
 
 /* --------------------------------------------------------------- limits */
 
-AkUsageLimit
-ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
-			  int64 *wait)
+/*
+ * The clock is looked at after what it is compared with.  So whoever stored that
+ * had seen an earlier time: one more than the burst ahead of it means that the
+ * clock was set back or the limit was changed, never that somebody was slow.
+ */
+static AkUsageLimit
+look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
+	 int64 *remaining)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	AkUsageLimit result = AK_USAGE_UNKNOWN;
@@ -330,10 +337,15 @@ ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
 		while (before != 0)
 		{
 			int64		until = before;
+			int64		now;
 
+			pg_read_barrier();
+			now = GetCurrentTimestamp() * 1000;
+			*remaining = ak_ratelimit_remaining(limit, now, until);
 			result = ak_ratelimit_take(limit, now, &until, wait) ?
 				AK_USAGE_WITHIN : AK_USAGE_OVER;
-			if ((uint64) until == before)
+			if ((uint64) until == before ||
+				(result == AK_USAGE_WITHIN && !take))
 				break;
 			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
 											   until))
@@ -349,27 +361,31 @@ ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
 }
 
 AkUsageLimit
-ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
-			  int64 *wait, int64 *remaining)
+ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
 {
-	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	KeyRow	   *key;
-	int64		until = 0;
+	int64		remaining;
 
-	ak_shared_lock(&place, LW_SHARED);
-	key = ak_shared_find(&place);
-	if (key != NULL)
-		until = pg_atomic_read_u64(&key->limit_until);
-	ak_shared_unlock(&place);
-	if (until == 0)
-		return AK_USAGE_UNKNOWN;
-	*remaining = ak_ratelimit_remaining(limit, now, until);
-	return ak_ratelimit_take(limit, now, &until, wait) ? AK_USAGE_WITHIN :
-		AK_USAGE_OVER;
+	return look(id, limit, true, wait, &remaining);
+}
+
+AkUsageLimit
+ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
+			  int64 *remaining)
+{
+	return look(id, limit, false, wait, remaining);
+}
+
+uint32
+ak_usage_epoch(void)
+{
+	uint32		epoch = pg_atomic_read_u32(&shared->written);
+
+	pg_memory_barrier();
+	return epoch;
 }
 
 void
-ak_usage_know(const pg_uuid_t *id, int64 until)
+ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	TimestampTz give_up = 0;
@@ -379,6 +395,11 @@ ak_usage_know(const pg_uuid_t *id, int64 until)
 		KeyRow	   *key;
 
 		ak_shared_lock(&place, LW_EXCLUSIVE);
+		if (ak_usage_epoch() != epoch)
+		{
+			ak_shared_unlock(&place);
+			return;
+		}
 		key = find_or_add(&place, 0);
 		if (key != NULL)
 		{
@@ -619,6 +640,7 @@ is_settled(KeyRow *key)
 void
 ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 {
+	pg_atomic_fetch_add_u32(&shared->written, 1);
 	for (int i = 0; i < count; i++)
 	{
 		const AkUsage *usage = &usages[i];
@@ -709,6 +731,7 @@ startup(void *extra, bool fresh)
 	{
 		pg_atomic_init_u32(&shared->begun, 0);
 		pg_atomic_init_u32(&shared->ended, 0);
+		pg_atomic_init_u32(&shared->written, 0);
 		pg_atomic_init_u32(&shared->pending, 1);	/* from the file, maybe */
 		pg_atomic_init_u32(&shared->requests, 0);
 		pg_atomic_init_u64(&shared->uses, 0);

@@ -189,22 +189,22 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	ak_usage_count(&key->id, statement, good, !good);
 }
 
-static int64
-get_now(void)
-{
-	return GetCurrentTimestamp() * 1000;
-}
+/* Any later, and there were no nanoseconds for it. */
+#define UNTIL_MAX	(PG_INT64_MAX / 1000 - 1)
 
 /* How far the limit was used up when that was last written down. */
 static void
 remember_limit(const AkKey *key)
 {
+	uint32		epoch = ak_usage_epoch();
 	Snapshot	snapshot = ak_store_snapshot();
 	AkUseRow	row;
 
 	ak_store_use(snapshot, &key->id, &row);
 	ak_store_release(snapshot);
-	ak_usage_know(&key->id, row.limit_until * 1000);
+	row.limit_until = Max(0, Min(row.limit_until, UNTIL_MAX));
+	ak_usage_know(&key->id, row.limit_until * 1000, epoch);
+	CHECK_FOR_INTERRUPTS();
 }
 
 AkReason
@@ -216,8 +216,8 @@ ak_use_check_limit(const AkKey *key, int64 *wait)
 	if (key->limit.count == 0 || planning > 0)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
-	while ((result = ak_usage_take(&key->id, &key->limit, get_now(),
-								   wait)) == AK_USAGE_UNKNOWN)
+	while ((result = ak_usage_take(&key->id, &key->limit, wait)) ==
+		   AK_USAGE_UNKNOWN)
 		remember_limit(key);
 	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
 }
@@ -232,8 +232,8 @@ ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
 	if (key->limit.count == 0)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
-	while ((result = ak_usage_peek(&key->id, &key->limit, get_now(), wait,
-								   remaining)) == AK_USAGE_UNKNOWN)
+	while ((result = ak_usage_peek(&key->id, &key->limit, wait, remaining)) ==
+		   AK_USAGE_UNKNOWN)
 		remember_limit(key);
 	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
 }
