@@ -52,7 +52,7 @@ extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
  * value, not 0, for what?  Processes that do not belong together do not matter to
  * each other.
  */
-#define AK_USAGE_MARKS	2
+#define AK_USAGE_MARKS	3
 extern bool ak_usage_first(int what, uint64 value);
 
 typedef enum AkUsageLimit

@@ -6,7 +6,6 @@
 
 #include "use.h"
 
-#include "access/parallel.h"
 #include "client.h"
 #include "common/hashfn.h"
 #include "guc.h"
@@ -23,6 +22,7 @@
 /* What processes of a parallel query tell each other; see ak_usage_first(). */
 #define MARK_USED		0
 #define MARK_REFUSED	1
+#define MARK_GUESSED	2
 
 bool		ak_use_counts;
 
@@ -106,7 +106,7 @@ note_guess(void)
 	uint8		place[AK_ADDRESS_LEN];
 
 	ak_client_place(place);
-	return ak_guess_count(place, GetCurrentStatementStartTimestamp());
+	return ak_guess_count(place);
 }
 
 void
@@ -119,7 +119,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		return;
 	if (key == NULL)
 	{
-		if (guessed != statement && !IsParallelWorker())
+		if (guessed != statement && ak_usage_first(MARK_GUESSED, statement))
 			(void) note_guess();
 		guessed = statement;
 		return;
