@@ -169,8 +169,6 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 	bool		good = reason == AK_REASON_ALIVE;
 
-	if (planning > 0)
-		return;
 	if (key == NULL)
 	{
 		if (note_guess() && ak_guc_guess_delay > 0)
@@ -213,7 +211,7 @@ ak_use_check_limit(const AkKey *key, int64 *wait)
 	AkUsageLimit result;
 
 	*wait = 0;
-	if (key->limit.count == 0 || planning > 0)
+	if (key->limit.count == 0)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
 	while ((result = ak_usage_take(&key->id, &key->limit, wait)) ==
