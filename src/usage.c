@@ -84,7 +84,8 @@ ak_usage_require(const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("%s need the extension to be preloaded", what),
-				 errhint("Add apikey to shared_preload_libraries and restart the server.")));
+				 errhint("Add apikey to shared_preload_libraries and restart the server."),
+				 errhidestmt(true)));
 }
 
 /* ----------------------------------------------------------------- keys */
