@@ -67,6 +67,8 @@ typedef struct Shared
 													 * backend */
 } Shared;
 
+static void copy_usage(AkUsage *usage, const KeyRow *key);
+
 static bool on;
 static Shared *shared;
 static AkTable keys;
@@ -182,11 +184,36 @@ ask_for_room(void)
 }
 
 /*
+ * May this key make room for another?  "Needed" says that nobody will write down
+ * what is pending: then that goes to the totals, unless the limit is used up in
+ * part.
+ */
+static bool
+let_go(KeyRow *key, bool needed)
+{
+	AkUsage		usage;
+
+	if (pg_atomic_read_u32(&key->pending) == 0)
+		return true;
+	if (!needed)
+		return false;
+	copy_usage(&usage, key);
+	if (usage.limit_until > GetCurrentTimestamp() * 1000)
+		return false;
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		pg_atomic_fetch_add_u64(&shared->uses, usage.hours[i].uses);
+		pg_atomic_fetch_add_u64(&shared->refusals, usage.hours[i].refusals);
+	}
+	return true;
+}
+
+/*
  * Make room for another key.  Under the exclusive lock.  If it was hard to find,
  * a flush may come before there is none at all.
  */
 static void
-evict(const AkPlace *place)
+evict(const AkPlace *place, bool needed)
 {
 	const AkTable *table = place->table;
 	AkPartition *partition = &table->partitions[place->partition];
@@ -197,7 +224,7 @@ evict(const AkPlace *place)
 		KeyRow	   *key = ak_shared_row(table, place->partition, number);
 
 		partition->hand = (number + 1) % table->nrows;
-		if (pg_atomic_read_u32(&key->pending) == 0)
+		if (let_go(key, needed))
 			ak_shared_discard(table, place->partition, number);
 		if (i == table->nrows / 2)
 			ask_for_room();
@@ -206,13 +233,13 @@ evict(const AkPlace *place)
 
 /* The row of a key, made if need be; NULL if there is no room. */
 static KeyRow *
-find_or_add(const AkPlace *place, int32 hour)
+find_or_add(const AkPlace *place, int32 hour, bool needed)
 {
 	KeyRow	   *key = ak_shared_find(place);
 
 	if (key != NULL)
 		return key;
-	evict(place);
+	evict(place, needed);
 	key = ak_shared_add(place);
 	if (key == NULL)
 		return NULL;
@@ -260,7 +287,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 		bool		news;
 
 		ak_shared_lock(place, LW_EXCLUSIVE);
-		key = find_or_add(place, hour_of(at));
+		key = find_or_add(place, hour_of(at), false);
 		if (key != NULL)
 		{
 			if (key->hour < hour_of(at))
@@ -401,7 +428,8 @@ ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 			ak_shared_unlock(&place);
 			return;
 		}
-		key = find_or_add(&place, 0);
+		/* who cannot be limited is refused: that is worse than lost counts */
+		key = find_or_add(&place, 0, RecoveryInProgress());
 		if (key != NULL)
 		{
 			if (pg_atomic_read_u64(&key->limit_until) == 0)
