@@ -112,6 +112,7 @@ ak_client_place(uint8 place[AK_ADDRESS_LEN])
 	if (ip_family(value) == PGSQL_AF_INET6)
 	{
 		memcpy(place, ip_addr(value), AK_ADDRESS_LEN / 2);
+		place[AK_ADDRESS_LEN - 1] = 1;
 		return;
 	}
 	memcpy(place, mapped, sizeof(mapped));
@@ -127,7 +128,7 @@ ak_client_place_inet(const uint8 place[AK_ADDRESS_LEN], Datum *address)
 		return false;
 	*address = memcmp(place, mapped, sizeof(mapped)) == 0 ?
 		make_inet(PGSQL_AF_INET, 32, place + sizeof(mapped), 4) :
-		make_inet(PGSQL_AF_INET6, 64, place, AK_ADDRESS_LEN);
+		make_inet(PGSQL_AF_INET6, 64, place, AK_ADDRESS_LEN / 2);
 	return true;
 }
 

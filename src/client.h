@@ -16,8 +16,9 @@
 extern bool ak_client_address(Datum *address);
 
 /*
- * Where the client is, as bytes: an IPv4 address mapped to IPv6, the /64 network
- * of an IPv6 address, for whoever has one address of it has all; or zeroes.
+ * Where the client is, as bytes: an IPv4 address mapped to IPv6, the first half of
+ * an IPv6 address and a 1, for whoever has one address of a /64 network has all;
+ * or zeroes.
  */
 #define AK_ADDRESS_LEN	16
 extern void ak_client_place(uint8 place[AK_ADDRESS_LEN]);

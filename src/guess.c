@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "ratelimit.h"
 #include "shared.h"
+#include "utils/timestamp.h"
 
 #define ADDRESSES	1024
 
@@ -64,7 +65,7 @@ evict(const AkPlace *place)
 }
 
 bool
-ak_guess_count(const uint8 address[AK_ADDRESS_LEN], TimestampTz at)
+ak_guess_count(const uint8 address[AK_ADDRESS_LEN])
 {
 	AkPlace		place = ak_shared_place(&addresses, MyDatabaseId, address);
 	AkRateLimit limit = {
@@ -72,10 +73,12 @@ ak_guess_count(const uint8 address[AK_ADDRESS_LEN], TimestampTz at)
 		.interval = USECS_PER_MINUTE
 	};
 	AddressRow *row;
+	TimestampTz now;
 	int64		wait;
 	bool		over;
 
 	ak_shared_lock(&place, LW_EXCLUSIVE);
+	now = GetCurrentTimestamp();
 	row = ak_shared_find(&place);
 	if (row == NULL)
 	{
@@ -83,12 +86,12 @@ ak_guess_count(const uint8 address[AK_ADDRESS_LEN], TimestampTz at)
 		row = ak_shared_add(&place);
 		memset((char *) row + sizeof(AkShared), 0,
 			   sizeof(AddressRow) - sizeof(AkShared));
-		row->first = at;
+		row->first = now;
 	}
-	over = !ak_ratelimit_take(&limit, at * 1000, &row->limit_until, &wait);
+	over = !ak_ratelimit_take(&limit, now * 1000, &row->limit_until, &wait);
 	row->refusals++;
 	row->over += over;
-	row->last = Max(row->last, at);
+	row->last = now;
 	ak_shared_unlock(&place);
 	return over;
 }

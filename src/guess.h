@@ -18,11 +18,11 @@
 extern void ak_guess_init(void);
 
 /*
- * Somebody sent something that is no key.  True if that was more than
- * apikey.guess_limit a minute from there.
+ * Somebody sent something that is no key, now: not at the time of the statement,
+ * for one could begin a statement, wait, and go on in it.  True if that was more
+ * than apikey.guess_limit a minute from there; as many may come at once.
  */
-extern bool ak_guess_count(const uint8 address[AK_ADDRESS_LEN],
-						   TimestampTz at);
+extern bool ak_guess_count(const uint8 address[AK_ADDRESS_LEN]);
 
 typedef struct AkGuesses
 {

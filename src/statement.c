@@ -222,7 +222,7 @@ static const struct
 		" refusals = old.refusals + excluded.refusals,"
 		" last_used_at = greatest(old.last_used_at, excluded.last_used_at),"
 		" last_refused_at = greatest(old.last_refused_at, excluded.last_refused_at),"
-		" limit_until = greatest(old.limit_until, excluded.limit_until)", 6,
+		" limit_until = coalesce(excluded.limit_until, old.limit_until)", 6,
 		{UUIDARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID,
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
 	},

@@ -60,6 +60,8 @@ typedef struct Shared
 {
 	pg_atomic_uint32 begun;		/* flushes that were about to end */
 	pg_atomic_uint32 ended;
+	pg_atomic_uint32 written;	/* flushes that were committed, of which rows
+								 * may have gone since */
 	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
 	pg_atomic_uint32 requests;	/* because there was no room */
 	pg_atomic_uint32 stuck;		/* nor came any: nobody waits for it */
@@ -70,6 +72,8 @@ typedef struct Shared
 	ConditionVariable room;		/* wakes who waits for that */
 	pg_atomic_uint64 marks[FLEXIBLE_ARRAY_MEMBER];	/* MARKS for each backend */
 } Shared;
+
+static void copy_usage(AkUsage *usage, const KeyRow *key);
 
 static bool on;
 static Shared *shared;
@@ -88,7 +92,8 @@ ak_usage_require(const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("%s need the extension to be preloaded", what),
-				 errhint("Add apikey to shared_preload_libraries and restart the server.")));
+				 errhint("Add apikey to shared_preload_libraries and restart the server."),
+				 errhidestmt(true)));
 }
 
 /* ----------------------------------------------------------------- keys */
@@ -191,11 +196,36 @@ ak_usage_ask(void)
 }
 
 /*
+ * May this key make room for another?  "Needed" says that nobody will write down
+ * what is pending: then that goes to the totals, unless the limit is used up in
+ * part.
+ */
+static bool
+let_go(KeyRow *key, bool needed)
+{
+	AkUsage		usage;
+
+	if (pg_atomic_read_u32(&key->pending) == 0)
+		return true;
+	if (!needed)
+		return false;
+	copy_usage(&usage, key);
+	if (usage.limit_until > GetCurrentTimestamp() * 1000)
+		return false;
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		pg_atomic_fetch_add_u64(&shared->uses, usage.hours[i].uses);
+		pg_atomic_fetch_add_u64(&shared->refusals, usage.hours[i].refusals);
+	}
+	return true;
+}
+
+/*
  * Make room for another key.  Under the exclusive lock.  If it was hard to find,
  * a flush may come before there is none at all.
  */
 static void
-evict(const AkPlace *place)
+evict(const AkPlace *place, bool needed)
 {
 	const AkTable *table = place->table;
 	AkPartition *partition = &table->partitions[place->partition];
@@ -206,7 +236,7 @@ evict(const AkPlace *place)
 		KeyRow	   *key = ak_shared_row(table, place->partition, number);
 
 		partition->hand = (number + 1) % table->nrows;
-		if (pg_atomic_read_u32(&key->pending) == 0)
+		if (let_go(key, needed))
 			ak_shared_discard(table, place->partition, number);
 		if (i == table->nrows / 2)
 			ak_usage_ask();
@@ -215,13 +245,13 @@ evict(const AkPlace *place)
 
 /* The row of a key, made if need be; NULL if there is no room. */
 static KeyRow *
-find_or_add(const AkPlace *place, int32 hour)
+find_or_add(const AkPlace *place, int32 hour, bool needed)
 {
 	KeyRow	   *key = ak_shared_find(place);
 
 	if (key != NULL)
 		return key;
-	evict(place);
+	evict(place, needed);
 	key = ak_shared_add(place);
 	if (key == NULL)
 		return NULL;
@@ -279,7 +309,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 		bool		news;
 
 		ak_shared_lock(place, LW_EXCLUSIVE);
-		key = find_or_add(place, hour_of(at));
+		key = find_or_add(place, hour_of(at), false);
 		if (key != NULL)
 		{
 			if (key->hour < hour_of(at))
@@ -343,9 +373,14 @@ ak_usage_first(int what, const pg_uuid_t *id, TimestampTz statement)
 
 /* --------------------------------------------------------------- limits */
 
-AkUsageLimit
-ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
-			  int64 *wait)
+/*
+ * The clock is looked at after what it is compared with.  So whoever stored that
+ * had seen an earlier time: one more than the burst ahead of it means that the
+ * clock was set back or the limit was changed, never that somebody was slow.
+ */
+static AkUsageLimit
+look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
+	 int64 *remaining)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	AkUsageLimit result = AK_USAGE_UNKNOWN;
@@ -361,10 +396,15 @@ ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
 		while (before != 0)
 		{
 			int64		until = before;
+			int64		now;
 
+			pg_read_barrier();
+			now = GetCurrentTimestamp() * 1000;
+			*remaining = ak_ratelimit_remaining(limit, now, until);
 			result = ak_ratelimit_take(limit, now, &until, wait) ?
 				AK_USAGE_WITHIN : AK_USAGE_OVER;
-			if ((uint64) until == before)
+			if ((uint64) until == before ||
+				(result == AK_USAGE_WITHIN && !take))
 				break;
 			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
 											   until))
@@ -380,27 +420,31 @@ ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
 }
 
 AkUsageLimit
-ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 now,
-			  int64 *wait, int64 *remaining)
+ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
 {
-	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	KeyRow	   *key;
-	int64		until = 0;
+	int64		remaining;
 
-	ak_shared_lock(&place, LW_SHARED);
-	key = ak_shared_find(&place);
-	if (key != NULL)
-		until = pg_atomic_read_u64(&key->limit_until);
-	ak_shared_unlock(&place);
-	if (until == 0)
-		return AK_USAGE_UNKNOWN;
-	*remaining = ak_ratelimit_remaining(limit, now, until);
-	return ak_ratelimit_take(limit, now, &until, wait) ? AK_USAGE_WITHIN :
-		AK_USAGE_OVER;
+	return look(id, limit, true, wait, &remaining);
+}
+
+AkUsageLimit
+ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
+			  int64 *remaining)
+{
+	return look(id, limit, false, wait, remaining);
+}
+
+uint32
+ak_usage_epoch(void)
+{
+	uint32		epoch = pg_atomic_read_u32(&shared->written);
+
+	pg_memory_barrier();
+	return epoch;
 }
 
 void
-ak_usage_know(const pg_uuid_t *id, int64 until)
+ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 
@@ -409,7 +453,13 @@ ak_usage_know(const pg_uuid_t *id, int64 until)
 		KeyRow	   *key;
 
 		ak_shared_lock(&place, LW_EXCLUSIVE);
-		key = find_or_add(&place, 0);
+		if (ak_usage_epoch() != epoch)
+		{
+			ak_shared_unlock(&place);
+			return;
+		}
+		/* who cannot be limited is refused: that is worse than lost counts */
+		key = find_or_add(&place, 0, RecoveryInProgress());
 		if (key != NULL)
 		{
 			if (pg_atomic_read_u64(&key->limit_until) == 0)
@@ -649,6 +699,7 @@ is_settled(KeyRow *key)
 void
 ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 {
+	pg_atomic_fetch_add_u32(&shared->written, 1);
 	for (int i = 0; i < count; i++)
 	{
 		const AkUsage *usage = &usages[i];
@@ -745,6 +796,7 @@ startup(void *extra, bool fresh)
 	{
 		pg_atomic_init_u32(&shared->begun, 0);
 		pg_atomic_init_u32(&shared->ended, 0);
+		pg_atomic_init_u32(&shared->written, 0);
 		pg_atomic_init_u32(&shared->pending, 1);	/* from the file, maybe */
 		pg_atomic_init_u32(&shared->requests, 0);
 		pg_atomic_init_u32(&shared->stuck, 0);

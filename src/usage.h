@@ -52,7 +52,7 @@ extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
  * in this statement?  "what" keeps different things apart.  Of more than 16 keys in a
  * statement some may be forgotten.
  */
-#define AK_USAGE_MARKS	2
+#define AK_USAGE_MARKS	3
 extern bool ak_usage_first(int what, const pg_uuid_t *id,
 						   TimestampTz statement);
 
@@ -64,23 +64,24 @@ typedef enum AkUsageLimit
 } AkUsageLimit;
 
 /*
- * One more request, "now", of a key with this limit.  If that is over it, *wait
- * is how long until it would not be.
+ * One more request now of a key with this limit.  If that is over it, *wait is
+ * how long until it would not be.
  */
 extern AkUsageLimit ak_usage_take(const pg_uuid_t *id,
-								  const AkRateLimit *limit, int64 now,
-								  int64 *wait);
+								  const AkRateLimit *limit, int64 *wait);
 
 /* The same without taking anything; and how many more would be within it. */
 extern AkUsageLimit ak_usage_peek(const pg_uuid_t *id,
-								  const AkRateLimit *limit, int64 now,
-								  int64 *wait, int64 *remaining);
+								  const AkRateLimit *limit, int64 *wait,
+								  int64 *remaining);
 
 /*
  * How far the limit was used up when that was last written to the table, 0 for
- * never.  Does nothing where it is known.  Raises 53400 if there is no room.
+ * never.  "epoch" is that before the table was read: does nothing if something
+ * was flushed since, nor where it is known.  Raises 53400 if there is no room.
  */
-extern void ak_usage_know(const pg_uuid_t *id, int64 until);
+extern uint32 ak_usage_epoch(void);
+extern void ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch);
 
 /* -------------------------------------------------------------- reading */
 

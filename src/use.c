@@ -6,7 +6,6 @@
 
 #include "use.h"
 
-#include "access/parallel.h"
 #include "client.h"
 #include "executor/executor.h"
 #include "guc.h"
@@ -27,6 +26,7 @@
  */
 #define MARK_USED		0
 #define MARK_REFUSED	1
+#define MARK_GUESSED	2
 
 bool		ak_use_counts;
 
@@ -101,12 +101,13 @@ note_guess(void)
 	uint8		place[AK_ADDRESS_LEN];
 
 	ak_client_place(place);
-	return ak_guess_count(place, GetCurrentStatementStartTimestamp());
+	return ak_guess_count(place);
 }
 
 void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
+	static const pg_uuid_t none;
 	static TimestampTz guessed;
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
@@ -114,7 +115,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		return;
 	if (key == NULL)
 	{
-		if (guessed != statement && !IsParallelWorker())
+		if (guessed != statement && ak_usage_first(MARK_GUESSED, &none, statement))
 			(void) note_guess();
 		guessed = statement;
 		return;
@@ -164,8 +165,6 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 	bool		good = reason == AK_REASON_ALIVE;
 
-	if (planning > 0)
-		return;
 	if (key == NULL)
 	{
 		if (note_guess() && ak_guc_guess_delay > 0)
@@ -180,22 +179,22 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	ak_usage_count(&key->id, statement, good, !good);
 }
 
-static int64
-get_now(void)
-{
-	return GetCurrentTimestamp() * 1000;
-}
+/* Any later, and there were no nanoseconds for it. */
+#define UNTIL_MAX	(PG_INT64_MAX / 1000 - 1)
 
 /* How far the limit was used up when that was last written down. */
 static void
 remember_limit(const AkKey *key)
 {
+	uint32		epoch = ak_usage_epoch();
 	Snapshot	snapshot = ak_store_snapshot();
 	AkUseRow	row;
 
 	ak_store_use(snapshot, &key->id, &row);
 	ak_store_release(snapshot);
-	ak_usage_know(&key->id, row.limit_until * 1000);
+	row.limit_until = Max(0, Min(row.limit_until, UNTIL_MAX));
+	ak_usage_know(&key->id, row.limit_until * 1000, epoch);
+	CHECK_FOR_INTERRUPTS();
 }
 
 AkReason
@@ -204,11 +203,11 @@ ak_use_check_limit(const AkKey *key, int64 *wait)
 	AkUsageLimit result;
 
 	*wait = 0;
-	if (key->limit.count == 0 || planning > 0)
+	if (key->limit.count == 0)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
-	while ((result = ak_usage_take(&key->id, &key->limit, get_now(),
-								   wait)) == AK_USAGE_UNKNOWN)
+	while ((result = ak_usage_take(&key->id, &key->limit, wait)) ==
+		   AK_USAGE_UNKNOWN)
 		remember_limit(key);
 	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
 }
@@ -223,8 +222,8 @@ ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
 	if (key->limit.count == 0)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
-	while ((result = ak_usage_peek(&key->id, &key->limit, get_now(), wait,
-								   remaining)) == AK_USAGE_UNKNOWN)
+	while ((result = ak_usage_peek(&key->id, &key->limit, wait, remaining)) ==
+		   AK_USAGE_UNKNOWN)
 		remember_limit(key);
 	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
 }

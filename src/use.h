@@ -9,7 +9,9 @@
  * refused.  What did not prove itself counts for the client's address.
  *
  * A statement is a message of the client.  In a parallel query it counts once for
- * all its processes.  What the planner asks does not count.
+ * all its processes.  What the planner asks does not count; but what lets a key
+ * in does so, and takes from its limit, also where somebody has hidden it in a
+ * function that the planner calls: what it says is as good there.
  *
  * Nothing happens where the extension is not preloaded, but see
  * ak_use_check_limit().

@@ -641,8 +641,9 @@ ak_write_use(const AkUsage *usages, int count, int days)
 		columns[2].values[i] = Int64GetDatum(refusals);
 		set_time(&columns[3], i, usage->last_used);
 		set_time(&columns[4], i, usage->last_refused);
-		/* from nanoseconds, rounded up */
-		set_time(&columns[5], i, (usage->limit_until + 999) / 1000);
+		/* from nanoseconds, rounded up; 1 says that none was used */
+		set_time(&columns[5], i, usage->limit_until <= 1 ? 0 :
+				 (usage->limit_until + 999) / 1000);
 	}
 	write_columns(AK_ADD_USE, columns, lengthof(types), count);
 	if (days > 0)
