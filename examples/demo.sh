@@ -8,7 +8,7 @@ enter server "$@"
 
 echo "Building apikey and starting a server for this demo ..."
 build
-start
+start "shared_preload_libraries = 'apikey'"
 createdb demo
 psql -Xq -d demo 2>&1 <examples/demo.sql |
 	sed -e '/^\\/d' -e 's, \\g /dev/null,;,' | cat -s

@@ -150,7 +150,29 @@ SELECT label FROM apikey_login(:'bot');
 \set ON_ERROR_STOP on
 
 \echo
--- 9. What has happened is in the history, and stays there.
+-- 9. The dashboard may log in twice a minute now. What is more is refused, and told
+--    when to come back.
+
+\connect - postgres
+\pset footer off
+SELECT apikey_update(:'dashboard_key_id', rate_limit => '2 per minute') \g /dev/null
+
+\connect - app
+SELECT label FROM apikey_login(:'dashboard');
+SELECT label FROM apikey_login(:'new_key');
+\set ON_ERROR_STOP off
+SELECT label FROM apikey_login(:'dashboard');
+\set ON_ERROR_STOP on
+
+\echo
+-- 10. Which keys are in use, and which could go? (Statements are counted.)
+
+\connect - postgres
+\pset footer off
+SELECT label, uses, refusals, last_used_at IS NOT NULL AS used FROM apikey_usage ORDER BY label;
+
+\echo
+-- 11. What has happened is in the history, and stays there.
 
 \connect - postgres
 \pset footer off
