@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "guc.h"
 #include "inval.h"
+#include "mask.h"
 #include "notify.h"
 #include "usage.h"
 
@@ -21,4 +22,5 @@ _PG_init(void)
 	ak_inval_init();
 	ak_notify_init();
 	ak_usage_init();
+	ak_mask_init();
 }

@@ -15,12 +15,18 @@
 
 #include "postgres.h"
 
+#include "redact.h"
+
 extern char *ak_guc_prefix;		/* apikey.prefix, never empty */
 extern char *ak_guc_pepper_file;	/* apikey.pepper_file, "" for none */
 extern int	ak_guc_cache_size;	/* apikey.cache_size, in kB */
 extern char *ak_guc_client_address; /* apikey.client_address, "" for none */
 extern char *ak_guc_application_user;	/* apikey.application_user, likewise */
 extern bool ak_guc_notify;		/* apikey.notify */
+extern bool ak_guc_mask_log;	/* apikey.mask_log */
+
+/* apikey.mask_prefixes */
+extern AkRedactPrefixes ak_guc_mask_prefixes;
 
 extern void ak_guc_init(void);
 
