@@ -81,11 +81,12 @@ SELECT what, r.* FROM (VALUES
 SELECT apikey_find('fbk_' || repeat('-', 43)) AS nobody_has_imported_one;
 SELECT apikey_import('k_acme', 'imported', 'formbricks-v2', '$2b$04$' || repeat('a', 53), encode(sha256(repeat('~', 43)::bytea), 'hex')) IS NOT NULL AS imported;
 SELECT what, r.* FROM (VALUES
-	(1, 'one', 'fbk_' || repeat('-', 43)), (2, 'in a text', 'é "fbk_' || repeat('aB3', 14) || '_" x'), (3, 'too short', 'fbk_' || repeat('a', 42)),
+	(1, 'one', 'fbk_' || repeat('-', 42) || '7'), (2, 'in a text', 'é "fbk_' || repeat('aB3', 14) || '_" x'), (3, 'too short', 'fbk_' || repeat('a', 42)),
 	(4, 'two', 'fbk_' || repeat('a', 43) || 'fbk_' || repeat('b', 43)), (5, 'junk', 'my-fbk_' || repeat('fbk_', 12)),
 	(6, 'both', 'fbk_' || repeat('a', 43) || ' ' || :'one' || ' fbk_' || repeat('a', 43) || ' ' || :'two'),
 	(7, 'an own one', token('fbk', '00000000-0000-0000-0000-000000000000', repeat('0', 43))),
-	(8, 'cut off', 'fbk_fbk_' || repeat('a', 42) || ' '), (9, 'in a run', repeat('a_', 100) || 'fbk_' || repeat('a_', 100))) t (n, what, content)
+	(8, 'cut off', 'fbk_fbk_' || repeat('a', 42) || ' '), (9, 'in a run', repeat('a_', 100) || 'fbk_' || repeat('a_', 100)),
+	(10, 'masked in the log', 'fbk_' || repeat('_-', 22))) t (n, what, content)
 	LEFT JOIN LATERAL k_find(content) r ON true ORDER BY n;
 
 -- large ones, stored compressed and not

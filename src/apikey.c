@@ -8,6 +8,7 @@
 #include "guc.h"
 #include "guess.h"
 #include "inval.h"
+#include "mask.h"
 #include "notify.h"
 #include "usage.h"
 #include "use.h"
@@ -29,5 +30,6 @@ _PG_init(void)
 		ak_guess_init();
 		ak_use_init();
 		ak_worker_init();
+		ak_mask_init();
 	}
 }

@@ -17,7 +17,7 @@
  * alphanumeric before the prefix.
  *
  * A key of Formbricks v2 is fbk_ and 43 characters of base64url.  It has no
- * checksum, so any such string is one.
+ * checksum, so any such string with a letter or digit in it is one.
  *
  * The text is in the encoding of the database, where each byte of an ASCII
  * character is that character.
@@ -27,6 +27,7 @@
 
 #include "postgres.h"
 
+#include "run.h"
 #include "token.h"
 
 typedef enum AkFoundKind
@@ -48,9 +49,7 @@ typedef struct AkFound
 /* A place in the text; private to finder.c. */
 typedef struct AkFinderPlace
 {
-	const char *at;
-	const char *known;
-	const char *poll;
+	AkRuns		runs;
 	bool		pending;
 	AkFound		found;
 } AkFinderPlace;
@@ -59,7 +58,6 @@ typedef struct AkFinder
 {
 	/* private to finder.c */
 	const char *text;
-	const char *end;
 	AkFinderPlace own;
 	AkFinderPlace formbricks;
 } AkFinder;

@@ -11,6 +11,7 @@
 
 #include "inval.h"
 #include "miscadmin.h"
+#include "redact.h"
 #include "token.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -23,6 +24,8 @@ int			ak_guc_cache_size;
 char	   *ak_guc_client_address;
 char	   *ak_guc_application_user;
 bool		ak_guc_notify;
+bool		ak_guc_mask_log;
+AkRedactPrefixes ak_guc_mask_prefixes;
 
 int			ak_guc_usage_size;
 int			ak_guc_flush_interval;
@@ -35,6 +38,7 @@ uint64		ak_guc_key_serial = 1;
 uint64		ak_guc_address_serial = 1;
 
 static char *key_setting;
+static char *mask_prefixes_setting;
 
 /*
  * Refuse a key from where others could read it.  PostgreSQL's own message
@@ -132,6 +136,24 @@ assign_address(const char *newval, void *extra)
 	ak_guc_key_serial++;
 }
 
+static bool
+check_mask_prefixes(char **newval, void **extra, GucSource source)
+{
+	AkRedactPrefixes prefixes;
+
+	if (ak_redact_parse(*newval, &prefixes))
+		return true;
+	GUC_check_errdetail("It must be a list of at most %d prefixes, without the \"_\" behind them, of letters, digits, \"_\" and \"-\", %d bytes at most.",
+						AK_REDACT_PREFIXES, AK_PREFIX_MAX);
+	return false;
+}
+
+static void
+assign_mask_prefixes(const char *newval, void *extra)
+{
+	(void) ak_redact_parse(newval, &ak_guc_mask_prefixes);
+}
+
 void
 ak_guc_init(void)
 {
@@ -203,6 +225,25 @@ ak_guc_init(void)
 							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
+
+	/* See mask.h and redact.h. */
+	DefineCustomBoolVariable("apikey.mask_log",
+							 "Mask API keys in the server log and in what is shown of statements.",
+							 "Where the extension is in shared_preload_libraries.",
+							 &ak_guc_mask_log,
+							 true,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("apikey.mask_prefixes",
+							   "Prefixes of other systems whose API keys are masked too.",
+							   NULL,
+							   &mask_prefixes_setting,
+							   "fbk",
+							   PGC_SUSET,
+							   GUC_LIST_INPUT,
+							   check_mask_prefixes, assign_mask_prefixes, NULL);
 
 	/* What one backend may remember; see keycache.h. */
 	DefineCustomIntVariable("apikey.cache_size",

@@ -15,6 +15,8 @@
 
 #include "postgres.h"
 
+#include "redact.h"
+
 extern char *ak_guc_prefix;		/* apikey.prefix, never empty */
 extern char *ak_guc_pepper_file;	/* apikey.pepper_file, "" for none */
 extern int	ak_guc_cache_size;	/* apikey.cache_size, in kB */
@@ -26,6 +28,10 @@ extern int	ak_guc_flush_interval;	/* apikey.flush_interval, in s */
 extern int	ak_guc_usage_days;	/* apikey.usage_days */
 extern int	ak_guc_guess_limit; /* apikey.guess_limit, a minute */
 extern int	ak_guc_guess_delay; /* apikey.guess_delay, in ms */
+extern bool ak_guc_mask_log;	/* apikey.mask_log */
+
+/* apikey.mask_prefixes */
+extern AkRedactPrefixes ak_guc_mask_prefixes;
 
 extern void ak_guc_init(void);
 

@@ -36,7 +36,7 @@ static ExecutorStart_hook_type next_start;
 
 /* Functions that are asked while a plan is made decide nothing. */
 static PlannedStmt *
-plan(Query * query, const char *text, int options, ParamListInfo params)
+plan(Query *query, const char *text, int options, ParamListInfo params)
 {
 	PlannedStmt *result;
 
@@ -55,7 +55,7 @@ plan(Query * query, const char *text, int options, ParamListInfo params)
 }
 
 static void
-start_next(QueryDesc * query, int flags)
+start_next(QueryDesc *query, int flags)
 {
 	if (next_start)
 		next_start(query, flags);
@@ -65,7 +65,7 @@ start_next(QueryDesc * query, int flags)
 
 /* So does EXPLAIN, which looks for partitions that need no scan. */
 static void
-start(QueryDesc * query, int flags)
+start(QueryDesc *query, int flags)
 {
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 	{
