@@ -24,7 +24,7 @@
 #ifndef AK_MASK_H
 #define AK_MASK_H
 
-/* To be called by _PG_init, after the settings and usage. */
+/* To be called by _PG_init where the extension is preloaded, after the settings. */
 extern void ak_mask_init(void);
 
 #endif							/* AK_MASK_H */
