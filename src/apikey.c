@@ -10,6 +10,7 @@
 #include "inval.h"
 #include "mask.h"
 #include "notify.h"
+#include "once.h"
 #include "usage.h"
 #include "use.h"
 #include "worker.h"
@@ -27,6 +28,7 @@ _PG_init(void)
 	ak_usage_init();
 	if (ak_usage_is_on())
 	{
+		ak_once_init();
 		ak_guess_init();
 		ak_use_init();
 		ak_worker_init();

@@ -18,9 +18,12 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
+#define MAX_AREAS		2
 #define MAX_TABLES		2
 #define MAX_PARTITIONS	32
 
+static const AkArea *areas[MAX_AREAS];
+static int	nareas;
 static AkTable *tables[MAX_TABLES];
 static int	ntables;
 
@@ -42,21 +45,13 @@ plan(AkTable *table)
 	table->nbuckets = pg_nextpower2_32(table->nrows);
 }
 
-static Size
-extra_size(const AkTable *table)
-{
-	return table->extra == NULL ? 0 :
-		TYPEALIGN(PG_CACHE_LINE_SIZE, table->extra());
-}
-
 Size
 ak_shared_size(const AkTable *table)
 {
 	Size		each = sizeof(AkPartition) + table->nrows * table->row_size +
 	table->nbuckets * sizeof(int32);
 
-	return PG_CACHE_LINE_SIZE + extra_size(table) +
-		mul_size(table->npartitions, each);
+	return PG_CACHE_LINE_SIZE + mul_size(table->npartitions, each);
 }
 
 static void
@@ -219,11 +214,8 @@ attach(AkTable *table)
 {
 	bool		found;
 	char	   *at = ShmemInitStruct(table->name, ak_shared_size(table), &found);
-	void	   *extra;
 
 	at = (char *) TYPEALIGN(PG_CACHE_LINE_SIZE, (uintptr_t) at);
-	extra = at;
-	at += extra_size(table);
 	table->locks = GetNamedLWLockTranche(table->name);
 	table->partitions = (AkPartition *) at;
 	at += table->npartitions * sizeof(AkPartition);
@@ -232,8 +224,6 @@ attach(AkTable *table)
 	table->buckets = (int32 *) at;
 	if (!found)
 		clear(table);
-	if (table->startup != NULL)
-		table->startup(extra, !found);
 	if (table->keep == NULL || IsUnderPostmaster)
 		return;
 	on_shmem_exit(keep, PointerGetDatum(table));
@@ -246,6 +236,8 @@ request(void)
 {
 	if (next_request)
 		next_request();
+	for (int i = 0; i < nareas; i++)
+		RequestAddinShmemSpace(areas[i]->size());
 	for (int i = 0; i < ntables; i++)
 	{
 		plan(tables[i]);
@@ -260,24 +252,47 @@ startup(void)
 	if (next_startup)
 		next_startup();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	for (int i = 0; i < nareas; i++)
+	{
+		bool		found;
+		void	   *at = ShmemInitStruct(areas[i]->name, areas[i]->size(), &found);
+
+		areas[i]->startup(at, !found);
+	}
 	for (int i = 0; i < ntables; i++)
 		attach(tables[i]);
 	LWLockRelease(AddinShmemInitLock);
 }
 
+static void
+install_hooks(void)
+{
+	static bool installed;
+
+	Assert(process_shared_preload_libraries_in_progress);
+	if (installed)
+		return;
+	installed = true;
+	next_request = shmem_request_hook;
+	shmem_request_hook = request;
+	next_startup = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
+
+void
+ak_shared_area(const AkArea *area)
+{
+	Assert(nareas < MAX_AREAS);
+	areas[nareas++] = area;
+	install_hooks();
+}
+
 void
 ak_shared_table(AkTable *table)
 {
-	Assert(process_shared_preload_libraries_in_progress);
 	Assert(ntables < MAX_TABLES);
-	if (ntables == 0)
-	{
-		next_request = shmem_request_hook;
-		shmem_request_hook = request;
-		next_startup = shmem_startup_hook;
-		shmem_startup_hook = startup;
-	}
 	tables[ntables++] = table;
+	install_hooks();
 }
 
 AkPlace

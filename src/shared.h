@@ -1,10 +1,12 @@
 /*
  * shared.h
- *		Tables of a fixed size in shared memory, and their locks.
+ *		Areas of shared memory, and tables of a fixed size with their locks.
  *
- * There are some only where shared_preload_libraries has the extension.  A row is
- * found by a database and 16 bytes.  A table is divided into partitions, and a
- * partition is a chained hash table with a lock of its own:
+ * There are some only where shared_preload_libraries has the extension.  An area is
+ * just memory, for what is atomic.
+ *
+ * A row of a table is found by a database and 16 bytes.  A table is divided into
+ * partitions, and a partition is a chained hash table with a lock of its own:
  *
  * shared		to look for a row, and to change what is atomic in it;
  * exclusive	for all else.
@@ -47,8 +49,6 @@ typedef struct AkTable
 	const char *name;
 	Size		row_size;
 	Size		(*count) (void);	/* rows wanted, asked for once */
-	Size		(*extra) (void);	/* bytes besides; NULL: none */
-	void		(*startup) (void *extra, bool fresh);	/* likewise */
 	const char *file;			/* where rows wait while the server is stopped */
 	bool		(*keep) (const void *row);	/* those that shall */
 
@@ -62,7 +62,16 @@ typedef struct AkTable
 	char	   *rows;
 } AkTable;
 
-/* To be called by _PG_init: there shall be this table. */
+typedef struct AkArea
+{
+	const char *name;
+	Size		(*size) (void);
+	void		(*startup) (void *at, bool fresh);	/* in each process that
+													 * attaches to it */
+} AkArea;
+
+/* To be called by _PG_init: there shall be this area; this table. */
+extern void ak_shared_area(const AkArea *area);
 extern void ak_shared_table(AkTable *table);
 
 /* Bytes of shared memory that it takes. */

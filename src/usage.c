@@ -13,7 +13,6 @@
 #include "usage.h"
 
 #include "access/xlog.h"
-#include "common/hashfn.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -22,15 +21,10 @@
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/proc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #define ROOM_TIMEOUT	1000	/* ms */
-
-/* Keys that the processes of a parallel query can tell apart. */
-#define MARKED_KEYS		16
-#define MARKS			(AK_USAGE_MARKS * MARKED_KEYS)
 
 typedef struct Hour
 {
@@ -70,7 +64,6 @@ typedef struct Shared
 	pg_atomic_uint64 flushed;
 	ConditionVariable wanted;	/* wakes who flushes */
 	ConditionVariable room;		/* wakes who waits for that */
-	pg_atomic_uint64 marks[FLEXIBLE_ARRAY_MEMBER];	/* MARKS for each backend */
 } Shared;
 
 static void copy_usage(AkUsage *usage, const KeyRow *key);
@@ -343,32 +336,6 @@ ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused)
 	news = count_in(key, at, used, refused);
 	ak_shared_unlock(&place);
 	hear(news);
-}
-
-bool
-ak_usage_first(int what, const pg_uuid_t *id, TimestampTz statement)
-{
-	PGPROC	   *leader = MyProc->lockGroupLeader;
-	Size		number = (leader == NULL ? MyProc : leader) - ProcGlobal->allProcs;
-	uint64		begin = (uint64) murmurhash32(statement ^ statement >> 32) << 32;
-	uint64		mark = begin | (hash_bytes(id->data, UUID_LEN) | 1);
-	pg_atomic_uint64 *marks;
-
-	if (number >= (Size) MaxBackends)
-		return true;			/* no backend */
-	marks = &shared->marks[number * MARKS + what * MARKED_KEYS];
-	for (int i = 0; i < MARKED_KEYS; i++)
-	{
-		uint64		before = pg_atomic_read_u64(&marks[i]);
-
-		/* what is of another statement is worth nothing */
-		while ((before ^ begin) >> 32 != 0 || before == 0)
-			if (pg_atomic_compare_exchange_u64(&marks[i], &before, mark))
-				return true;
-		if (before == mark)
-			return false;
-	}
-	return pg_atomic_exchange_u64(&marks[mark / 2 % MARKED_KEYS], mark) != mark;
 }
 
 /* --------------------------------------------------------------- limits */
@@ -782,16 +749,15 @@ count_rows(void)
 }
 
 static Size
-extra_size(void)
+shared_size(void)
 {
-	return offsetof(Shared, marks) +
-		mul_size(MaxBackends * MARKS, sizeof(pg_atomic_uint64));
+	return sizeof(Shared);
 }
 
 static void
-startup(void *extra, bool fresh)
+startup(void *at, bool fresh)
 {
-	shared = extra;
+	shared = at;
 	if (fresh)
 	{
 		pg_atomic_init_u32(&shared->begun, 0);
@@ -805,14 +771,16 @@ startup(void *extra, bool fresh)
 		pg_atomic_init_u64(&shared->flushed, 0);
 		ConditionVariableInit(&shared->wanted);
 		ConditionVariableInit(&shared->room);
-		for (int i = 0; i < MaxBackends * MARKS; i++)
-			pg_atomic_init_u64(&shared->marks[i], 0);
 	}
 }
 
+static const AkArea area = {
+	.name = "apikey usage",.size = shared_size,.startup = startup
+};
+
 static AkTable keys = {
 	.name = "apikey keys",.row_size = sizeof(KeyRow),
-	.count = count_rows,.extra = extra_size,.startup = startup,
+	.count = count_rows,
 	.file = "apikey.stat",.keep = is_pending
 };
 
@@ -820,6 +788,8 @@ void
 ak_usage_init(void)
 {
 	on = process_shared_preload_libraries_in_progress;
-	if (on)
-		ak_shared_table(&keys);
+	if (!on)
+		return;
+	ak_shared_area(&area);
+	ak_shared_table(&keys);
 }

@@ -47,15 +47,6 @@ extern void ak_usage_require(const char *what);
 extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
 						   bool refused);
 
-/*
- * Has neither this process nor another of the same parallel query said so of this key
- * in this statement?  "what" keeps different things apart.  Of more than 16 keys in a
- * statement some may be forgotten.
- */
-#define AK_USAGE_MARKS	3
-extern bool ak_usage_first(int what, const pg_uuid_t *id,
-						   TimestampTz statement);
-
 typedef enum AkUsageLimit
 {
 	AK_USAGE_UNKNOWN = 0,		/* see ak_usage_know() */

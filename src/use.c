@@ -11,6 +11,7 @@
 #include "guc.h"
 #include "guess.h"
 #include "miscadmin.h"
+#include "once.h"
 #include "optimizer/planner.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -18,15 +19,6 @@
 #include "usage.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
-
-/*
- * What is noted of keys that were counted in a statement, see ak_usage_first(): other
- * processes of a parallel query do not know it else, nor this one if a key had to be
- * verified anew meanwhile.
- */
-#define MARK_USED		0
-#define MARK_REFUSED	1
-#define MARK_GUESSED	2
 
 bool		ak_use_counts;
 
@@ -115,7 +107,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		return;
 	if (key == NULL)
 	{
-		if (guessed != statement && ak_usage_first(MARK_GUESSED, &none, statement))
+		if (guessed != statement && ak_once_first(AK_ONCE_GUESSED, &none, statement))
 			(void) note_guess();
 		guessed = statement;
 		return;
@@ -123,7 +115,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	key->use->asked = statement;
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
-	else if (ak_usage_first(MARK_USED, &key->id, statement))
+	else if (ak_once_first(AK_ONCE_USED, &key->id, statement))
 		ak_usage_count(&key->id, statement, true, false);
 }
 
@@ -135,7 +127,7 @@ ak_use_note_refused(const AkKey *key)
 	if (planning > 0)
 		return;
 	key->use->refused = statement;
-	if (ak_usage_first(MARK_REFUSED, &key->id, statement))
+	if (ak_once_first(AK_ONCE_REFUSED, &key->id, statement))
 		ak_usage_count(&key->id, statement, false, true);
 }
 
@@ -175,7 +167,7 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	key->use->asked = statement;
 	if (!good)
 		key->use->refused = statement;
-	(void) ak_usage_first(good ? MARK_USED : MARK_REFUSED, &key->id, statement);
+	(void) ak_once_first(good ? AK_ONCE_USED : AK_ONCE_REFUSED, &key->id, statement);
 	ak_usage_count(&key->id, statement, good, !good);
 }
 

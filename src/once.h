@@ -1,0 +1,34 @@
+/*
+ * once.h
+ *		Once a statement, in whatever process.
+ *
+ * The processes of a parallel query share a few marks in shared memory.  There is
+ * some only where the extension is preloaded.
+ */
+#ifndef AK_ONCE_H
+#define AK_ONCE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+/* Different things, which are kept apart. */
+typedef enum AkOnce
+{
+	AK_ONCE_USED = 0,
+	AK_ONCE_REFUSED,
+	AK_ONCE_GUESSED
+} AkOnce;
+
+/* To be called by _PG_init where the extension is preloaded. */
+extern void ak_once_init(void);
+
+/*
+ * Has neither this process nor another one of the same parallel query said so of
+ * this key in this statement?  Of more than 16 keys in one some may be forgotten.
+ */
+extern bool ak_once_first(AkOnce what, const pg_uuid_t *id,
+						  TimestampTz statement);
+
+#endif							/* AK_ONCE_H */
