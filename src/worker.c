@@ -312,26 +312,30 @@ start_all(uint32 requests)
 void
 apikey_launcher_main(Datum arg)
 {
+	uint32		requests;
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	MemoryContextSwitchTo(TopMemoryContext);
-	first_requests = ak_usage_requests();
+	first_requests = requests = ak_usage_requests();
 
 	while (!ShutdownRequestPending)
 	{
-		uint32		requests = ak_usage_requests();
-		bool		enough = start_all(requests);
-
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_SOON,
 						 PG_WAIT_EXTENSION);
 		ak_usage_wait(LOOK_EVERY, requests, false);
-		if (enough)
+		requests = ak_usage_requests();
+		if (start_all(requests))
 			ak_usage_wait(ak_guc_flush_interval * INT64CONST(1000), requests,
 						  true);
 		else
-			ak_usage_ask();		/* who waits shall make way for others */
+		{
+			/* who waits for the time shall make way for others */
+			ak_usage_ask();
+			requests = ak_usage_requests();
+		}
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
