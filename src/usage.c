@@ -58,7 +58,8 @@ typedef struct Shared
 								 * may have gone since */
 	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
 	pg_atomic_uint32 requests;	/* because there was no room */
-	pg_atomic_uint32 stuck;		/* nor came any: nobody waits for it */
+	pg_atomic_uint32 made;		/* counts up when there is some */
+	pg_atomic_uint32 stuck;		/* none came: nobody waits for it */
 	pg_atomic_uint64 uses;		/* that found none */
 	pg_atomic_uint64 refusals;
 	pg_atomic_uint64 flushed;
@@ -260,35 +261,45 @@ find_or_add(const AkPlace *place, int32 hour, bool needed)
 }
 
 /*
- * Ask for a flush and wait for it; false if none comes.  Who has waited in vain
- * spares all others that, until there is a flush.
+ * Ask for a flush and wait until there is more room than was "made" so far; false
+ * if none comes.  Who has waited in vain spares all others that, until there is some.
  */
 static bool
-wait_for_room(void)
+wait_for_room(uint32 made)
 {
-	bool		in_vain;
+	bool		in_vain = false;
 
 	if (RecoveryInProgress())
 		return false;
-	ConditionVariablePrepareToSleep(&shared->room);
 	ak_usage_ask();
 	if (pg_atomic_read_u32(&shared->stuck) != 0)
-		in_vain = true;
-	else
-	{
+		return pg_atomic_read_u32(&shared->made) != made;
+
+	/* to broadcast would have ended that */
+	ConditionVariablePrepareToSleep(&shared->room);
+	while (pg_atomic_read_u32(&shared->made) == made && !in_vain)
 		in_vain = ConditionVariableTimedSleep(&shared->room, ROOM_TIMEOUT,
 											  PG_WAIT_EXTENSION);
-		if (in_vain)
-			pg_atomic_write_u32(&shared->stuck, 1);
-	}
 	ConditionVariableCancelSleep();
+	if (in_vain)
+		pg_atomic_write_u32(&shared->stuck, 1);
 	return !in_vain;
+}
+
+static uint32
+room_made(void)
+{
+	uint32		made = pg_atomic_read_u32(&shared->made);
+
+	pg_memory_barrier();
+	return made;
 }
 
 static void
 tell_of_room(void)
 {
 	pg_atomic_write_u32(&shared->stuck, 0);
+	pg_atomic_fetch_add_u32(&shared->made, 1);
 	ConditionVariableBroadcast(&shared->room);
 }
 
@@ -296,11 +307,14 @@ tell_of_room(void)
 static pg_noinline void
 count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 {
+	uint32		made;
+
 	do
 	{
 		KeyRow	   *key;
 		bool		news;
 
+		made = room_made();
 		ak_shared_lock(place, LW_EXCLUSIVE);
 		key = find_or_add(place, hour_of(at), false);
 		if (key != NULL)
@@ -313,7 +327,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 			return;
 		}
 		ak_shared_unlock(place);
-	} while (wait_for_room());
+	} while (wait_for_room(made));
 	pg_atomic_fetch_add_u64(&shared->uses, used);
 	pg_atomic_fetch_add_u64(&shared->refusals, refused);
 }
@@ -414,11 +428,13 @@ void
 ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	uint32		made;
 
 	do
 	{
 		KeyRow	   *key;
 
+		made = room_made();
 		ak_shared_lock(&place, LW_EXCLUSIVE);
 		if (ak_usage_epoch() != epoch)
 		{
@@ -438,7 +454,7 @@ ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 			return;
 		}
 		ak_shared_unlock(&place);
-	} while (wait_for_room());
+	} while (wait_for_room(made));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("no shared memory for the rate limit of an API key"),
@@ -765,6 +781,7 @@ startup(void *at, bool fresh)
 		pg_atomic_init_u32(&shared->written, 0);
 		pg_atomic_init_u32(&shared->pending, 1);	/* from the file, maybe */
 		pg_atomic_init_u32(&shared->requests, 0);
+		pg_atomic_init_u32(&shared->made, 0);
 		pg_atomic_init_u32(&shared->stuck, 0);
 		pg_atomic_init_u64(&shared->uses, 0);
 		pg_atomic_init_u64(&shared->refusals, 0);

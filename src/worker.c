@@ -132,6 +132,20 @@ flush(Oid database, bool purge)
 	ak_usage_flushed(database, usages, count);
 }
 
+/* Each wait resets the latch: whatever it was set for is seen to at once. */
+static void
+rest(long timeout, uint32 requests, bool news)
+{
+	if (!ShutdownRequestPending)
+		ak_usage_wait(timeout, requests, news);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
 /* Wait for the time, a request, or the end. */
 static void
 wait_to_flush(uint32 requests)
@@ -148,12 +162,7 @@ wait_to_flush(uint32 requests)
 
 		if (left <= 0)
 			break;
-		ak_usage_wait(left, requests, false);
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		rest(left, requests, false);
 	}
 }
 
@@ -312,31 +321,28 @@ start_all(uint32 requests)
 void
 apikey_launcher_main(Datum arg)
 {
+	uint32		requests;
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	MemoryContextSwitchTo(TopMemoryContext);
-	first_requests = ak_usage_requests();
+	first_requests = requests = ak_usage_requests();
 
 	while (!ShutdownRequestPending)
 	{
-		uint32		requests = ak_usage_requests();
-		bool		enough = start_all(requests);
-
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_SOON,
 						 PG_WAIT_EXTENSION);
-		ak_usage_wait(LOOK_EVERY, requests, false);
-		if (enough)
-			ak_usage_wait(ak_guc_flush_interval * INT64CONST(1000), requests,
-						  true);
+		rest(LOOK_EVERY, requests, false);
+		requests = ak_usage_requests();
+		if (start_all(requests))
+			rest(ak_guc_flush_interval * INT64CONST(1000), requests, true);
 		else
-			ak_usage_ask();		/* who waits shall make way for others */
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
 		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
+			/* who waits for the time shall make way for others */
+			ak_usage_ask();
+			requests = ak_usage_requests();
 		}
 	}
 	/* to be started again, unless the server stops */

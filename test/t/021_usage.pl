@@ -1,0 +1,542 @@
+# The use of keys is counted, exactly: what counts and what does not, when last, by
+# hour, under load, and when the shared memory is full.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use Apikey;
+
+my $preloaded = "shared_preload_libraries = 'apikey'\n";
+my $node = start_node('usage', conf => "${preloaded}apikey.flush_interval = 3600\n"
+	  . "max_worker_processes = 16\nmax_parallel_workers = 8\nfsync = off\n");
+
+# ------------------------------------------------------------------ keys
+
+my $grants = '[{"project": "web", "environment": "production", "level": "write"},
+	{"project": "7", "environment": "production", "level": "write"}]';
+my (%id, %key);
+
+sub create
+{
+	my ($name, $arguments) = @_;
+
+	($id{$name}, $key{$name}) = split /\|/, $node->safe_psql('postgres',
+		"SELECT key_id, key FROM apikey_create('acme', '$name', '$grants'"
+		  . ($arguments ? ", $arguments" : '') . ')');
+}
+
+$node->safe_psql('postgres', "SELECT apikey_add_project('acme', '7')");
+create('a', "organization_level => 'read'");
+create('b');
+create('disabled');
+create('revoked');
+create('expired');
+create('elsewhere', "allowed_networks => '{10.0.0.0/8}'");
+create('limited', "rate_limit => '2 per hour'");
+create('rotated');
+$node->safe_psql('postgres', "SELECT apikey_disable('$id{disabled}'), apikey_revoke('$id{revoked}')");
+$node->safe_psql('postgres', "UPDATE apikey_key SET expires_at = now() - interval '1 s' WHERE key_id = '$id{expired}'");
+$key{second} = $node->safe_psql('postgres', "SELECT key FROM apikey_rotate('$id{rotated}', '1 hour')");
+
+$node->safe_psql('postgres', q{
+	SET client_min_messages = error;
+	CREATE TABLE doc (project text, environment text, n int);
+	INSERT INTO doc SELECT (array['web', 'mars', '7'])[i % 3 + 1], 'production', i FROM generate_series(1, 10000) i;
+	CREATE TABLE part (project text, environment text) PARTITION BY LIST (project);
+	CREATE TABLE part_web PARTITION OF part FOR VALUES IN ('web');
+	CREATE TABLE part_mars PARTITION OF part FOR VALUES IN ('mars');
+	INSERT INTO part SELECT project, environment FROM doc WHERE project <> '7';
+	ANALYZE;
+	SELECT apikey_protect('doc', 'project', 'environment'), apikey_protect('part', 'project', 'environment');
+	CREATE ROLE app;
+	GRANT SELECT ON doc, part TO app;
+	CREATE FUNCTION ask(key text, times int) RETURNS int LANGUAGE plpgsql AS $$
+	DECLARE n int := 0;
+	BEGIN
+		FOR i IN 1 .. times LOOP
+			IF apikey_authorize(key, 'web', 'production', 'read') THEN n := n + 1; END IF;
+		END LOOP;
+		RETURN n;
+	END $$;
+	CREATE FUNCTION ask_slowly(key text, times int) RETURNS int LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. times LOOP
+			PERFORM pg_sleep(0.02), ask(key, 1);
+		END LOOP;
+		RETURN times;
+	END $$;
+	CREATE FUNCTION inlined(key text) RETURNS boolean LANGUAGE sql STABLE AS
+		$$ SELECT apikey_authorize(key, 'web', 'production', 'read') $$;
+});
+
+# -------------------------------------------------------------- counting
+
+my %last;
+my $sum = q{SELECT coalesce(string_agg(label || '|' || uses || '|' || refusals, ' ' ORDER BY label), '') FROM apikey_usage
+	WHERE uses + refusals > 0};
+
+# Run SQL, with the keys as psql's variables, and say what it added: "a 1/0 b 2/1",
+# of each key uses and refusals.
+sub added
+{
+	my ($sql) = @_;
+	my %now;
+	my @added;
+	my ($out, $err);
+
+	$node->psql('postgres', "\\o /dev/null\n$sql;\nROLLBACK;\n\\o\nRESET ALL;\nRESET ROLE;\n$sum", stdout => \$out, stderr => \$err,
+		on_error_stop => 0, extra_params => [ map { ('-v', "$_=$key{$_}") } keys %key ]);
+	%now = map { /^(.*)\|(\d+)\|(\d+)$/ ? ($1 => [ $2, $3 ]) : () } split / /, $out;
+	foreach my $name (sort keys %now)
+	{
+		my ($uses, $refusals) = map $now{$name}[$_] - ($last{$name}[$_] // 0), 0, 1;
+
+		push @added, "$name $uses/$refusals" if $uses || $refusals;
+	}
+	%last = %now;
+	return (join(' ', @added), $err);
+}
+
+sub adds
+{
+	my ($sql, $wanted, $name) = @_;
+	my ($added, $err) = added($sql);
+
+	is($added, $wanted, $name) or diag($err);
+}
+
+# Every function that decides, in all variants.  The session's key is a.
+my @deciding = (
+	q{apikey_authorize(:'a', 'web', 'production', 'read')},
+	q{apikey_authorize(:'a', 7, 'production', 'read')},
+	q{apikey_authorize('web', 'production', 'read')},
+	q{apikey_authorize(7, 'production', 'read')},
+	q{apikey_authorize_organization(:'a', 'acme', 'read')},
+	q{apikey_authorize_organization('acme', 'read')},
+	q{apikey_require('web', 'production', 'read')},
+	q{apikey_require(7, 'production', 'read')},
+	q{apikey_projects('read')},
+	q{apikey_projects('read', 'production')},
+	q{apikey_projects_of(:'a', 'read')},
+	q{apikey_projects_of(:'a', 'read', 'production')},
+	q{apikey_environments('read')},
+	q{apikey_environments('read', 'web')},
+	q{apikey_environments('read', 7)},
+	q{apikey_environments_of(:'a', 'read')},
+	q{apikey_environments_of(:'a', 'read', 'web')},
+	q{apikey_environments_of(:'a', 'read', 7)},
+	q{apikey_projects_as(null::text, 'read')},
+	q{apikey_projects_as(null::int, 'read', 'production'::text)},
+	q{apikey_projects_of_as(null::int, :'a', 'read')},
+	q{apikey_projects_of_as(null::int, :'a', 'read', 'production'::text)},
+	q{apikey_environments_as(null::text, 'read')},
+	q{apikey_environments_as(null::text, 'read', 7)},
+	q{apikey_environments_of_as(null::text, :'a', 'read')},
+	q{apikey_environments_of_as(null::text, :'a', 'read', 7)});
+my $session = q{SET apikey.key = :'a'};
+
+adds("$session; SELECT $_", 'a 1/0', $_) foreach @deciding;
+adds(q{SELECT apikey_authorize_organization(:'a', 7, 'read')}, 'a 1/1', 'an organization that is a number');
+my $named = join '|', map /^(\w+)/, @deciding;
+is( $node->safe_psql('postgres', q{
+		SELECT string_agg(DISTINCT proname, ' ') FROM pg_proc
+		WHERE prosrc ~ '^apikey_(authorize|require|projects|environments)' AND NOT proname ~ '^(} . $named . ')$\''),
+	'', 'that is all of them');
+
+# What lets a key in counts by call.
+adds(q{SELECT label FROM apikey_verify(:'a')}, 'a 1/0', 'apikey_verify');
+adds(q{SELECT label FROM apikey_login(:'a')}, 'a 1/0', 'apikey_login');
+adds(q{SELECT set_config('request.headers', json_build_object('x-api-key', :'a')::text, false); SELECT apikey_pre_request()},
+	'a 1/0', 'apikey_pre_request');
+adds(q{SELECT label FROM generate_series(1, 5), apikey_verify(:'a')}, 'a 1/0', 'one scan of apikey_verify');
+adds(q{SELECT (SELECT label FROM apikey_verify(left(k, -i) || right(k, i))) FROM (SELECT :'a' AS k, i FROM generate_series(1, 5) i) s}, 'a 5/0', 'five calls in one statement');
+adds(q{BEGIN; SELECT label FROM apikey_login(:'a'); SELECT * FROM doc; SELECT apikey_authorize('web', 'production', 'read'); COMMIT},
+	'a 2/0', 'log-in, and a statement that asks; a superuser reads without asking');
+
+# What only looks does not count.
+adds("$session; SELECT * FROM apikey_whoami()", '', 'apikey_whoami');
+adds(q{SELECT * FROM apikey_explain(:'a', 'web', 'production', 'manage')}, '', 'apikey_explain');
+adds(q{SELECT * FROM apikey_find(:'a')}, '', 'apikey_find');
+adds(q{SELECT * FROM apikey_rate(:'limited')}, '', 'apikey_rate');
+adds("$session; SET ROLE app; EXPLAIN SELECT * FROM doc; RESET ROLE; SELECT * FROM apikey_usage, apikey_keys", '', 'nothing');
+
+# Statements
+adds("$session; PREPARE p AS SELECT apikey_authorize('web', 'production', 'read');" . 'EXECUTE p;' x 100, 'a 100/0', 'a prepared statement');
+adds("SET plan_cache_mode = force_generic_plan; PREPARE p AS SELECT apikey_authorize(\$1, 'web', 'production', 'read');" . "EXECUTE p(:'a'); EXECUTE p(:'b');" x 50,
+	'a 50/0 b 50/0', 'of two keys in turn');
+adds("$session; SET ROLE app; SELECT count(*) FROM doc", 'a 1/0', 'a scan of 10,000 rows under a policy');
+adds("$session; SET ROLE app; BEGIN; DECLARE c CURSOR FOR SELECT * FROM doc; FETCH 10 FROM c; FETCH ALL FROM c; COMMIT", 'a 2/0',
+	'a cursor: each FETCH that has to ask');
+adds("SELECT ask(:'a', 1000)", 'a 1/0', 'a loop in one statement');
+adds("SELECT ask(:'a', 1); SELECT ask(:'a', 1)", 'a 2/0', 'the same twice');
+adds("SELECT apikey_authorize(k, 'web', 'production', 'read') FROM unnest(array[:'a', :'b', :'a', :'b']) k", 'a 1/0 b 1/0', 'two keys in one statement');
+adds("SELECT apikey_authorize(:'rotated', 'web', 'production', 'read'), apikey_authorize(:'second', 'web', 'production', 'read')", 'rotated 1/0',
+	'both secrets of one key');
+adds("SET apikey.key = :'a'; SELECT apikey_projects('read'); SET apikey.key = :'b'; SELECT apikey_projects('read')", 'a 1/0 b 1/0', 'one key after the other in a session');
+adds("SELECT apikey_authorize(:'a', 'web', 'production', 'read'), apikey_verify(:'a')", 'a 2/0', 'asked and then let in') ;
+adds("SELECT apikey_verify(:'a'), apikey_authorize(:'a', 'web', 'production', 'read')", 'a 1/0', 'let in and then asked');
+adds("$session; BEGIN READ ONLY; SELECT apikey_projects('read'); SELECT apikey_verify(:'b'); COMMIT", 'a 1/0 b 1/0', 'READ ONLY');
+adds("$session; BEGIN; SELECT apikey_projects('read'); SELECT apikey_verify(:'b'); ROLLBACK", 'a 1/0 b 1/0', 'rolled back');
+adds("$session; BEGIN; SAVEPOINT s; SELECT apikey_projects('read'); ROLLBACK TO s; COMMIT", 'a 1/0', 'rolled back to a savepoint');
+adds("$session; SELECT apikey_projects('read'), 1 / (SELECT count(*) FROM doc WHERE n < 0)", 'a 1/0', 'an error later in the statement');
+adds("$session; SET ROLE app; BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM doc; COMMIT", 'a 1/0', 'SERIALIZABLE');
+
+# Many keys in one statement
+create("many$_") foreach 1 .. 20;
+my $many = join ',', map ":'many$_'", 1 .. 20;
+adds("SELECT apikey_authorize(k, 'web', 'production', 'read') FROM generate_series(1, 2) t, unnest(array[$many]) k",
+	join(' ', map "$_ 1/0", sort map "many$_", 1 .. 20), '20 keys in one statement, each twice');
+
+# Parallel plans
+my $parallel = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 4";
+my $mode = $node->safe_psql('postgres', "SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')");
+foreach my $leader ('on', 'off')
+{
+	my $set = "$parallel; SET parallel_leader_participation = $leader";
+
+	like($node->safe_psql('postgres', "$set; SET ROLE app; EXPLAIN SELECT count(*) FROM doc"), qr/Gather/, "leader $leader: the plan is parallel");
+	adds("$set; $session; SET ROLE app; SELECT count(*) FROM doc", 'a 1/0', "leader $leader: a parallel scan");
+	adds("$set; SET enable_indexscan = off; SELECT count(*) FROM doc WHERE apikey_authorize(CASE n % 2 WHEN 0 THEN :'a' ELSE :'b' END, 'web', 'production', 'read')",
+		'a 1/0 b 1/0', "leader $leader: of two keys in turn");
+	adds("$set; SELECT count(*) FROM doc WHERE apikey_authorize((array[$many])[n % 8 + 1], 'web', 'production', 'read')",
+		join(' ', map "many$_ 1/0", 1 .. 8), "leader $leader: of eight keys in turn");
+	adds("$set; $session; SET ROLE app; SELECT (SELECT count(*) FROM doc), (SELECT count(*) FROM doc), apikey_projects('read')", 'a 1/0', "leader $leader: two scans");
+	adds("$set; SELECT set_config('my.key', :'a', false); DO \$\$ BEGIN PERFORM label FROM apikey_verify(current_setting('my.key'));"
+		  . " PERFORM count(*) FROM doc WHERE apikey_authorize(current_setting('my.key'), 'web', environment, 'read'); END \$\$",
+		'a 1/0', "leader $leader: let in, and asked by other processes");
+	adds("$set; $session; SET ROLE app; SET $mode = on; SELECT apikey_projects('read')", 'a 1/0', "leader $leader: forced");
+	adds("$set; SELECT count(*) FROM doc WHERE apikey_authorize(:'disabled', project, environment, 'read')", 'disabled 0/1', "leader $leader: refused");
+}
+
+# Refusals
+adds("SELECT apikey_authorize(:'$_', 'web', 'production', 'read')", "$_ 0/1", "$_: apikey_authorize") foreach qw(disabled revoked expired elsewhere);
+adds("SELECT * FROM apikey_verify(:'$_')", "$_ 0/1", "$_: apikey_verify") foreach qw(disabled revoked expired elsewhere);
+adds("SELECT * FROM apikey_login(:'$_')", "$_ 0/1", "$_: apikey_login") foreach qw(disabled revoked expired elsewhere);
+adds("SET apikey.key = :'$_'; SET ROLE app; SELECT count(*) FROM doc", "$_ 0/1", "$_: a policy") foreach qw(disabled revoked expired elsewhere);
+adds("SELECT apikey_projects_of(:'disabled', 'read'), apikey_authorize_organization(:'disabled', 'acme', 'read'), ask(:'disabled', 10)", 'disabled 0/1', 'once a statement');
+adds("SET apikey.key = :'disabled'; SELECT apikey_require('web', 'production', 'read')", 'disabled 0/1', 'disabled: apikey_require');
+adds("SELECT label FROM apikey_verify(:'limited'); " x 5, 'limited 2/3', 'over the rate limit');
+adds("SELECT apikey_authorize(:'limited', 'web', 'production', 'read')", 'limited 1/0', 'who is not let in may still be asked');
+adds("SELECT apikey_authorize(:'a', 'web', 'production', 'manage')", 'a 1/1', 'no grant: a use and a refusal');
+adds("SELECT apikey_authorize(:'a', 'mars', 'production', 'read'), ask(:'a', 2), apikey_authorize(:'a', 'web', 'nowhere', 'read')", 'a 1/1', 'once a statement');
+adds("$session; SELECT apikey_require('web', 'production', 'manage')", 'a 1/1', 'apikey_require');
+adds("$session; SELECT apikey_require(project, environment, 'manage') FROM doc", 'a 1/1', 'apikey_require refuses rows as well');
+adds("SELECT apikey_authorize_organization(:'a', 'acme', 'write')", 'a 1/1', 'no such level on the organization');
+adds("$session; SET ROLE app; SELECT count(*) FROM doc WHERE project = 'mars'", 'a 1/0', 'a policy filters');
+adds("$session; SELECT apikey_projects('manage')", 'a 1/0', 'an empty list is no refusal');
+adds("SELECT apikey_authorize(:'a' || 'x', 'web', 'production', 'read'), apikey_verify('rubbish'), apikey_authorize(NULL::text, 'web', 'production', 'read')", '', 'no key, no count');
+adds("SELECT apikey_authorize(left(:'a', -1) || 'x', 'web', 'production', 'read')", '', 'nor for who does not prove it');
+
+# ---------------------------------------------------------------- EXPLAIN
+
+my @explained = (
+	"SELECT * FROM doc", "SELECT * FROM doc WHERE project = 'web'", "SELECT * FROM part",
+	"SELECT * FROM part WHERE project = ANY (apikey_projects('read'))",
+	"SELECT * FROM part WHERE project = (apikey_projects_of(:'b', 'read'))[1]",
+	"SELECT * FROM doc WHERE apikey_authorize('web', 'production', 'read')",
+	"SELECT * FROM doc WHERE apikey_authorize(:'disabled', 'web', 'production', 'read')",
+	"SELECT * FROM doc WHERE apikey_authorize('mars', 'production', 'manage')",
+	"SELECT * FROM doc WHERE project = ANY (apikey_projects('read')) AND inlined(:'b')",
+	"SELECT * FROM doc WHERE n = ask(:'b', 3)", "SELECT apikey_verify(:'b')",
+	"SELECT * FROM doc WHERE (SELECT apikey_require('web', 'production', 'manage'))");
+foreach my $mode ('auto', 'force_generic_plan')
+{
+	my $text = '';
+	my $n = 0;
+
+	foreach my $query (@explained)
+	{
+		$n++;
+		$text .= "EXPLAIN $query;" x 10;
+		$text .= "EXPLAIN VERBOSE $query;" . "EXPLAIN (FORMAT json, COSTS off) $query;";
+		$text .= "PREPARE p$n AS $query;" . "EXPLAIN EXECUTE p$n;" x 10;
+	}
+	adds("$session; SET ROLE app; SET plan_cache_mode = $mode; SET enable_seqscan = off; $text", '', "EXPLAIN counts nothing ($mode)");
+}
+my $hundred = $node->safe_psql('postgres', 'SELECT sum(uses), sum(refusals), max(last_used_at), max(last_refused_at) FROM apikey_usage');
+adds("$session; SET ROLE app; " . 'EXPLAIN SELECT * FROM doc; EXPLAIN SELECT * FROM part;' x 100, '', 'nor a hundred times');
+is($node->safe_psql('postgres', 'SELECT sum(uses), sum(refusals), max(last_used_at), max(last_refused_at) FROM apikey_usage'), $hundred, 'nothing at all');
+adds("$session; SET ROLE app; EXPLAIN ANALYZE SELECT * FROM doc", 'a 1/0', 'EXPLAIN ANALYZE is a use');
+adds("$session; SET ROLE app; EXPLAIN ANALYZE SELECT * FROM part", 'a 1/0', 'so it is of partitions');
+adds("$session; PREPARE p AS SELECT * FROM doc WHERE apikey_authorize('web', 'production', 'read')", '', 'PREPARE is none');
+
+# ------------------------------------------------------------- when last
+
+my $times = "SELECT last_used_at, last_refused_at FROM apikey_usage WHERE key_id = '$id{b}'";
+my ($asked) = split /\|/, $node->safe_psql('postgres', "SELECT statement_timestamp(), apikey_authorize('$key{b}', 'web', 'production', 'read')");
+my ($used, $refused) = split /\|/, $node->safe_psql('postgres', $times), -1;
+is($used, $asked, 'last_used_at is when the statement began');
+is($refused, '', 'never refused');
+($asked) = split /\|/, $node->safe_psql('postgres', "SELECT statement_timestamp(), apikey_authorize('$key{b}', 'web', 'production', 'manage')");
+is($node->safe_psql('postgres', $times), "$asked|$asked", 'a good key is used and refused');
+$node->safe_psql('postgres', "SELECT apikey_disable('$id{b}')");
+($refused) = split /\|/, $node->safe_psql('postgres', "SELECT statement_timestamp(), apikey_authorize('$key{b}', 'web', 'production', 'manage')");
+is($node->safe_psql('postgres', $times), "$asked|$refused", 'a disabled one only refused');
+is($node->safe_psql('postgres', "SELECT last_used_at FROM apikey_keys WHERE key_id = '$id{b}'"), $asked, 'apikey_keys has it, too');
+is($node->safe_psql('postgres', "SELECT last_used_at IS NULL FROM apikey_keys WHERE key_id = '$id{disabled}'"), 't', 'and nothing where there is none');
+$node->safe_psql('postgres', "SELECT apikey_enable('$id{b}')");
+
+# --------------------------------------------------------------- flushing
+
+sub set
+{
+	my ($node, %settings) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$settings{$_}'") foreach keys %settings;
+	$node->reload;
+}
+
+# All that is pending now gets into the table.
+sub flush
+{
+	my ($node) = @_;
+
+	set($node, 'apikey.flush_interval' => 1);
+	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
+	set($node, 'apikey.flush_interval' => 3600);
+}
+
+my $all = 'SELECT key_id, uses, refusals, last_used_at, last_refused_at FROM apikey_usage ORDER BY 1';
+my $hours = 'SELECT key_id, hour, uses, refusals FROM apikey_usage_hours ORDER BY 1, 2';
+my $before = $node->safe_psql('postgres', $all);
+my $before_hours = $node->safe_psql('postgres', $hours);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM apikey_use'), 0, 'nothing is in the table yet');
+
+# a key that is not committed
+my $open = $node->background_psql('postgres', on_error_stop => 1);
+$open->query_safe("BEGIN; CREATE TEMP TABLE new AS SELECT * FROM apikey_create('acme', 'uncommitted', '$grants');");
+is($open->query_safe("SELECT apikey_authorize((SELECT key FROM new), 'web', 'production', 'read');") x 3, 'ttt', 'a new key is used');
+flush($node);
+is($node->safe_psql('postgres', $all), $before, 'a flush changes nothing that is seen');
+is($node->safe_psql('postgres', $hours), $before_hours, 'nor by hour');
+is( $node->safe_psql('postgres', 'SELECT * FROM (SELECT key_id, uses, refusals, last_used_at, last_refused_at FROM apikey_use WHERE key_id IN (SELECT key_id FROM apikey_key)) u ORDER BY 1'),
+	join("\n", grep !/\|0\|0\|/, split /\n/, $before), 'all of it is in the table');
+$open->query_safe('COMMIT;');
+is($node->safe_psql('postgres', "SELECT uses FROM apikey_usage WHERE label = 'uncommitted'"), 1, 'a key that was committed after the flush');
+$open->query_safe("BEGIN; CREATE TEMP TABLE other AS SELECT * FROM apikey_create('acme', 'undone', '$grants');"
+	. "SELECT apikey_authorize((SELECT key FROM other), 'web', 'production', 'read');");
+$open->query_safe('ROLLBACK;');
+$open->quit;
+
+# ------------------------------------------------------------- apikey_unused
+
+sub fails
+{
+	my ($node, $sql, $pattern, $name) = @_;
+	my ($out, $err);
+
+	$node->psql('postgres', "\\set VERBOSITY verbose\n$sql", stdout => \$out, stderr => \$err);
+	like($err, $pattern, $name);
+}
+
+my $ago = sub { return "now() - interval '$_[0]'" };
+create($_) foreach qw(u_new u_never u_long_ago u_lately u_used u_disabled u_expired u_revoked);
+$node->safe_psql('postgres', join ';',
+	"UPDATE apikey_key SET created_at = now() - interval '100 days' - n * interval '1 s' FROM generate_series(1, 10) n WHERE label LIKE 'u\\_%' AND label <> 'u_new'",
+	"INSERT INTO apikey_use SELECT key_id, 1, 0, now() - interval '95 days' FROM apikey_key WHERE label IN ('u_long_ago', 'u_disabled', 'u_expired', 'u_revoked')",
+	"INSERT INTO apikey_use SELECT key_id, 1, 0, now() - interval '89 days' FROM apikey_key WHERE label = 'u_lately'",
+	"SELECT apikey_disable('$id{u_disabled}'), apikey_revoke('$id{u_revoked}')",
+	"UPDATE apikey_key SET expires_at = now() WHERE label = 'u_expired'");
+added('SELECT 1');
+adds("SELECT apikey_authorize(:'u_used', 'web', 'production', 'read'); SELECT apikey_authorize(:'u_disabled', 'web', 'production', 'read')",
+	'u_disabled 0/1 u_used 1/0', 'one is used just now');
+my $unused = sub { return $node->safe_psql('postgres', "SELECT string_agg(label, ' ') FROM apikey_unused('$_[0]') WHERE label LIKE 'u\\_%'") };
+is($unused->('90 days'), 'u_never u_long_ago', 'not used for 90 days: never, or long ago');
+is($unused->('80 days'), 'u_never u_long_ago u_lately', 'for 80 days');
+is($unused->('97 days'), 'u_never', 'for 97 days');
+is($unused->('1 year'), '', 'nobody is old enough');
+like($unused->('0 s'), qr/^u_never u_long_ago u_lately .*u_new/, 'for no time at all: every good key');
+is($node->safe_psql('postgres', "SELECT label, organization, key LIKE 'apk\\_%', created_at < now(), last_used_at FROM apikey_unused('97 days') WHERE label = 'u_never'"),
+	'u_never|acme|t|t|', 'its columns');
+$node->safe_psql('postgres', "SELECT apikey_authorize('$key{u_long_ago}', 'web', 'production', 'read')");
+is($unused->('90 days'), 'u_never', 'what is in shared memory alone counts');
+fails($node, 'SELECT * FROM apikey_unused(NULL)', qr/22004: /, 'NULL');
+fails($node, "SELECT * FROM apikey_unused('-1 s')", qr/22023: interval is negative\nHINT: /, 'a negative interval');
+fails($node, "SELECT * FROM apikey_unused('300000 years')", qr/22008: /, 'more than time itself');
+
+# ------------------------------------------------------------- privileges
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE stranger; CREATE ROLE keys; CREATE ROLE usage; CREATE ROLE part_reader; CREATE ROLE owner; CREATE ROLE tenant;
+	GRANT SELECT ON apikey_keys TO keys;
+	GRANT SELECT ON apikey_usage, apikey_usage_hours TO usage;
+	GRANT SELECT (key_id, last_used_at) ON apikey_keys TO part_reader;
+	GRANT SELECT ON apikey_keys TO owner;
+	GRANT CREATE ON SCHEMA public TO owner;
+	SET ROLE owner;
+	CREATE VIEW mine AS SELECT * FROM apikey_keys WHERE organization = 'acme';
+	GRANT SELECT ON mine TO tenant;
+});
+my $as = sub { my ($role, $sql) = @_; return $node->safe_psql('postgres', "SET ROLE $role; $sql") };
+is($as->('keys', "SELECT last_used_at FROM apikey_keys WHERE key_id = '$id{b}'"), $asked, 'SELECT on apikey_keys is enough');
+is($as->('usage', "SELECT last_used_at FROM apikey_usage WHERE key_id = '$id{b}'"), $asked, 'so it is on apikey_usage');
+is($as->('usage', "SELECT count(*) > 0 FROM apikey_usage_hours"), 't', 'and on apikey_usage_hours');
+is($as->('part_reader', "SELECT last_used_at FROM apikey_keys WHERE key_id = '$id{b}'"), $asked, 'and on its column');
+is($as->('owner', "SELECT last_used_at FROM mine WHERE key_id = '$id{b}'"), $asked, 'a view of apikey_keys, by its owner');
+is($as->('tenant', "SELECT label FROM mine WHERE key_id = '$id{b}'"), 'b', 'by others, but for this column');
+fails($node, "SET ROLE tenant; SELECT * FROM mine", qr/42501: permission denied for view apikey_keys\nHINT: /, 'which needs more');
+$node->safe_psql('postgres', 'GRANT SELECT (last_used_at) ON apikey_keys TO tenant');
+is($as->('tenant', "SELECT last_used_at FROM mine WHERE key_id = '$id{b}'"), $asked, 'that is, SELECT on one column');
+foreach my $call ("apikey_last_used('$id{b}')", "apikey_usage_of('$id{b}')", "apikey_usage_hours_of('$id{b}')")
+{
+	fails($node, "SET ROLE stranger; SELECT * FROM $call", qr/42501: /, "$call is for readers of the view");
+}
+fails($node, "SET ROLE keys; SELECT * FROM $_", qr/42501: /, "$_ is closed") foreach 'apikey_use', 'apikey_use_hour', 'apikey_usage', 'apikey_usage_hours', 'apikey_usage_stats()', "apikey_unused('1 day')";
+
+# ------------------------------------------------------------------ hours
+
+my $now = $node->safe_psql('postgres', "SELECT date_trunc('hour', now(), 'UTC')");
+my $of = "SELECT hour - '$now', uses, refusals FROM apikey_usage_hours WHERE key_id = '$id{u_new}'";
+$node->safe_psql('postgres', "INSERT INTO apikey_use_hour SELECT '$id{u_new}', timestamptz '$now' + h * interval '1 hour', 10, 1 FROM unnest(array[-2, 0, -26, -24 * 29, -24 * 31]) h");
+$node->safe_psql('postgres', "SELECT apikey_authorize('$key{u_new}', 'web', 'production', 'read'); SELECT apikey_authorize('$key{u_new}', 'web', 'production', 'manage')");
+SKIP:
+{
+	skip 'the hour has just ended', 1 if $node->safe_psql('postgres', "SELECT date_trunc('hour', now(), 'UTC')") ne $now;
+	is($node->safe_psql('postgres', $of), join("\n", '-31 days|10|1', '-29 days|10|1', '-1 days -02:00:00|10|1', '-02:00:00|10|1', '00:00:00|12|2'),
+		'by hour: in order, those in the table, and the last one with what is pending');
+	flush($node);
+	is($node->safe_psql('postgres', $of), join("\n", '-31 days|10|1', '-29 days|10|1', '-1 days -02:00:00|10|1', '-02:00:00|10|1', '00:00:00|12|2'),
+		'and when that is flushed');
+}
+
+# ------------------------------------------------------------- under load
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+$node->safe_psql('postgres', q{
+	CREATE SEQUENCE sent; CREATE SEQUENCE done;
+	CREATE TABLE load AS SELECT n, k.key_id, k.key FROM generate_series(1, 50) n,
+		LATERAL apikey_create('acme', 'load ' || n, '[{"project": "web", "environment": "production", "level": "read"}]') k;
+	CREATE UNIQUE INDEX ON load (n);
+	-- what is read lies between what was done before and what was sent until then
+	CREATE FUNCTION watch(seconds int, OUT looks int, OUT wrong text) LANGUAGE plpgsql AS $$
+	DECLARE
+		until timestamptz := clock_timestamp() + seconds * interval '1 s';
+		at_least bigint; at_most bigint; seen bigint; by_hour bigint; before bigint := 0;
+	BEGIN
+		looks := 0;
+		WHILE clock_timestamp() < until LOOP
+			SELECT last_value - 1 INTO at_least FROM done;
+			SELECT sum(uses) INTO seen FROM apikey_usage WHERE label LIKE 'load%';
+			SELECT last_value INTO at_most FROM sent;
+			IF seen < at_least OR seen > at_most OR seen < before THEN
+				wrong := format('%s: saw %s, of %s to %s, %s before', looks, seen, at_least, at_most, before);
+				EXIT;
+			END IF;
+			before := seen;
+			SELECT sum(uses) INTO by_hour FROM apikey_usage_hours u JOIN load USING (key_id);
+			SELECT last_value INTO at_most FROM sent;
+			IF by_hour < seen OR by_hour > at_most THEN
+				wrong := format('%s: by hour %s, of %s to %s', looks, by_hour, seen, at_most);
+				EXIT;
+			END IF;
+			looks := looks + 1;
+		END LOOP;
+	END $$;
+});
+set($node, 'apikey.flush_interval' => 1);
+foreach my $keys (1, 50)
+{
+	append_to_file("$dir/load$keys", "\\set n random(1, $keys)\n"
+		  . "SELECT nextval('sent'), apikey_authorize(key, 'web', 'production', 'read'), nextval('done') FROM load WHERE n = :n;\n");
+	$node->safe_psql('postgres', "SELECT setval('sent', 1, false), setval('done', 1, false)");
+	$node->safe_psql('postgres', "CREATE TABLE start$keys AS SELECT sum(uses) AS uses FROM apikey_usage WHERE label LIKE 'load%'");
+	my $start = $node->safe_psql('postgres', "SELECT uses FROM start$keys");
+	$node->safe_psql('postgres', "SELECT setval('sent', $start + 1, false), setval('done', $start + 1, false)");
+
+	my ($watched, $out, $err) = ('', '', '');
+	my $watch = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'SELECT * FROM watch(4)' ], '>', \$watched);
+	IPC::Run::run([ 'pgbench', '-n', '-M', 'prepared', '-c', 8, '-T', 3, '-f', "$dir/load$keys", '-h', $node->host, '-p', $node->port, 'postgres' ],
+		'>', \$out, '2>', \$err);
+	$watch->finish;
+	my ($transactions) = $out =~ /transactions actually processed: (\d+)/;
+	cmp_ok($transactions, '>', 1000, "$keys keys, 8 clients: $transactions uses") or diag("$out$err");
+	is($node->safe_psql('postgres', "SELECT sum(uses) - $start FROM apikey_usage WHERE label LIKE 'load%'"), $transactions, "$keys keys: each is counted");
+	like($watched, qr/^\d\d+\|$/, "$keys keys: and seen exactly once at any time");
+	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
+	is($node->safe_psql('postgres', "SELECT sum(uses) - $start FROM apikey_use JOIN load USING (key_id)"), $transactions, "$keys keys: all are in the table");
+	is($node->safe_psql('postgres', "SELECT sum(uses) - $start FROM apikey_use_hour JOIN load USING (key_id)"), $transactions, "$keys keys: by hour as well");
+}
+
+# --------------------------------------------- a statement with news of keys
+
+# Another session changes a key while one goes on: all sessions verify theirs anew.
+my $builds = $node->background_psql('postgres', on_error_stop => 1);
+%last = ();
+added('SELECT 1');
+$builds->query_safe("SELECT apikey_authorize('$key{a}', 'web', 'production', 'read');");
+my $built = $builds->query_safe('SELECT builds FROM apikey_cache_stats();');
+my $change = "SELECT apikey_update('$id{limited}', metadata => jsonb_build_object('n', random())), pg_sleep(0.2)";
+my $changes = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), map { ('-c', $change) } 1 .. 4 ], '>', \my $nothing);
+$builds->query_safe("SELECT ask_slowly('$key{a}', 50);");
+$changes->finish;
+cmp_ok($builds->query_safe('SELECT builds FROM apikey_cache_stats();'), '>', $built, 'a key is verified anew in the middle of a statement');
+$builds->quit;
+my ($added) = added('SELECT 1');
+is($added =~ /\b(a \d+\/\d+)/ ? $1 : '', 'a 2/0', 'which counts once, as did the statement before');
+
+# ------------------------------------------------------------ small memory
+
+set($node, 'apikey.usage_size' => 256, 'apikey.flush_interval' => 3600);
+$node->stop;
+$node->start;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM apikey_use_hour WHERE hour < now() - interval '30 days'}), 1, 'an old hour');
+$node->safe_psql('postgres', qq{
+	CREATE TABLE crowd AS SELECT n, k.key_id, k.key FROM generate_series(1, 20000) n, LATERAL apikey_create('crowd', n::text, '$grants') k WHERE false;
+	SELECT apikey_add_project('crowd', 'place');
+	INSERT INTO crowd SELECT n, k.key_id, k.key FROM generate_series(1, 20000) n,
+		LATERAL apikey_create('crowd', n::text, '[{"project": "place", "environment": "production", "level": "read"}]') k;
+});
+my ($capacity, $bytes) = split /\|/, $node->safe_psql('postgres', 'SELECT capacity, bytes FROM apikey_usage_stats()');
+cmp_ok($capacity, '<', 1000, "room for $capacity keys");
+cmp_ok($bytes, '<', 256 * 1024 + 100000, "in $bytes bytes");
+my $crowd = "SELECT count(*) FROM crowd WHERE apikey_authorize(key, 'place', 'production', 'read')";
+my $began = time;
+is($node->safe_psql('postgres', $crowd), 20000, '20,000 keys in one statement');
+is($node->safe_psql('postgres', "SELECT uses, count(*) FROM apikey_usage WHERE organization = 'crowd' GROUP BY 1"), '1|20000', 'each is counted');
+is($node->safe_psql('postgres', 'SELECT keys <= capacity, lost_uses, lost_refusals, bytes FROM apikey_usage_stats()'), "t|0|0|$bytes", 'within that room');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM apikey_use_hour WHERE hour < now() - interval '30 days'}), 0, 'old hours are gone');
+
+my $lock = $node->background_psql('postgres', on_error_stop => 1);
+$lock->query_safe('BEGIN; LOCK TABLE apikey_use IN SHARE MODE;');
+$began = time;
+is($node->safe_psql('postgres', $crowd), 20000, 'again, while nobody can write to the table');
+cmp_ok(time - $began, '<', 5, 'takes not much longer');
+my ($lost, $kept) = split /\|/, $node->safe_psql('postgres', "SELECT lost_uses, (SELECT sum(uses) - 20000 FROM apikey_usage WHERE organization = 'crowd') FROM apikey_usage_stats()");
+cmp_ok($kept, '>', 0, "$kept uses are kept");
+is($lost + $kept, 20000, 'all others are counted as lost');
+$lock->query_safe('COMMIT;');
+$lock->quit;
+$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
+is($node->safe_psql('postgres', $crowd), 20000, 'and when it can be written to');
+is($node->safe_psql('postgres', "SELECT sum(uses) FROM apikey_usage WHERE organization = 'crowd'"), 40000 + $kept, 'each is counted once more');
+is($node->safe_psql('postgres', 'SELECT lost_uses FROM apikey_usage_stats()'), $lost, 'none is lost any more');
+
+# ---------------------------------------------------------- no hours at all
+
+$node->append_conf('postgresql.conf', 'apikey.usage_days = 0');
+$node->stop;
+$node->start;
+$node->safe_psql('postgres', "SELECT apikey_authorize('$key{a}', 'web', 'production', 'read')");
+is($node->safe_psql('postgres', "SELECT sum(uses) FROM apikey_usage_hours WHERE key_id = '$id{a}' AND hour > now() - interval '1 hour' HAVING sum(uses) > 0") =~ /^\d+$/ ? 1 : 0, 1, 'usage_days = 0: not written yet');
+flush($node);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM apikey_use_hour'), 0, 'usage_days = 0: no hours, and the old ones are gone');
+$node->stop;
+
+# ------------------------------------------------------------ not preloaded
+
+my $plain = start_node('usage_plain');
+my ($plain_id, $plain_key) = issue($plain);
+my $needed = qr/55000: .* need the extension to be preloaded\nHINT:  Add apikey to shared_preload_libraries/;
+fails($plain, "SELECT * FROM $_", $needed, "not preloaded: $_") foreach 'apikey_usage', 'apikey_usage_hours', 'apikey_refusals', 'apikey_usage_stats()', "apikey_unused('1 day')";
+is(may($plain, $plain_key), 't', 'not preloaded: a decision');
+is($plain->safe_psql('postgres', "SELECT label FROM apikey_login('$plain_key')"), 'test', 'a log-in');
+is($plain->safe_psql('postgres', "SELECT label, last_used_at FROM apikey_keys"), 'test|', 'apikey_keys');
+$plain->safe_psql('postgres', "INSERT INTO apikey_use VALUES ('$plain_id', 5, 0, '2020-01-01 UTC')");
+is($plain->safe_psql('postgres', "SELECT last_used_at = '2020-01-01 UTC' FROM apikey_keys"), 't', 'shows what was written down before');
+is($plain->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'apikey%'"), 0, 'no workers');
+$plain->stop;
+
+done_testing();
