@@ -132,11 +132,22 @@ ak_use_note_refused(const AkKey *key)
 }
 
 static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
+}
+
+/* Who cancels it must not bring the statement, and what is in it, into the log. */
+static void
 delay(void)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													ak_guc_guess_delay);
+	ErrorContextCallback hide = {
+		.previous = error_context_stack,.callback = hide_statement
+	};
 
+	error_context_stack = &hide;
 	for (;;)
 	{
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
@@ -149,6 +160,7 @@ delay(void)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+	error_context_stack = hide.previous;
 }
 
 void

@@ -32,7 +32,7 @@ async function withKey(key, work) {
 }
 
 // What the errors of apikey and of its policies mean in HTTP.
-const status = { 28000: 401, 42501: 403 };
+const status = { 28000: 401, 42501: 403, 53400: 429 };
 
 async function readOrders(client) {
 	const sql = 'SELECT id, project, environment, item FROM orders ORDER BY id';

@@ -27,7 +27,7 @@ def with_key(key, work, *args):
 
 
 # What the errors of apikey and of its policies mean in HTTP.
-STATUS = {"28000": 401, "42501": 403}
+STATUS = {"28000": 401, "42501": 403, "53400": 429}
 
 
 def read_orders():

@@ -138,6 +138,13 @@ sub imported
 	return (sql("SELECT apikey_import('acme', 'imported', 'sha256', encode(sha256('$text'), 'hex'), rate_limit => '$limit')"), $text);
 }
 
+# Until all is in the table
+sub wait_for_flush
+{
+	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die;
+	return;
+}
+
 # ------------------------------------------------------------------ exactness
 
 my (undef, $one) = limited('2000 per 8000 hours burst 2000');
@@ -320,8 +327,9 @@ my ($year_id, $year) = limited('1 per 366 days');
 is(hit($year, 3), 1, 'one a year');
 $node->poll_query_until('postgres', "SELECT limit_until > now() + '365 days' FROM apikey_use WHERE key_id = '$year_id'") or die;
 sql("SELECT apikey_update('$year_id', rate_limit => '1 per 0.2 seconds')");
-is(hit($year), 0, 'one in 0.2 seconds, from now on');
-ok($node->poll_query_until('postgres', "SELECT remaining('$year') = 1"), 'it is good after these');
+like(sql("SELECT extract(epoch FROM retry_after) FROM apikey_rate('$year')"), qr/^0\.[12]\d*$/, 'one in 0.2 seconds, from now on');
+ok($node->poll_query_until('postgres', "SELECT remaining('$year') = 1"), 'it is good after these, though nobody came');
+is(hit($year), 1, 'it is');
 $node->poll_query_until('postgres', "SELECT limit_until < now() FROM apikey_use WHERE key_id = '$year_id'") or die;
 
 # while it is used
@@ -351,6 +359,7 @@ is(sql('SELECT sum(hit(key, 2)) FROM small'), 1200, 'six hundred with a limit, t
 is(sql('SELECT sum(hit(key, 5)) FROM small'), 1800, 'all of them have three left');
 is(sql('SELECT sum(hit(key, 5)) FROM small'), 0, 'and none then');
 is(hit($evicted), 0, 'nor has the other one');
+wait_for_flush();
 sql("UPDATE apikey_use SET limit_until = 'infinity' WHERE key_id = '$evicted_id'; $use_others");
 is(hit($evicted), 0, 'a time in the table that is none opens nothing');
 
@@ -389,14 +398,14 @@ $node->stop('fast');
 $node->start;
 is(remaining($kept), 6, 'a restart');
 is(hit($kept, 2), 2, 'two more');
-$node->poll_query_until('postgres', "SELECT pending = 0 FROM apikey_usage_stats()") or die;
+wait_for_flush();
 my $started = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
 my $victim = $node->background_psql('postgres');
 kill 'KILL', $victim->query_safe('SELECT pg_backend_pid()');
 $node->poll_query_until('postgres', "SELECT pid <> $started FROM pg_stat_activity WHERE backend_type = 'checkpointer'") or die;
 is(remaining($kept), 4, 'a crash, once it was written down');
 is(hit($kept, 1), 1, 'one more');
-$node->poll_query_until('postgres', "SELECT pending = 0 FROM apikey_usage_stats()") or die;
+wait_for_flush();
 $node->stop('immediate');
 $node->start;
 is(remaining($kept), 3, 'an immediate stop');
