@@ -180,11 +180,11 @@ apikey_flush_main(Datum database)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database),
 											  InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
-	/* whatever the database has been told to do with sessions */
+	/* whatever the database tells sessions; and no trigger that a role may put on */
 	set_option("search_path", "pg_catalog, pg_temp");
 	set_option("default_transaction_read_only", "off");
 	set_option("default_transaction_isolation", "read committed");
-	set_option("session_replication_role", "origin");
+	set_option("session_replication_role", "replica");
 	set_option("synchronous_commit", "local");
 	set_option("statement_timeout", "0");
 	set_option("lock_timeout", "10s");
