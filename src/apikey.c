@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "demand.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "guess.h"
@@ -28,6 +29,7 @@ _PG_init(void)
 	ak_usage_init();
 	if (ak_usage_is_on())
 	{
+		ak_demand_init();
 		ak_once_init();
 		ak_guess_init();
 		ak_use_init();

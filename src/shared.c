@@ -18,7 +18,7 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
-#define MAX_AREAS		2
+#define MAX_AREAS		3
 #define MAX_TABLES		2
 #define MAX_PARTITIONS	32
 

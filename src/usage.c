@@ -13,18 +13,13 @@
 #include "usage.h"
 
 #include "access/xlog.h"
+#include "demand.h"
 #include "guc.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "port/atomics.h"
 #include "shared.h"
-#include "storage/condition_variable.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
-
-#define ROOM_TIMEOUT	1000	/* ms */
 
 typedef struct Hour
 {
@@ -56,15 +51,9 @@ typedef struct Shared
 	pg_atomic_uint32 ended;
 	pg_atomic_uint32 written;	/* flushes that were committed, of which rows
 								 * may have gone since */
-	pg_atomic_uint32 pending;	/* anything, since somebody last asked? */
-	pg_atomic_uint32 requests;	/* because there was no room */
-	pg_atomic_uint32 made;		/* counts up when there is some */
-	pg_atomic_uint32 stuck;		/* none came: nobody waits for it */
 	pg_atomic_uint64 uses;		/* that found none */
 	pg_atomic_uint64 refusals;
 	pg_atomic_uint64 flushed;
-	ConditionVariable wanted;	/* wakes who flushes */
-	ConditionVariable room;		/* wakes who waits for that */
 } Shared;
 
 static void copy_usage(AkUsage *usage, const KeyRow *key);
@@ -110,16 +99,14 @@ raise_to(pg_atomic_uint64 * time, TimestampTz at)
 }
 
 /*
- * Something is pending now.  True if whoever flushes should hear of it, once the
+ * Something is pending now.  True if nothing was: that is news, to be told once the
  * lock is released.
  */
 static inline bool
 set_pending(KeyRow *key)
 {
 	return pg_atomic_read_u32(&key->pending) == 0 &&
-		pg_atomic_exchange_u32(&key->pending, 1) == 0 &&
-		pg_atomic_read_u32(&shared->pending) == 0 &&
-		pg_atomic_exchange_u32(&shared->pending, 1) == 0;
+		pg_atomic_exchange_u32(&key->pending, 1) == 0;
 }
 
 static inline bool
@@ -136,13 +123,6 @@ count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
 		raise_to(&key->last_refused, at);
 	}
 	return set_pending(key);
-}
-
-static void
-hear(bool news)
-{
-	if (news)
-		ConditionVariableBroadcast(&shared->wanted);
 }
 
 /* Add the second to the first, and leave it empty; the later hour counts. */
@@ -180,13 +160,6 @@ begin_hour(KeyRow *key, int32 hour)
 	for (int i = 0; i < AK_USAGE_HOURS; i++)
 		if (key->past[i].hour <= hour - AK_USAGE_HOURS)
 			move_hour(&key->earlier, &key->past[i]);
-}
-
-void
-ak_usage_ask(void)
-{
-	pg_atomic_fetch_add_u32(&shared->requests, 1);
-	ConditionVariableBroadcast(&shared->wanted);
 }
 
 /*
@@ -233,7 +206,7 @@ evict(const AkPlace *place, bool needed)
 		if (let_go(key, needed))
 			ak_shared_discard(table, place->partition, number);
 		if (i == table->nrows / 2)
-			ak_usage_ask();
+			ak_demand_flush();
 	}
 }
 
@@ -260,49 +233,6 @@ find_or_add(const AkPlace *place, int32 hour, bool needed)
 	return key;
 }
 
-/*
- * Ask for a flush and wait until there is more room than was "made" so far; false
- * if none comes.  Who has waited in vain spares all others that, until there is some.
- */
-static bool
-wait_for_room(uint32 made)
-{
-	bool		in_vain = false;
-
-	if (RecoveryInProgress())
-		return false;
-	ak_usage_ask();
-	if (pg_atomic_read_u32(&shared->stuck) != 0)
-		return pg_atomic_read_u32(&shared->made) != made;
-
-	/* to broadcast would have ended that */
-	ConditionVariablePrepareToSleep(&shared->room);
-	while (pg_atomic_read_u32(&shared->made) == made && !in_vain)
-		in_vain = ConditionVariableTimedSleep(&shared->room, ROOM_TIMEOUT,
-											  PG_WAIT_EXTENSION);
-	ConditionVariableCancelSleep();
-	if (in_vain)
-		pg_atomic_write_u32(&shared->stuck, 1);
-	return !in_vain;
-}
-
-static uint32
-room_made(void)
-{
-	uint32		made = pg_atomic_read_u32(&shared->made);
-
-	pg_memory_barrier();
-	return made;
-}
-
-static void
-tell_of_room(void)
-{
-	pg_atomic_write_u32(&shared->stuck, 0);
-	pg_atomic_fetch_add_u32(&shared->made, 1);
-	ConditionVariableBroadcast(&shared->room);
-}
-
 /* The rest of ak_usage_count: a new key, or a new hour. */
 static pg_noinline void
 count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
@@ -314,7 +244,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 		KeyRow	   *key;
 		bool		news;
 
-		made = room_made();
+		made = ak_demand_room();
 		ak_shared_lock(place, LW_EXCLUSIVE);
 		key = find_or_add(place, hour_of(at), false);
 		if (key != NULL)
@@ -323,11 +253,12 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 				begin_hour(key, hour_of(at));
 			news = count_in(key, at, used, refused);
 			ak_shared_unlock(place);
-			hear(news);
+			if (news)
+				ak_demand_news();
 			return;
 		}
 		ak_shared_unlock(place);
-	} while (wait_for_room(made));
+	} while (ak_demand_wait(made));
 	pg_atomic_fetch_add_u64(&shared->uses, used);
 	pg_atomic_fetch_add_u64(&shared->refusals, refused);
 }
@@ -349,7 +280,8 @@ ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused)
 	}
 	news = count_in(key, at, used, refused);
 	ak_shared_unlock(&place);
-	hear(news);
+	if (news)
+		ak_demand_news();
 }
 
 /* --------------------------------------------------------------- limits */
@@ -396,7 +328,8 @@ look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
 		}
 	}
 	ak_shared_unlock(&place);
-	hear(news);
+	if (news)
+		ak_demand_news();
 	return result;
 }
 
@@ -434,7 +367,7 @@ ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 	{
 		KeyRow	   *key;
 
-		made = room_made();
+		made = ak_demand_room();
 		ak_shared_lock(&place, LW_EXCLUSIVE);
 		if (ak_usage_epoch() != epoch)
 		{
@@ -454,7 +387,7 @@ ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 			return;
 		}
 		ak_shared_unlock(&place);
-	} while (wait_for_room(made));
+	} while (ak_demand_wait(made));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("no shared memory for the rate limit of an API key"),
@@ -581,8 +514,7 @@ ak_usage_databases(Oid **databases)
 		palloc(sizeof(Oid) * keys.npartitions * keys.nrows), 0
 	};
 
-	pg_atomic_write_u32(&shared->pending, 0);
-	pg_memory_barrier();
+	ak_demand_heard();
 	ak_shared_each(&keys, InvalidOid, LW_SHARED, collect_database, &found);
 	*databases = found.oids;
 	return found.count;
@@ -704,7 +636,7 @@ ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 	pg_memory_barrier();
 	end_flush(0, (Datum) 0);
 	pg_atomic_write_u64(&shared->flushed, GetCurrentTimestamp());
-	tell_of_room();
+	ak_demand_made();
 }
 
 static void
@@ -723,26 +655,7 @@ void
 ak_usage_forget(Oid database, TimestampTz before)
 {
 	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, &before);
-	tell_of_room();
-}
-
-uint32
-ak_usage_requests(void)
-{
-	return pg_atomic_read_u32(&shared->requests);
-}
-
-void
-ak_usage_wait(long timeout, uint32 requests, bool news)
-{
-	ConditionVariablePrepareToSleep(&shared->wanted);
-	if (ak_usage_requests() == requests &&
-		!(news && pg_atomic_read_u32(&shared->pending) != 0))
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 timeout, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	ConditionVariableCancelSleep();
+	ak_demand_made();
 }
 
 /* ---------------------------------------------------------------- start */
@@ -779,15 +692,9 @@ startup(void *at, bool fresh)
 		pg_atomic_init_u32(&shared->begun, 0);
 		pg_atomic_init_u32(&shared->ended, 0);
 		pg_atomic_init_u32(&shared->written, 0);
-		pg_atomic_init_u32(&shared->pending, 1);	/* from the file, maybe */
-		pg_atomic_init_u32(&shared->requests, 0);
-		pg_atomic_init_u32(&shared->made, 0);
-		pg_atomic_init_u32(&shared->stuck, 0);
 		pg_atomic_init_u64(&shared->uses, 0);
 		pg_atomic_init_u64(&shared->refusals, 0);
 		pg_atomic_init_u64(&shared->flushed, 0);
-		ConditionVariableInit(&shared->wanted);
-		ConditionVariableInit(&shared->room);
 	}
 }
 

@@ -139,15 +139,4 @@ extern void ak_usage_flushed(Oid database, const AkUsage *usages, int count);
 /* What was counted in this database before then does not matter any more. */
 extern void ak_usage_forget(Oid database, TimestampTz before);
 
-/* Ask for a flush; how often did somebody? */
-extern void ak_usage_ask(void);
-extern uint32 ak_usage_requests(void);
-
-/*
- * Wait until this is not their number, or something is pending that
- * ak_usage_databases() has not told ("news"), or the latch is set, or so many ms
- * have passed; perhaps less.
- */
-extern void ak_usage_wait(long timeout, uint32 requests, bool news);
-
 #endif							/* AK_USAGE_H */

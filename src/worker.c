@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "demand.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -137,7 +138,7 @@ static void
 rest(long timeout, uint32 requests, bool news)
 {
 	if (!ShutdownRequestPending)
-		ak_usage_wait(timeout, requests, news);
+		ak_demand_listen(timeout, requests, news);
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
@@ -152,7 +153,7 @@ wait_to_flush(uint32 requests)
 {
 	TimestampTz began = GetCurrentTimestamp();
 
-	while (!ShutdownRequestPending && ak_usage_requests() == requests)
+	while (!ShutdownRequestPending && ak_demand_requests() == requests)
 	{
 		TimestampTz until = TimestampTzPlusMilliseconds(began,
 														ak_guc_flush_interval * INT64CONST(1000) -
@@ -180,7 +181,11 @@ apikey_flush_main(Datum database)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database),
 											  InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
-	/* whatever the database tells sessions; and no trigger that a role may put on */
+
+	/*
+	 * whatever the database tells sessions; and no trigger that a role may
+	 * put on
+	 */
 	set_option("search_path", "pg_catalog, pg_temp");
 	set_option("default_transaction_read_only", "off");
 	set_option("default_transaction_isolation", "read committed");
@@ -328,21 +333,21 @@ apikey_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	MemoryContextSwitchTo(TopMemoryContext);
-	first_requests = requests = ak_usage_requests();
+	first_requests = requests = ak_demand_requests();
 
 	while (!ShutdownRequestPending)
 	{
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_SOON,
 						 PG_WAIT_EXTENSION);
 		rest(LOOK_EVERY, requests, false);
-		requests = ak_usage_requests();
+		requests = ak_demand_requests();
 		if (start_all(requests))
 			rest(ak_guc_flush_interval * INT64CONST(1000), requests, true);
 		else
 		{
 			/* who waits for the time shall make way for others */
-			ak_usage_ask();
-			requests = ak_usage_requests();
+			ak_demand_flush();
+			requests = ak_demand_requests();
 		}
 	}
 	/* to be started again, unless the server stops */
