@@ -54,7 +54,7 @@ ak_actor_key_id(pg_uuid_t *id)
 void
 ak_actor_get(AkActor *actor)
 {
-	AkVerdict	verdict = {0};
+	AkReason	reason;
 	AkKeyRow	row;
 	Snapshot	snapshot;
 
@@ -64,13 +64,9 @@ ak_actor_get(AkActor *actor)
 		return;
 	actor->limited = true;
 	actor->key = ak_session_key();
-	verdict.reason = ak_authz_alive(actor->key);
-	if (verdict.reason != AK_REASON_ALIVE)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("invalid API key"),
-				 errdetail_log("%s", ak_authz_reason(&verdict)),
-				 errhidestmt(true)));
+	reason = ak_authz_alive(actor->key);
+	if (reason != AK_REASON_ALIVE)
+		ak_authz_refuse(reason);
 	if (actor->key->organization_level < AK_LEVEL_WRITE)
 		refuse("Changing keys takes organization level write.");
 	actor->key_id = actor->key->id;

@@ -288,10 +288,7 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 	else if (ak_arg_has_text(fcinfo, 0))
 		ak_use_called(NULL, AK_REASON_INVALID_KEY);
 	if (finding.key == NULL || !ak_write_lock_key(&change.id, &change.key))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("invalid API key"),
-				 errhidestmt(true)));
+		ak_authz_refuse(AK_REASON_INVALID_KEY);
 	if (ak_write_revoke(&change.id))
 		record(&change, "revoke_self", NULL);
 	PG_RETURN_VOID();

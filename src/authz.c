@@ -102,6 +102,18 @@ ak_authz_organization(const AkKey *key, const AkName *organization,
 		ak_name_equal(organization, &key->organization);
 }
 
+void
+ak_authz_refuse(AkReason reason)
+{
+	AkVerdict	verdict = {reason, AK_LEVEL_NONE};
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("invalid API key"),
+			 errdetail_log("%s", ak_authz_reason(&verdict)),
+			 errhidestmt(true)));
+}
+
 char *
 ak_authz_reason(const AkVerdict *verdict)
 {

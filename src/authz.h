@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "keycache.h"
 #include "scope.h"
 
@@ -56,6 +57,12 @@ extern AkVerdict ak_authz_explain(const AkKey *key, const AkName *project,
 
 extern bool ak_authz_organization(const AkKey *key,
 								  const AkName *organization, AkLevel wanted);
+
+/*
+ * Raises 28000 about a key that may do nothing: the same to the client whatever the
+ * reason, which goes to the server log.
+ */
+pg_noreturn extern void ak_authz_refuse(AkReason reason);
 
 /* A palloc'd sentence about the verdict. */
 extern char *ak_authz_reason(const AkVerdict *verdict);

@@ -25,7 +25,7 @@
 static const AkKey *
 get_key(FunctionCallInfo fcinfo, int argno)
 {
-	AkVerdict	verdict = {0};
+	AkReason	reason;
 	AkFinding	finding = {0};
 	AkName		token;
 
@@ -34,17 +34,13 @@ get_key(FunctionCallInfo fcinfo, int argno)
 		finding.key = ak_session_key();
 	else if (ak_arg_token(fcinfo, argno, &token))
 		ak_authn_find(&finding, token.data, token.len);
-	verdict.reason = ak_authz_alive(finding.key);
+	reason = ak_authz_alive(finding.key);
 	if (finding.key != NULL)
-		ak_use_asked(finding.key, verdict.reason);
+		ak_use_asked(finding.key, reason);
 	else if (argno >= 0 && ak_arg_has_text(fcinfo, argno))
-		ak_use_called(NULL, verdict.reason);
-	if (verdict.reason != AK_REASON_ALIVE)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("invalid API key"),
-				 errdetail_log("%s", ak_authz_reason(&verdict)),
-				 errhidestmt(true)));
+		ak_use_called(NULL, reason);
+	if (reason != AK_REASON_ALIVE)
+		ak_authz_refuse(reason);
 	return finding.key;
 }
 

@@ -63,19 +63,13 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 static pg_noreturn void
 refuse_login(AkReason reason, int64 wait, int code)
 {
-	AkVerdict	verdict = {reason, AK_LEVEL_NONE};
-
 	if (reason == AK_REASON_OVER_LIMIT)
 		ereport(ERROR,
 				(errcode(code),
 				 errmsg("API key is over its rate limit"),
 				 errdetail("It may retry after %s seconds.", ak_ratelimit_print_wait(wait)),
 				 errhidestmt(true)));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("invalid API key"),
-			 errdetail_log("%s", ak_authz_reason(&verdict)),
-			 errhidestmt(true)));
+	ak_authz_refuse(reason);
 }
 
 /*
