@@ -30,17 +30,17 @@
 
 bool		ak_use_counts;
 
-static int	planning;
+static int	uncounted;			/* what is asked now: so many reasons not to */
 static planner_hook_type next_planner;
 static ExecutorStart_hook_type next_start;
 
 /* Functions that are asked while a plan is made decide nothing. */
 static PlannedStmt *
-plan(Query * query, const char *text, int options, ParamListInfo params)
+plan(Query *query, const char *text, int options, ParamListInfo params)
 {
 	PlannedStmt *result;
 
-	planning++;
+	uncounted++;
 	PG_TRY();
 	{
 		result = next_planner ? next_planner(query, text, options, params) :
@@ -48,14 +48,14 @@ plan(Query * query, const char *text, int options, ParamListInfo params)
 	}
 	PG_FINALLY();
 	{
-		planning--;
+		uncounted--;
 	}
 	PG_END_TRY();
 	return result;
 }
 
 static void
-start_next(QueryDesc * query, int flags)
+start_next(QueryDesc *query, int flags)
 {
 	if (next_start)
 		next_start(query, flags);
@@ -63,23 +63,38 @@ start_next(QueryDesc * query, int flags)
 		standard_ExecutorStart(query, flags);
 }
 
-/* So does EXPLAIN, which looks for partitions that need no scan. */
+/* So it is for EXPLAIN, which looks for partitions that need no scan. */
 static void
-start(QueryDesc * query, int flags)
+start(QueryDesc *query, int flags)
 {
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 	{
 		start_next(query, flags);
 		return;
 	}
-	planning++;
+	uncounted++;
 	PG_TRY();
 	{
 		start_next(query, flags);
 	}
 	PG_FINALLY();
 	{
-		planning--;
+		uncounted--;
+	}
+	PG_END_TRY();
+}
+
+void
+ak_use_uncounted(void (*action) (void *), void *arg)
+{
+	uncounted++;
+	PG_TRY();
+	{
+		action(arg);
+	}
+	PG_FINALLY();
+	{
+		uncounted--;
 	}
 	PG_END_TRY();
 }
@@ -110,7 +125,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	static TimestampTz guessed;
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
-	if (planning > 0)
+	if (uncounted > 0)
 		return;
 	if (key == NULL)
 	{
@@ -131,7 +146,7 @@ ak_use_note_refused(const AkKey *key)
 {
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
-	if (planning > 0)
+	if (uncounted > 0)
 		return;
 	key->use->refused = statement;
 	if (ak_usage_first(MARK_REFUSED, &key->id, statement))
@@ -164,7 +179,7 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 	bool		good = reason == AK_REASON_ALIVE;
 
-	if (planning > 0)
+	if (uncounted > 0)
 		return;
 	if (key == NULL)
 	{
@@ -204,7 +219,7 @@ ak_use_check_limit(const AkKey *key, int64 *wait)
 	AkUsageLimit result;
 
 	*wait = 0;
-	if (key->limit.count == 0 || planning > 0)
+	if (key->limit.count == 0 || uncounted > 0)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
 	while ((result = ak_usage_take(&key->id, &key->limit, get_now(),

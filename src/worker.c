@@ -54,7 +54,7 @@ typedef struct Order
 {
 	bool		purge;
 	uint32		requests;		/* that have been heard */
-}			Order;
+} Order;
 
 static Flush *flushes;
 static int	nflushes;
@@ -180,7 +180,11 @@ apikey_flush_main(Datum database)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database),
 											  InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
-	/* whatever the database tells sessions; and no trigger that a role may put on */
+
+	/*
+	 * whatever the database tells sessions; and no trigger that a role may
+	 * put on
+	 */
 	set_option("search_path", "pg_catalog, pg_temp");
 	set_option("default_transaction_read_only", "off");
 	set_option("default_transaction_isolation", "read committed");
