@@ -231,6 +231,9 @@ CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, at);
  * Written by the background worker alone, see src/worker.h, and without a
  * foreign key: that would lock a row of apikey_key for each key that is used.
  * The order of columns is known to src/store.h.
+ *
+ * A flush may change every row of a page: with half of it free the new versions
+ * find room there, and no index is touched.
  */
 CREATE TABLE apikey_use (
 	key_id uuid NOT NULL,
@@ -240,7 +243,7 @@ CREATE TABLE apikey_use (
 	last_refused_at timestamptz,
 	limit_until timestamptz,
 	CONSTRAINT apikey_use_pkey PRIMARY KEY (key_id)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE apikey_use IS
 'how often each API key was used and refused on this server, and when last';
 
@@ -250,7 +253,7 @@ CREATE TABLE apikey_use_hour (
 	uses bigint NOT NULL,
 	refusals bigint NOT NULL,
 	CONSTRAINT apikey_use_hour_pkey PRIMARY KEY (key_id, hour)
-);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE apikey_use_hour IS
 'the same by hour, for the days that apikey.usage_days says';
 CREATE INDEX apikey_use_hour_idx ON apikey_use_hour (hour);

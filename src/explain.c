@@ -24,6 +24,7 @@
 #include "reach.h"
 #include "schema.h"
 #include "session.h"
+#include "use.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -197,9 +198,12 @@ advise_on_speed(Explanation *explanation)
 									 column_name(explanation, 1)));
 }
 
+/* SPI runs what it is to count rows of without parallel processes. */
 static void
-look(Explanation *explanation)
+look(void *arg)
 {
+	Explanation *explanation = arg;
+
 	look_at_table(explanation);
 	SPI_connect();
 	look_at_policies(explanation);
@@ -232,7 +236,7 @@ explain(Explanation *explanation, Datum *values, bool *nulls)
 
 	values[0] = CStringGetTextDatum(good ? "good" : ak_authz_reason(&verdict));
 	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
-	look(explanation);
+	ak_use_uncounted(look, explanation);
 	advise_on_rows(explanation, good, count);
 	advise_on_speed(explanation);
 	values[2] = Int64GetDatum(explanation->rows);

@@ -19,7 +19,7 @@
 #define KEYS	16
 #define MARKS	(KINDS * KEYS)	/* of each backend */
 
-static pg_atomic_uint64 * all;
+static pg_atomic_uint64 *all;
 
 bool
 ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "client.h"
@@ -48,12 +49,16 @@ check_reader(const char *view)
 
 /*
  * A snapshot of the tables, and what belongs to it of the shared memory; false
- * if that has nothing.
+ * if that has nothing.  A commit that hangs must not hang us: what waited for it in vain
+ * in this statement waits no more.
  */
 static bool
 get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
 {
-	for (int i = 0;; i++)
+	static TimestampTz in_vain;
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+
+	for (int i = in_vain == statement ? FLUSH_ENDS_WITHIN : 0;; i++)
 	{
 		uint32		before;
 		uint32		after;
@@ -61,10 +66,13 @@ get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
 		bool		found = ak_usage_get(id, usage);
 
 		*snapshot = ak_store_snapshot();
-		/* a commit that hangs must not hang us */
-		if ((quiet && ak_usage_is_quiet(&after) && before == after) ||
-			i >= FLUSH_ENDS_WITHIN)
+		if (quiet && ak_usage_is_quiet(&after) && before == after)
 			return found;
+		if (i >= FLUSH_ENDS_WITHIN)
+		{
+			in_vain = statement;
+			return found;
+		}
 		ak_store_release(*snapshot);
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(1000);

@@ -89,7 +89,7 @@ hour_of(TimestampTz at)
 }
 
 static inline void
-raise_to(pg_atomic_uint64 * time, TimestampTz at)
+raise_to(pg_atomic_uint64 *time, TimestampTz at)
 {
 	uint64		before = pg_atomic_read_u64(time);
 

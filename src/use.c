@@ -22,7 +22,7 @@
 
 bool		ak_use_counts;
 
-static int	planning;
+static int	uncounted;			/* what is asked now: so many reasons not to */
 static planner_hook_type next_planner;
 static ExecutorStart_hook_type next_start;
 
@@ -32,7 +32,7 @@ plan(Query *query, const char *text, int options, ParamListInfo params)
 {
 	PlannedStmt *result;
 
-	planning++;
+	uncounted++;
 	PG_TRY();
 	{
 		result = next_planner ? next_planner(query, text, options, params) :
@@ -40,7 +40,7 @@ plan(Query *query, const char *text, int options, ParamListInfo params)
 	}
 	PG_FINALLY();
 	{
-		planning--;
+		uncounted--;
 	}
 	PG_END_TRY();
 	return result;
@@ -55,7 +55,7 @@ start_next(QueryDesc *query, int flags)
 		standard_ExecutorStart(query, flags);
 }
 
-/* So does EXPLAIN, which looks for partitions that need no scan. */
+/* So it is for EXPLAIN, which looks for partitions that need no scan. */
 static void
 start(QueryDesc *query, int flags)
 {
@@ -64,14 +64,29 @@ start(QueryDesc *query, int flags)
 		start_next(query, flags);
 		return;
 	}
-	planning++;
+	uncounted++;
 	PG_TRY();
 	{
 		start_next(query, flags);
 	}
 	PG_FINALLY();
 	{
-		planning--;
+		uncounted--;
+	}
+	PG_END_TRY();
+}
+
+void
+ak_use_uncounted(void (*action) (void *), void *arg)
+{
+	uncounted++;
+	PG_TRY();
+	{
+		action(arg);
+	}
+	PG_FINALLY();
+	{
+		uncounted--;
 	}
 	PG_END_TRY();
 }
@@ -103,7 +118,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	static TimestampTz guessed;
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
-	if (planning > 0)
+	if (uncounted > 0)
 		return;
 	if (key == NULL)
 	{
@@ -124,7 +139,7 @@ ak_use_note_refused(const AkKey *key)
 {
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
-	if (planning > 0)
+	if (uncounted > 0)
 		return;
 	key->use->refused = statement;
 	if (ak_once_first(AK_ONCE_REFUSED, &key->id, statement))

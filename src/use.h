@@ -9,8 +9,8 @@
  * refused.  What did not prove itself counts for the client's address.
  *
  * A statement is a message of the client.  In a parallel query it counts once for
- * all its processes.  What the planner asks does not count; but what lets a key
- * in does so, and takes from its limit, also where somebody has hidden it in a
+ * all its processes.  What the planner and EXPLAIN ask does not count; but what lets
+ * a key in does so, and takes from its limit, also where somebody has hidden it in a
  * function that the planner calls: what it says is as good there.
  *
  * Nothing happens where the extension is not preloaded, but see
@@ -65,6 +65,12 @@ ak_use_called(const AkKey *key, AkReason reason)
 	if (ak_use_counts)
 		ak_use_note_called(key, reason);
 }
+
+/*
+ * Do this, which may ask keys what they may do: it does not count.  Not for what a
+ * parallel query could be in.
+ */
+extern void ak_use_uncounted(void (*action) (void *), void *arg);
 
 /*
  * One more call of a good key: AK_REASON_ALIVE, or AK_REASON_OVER_LIMIT; then

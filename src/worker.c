@@ -55,7 +55,7 @@ typedef struct Order
 {
 	bool		purge;
 	uint32		requests;		/* that have been heard */
-}			Order;
+} Order;
 
 static Flush *flushes;
 static int	nflushes;

@@ -1,4 +1,4 @@
-# pg_dump and pg_restore carry keys, grants, registry and protected tables,
+# pg_dump and pg_restore carry keys, their use, grants, registry and protected tables,
 # whatever the schema is called; a dump with a foreign grant does not load.
 
 use strict;
@@ -22,10 +22,14 @@ $node->safe_psql('postgres', qq{
 	SELECT apikey_grant('$id', '*', '*', 'read');
 	SELECT apikey_set_budget('$id', 10, '1 month');
 	SELECT apikey_spend('$key', 3);
+	INSERT INTO apikey_use VALUES ('$id', 7, 1, '2020-01-01', '2020-02-01', '2020-03-01');
+	INSERT INTO apikey_use_hour VALUES ('$id', '2020-01-01', 4, 0), ('$id', '2019-01-01', 3, 1);
 });
 
 my $look = q{
-	SELECT key_id, organization, label, status, key FROM apikey_keys ORDER BY 1;
+	SELECT key_id, organization, label, status, key, last_used_at FROM apikey_keys ORDER BY 1;
+	SELECT * FROM apikey_use;
+	SELECT * FROM apikey_use_hour ORDER BY 2;
 	SELECT * FROM apikey_grants ORDER BY 1, 2, 3;
 	SELECT * FROM apikey_environment ORDER BY 1, 2;
 	SELECT * FROM apikey_protected;
@@ -51,7 +55,7 @@ foreach my $format ('plain', 'custom')
 		: [ 'pg_restore', '--exit-on-error', '-d', $format, $file ],
 		"$format restore");
 	is($node->safe_psql($format, $look), $node->safe_psql('postgres', $look),
-		"$format: the same keys, grants, projects and protected tables");
+		"$format: the same keys and their use, grants, projects and protected tables");
 	is(may($node, $key, $format), 't', "$format: the key works");
 	is($node->safe_psql($format, $see), "acme\nweb|production",
 		"$format: row-level security works");

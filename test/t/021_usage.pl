@@ -161,6 +161,8 @@ adds("$session; SELECT * FROM apikey_whoami()", '', 'apikey_whoami');
 adds(q{SELECT * FROM apikey_explain(:'a', 'web', 'production', 'manage')}, '', 'apikey_explain');
 adds(q{SELECT * FROM apikey_find(:'a')}, '', 'apikey_find');
 adds(q{SELECT * FROM apikey_rate(:'limited')}, '', 'apikey_rate');
+adds("SELECT * FROM apikey_explain_rls('doc', :'a'); SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
+	. "SET ROLE app; SELECT * FROM apikey_explain_rls('doc', :'a'), apikey_explain_rls('part', :'disabled')", '', 'apikey_explain_rls');
 adds("$session; SET ROLE app; EXPLAIN SELECT * FROM doc; RESET ROLE; SELECT * FROM apikey_usage, apikey_keys", '', 'nothing');
 
 # Statements
