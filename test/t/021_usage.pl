@@ -37,6 +37,7 @@ create('expired');
 create('elsewhere', "allowed_networks => '{10.0.0.0/8}'");
 create('limited', "rate_limit => '2 per hour'");
 create('rotated');
+create('spender');
 $node->safe_psql('postgres', "SELECT apikey_disable('$id{disabled}'), apikey_revoke('$id{revoked}')");
 $node->safe_psql('postgres', "UPDATE apikey_key SET expires_at = now() - interval '1 s' WHERE key_id = '$id{expired}'");
 $key{second} = $node->safe_psql('postgres', "SELECT key FROM apikey_rotate('$id{rotated}', '1 hour')");
@@ -145,6 +146,13 @@ is( $node->safe_psql('postgres', q{
 		SELECT string_agg(DISTINCT proname, ' ') FROM pg_proc
 		WHERE prosrc ~ '^apikey_(authorize|require|projects|environments)' AND NOT proname ~ '^(} . $named . ')$\''),
 	'', 'that is all of them');
+
+# To spend is to use, and a budget that is spent is a refusal.
+adds(q{SELECT apikey_spend(:'a')}, 'a 1/0', 'apikey_spend');
+adds("$session; SELECT apikey_spend(2)", 'a 1/0', 'of the session\'s key');
+adds(q{SELECT apikey_spend(:'revoked')}, 'revoked 0/1', 'of one that is revoked');
+$node->safe_psql('postgres', "SELECT apikey_set_budget('$id{spender}', 1)");
+adds(q{SELECT apikey_spend(:'spender', 2)}, 'spender 1/1', 'more than there is');
 
 # What lets a key in counts by call.
 adds(q{SELECT label FROM apikey_verify(:'a')}, 'a 1/0', 'apikey_verify');
