@@ -212,7 +212,7 @@ is($node->safe_psql('planted', 'SELECT * FROM evil.mark'), '',
 is( $node->safe_psql('planted', q{
 		SELECT count(*), bool_or(has_table_privilege('mallory', c.oid, 'SELECT')) FROM pg_class c
 		WHERE relname LIKE 'apikey%' AND relkind IN ('r', 'v')}),
-	'12|f', 'and takes all privileges back there, too');
+	'17|f', 'and takes all privileges back there, too');
 my ($planted, undef, $refusal) = $node->psql('planted', q{
 	CREATE TABLE doc (project varchar, environment varchar);
 	SELECT shared.apikey_protect('doc', 'project', 'environment')});
