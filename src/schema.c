@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "inval.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -201,9 +202,19 @@ ak_schema_accept(void)
 }
 
 bool
-ak_schema_exists(void)
+ak_schema_hold(void)
 {
-	return OidIsValid(get_extension_oid("apikey", true));
+	Oid			extension;
+
+	while (OidIsValid(extension = get_extension_oid("apikey", true)))
+	{
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+		if (get_extension_oid("apikey", true) == extension)
+			return true;
+		UnlockDatabaseObject(ExtensionRelationId, extension, 0,
+							 AccessShareLock);
+	}
+	return false;
 }
 
 bool

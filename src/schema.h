@@ -47,8 +47,11 @@ typedef struct AkSchema
  */
 extern void ak_schema_accept(void);
 
-/* Is it there at all?  For a process that comes to look. */
-extern bool ak_schema_exists(void);
+/*
+ * Is it there at all?  Then it stays until the end of the transaction.  For a process
+ * that comes to look.
+ */
+extern bool ak_schema_hold(void);
 
 /* Is there a database of this OID?  For a process that is in none. */
 extern bool ak_schema_has_database(Oid database);

@@ -111,7 +111,7 @@ flush(Oid database, bool purge)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "writing the use of API keys");
-	if (!ak_schema_exists())
+	if (!ak_schema_hold())
 	{
 		PopActiveSnapshot();
 		CommitTransactionCommand();

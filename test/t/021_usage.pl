@@ -457,8 +457,8 @@ foreach my $keys (1, 50, 5000)
 	$node->safe_psql('postgres', "SELECT setval('sent', $start + 1, false), setval('done', $start + 1, false)");
 
 	my ($watched, $out, $err) = ('', '', '');
-	my $watch = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'SELECT * FROM watch(4)' ], '>', \$watched);
-	IPC::Run::run([ 'pgbench', '-n', '-M', 'prepared', '-c', 8, '-T', 3, '-f', "$dir/load$keys", '-h', $node->host, '-p', $node->port, 'postgres' ],
+	my $watch = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'SELECT * FROM watch(3)' ], '>', \$watched);
+	IPC::Run::run([ 'pgbench', '-n', '-M', 'prepared', '-c', 8, '-T', 2, '-f', "$dir/load$keys", '-h', $node->host, '-p', $node->port, 'postgres' ],
 		'>', \$out, '2>', \$err);
 	$watch->finish;
 	my ($transactions) = $out =~ /transactions actually processed: (\d+)/;

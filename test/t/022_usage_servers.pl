@@ -237,11 +237,11 @@ $node->safe_psql('postgres', 'CREATE DATABASE changing');
 set($node, 'apikey.flush_interval' => 1);
 my $dir = PostgreSQL::Test::Utils::tempdir;
 append_to_file("$dir/use", "SELECT apikey_authorize('$key', 'web', 'production', 'read');\n");
-my $load = IPC::Run::start([ 'pgbench', '-n', '-c', 2, '-T', 4, '-f', "$dir/use", '-h', $node->host, '-p', $node->port, 'postgres' ],
+my $load = IPC::Run::start([ 'pgbench', '-n', '-c', 2, '-T', 3, '-f', "$dir/use", '-h', $node->host, '-p', $node->port, 'postgres' ],
 	'>', \my $out, '2>', \my $err);
 $from = -s $node->logfile;
 my $wrong = '';
-for my $round (1 .. 8)
+for my $round (1 .. 6)
 {
 	my @last = split /\n/, $node->safe_psql('changing', q{
 		SET client_min_messages = error;
