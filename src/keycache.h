@@ -26,12 +26,14 @@
 #include "scope.h"
 #include "secret.h"
 #include "store.h"
+#include "usage.h"
 
-/* In which statement use.c last counted something of a key. */
+/* In which statement use.c last counted something of a key, and where. */
 typedef struct AkUse
 {
 	TimestampTz asked;
 	TimestampTz refused;
+	AkUsagePlace place;
 } AkUse;
 
 typedef struct AkKey

@@ -3,12 +3,14 @@
  *		Once a statement, in whatever process; see once.h.
  *
  * Each backend has marks, which its parallel workers use as well.  A mark is made
- * of the statement and the key; one of another statement is worth nothing.
+ * of the statement and the key; one of another statement is worth nothing.  To write
+ * one takes longer than all else here, so that is left to parallel queries.
  */
 #include "postgres.h"
 
 #include "once.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -21,8 +23,20 @@
 
 static pg_atomic_uint64 *all;
 
-bool
-ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
+/* What this process has said. */
+typedef struct Said
+{
+	TimestampTz statement;
+	int			count;
+	pg_uuid_t	ids[KEYS];		/* the last ones */
+} Said;
+
+static Said said[KINDS];
+static TimestampTz shared_in;	/* a statement with a parallel query */
+
+/* Make a mark; false if it is there. */
+static bool
+mark_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
 {
 	PGPROC	   *leader = MyProc->lockGroupLeader;
 	Size		number = (leader == NULL ? MyProc : leader) - ProcGlobal->allProcs;
@@ -44,6 +58,37 @@ ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
 			return false;
 	}
 	return pg_atomic_exchange_u64(&marks[mark / 2 % KEYS], mark) != mark;
+}
+
+void
+ak_once_share(TimestampTz statement)
+{
+	shared_in = statement;
+	for (int what = 0; what < KINDS; what++)
+		if (said[what].statement == statement)
+			for (int i = 0; i < Min(said[what].count, KEYS); i++)
+				(void) mark_first(what, &said[what].ids[i], statement);
+}
+
+bool
+ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
+{
+	Said	   *mine = &said[what];
+
+	if (mine->statement != statement)
+	{
+		mine->statement = statement;
+		mine->count = 0;
+	}
+	for (int i = 0; i < Min(mine->count, KEYS); i++)
+		if (memcmp(&mine->ids[i], id, sizeof(pg_uuid_t)) == 0)
+			return false;
+	mine->ids[mine->count++ % KEYS] = *id;
+
+	/* a portal's statement is another one than when its query began */
+	if (IsInParallelMode())
+		shared_in = statement;
+	return shared_in != statement || mark_first(what, id, statement);
 }
 
 static Size

@@ -2,8 +2,9 @@
  * once.h
  *		Once a statement, in whatever process.
  *
- * The processes of a parallel query share a few marks in shared memory.  There is
- * some only where the extension is preloaded.
+ * A backend knows for itself what it has said in a statement.  The processes of a
+ * parallel query share marks in shared memory besides; there is some only where the
+ * extension is preloaded.
  */
 #ifndef AK_ONCE_H
 #define AK_ONCE_H
@@ -23,6 +24,9 @@ typedef enum AkOnce
 
 /* To be called by _PG_init where the extension is preloaded. */
 extern void ak_once_init(void);
+
+/* A parallel query may begin: its processes shall know what was said before. */
+extern void ak_once_share(TimestampTz statement);
 
 /*
  * Has neither this process nor another one of the same parallel query said so of

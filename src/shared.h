@@ -119,6 +119,13 @@ ak_shared_row(const AkTable *table, int partition, int32 number)
 		table->row_size;
 }
 
+static inline int32
+ak_shared_number(const AkTable *table, int partition, const void *row)
+{
+	return ((const char *) row - table->rows) / table->row_size -
+		(Size) partition * table->nrows;
+}
+
 /* Take a row out: it is free then. */
 extern void ak_shared_discard(const AkTable *table, int partition,
 							  int32 number);

@@ -61,6 +61,8 @@ start(QueryDesc *query, int flags)
 {
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 	{
+		if (query->plannedstmt->parallelModeNeeded)
+			ak_once_share(GetCurrentStatementStartTimestamp());
 		start_next(query, flags);
 		return;
 	}
@@ -131,7 +133,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
 	else if (ak_once_first(AK_ONCE_USED, &key->id, statement))
-		ak_usage_count(&key->id, statement, true, false);
+		ak_usage_count(&key->id, statement, true, false, &key->use->place);
 }
 
 void
@@ -143,7 +145,7 @@ ak_use_note_refused(const AkKey *key)
 		return;
 	key->use->refused = statement;
 	if (ak_once_first(AK_ONCE_REFUSED, &key->id, statement))
-		ak_usage_count(&key->id, statement, false, true);
+		ak_usage_count(&key->id, statement, false, true, &key->use->place);
 }
 
 static void
@@ -195,7 +197,7 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	if (!good)
 		key->use->refused = statement;
 	(void) ak_once_first(good ? AK_ONCE_USED : AK_ONCE_REFUSED, &key->id, statement);
-	ak_usage_count(&key->id, statement, good, !good);
+	ak_usage_count(&key->id, statement, good, !good, &key->use->place);
 }
 
 /* Any later, and there were no nanoseconds for it. */
