@@ -1,13 +1,18 @@
 /*
  * turns.c
- *		turns ROUNDS CONNINFO CONNINFO STATEMENT [PARAMETER...]
+ *		turns CPU ROUNDS CONNINFO CONNINFO STATEMENT [PARAMETER...]
  *
  * Sends a prepared statement to two servers by turns, in short runs, so that what
  * the machine does to one it does to the other.  Prints the median of a round
  * trip to each, in microseconds, and the median of the ratios, the second to the
  * first.
+ *
+ * The client and the two backends stay on one processor: else it is the scheduler
+ * that decides whether a round trip takes 8 microseconds or 75.
  */
+#define _GNU_SOURCE
 #include <libpq-fe.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -29,6 +34,20 @@ expect(PGconn *connection, PGresult *result, ExecStatusType status)
 	if (PQresultStatus(result) != status)
 		fail(connection);
 	PQclear(result);
+}
+
+static void
+stay(int pid, int cpu)
+{
+	cpu_set_t	set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(pid, sizeof(set), &set) != 0)
+	{
+		perror("sched_setaffinity");
+		exit(1);
+	}
 }
 
 /* Microseconds a round trip. */
@@ -67,22 +86,24 @@ median(double *values, int count)
 int
 main(int argc, char **argv)
 {
-	int			rounds = argc > 4 ? atoi(argv[1]) : 0;
+	int			rounds = argc > 5 ? atoi(argv[2]) : 0;
 	double	   *took[2];
 	double	   *ratios;
 
 	if (rounds < 1)
 		return 2;
 	ratios = calloc(rounds, sizeof(double));
+	stay(0, atoi(argv[1]));
 	for (int i = 0; i < 2; i++)
 	{
 		took[i] = calloc(rounds, sizeof(double));
-		connections[i] = PQconnectdb(argv[2 + i]);
+		connections[i] = PQconnectdb(argv[3 + i]);
 		if (PQstatus(connections[i]) != CONNECTION_OK)
 			fail(connections[i]);
-		expect(connections[i], PQprepare(connections[i], "s", argv[4], 0, NULL),
+		stay(PQbackendPID(connections[i]), atoi(argv[1]));
+		expect(connections[i], PQprepare(connections[i], "s", argv[5], 0, NULL),
 			   PGRES_COMMAND_OK);
-		run(connections[i], argc - 5, argv + 5);
+		run(connections[i], argc - 6, argv + 6);
 	}
 	for (int round = 0; round < rounds; round++)
 	{
@@ -91,7 +112,7 @@ main(int argc, char **argv)
 		{
 			int			which = (i + round) % 2;
 
-			took[which][round] = run(connections[which], argc - 5, argv + 5);
+			took[which][round] = run(connections[which], argc - 6, argv + 6);
 		}
 		ratios[round] = took[1][round] / took[0][round];
 	}
