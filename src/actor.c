@@ -169,7 +169,8 @@ ak_actor_check_networks(const AkActor *actor, Datum networks)
 void
 ak_actor_check_limit(const AkActor *actor, const AkRateLimit *limit)
 {
-	if (actor->limited && !ak_ratelimit_within(limit, &actor->key->limit))
+	if (actor->limited && actor->key->limit != NULL &&
+		!ak_ratelimit_within(limit, actor->key->limit))
 		refuse("The key of the session has a lower rate limit.");
 }
 

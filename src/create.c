@@ -123,8 +123,8 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 			key->allowed_networks.value = actor->networks;
 			key->allowed_networks.isnull = false;
 		}
-		if (key->limit.count == 0)
-			key->limit = actor->key->limit;
+		if (key->limit.count == 0 && actor->key->limit != NULL)
+			key->limit = *actor->key->limit;
 	}
 	ak_actor_check_organization(actor, &key->organization);
 	ak_actor_check_new(actor);

@@ -382,7 +382,7 @@ explain_limit(const AkKey *key)
 	int64		wait;
 	int64		remaining;
 
-	if (key->limit.count == 0)
+	if (key->limit == NULL)
 		return "";
 	if (!ak_use_counts)
 		return "; no log-in, as the rate limit needs the extension to be preloaded";

@@ -76,7 +76,7 @@ discard(AkKey *key)
 	*link = key->next;
 	dlist_delete(&key->recency);
 	counts.keys--;
-	counts.bytes -= key->bytes;
+	counts.bytes -= GetMemoryChunkSpace(key);
 	ak_keycache_epoch++;
 	pfree(key);
 }
@@ -113,42 +113,50 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 	row->organization.len;
 	AkKey	   *key;
 	AkKey	  **bucket;
-	char	   *organization;
+	char	   *end;
 
+	/* most keys have neither a mark nor a limit */
+	size = MAXALIGN(size) + (verified->own ? MAXALIGN(sizeof(AkMark)) : 0) +
+		(row->limit.count > 0 ? sizeof(AkRateLimit) : 0);
 	grow();
 	key = MemoryContextAllocHuge(context, size);
 	memset(key, 0, sizeof(AkKey));
 	memcpy(key->digest, digest, AK_HASH_LEN);
-	key->bytes = GetMemoryChunkSpace(key);
 	key->generation = verified->generation;
 	key->proof_ends = verified->proof_ends;
 	key->address = verified->address;
 	key->slow = verified->slow;
 	key->transient = verified->own;
-	ak_inval_set_mark(&key->mark);
 	key->id = verified->id;
 	key->revoked = row->revoked;
 	key->disabled = row->disabled;
 	key->elsewhere = verified->elsewhere;
 	key->organization_level = row->organization_level;
 	key->expires_at = row->expires_at;
-	key->limit = row->limit;
-	key->use = &key->uses;
 	key->grants = (AkGrants *) ((char *) key + MAXALIGN(sizeof(AkKey)));
 	ak_grants_compile(key->grants, verified->grants, verified->ngrants);
-	organization = (char *) key->grants + MAXALIGN(grants_size);
-	memcpy(organization, row->organization.data, row->organization.len);
+	end = (char *) key->grants + MAXALIGN(grants_size);
+	memcpy(end, row->organization.data, row->organization.len);
 	key->organization = (AkName)
 	{
-		organization, row->organization.len
+		end, row->organization.len
 	};
+	end += MAXALIGN(row->organization.len);
+	if (verified->own)
+	{
+		ak_inval_set_mark((AkMark *) end);
+		key->mark = (AkMark *) end;
+		end += MAXALIGN(sizeof(AkMark));
+	}
+	if (row->limit.count > 0)
+		key->limit = memcpy(end, &row->limit, sizeof(AkRateLimit));
 
 	bucket = bucket_of(digest);
 	key->next = *bucket;
 	*bucket = key;
 	dlist_push_head(&recency, &key->recency);
 	counts.keys++;
-	counts.bytes += key->bytes;
+	counts.bytes += GetMemoryChunkSpace(key);
 	counts.builds++;
 
 	while (counts.bytes > (int64) ak_guc_cache_size * 1024 && counts.keys > 1)

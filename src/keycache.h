@@ -28,12 +28,13 @@
 #include "store.h"
 #include "usage.h"
 
-/* In which statement use.c last counted something of a key, and where. */
+/* What use.c counted of a key, in which statement last, and where. */
 typedef struct AkUse
 {
-	TimestampTz asked;
-	TimestampTz refused;
-	AkUsagePlace place;
+	TimestampTz statement;
+	int32		last;			/* see ak_usage_count() */
+	bool		asked;
+	bool		refused;
 } AkUse;
 
 typedef struct AkKey
@@ -42,8 +43,7 @@ typedef struct AkKey
 	dlist_node	recency;
 	struct AkKey *next;			/* in the same bucket */
 	uint8		digest[AK_HASH_LEN];
-	Size		bytes;
-	AkMark		mark;			/* of a transient one */
+	const AkMark *mark;			/* of a transient one; else NULL */
 	TimestampTz proof_ends;		/* the secret is good until then */
 	uint64		address;		/* serial of the client's address, 0 for any */
 
@@ -57,11 +57,10 @@ typedef struct AkKey
 	bool		elsewhere;		/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
-	AkRateLimit limit;
+	const AkRateLimit *limit;	/* NULL: none */
 	AkName		organization;
 	AkGrants   *grants;
-	AkUse	   *use;			/* this may be changed: it points to the next */
-	AkUse		uses;
+	AkUse		use;			/* the only part that changes */
 } AkKey;
 
 typedef struct AkCacheStats
@@ -82,7 +81,7 @@ ak_keycache_usable(const AkKey *key)
 		(key->proof_ends == DT_NOEND ||
 		 key->proof_ends > GetCurrentStatementStartTimestamp()) &&
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
-		(!key->transient || ak_inval_same_mark(&key->mark));
+		(!key->transient || ak_inval_same_mark(key->mark));
 }
 
 /* The usable key of this digest, or NULL. */

@@ -288,12 +288,12 @@ fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 	if (key == NULL && ak_arg_has_text(fcinfo, 0))
 		ak_use_asked(NULL, AK_REASON_INVALID_KEY);
-	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit.count == 0)
+	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit == NULL)
 		return false;
 	(void) ak_use_look_at_limit(key, &wait, &remaining);
 	interval = palloc0(sizeof(Interval));
 	interval->time = (wait + 999) / 1000;
-	values[0] = CStringGetTextDatum(ak_ratelimit_print(&key->limit));
+	values[0] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
 	values[1] = Int64GetDatum(remaining);
 	values[2] = IntervalPGetDatum(interval);
 	return true;

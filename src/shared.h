@@ -119,11 +119,11 @@ ak_shared_row(const AkTable *table, int partition, int32 number)
 		table->row_size;
 }
 
+/* The number of a row as if all partitions were one. */
 static inline int32
-ak_shared_number(const AkTable *table, int partition, const void *row)
+ak_shared_number(const AkTable *table, const void *row)
 {
-	return ((const char *) row - table->rows) / table->row_size -
-		(Size) partition * table->nrows;
+	return ((const char *) row - table->rows) / table->row_size;
 }
 
 /* Take a row out: it is free then. */

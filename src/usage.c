@@ -266,7 +266,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 /* The same of a row that is not where it was. */
 static pg_noinline void
 count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-				AkUsagePlace *last)
+				int32 * last)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	KeyRow	   *key;
@@ -280,8 +280,7 @@ count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 		count_slowly(&place, at, used, refused);
 		return;
 	}
-	last->partition = place.partition;
-	last->number = ak_shared_number(&keys, place.partition, key);
+	*last = ak_shared_number(&keys, key);
 	news = count_in(key, at, used, refused);
 	ak_shared_unlock(&place);
 	if (news)
@@ -291,10 +290,10 @@ count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 /* To look in the same place first saves the way through the bucket. */
 void
 ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-			   AkUsagePlace *last)
+			   int32 * last)
 {
-	AkPlace		place = {.table = &keys,.partition = last->partition};
-	KeyRow	   *key = ak_shared_row(&keys, last->partition, last->number);
+	AkPlace		place = {.table = &keys,.partition = *last / keys.nrows};
+	KeyRow	   *key = ak_shared_row(&keys, 0, *last);
 	bool		news;
 
 	ak_shared_lock(&place, LW_SHARED);

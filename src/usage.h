@@ -39,21 +39,14 @@ extern void ak_usage_require(const char *what);
 
 /* ------------------------------------------------------------ recording */
 
-/* Where the row of a key was when it was last counted; zeroed at first. */
-typedef struct AkUsagePlace
-{
-	int32		partition;
-	int32		number;
-} AkUsagePlace;
-
 /*
  * Count a use or a refusal, or both, of a key of this database.  Where there is
  * no room it waits until a worker has made some.  If none comes for a second, or
  * none came to others since, or on a standby, the count goes to AkUsageTotals alone.
- * "last" is where this backend looks first.
+ * "last" is where this backend looks first, 0 at first.
  */
 extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
-						   bool refused, AkUsagePlace *last);
+						   bool refused, int32 * last);
 
 typedef enum AkUsageLimit
 {

@@ -113,6 +113,21 @@ note_guess(void)
 	return ak_guess_count(place);
 }
 
+/* What is remembered of a key in this statement, to be changed. */
+static AkUse *
+set_use(const AkKey *key)
+{
+	AkUse	   *use = unconstify(AkUse *, &key->use);
+
+	if (use->statement != GetCurrentStatementStartTimestamp())
+	{
+		use->statement = GetCurrentStatementStartTimestamp();
+		use->asked = false;
+		use->refused = false;
+	}
+	return use;
+}
+
 void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
@@ -129,11 +144,11 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		guessed = statement;
 		return;
 	}
-	key->use->asked = statement;
+	set_use(key)->asked = true;
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
 	else if (ak_once_first(AK_ONCE_USED, &key->id, statement))
-		ak_usage_count(&key->id, statement, true, false, &key->use->place);
+		ak_usage_count(&key->id, statement, true, false, &set_use(key)->last);
 }
 
 void
@@ -143,9 +158,9 @@ ak_use_note_refused(const AkKey *key)
 
 	if (uncounted > 0)
 		return;
-	key->use->refused = statement;
+	set_use(key)->refused = true;
 	if (ak_once_first(AK_ONCE_REFUSED, &key->id, statement))
-		ak_usage_count(&key->id, statement, false, true, &key->use->place);
+		ak_usage_count(&key->id, statement, false, true, &set_use(key)->last);
 }
 
 static void
@@ -185,6 +200,7 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 {
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 	bool		good = reason == AK_REASON_ALIVE;
+	AkUse	   *use;
 
 	if (key == NULL)
 	{
@@ -193,11 +209,12 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 		return;
 	}
 	/* what decides in the same statement does not count once more */
-	key->use->asked = statement;
+	use = set_use(key);
+	use->asked = true;
 	if (!good)
-		key->use->refused = statement;
+		use->refused = true;
 	(void) ak_once_first(good ? AK_ONCE_USED : AK_ONCE_REFUSED, &key->id, statement);
-	ak_usage_count(&key->id, statement, good, !good, &key->use->place);
+	ak_usage_count(&key->id, statement, good, !good, &set_use(key)->last);
 }
 
 /* Any later, and there were no nanoseconds for it. */
@@ -224,10 +241,10 @@ ak_use_check_limit(const AkKey *key, int64 *wait)
 	AkUsageLimit result;
 
 	*wait = 0;
-	if (key->limit.count == 0)
+	if (key->limit == NULL)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
-	while ((result = ak_usage_take(&key->id, &key->limit, wait)) ==
+	while ((result = ak_usage_take(&key->id, key->limit, wait)) ==
 		   AK_USAGE_UNKNOWN)
 		remember_limit(key);
 	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
@@ -240,10 +257,10 @@ ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
 
 	*wait = 0;
 	*remaining = 0;
-	if (key->limit.count == 0)
+	if (key->limit == NULL)
 		return AK_REASON_ALIVE;
 	ak_usage_require("rate limits");
-	while ((result = ak_usage_peek(&key->id, &key->limit, wait, remaining)) ==
+	while ((result = ak_usage_peek(&key->id, key->limit, wait, remaining)) ==
 		   AK_USAGE_UNKNOWN)
 		remember_limit(key);
 	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;

@@ -42,7 +42,8 @@ static inline void
 ak_use_asked(const AkKey *key, AkReason reason)
 {
 	if (ak_use_counts &&
-		(key == NULL || key->use->asked != GetCurrentStatementStartTimestamp()))
+		(key == NULL || !key->use.asked ||
+		 key->use.statement != GetCurrentStatementStartTimestamp()))
 		ak_use_note_asked(key, reason);
 }
 
@@ -51,7 +52,8 @@ static inline void
 ak_use_refused(const AkKey *key)
 {
 	if (ak_use_counts && key != NULL &&
-		key->use->refused != GetCurrentStatementStartTimestamp())
+		(!key->use.refused ||
+		 key->use.statement != GetCurrentStatementStartTimestamp()))
 		ak_use_note_refused(key);
 }
 
