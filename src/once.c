@@ -27,7 +27,7 @@ static pg_atomic_uint64 *all;
 typedef struct Said
 {
 	TimestampTz statement;
-	int			count;
+	uint32		count;
 	pg_uuid_t	ids[KEYS];		/* the last ones */
 } Said;
 
@@ -66,7 +66,7 @@ ak_once_share(TimestampTz statement)
 	shared_in = statement;
 	for (int what = 0; what < KINDS; what++)
 		if (said[what].statement == statement)
-			for (int i = 0; i < Min(said[what].count, KEYS); i++)
+			for (uint32 i = 0; i < Min(said[what].count, KEYS); i++)
 				(void) mark_first(what, &said[what].ids[i], statement);
 }
 
@@ -80,7 +80,7 @@ ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
 		mine->statement = statement;
 		mine->count = 0;
 	}
-	for (int i = 0; i < Min(mine->count, KEYS); i++)
+	for (uint32 i = 0; i < Min(mine->count, KEYS); i++)
 		if (memcmp(&mine->ids[i], id, sizeof(pg_uuid_t)) == 0)
 			return false;
 	mine->ids[mine->count++ % KEYS] = *id;

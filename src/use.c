@@ -132,16 +132,14 @@ void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
 	static const pg_uuid_t none;
-	static TimestampTz guessed;
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 
 	if (uncounted > 0)
 		return;
 	if (key == NULL)
 	{
-		if (guessed != statement && ak_once_first(AK_ONCE_GUESSED, &none, statement))
+		if (ak_once_first(AK_ONCE_GUESSED, &none, statement))
 			(void) note_guess();
-		guessed = statement;
 		return;
 	}
 	set_use(key)->asked = true;
