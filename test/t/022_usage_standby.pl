@@ -171,7 +171,8 @@ $small->stop;
 # ------------------------------------------------------ no workers at all
 
 # The launcher takes one, logical replication another.
-$primary->append_conf('postgresql.conf', "max_worker_processes = 2\napikey.usage_size = 1MB");
+# Memory for twice as many: partitions fill up unevenly.
+$primary->append_conf('postgresql.conf', "max_worker_processes = 2\napikey.usage_size = 2MB");
 restart($primary);
 my $from = -s $primary->logfile;
 use_it($primary, 2);

@@ -341,7 +341,8 @@ $node->poll_query_until('postgres', "SELECT count(*) > 20 FROM hits WHERE key = 
 $run->{harness}->signal('TERM');
 $run->{harness}->finish;
 unlike($run->{err}, qr/error|aborted/, 'used by 16 clients');
-is(sql("SELECT sum(passed) FROM hits WHERE key = '$busy' AND began > '$since'"), 0,
+# the clients may have its burst before or after that; of the old limit it would be 200
+cmp_ok(sql("SELECT sum(passed) FROM hits WHERE key = '$busy' AND began > '$since'"), '<=', 10,
 	'a lower limit holds for what begins after the change');
 
 # -------------------------------------------------------------------- little memory
