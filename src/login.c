@@ -74,17 +74,17 @@ refuse_login(AkReason reason, int64 wait, int code)
 
 /*
  * Somebody comes with this key, of which the text is "token", or with something
- * that is none: may it be let in?  By functions that may write.
+ * that is none, or nothing is "given": may it be let in?  By functions that may write.
  */
 static AkReason
-admit(const AkKey *key, const char *token, int len, int64 *wait)
+admit(const AkKey *key, bool given, const char *token, int len, int64 *wait)
 {
 	AkReason	reason = ak_authz_alive(key);
 
 	*wait = 0;
 	if (reason == AK_REASON_ALIVE)
 		reason = ak_use_check_limit(key, wait);
-	if (key != NULL)
+	if (given)
 		ak_use_called(key, reason);
 	if (reason == AK_REASON_ALIVE)
 		ak_authn_rehash(key, token, len);
@@ -100,9 +100,7 @@ fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
 	AkReason	reason;
 
 	(void) ak_arg_token(fcinfo, 0, &token);
-	reason = admit(key, token.data, token.len, wait);
-	if (key == NULL && ak_arg_has_text(fcinfo, 0))
-		ak_use_called(NULL, reason);
+	reason = admit(key, ak_arg_has_text(fcinfo, 0), token.data, token.len, wait);
 	if (reason == AK_REASON_ALIVE)
 		(void) fill_profile(key, values, nulls, &reason);
 	return reason;
@@ -261,9 +259,7 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 
 		ak_schema_accept();
 		ak_authn_find(&finding, token, strlen(token));
-		reason = admit(finding.key, token, strlen(token), &wait);
-		if (finding.key == NULL)
-			ak_use_called(NULL, reason);
+		reason = admit(finding.key, true, token, strlen(token), &wait);
 		/* PostgREST makes the HTTP status of it */
 		if (reason != AK_REASON_ALIVE)
 			refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));

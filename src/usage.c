@@ -125,6 +125,18 @@ count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
 	return set_pending(key);
 }
 
+/* Count, and tell of it: the end of what is done under a lock. */
+static inline void
+count_and_unlock(const AkPlace *place, KeyRow *key, TimestampTz at, bool used,
+				 bool refused)
+{
+	bool		news = count_in(key, at, used, refused);
+
+	ak_shared_unlock(place);
+	if (news)
+		ak_demand_news();
+}
+
 /* Add the second to the first, and leave it empty; the later hour counts. */
 static void
 move_hour(Hour *sum, Hour *hour)
@@ -242,7 +254,6 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 	do
 	{
 		KeyRow	   *key;
-		bool		news;
 
 		made = ak_demand_room();
 		ak_shared_lock(place, LW_EXCLUSIVE);
@@ -251,10 +262,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 		{
 			if (key->hour < hour_of(at))
 				begin_hour(key, hour_of(at));
-			news = count_in(key, at, used, refused);
-			ak_shared_unlock(place);
-			if (news)
-				ak_demand_news();
+			count_and_unlock(place, key, at, used, refused);
 			return;
 		}
 		ak_shared_unlock(place);
@@ -266,11 +274,10 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 /* The same of a row that is not where it was. */
 static pg_noinline void
 count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-				int32 * last)
+				int32 *last)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	KeyRow	   *key;
-	bool		news;
 
 	ak_shared_lock(&place, LW_SHARED);
 	key = ak_shared_find(&place);
@@ -281,20 +288,16 @@ count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 		return;
 	}
 	*last = ak_shared_number(&keys, key);
-	news = count_in(key, at, used, refused);
-	ak_shared_unlock(&place);
-	if (news)
-		ak_demand_news();
+	count_and_unlock(&place, key, at, used, refused);
 }
 
 /* To look in the same place first saves the way through the bucket. */
 void
 ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-			   int32 * last)
+			   int32 *last)
 {
 	AkPlace		place = {.table = &keys,.partition = *last / keys.nrows};
 	KeyRow	   *key = ak_shared_row(&keys, 0, *last);
-	bool		news;
 
 	ak_shared_lock(&place, LW_SHARED);
 	if (unlikely(key->row.database != MyDatabaseId ||
@@ -305,10 +308,7 @@ ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 		count_elsewhere(id, at, used, refused, last);
 		return;
 	}
-	news = count_in(key, at, used, refused);
-	ak_shared_unlock(&place);
-	if (news)
-		ak_demand_news();
+	count_and_unlock(&place, key, at, used, refused);
 }
 
 /* --------------------------------------------------------------- limits */

@@ -46,7 +46,7 @@ extern void ak_usage_require(const char *what);
  * "last" is where this backend looks first, 0 at first.
  */
 extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
-						   bool refused, int32 * last);
+						   bool refused, int32 *last);
 
 typedef enum AkUsageLimit
 {

@@ -8,29 +8,12 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
-use Apikey;
+use Apikey qw(:DEFAULT set flush);
 
 my $node = start_node('usage_servers', conf => "shared_preload_libraries = 'apikey'\n"
 	  . "apikey.flush_interval = 3600\nlog_min_messages = debug1\nmax_worker_processes = 16\nrestart_after_crash = on\n");
 my $file = $node->data_dir . '/pg_stat/apikey.stat';
 my ($id, $key) = issue($node);
-
-sub set
-{
-	my ($node, %settings) = @_;
-
-	$node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$settings{$_}'") foreach keys %settings;
-	$node->reload;
-}
-
-sub flush
-{
-	my ($node) = @_;
-
-	set($node, 'apikey.flush_interval' => 1);
-	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
-	set($node, 'apikey.flush_interval' => 3600);
-}
 
 # Use a key that often.
 sub use_it

@@ -7,7 +7,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
-use Apikey;
+use Apikey qw(:DEFAULT set flush);
 
 my $conf = "shared_preload_libraries = 'apikey'\napikey.flush_interval = 3600\n";
 my $primary = start_node('usage_primary', allows_streaming => 'logical', conf => $conf);
@@ -18,23 +18,6 @@ $primary->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('usage_standby');
 $standby->init_from_backup($primary, 'b', has_streaming => 1);
 $standby->start;
-
-sub set
-{
-	my ($node, %settings) = @_;
-
-	$node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$settings{$_}'") foreach keys %settings;
-	$node->reload;
-}
-
-sub flush
-{
-	my ($node) = @_;
-
-	set($node, 'apikey.flush_interval' => 1);
-	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
-	set($node, 'apikey.flush_interval' => 3600);
-}
 
 sub use_it
 {

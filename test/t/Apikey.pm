@@ -8,6 +8,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(start_node issue may);
+our @EXPORT_OK = qw(set flush);
+our %EXPORT_TAGS = (DEFAULT => \@EXPORT);
 
 # A started server with the extension, a project "web" of "acme" and a project
 # "mars" of "globex".  Options go to init(); "conf" is added to the settings.
@@ -46,6 +48,25 @@ sub may
 
 	return $node->safe_psql($database // 'postgres',
 		"SELECT apikey_authorize('$key', 'web', 'production', 'write')");
+}
+
+# Settings of the server, by reload.
+sub set
+{
+	my ($node, %settings) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $_ = '$settings{$_}'") foreach keys %settings;
+	$node->reload;
+}
+
+# Have all use of keys written down.
+sub flush
+{
+	my ($node) = @_;
+
+	set($node, 'apikey.flush_interval' => 1);
+	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
+	set($node, 'apikey.flush_interval' => 3600);
 }
 
 1;
