@@ -38,6 +38,13 @@
 	pgstat_fetch_stat_local_beentry(index)
 #endif
 
+/* The constraints of a table that rows are added to, ready to run. */
+#if PG_VERSION_NUM >= 180000
+#define AK_CHECK_EXPRS(info)	((info)->ri_CheckConstraintExprs)
+#else
+#define AK_CHECK_EXPRS(info)	((info)->ri_ConstraintExprs)
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v' /* never met */
 #define pg_noreturn pg_attribute_noreturn()

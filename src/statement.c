@@ -10,6 +10,7 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "optimizer/cost.h"
+#include "rowerror.h"
 #include "schema.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -328,7 +329,9 @@ execute_by(AkStatement which, Datum *values, const char *nulls,
 {
 	SPIPlanPtr	plan = get_plan(which);
 	volatile int result = 0;
+	ErrorContextCallback hide;
 
+	ak_rowerror_begin(&hide);
 	running++;
 	PG_TRY();
 	{
@@ -342,6 +345,7 @@ execute_by(AkStatement which, Datum *values, const char *nulls,
 		running--;
 	}
 	PG_END_TRY();
+	ak_rowerror_end(&hide);
 	if (result < 0)
 		elog(ERROR, "could not execute a statement: %s",
 			 SPI_result_code_string(result));
