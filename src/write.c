@@ -171,24 +171,12 @@ ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
 	return ak_statement_run(AK_INSERT_IMPORTED, values) > 0;
 }
 
-/*
- * Take the lock that a change of the table needs before its rows are locked, which
- * takes a weaker one and keeps indexes locked as well: who asked for the stronger
- * one only then could wait for a REINDEX that waits for the indexes.
- */
-static void
-lock_table(AkTable table)
-{
-	(void) ak_schema_lock(table, RowExclusiveLock);
-}
-
 bool
 ak_write_lock_key(const pg_uuid_t *id, AkLockedKey *key)
 {
 	Datum		values[1] = {UUIDPGetDatum(id)};
 	bool		found;
 
-	lock_table(AK_TABLE_KEY);
 	ak_statement_begin();
 	found = ak_statement_execute(AK_LOCK_KEY, values, NULL) > 0;
 	if (found)
@@ -469,7 +457,6 @@ ak_write_lock_projects(const AkName *projects, int count,
 	Datum		values[] = {names_datum(projects, count)};
 	int			found;
 
-	lock_table(AK_TABLE_PROJECT);
 	ak_statement_begin();
 	found = ak_statement_execute_latest(AK_LOCK_PROJECTS, values);
 	get_rows(locked, found, false);
@@ -488,7 +475,6 @@ ak_write_remove_projects(const AkName *projects, int count)
 {
 	Datum		values[] = {names_datum(projects, count)};
 
-	lock_table(AK_TABLE_ENVIRONMENT);
 	ak_statement_begin();
 	ak_statement_execute_latest(AK_LOCK_ENVIRONMENTS, values);
 	ak_statement_execute_latest(AK_DELETE_PROJECTS_GRANTS, values);
