@@ -41,6 +41,15 @@
 	pgstat_fetch_stat_local_beentry(index)
 #endif
 
+/* ExecutorRun had another parameter. */
+#if PG_VERSION_NUM >= 180000
+#define AK_EXECUTE_ONCE_PARAMETER
+#define AK_EXECUTE_ONCE_ARGUMENT
+#else
+#define AK_EXECUTE_ONCE_PARAMETER	, bool execute_once
+#define AK_EXECUTE_ONCE_ARGUMENT	, execute_once
+#endif
+
 /* The constraints of a table that rows are added to, ready to run. */
 #if PG_VERSION_NUM >= 180000
 #define AK_CHECK_EXPRS(info)	((info)->ri_CheckConstraintExprs)
