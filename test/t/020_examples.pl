@@ -276,7 +276,7 @@ foreach my $setting (split /\n/, $node->safe_psql('postgres', q{
 {
 	my ($name, $default) = split /\|/, $setting, -1;
 
-	$default = $default eq '' ? 'empty' : '`' . $default =~ s/ //gr . '`';
+	$default = $default eq '' ? 'empty' : '`' . $default =~ s/ (?=[kM]B$)//r . '`';
 	# pg_size_pretty goes on in kB up to 10 MB
 	$default =~ s/`(\d+)kB`/$1 % 1024 ? $& : '`' . $1 \/ 1024 . 'MB`'/e;
 	like($reference, qr/^\| `\Q$name\E` \| \Q$default\E \|/m,
