@@ -10,6 +10,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "client.h"
+#include "clock.h"
 #include "imported.h"
 #include "pepper.h"
 #include "store.h"
@@ -33,7 +34,7 @@ proves(const AkSecret *secret, const void *bytes, int len)
 	 secret->scheme == AK_SCHEME_HMAC_PEPPER) &&
 	secret->salt.len == AK_SALT_LEN &&
 	secret->verifier.len == AK_HASH_LEN &&
-	secret->expires_at > GetCurrentStatementStartTimestamp();
+	secret->expires_at > ak_clock_now();
 	bool		equal;
 
 	if (peppered)
@@ -85,7 +86,7 @@ verify_imported(Snapshot snapshot, const char *text, int len,
 	AkSecret	secret;
 
 	if (!ak_imported_find(snapshot, text, len, digest, &secret) ||
-		secret.expires_at <= GetCurrentStatementStartTimestamp() ||
+		secret.expires_at <= ak_clock_now() ||
 		!(ak_imported_proves(&secret, text, len, digest) ||
 		  proves(&secret, text, len)) ||
 		!ak_store_key(snapshot, &secret.key_id, &verified->row))

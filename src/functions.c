@@ -179,8 +179,8 @@ get_asked_key(FunctionCallInfo fcinfo, int argno, Call *call,
 
 /*
  * Counts up with everything that can change a decision: keys, grants, the
- * registry, the extension itself, what is remembered of keys, and the session's
- * key.
+ * registry, the extension itself, what is remembered of keys, the session's key,
+ * and, within a statement, the time that counts.
  */
 static inline uint64
 count_changes(void)
@@ -188,7 +188,7 @@ count_changes(void)
 	return ak_inval_generation(AK_TOPIC_SCHEMA) +
 		ak_inval_generation(AK_TOPIC_KEYS) +
 		ak_inval_generation(AK_TOPIC_REGISTRY) +
-		ak_keycache_epoch + ak_guc_key_serial;
+		ak_inval_transaction + ak_keycache_epoch + ak_guc_key_serial;
 }
 
 /*

@@ -62,7 +62,7 @@ start(QueryDesc *query, int flags)
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 	{
 		if (query->plannedstmt->parallelModeNeeded)
-			ak_once_share(GetCurrentStatementStartTimestamp());
+			ak_once_share(ak_clock_now());
 		start_next(query, flags);
 		return;
 	}
@@ -119,9 +119,9 @@ set_use(const AkKey *key)
 {
 	AkUse	   *use = unconstify(AkUse *, &key->use);
 
-	if (use->statement != GetCurrentStatementStartTimestamp())
+	if (use->statement != ak_clock_now())
 	{
-		use->statement = GetCurrentStatementStartTimestamp();
+		use->statement = ak_clock_now();
 		use->asked = false;
 		use->refused = false;
 	}
@@ -132,7 +132,7 @@ void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
 	static const pg_uuid_t none;
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 
 	if (uncounted > 0)
 		return;
@@ -152,7 +152,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 void
 ak_use_note_refused(const AkKey *key)
 {
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 
 	if (uncounted > 0)
 		return;
@@ -196,7 +196,7 @@ delay(void)
 void
 ak_use_note_called(const AkKey *key, AkReason reason)
 {
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 	bool		good = reason == AK_REASON_ALIVE;
 	AkUse	   *use;
 

@@ -8,8 +8,8 @@
  * unless the question came from the rows of a scan, which are filtered and not
  * refused.  What did not prove itself counts for the client's address.
  *
- * A statement is a message of the client.  In a parallel query it counts once for
- * all its processes.  What the planner and EXPLAIN ask does not count; but what lets
+ * A statement is a message of the client, or a transaction in one that commits.  In a
+ * parallel query it counts once for all its processes.  What the planner and EXPLAIN ask does not count; but what lets
  * a key in does so, and takes from its limit, also where somebody has hidden it in a
  * function that the planner calls: what it says is as good there.
  *
@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "authz.h"
+#include "clock.h"
 #include "keycache.h"
 
 /* To be called by _PG_init where the extension is preloaded. */
@@ -43,7 +44,7 @@ ak_use_asked(const AkKey *key, AkReason reason)
 {
 	if (ak_use_counts &&
 		(key == NULL || !key->use.asked ||
-		 key->use.statement != GetCurrentStatementStartTimestamp()))
+		 key->use.statement != ak_clock_now()))
 		ak_use_note_asked(key, reason);
 }
 
@@ -53,7 +54,7 @@ ak_use_refused(const AkKey *key)
 {
 	if (ak_use_counts && key != NULL &&
 		(!key->use.refused ||
-		 key->use.statement != GetCurrentStatementStartTimestamp()))
+		 key->use.statement != ak_clock_now()))
 		ak_use_note_refused(key);
 }
 
