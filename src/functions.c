@@ -143,11 +143,12 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
 
 /*
  * The key in argument "argno", or the session's if "argno" is negative; NULL
- * unless it proves itself.
+ * unless it proves itself, which counts as a guess.
  */
 static inline const AkKey *
 get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 {
+	const AkKey *key = NULL;
 	AkName		token;
 
 	ak_schema_accept();
@@ -156,10 +157,12 @@ get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 	if (call->key == NULL)
 		call->key = make_key(fcinfo->flinfo->fn_mcxt);
 	if (call->constant[argno] && call->key->len > 0)
-		return ak_authn_again(call->key);
-	if (!ak_arg_token(fcinfo, argno, &token))
-		return NULL;
-	return ak_authn_key(call->key, token.data, token.len);
+		key = ak_authn_again(call->key);
+	else if (ak_arg_token(fcinfo, argno, &token))
+		key = ak_authn_key(call->key, token.data, token.len);
+	if (key == NULL)
+		ak_use_guessed_argument(fcinfo, argno);
+	return key;
 }
 
 /* The same for a function that decides: it counts. */
@@ -168,11 +171,9 @@ get_asked_key(FunctionCallInfo fcinfo, int argno, Call *call,
 			  AkReason *reason)
 {
 	const AkKey *key = get_call_key(fcinfo, argno, call);
-	int			len;
 
 	*reason = ak_authz_alive(key);
-	if (key != NULL || (argno >= 0 ? ak_arg_has_text(fcinfo, argno) :
-						(ak_guc_key(&len), len > 0)))
+	if (key != NULL)
 		ak_use_asked(key, *reason);
 	return key;
 }
@@ -411,8 +412,6 @@ apikey_explain(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
-	if (key == NULL && ak_arg_has_text(fcinfo, 0))
-		ak_use_asked(NULL, AK_REASON_INVALID_KEY);
 	if (ak_authz_alive(key) == AK_REASON_ALIVE)
 		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);

@@ -6,7 +6,9 @@
 
 #include "use.h"
 
+#include "args.h"
 #include "client.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "guc.h"
 #include "guess.h"
@@ -131,22 +133,40 @@ set_use(const AkKey *key)
 void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
-	static const pg_uuid_t none;
 	TimestampTz statement = ak_clock_now();
 
 	if (uncounted > 0)
 		return;
-	if (key == NULL)
-	{
-		if (ak_once_first(AK_ONCE_GUESSED, &none, statement))
-			(void) note_guess();
-		return;
-	}
 	set_use(key)->asked = true;
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
 	else if (ak_once_first(AK_ONCE_USED, &key->id, statement))
 		ak_usage_count(&key->id, statement, true, false, &set_use(key)->last);
+}
+
+void
+ak_use_note_guessed(const char *text, int len)
+{
+	uint64		hash = text == NULL ? 0 :
+	hash_bytes_extended((const unsigned char *) text, len, 0);
+	pg_uuid_t	id = {0};
+
+	if (uncounted > 0)
+		return;
+	memcpy(&id, &hash, sizeof(hash));
+	if (ak_once_first(AK_ONCE_GUESSED, &id, ak_clock_now()))
+		(void) note_guess();
+}
+
+void
+ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno)
+{
+	AkName text = {NULL, 1};
+
+	if (!ak_use_counts || !ak_arg_has_text(fcinfo, argno))
+		return;
+	(void) ak_arg_token(fcinfo, argno, &text);
+	ak_use_guessed(text.data, text.len);
 }
 
 void
