@@ -53,7 +53,8 @@ proves(const AkSecret *secret, const void *bytes, int len)
 
 /*
  * Verify a text of our form: by the newest secret of the key, else by the other
- * one.  What does not prove itself costs the same, whatever is wrong with it.
+ * one.  What does not prove itself takes the same steps, whatever is wrong with it; the
+ * row of an id that there is has to be read besides, and an id is no secret.
  */
 static bool
 verify_own(Snapshot snapshot, const AkToken *token, AkVerified *verified)
