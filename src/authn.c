@@ -182,6 +182,7 @@ ak_authn_find(AkFinding *finding, const char *token, int len)
 		if (finding->key == NULL)
 			finding->key = verify(token, len, digest);
 	}
+	finding->counted = false;
 	finding->epoch = ak_keycache_epoch;
 	ak_inval_set_mark(&finding->mark);
 }

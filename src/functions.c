@@ -148,7 +148,8 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
 static inline const AkKey *
 get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 {
-	const AkKey *key = NULL;
+	const AkKey *key;
+	AkMemo	   *memo;
 	AkName		token;
 
 	ak_schema_accept();
@@ -156,12 +157,18 @@ get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 		return ak_session_key();
 	if (call->key == NULL)
 		call->key = make_key(fcinfo->flinfo->fn_mcxt);
-	if (call->constant[argno] && call->key->len > 0)
-		key = ak_authn_again(call->key);
+	memo = call->key;
+	if (call->constant[argno] && memo->len > 0)
+		key = ak_authn_again(memo);
 	else if (ak_arg_token(fcinfo, argno, &token))
-		key = ak_authn_key(call->key, token.data, token.len);
-	if (key == NULL)
+		key = ak_authn_key(memo, token.data, token.len);
+	else
+	{
 		ak_use_guessed_argument(fcinfo, argno);
+		return NULL;
+	}
+	if (unlikely(key == NULL && !memo->finding.counted))
+		memo->finding.counted = ak_use_guessed(memo->token, memo->len);
 	return key;
 }
 

@@ -150,7 +150,7 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 
 		CHECK_FOR_INTERRUPTS();
 		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
-			ak_use_guessed(found.text, found.len);
+			(void) ak_use_guessed(found.text, found.len);
 		position += count_characters(counted, found.text);
 		counted = found.text;
 		values[0] = Int32GetDatum(position);

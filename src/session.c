@@ -25,10 +25,10 @@ ak_session_key(void)
 		ak_authn_find(&last, token, len);
 		last_serial = ak_guc_key_serial;
 	}
-	if (unlikely(last.key == NULL))
+	if (unlikely(last.key == NULL && !last.counted))
 	{
 		token = ak_guc_key(&len);
-		ak_use_guessed(token, len);
+		last.counted = ak_use_guessed(token, len);
 	}
 	return last.key;
 }

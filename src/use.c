@@ -144,29 +144,31 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		ak_usage_count(&key->id, statement, true, false, &set_use(key)->last);
 }
 
-void
-ak_use_note_guessed(const char *text, int len)
+bool
+ak_use_note_guessed(const char *token, int len)
 {
-	uint64		hash = text == NULL ? 0 :
-	hash_bytes_extended((const unsigned char *) text, len, 0);
+	uint64		hash = 0;
 	pg_uuid_t	id = {0};
 
 	if (uncounted > 0)
-		return;
+		return false;
+	if (token != NULL)
+		hash = hash_bytes_extended((const unsigned char *) token, len, 0);
 	memcpy(&id, &hash, sizeof(hash));
 	if (ak_once_first(AK_ONCE_GUESSED, &id, ak_clock_now()))
 		(void) note_guess();
+	return true;
 }
 
 void
 ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno)
 {
-	AkName text = {NULL, 1};
+	AkName		token = {NULL, 1};
 
 	if (!ak_use_counts || !ak_arg_has_text(fcinfo, argno))
 		return;
-	(void) ak_arg_token(fcinfo, argno, &text);
-	ak_use_guessed(text.data, text.len);
+	(void) ak_arg_token(fcinfo, argno, &token);
+	(void) ak_use_guessed(token.data, token.len);
 }
 
 void

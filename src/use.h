@@ -34,7 +34,7 @@ extern void ak_use_init(void);
 extern bool ak_use_counts;
 
 extern void ak_use_note_asked(const AkKey *key, AkReason reason);
-extern void ak_use_note_guessed(const char *text, int len);
+extern bool ak_use_note_guessed(const char *token, int len);
 extern void ak_use_note_refused(const AkKey *key);
 extern void ak_use_note_called(const AkKey *key, AkReason reason);
 
@@ -50,13 +50,13 @@ ak_use_asked(const AkKey *key, AkReason reason)
 
 /*
  * Somebody asked about this text, and it is no key.  No text is nobody's guess; NULL
- * with a length is one that is too long to be looked at.
+ * with a length is one that is too long to be looked at.  True if it need not be said
+ * again in this statement.
  */
-static inline void
-ak_use_guessed(const char *text, int len)
+static inline bool
+ak_use_guessed(const char *token, int len)
 {
-	if (ak_use_counts && len > 0)
-		ak_use_note_guessed(text, len);
+	return !ak_use_counts || len <= 0 || ak_use_note_guessed(token, len);
 }
 
 /* The same of the text in this argument. */
