@@ -113,8 +113,8 @@ apikey_grant(PG_FUNCTION_ARGS)
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
 	ak_arg_refuse_null(fcinfo, 3, "level");
 	grant.level = ak_options_level(fcinfo, 3);
-	ak_projects_check(&change.key.organization, &grant);
 	ak_actor_check_grant(&change.actor, &grant);
+	ak_projects_check(&change.key.organization, &grant);
 	if (ak_write_grant(&change.id, &change.key.organization, &grant))
 	{
 		add_pair(&detail, &grant);

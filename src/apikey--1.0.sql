@@ -33,7 +33,7 @@ CREATE TABLE apikey_project (
 	CONSTRAINT apikey_project_pkey PRIMARY KEY (project),
 	CONSTRAINT apikey_project_name CHECK (project NOT IN ('', '*')
 		AND octet_length(project) <= 512),
-	CONSTRAINT apikey_project_organization_name CHECK (organization <> ''
+	CONSTRAINT apikey_project_organization_name CHECK (organization NOT IN ('', '*')
 		AND octet_length(organization) <= 512),
 	CONSTRAINT apikey_project_organization_key UNIQUE (organization, project)
 );
@@ -347,6 +347,8 @@ ALTER TABLE apikey_event ENABLE ALWAYS TRIGGER apikey_keep,
 /* --------------------------------------------------- registry functions */
 
 /*
+ * These are for the application alone: 42501 in a session with a key.
+ *
  * Errors of the functions that change something: 22023 for an argument that
  * makes no sense, 22004 for a null that is not allowed, 42704 for a key,
  * project or grant that does not exist, 23503 for a project or environment
@@ -971,7 +973,8 @@ COMMENT ON FUNCTION apikey_whoami() IS
 /* -------------------------------------------------- row-level security */
 
 /*
- * Both run as the caller, who must own the table (42501).
+ * Both run as the caller, who must own the table (42501).  Columns are of the types
+ * that identifiers may have, without an implicit cast to text (42804).
  */
 CREATE FUNCTION apikey_protect(relation regclass, project name,
 	environment name, force boolean DEFAULT false)
@@ -988,8 +991,9 @@ COMMENT ON FUNCTION apikey_unprotect(regclass) IS
 'undo apikey_protect';
 
 /*
- * For who asks: why so few rows, why so slow?  Both run as the caller, who must
- * be allowed to read the table (42501).
+ * For who asks: why so few rows, why so slow?  The caller must be allowed to read
+ * the table (42501).  It is read as the caller, or as its owner if the caller is
+ * not subject to its policies.
  */
 CREATE FUNCTION apikey_explain_rls(relation regclass, key text)
 RETURNS TABLE (key_state text, projects text[], visible_rows bigint,

@@ -46,14 +46,12 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "parser/parse_coerce.h"
 #include "projects.h"
 #include "schema.h"
 #include "utils/builtins.h"
@@ -139,34 +137,14 @@ find_column(Relation rel, const char *name, bool attached)
 	return number;
 }
 
-/*
- * Get ready to read a column.  Raises 42804 for a type whose text form is not
- * always the same.
- */
+/* Get ready to read a column.  Raises as ak_arg_check_column() does. */
 static void
 prepare_column(Relation rel, Column *column)
 {
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel),
-												column->number - 1);
-	Oid			base = getBaseType(attribute->atttypid);
-
-	if (!ak_arg_listable(base) &&
-		(TypeCategory(base) != TYPCATEGORY_STRING || base == BPCHAROID))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" has type %s",
-						NameStr(attribute->attname),
-						RelationGetRelationName(rel),
-						format_type_be(attribute->atttypid)),
-				 errdetail("Identifiers may be text, varchar, uuid, smallint, integer, bigint or an enum.")));
-	if (attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("column \"%s\" of relation \"%s\" is a virtual generated column",
-						NameStr(attribute->attname),
-						RelationGetRelationName(rel)),
-				 errdetail("Its values are not stored.")));
-	ak_arg_prepare(&column->arg, attribute->atttypid, CurrentMemoryContext);
+	ak_arg_check_column(RelationGetRelid(rel), column->number);
+	ak_arg_prepare(&column->arg,
+				   get_atttype(RelationGetRelid(rel), column->number),
+				   CurrentMemoryContext);
 }
 
 /* The unique index on this column alone, see above; raises 55000. */
@@ -570,7 +548,7 @@ AK_FUNCTION_INFO_V1(apikey_attach_projects);
 Datum
 apikey_attach_projects(PG_FUNCTION_ARGS)
 {
-	Oid			relid = ak_arg_owned_relation(fcinfo, 0);
+	Oid			relid;
 	Source		source = {0};
 	const char *id;
 	const char *organization;
@@ -584,6 +562,7 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
+	relid = ak_arg_owned_relation(fcinfo, 0);
 	ak_arg_refuse_null(fcinfo, 1, "column");
 	ak_arg_refuse_null(fcinfo, 2, "column");
 	ak_arg_refuse_null(fcinfo, 3, "environments");
@@ -637,7 +616,7 @@ AK_FUNCTION_INFO_V1(apikey_detach_projects);
 Datum
 apikey_detach_projects(PG_FUNCTION_ARGS)
 {
-	Oid			relid = ak_arg_owned_relation(fcinfo, 0);
+	Oid			relid;
 	Relation	rel;
 	const char *table;
 	List	   *triggers;
@@ -646,6 +625,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
+	relid = ak_arg_owned_relation(fcinfo, 0);
 	rel = relation_open(relid, AccessExclusiveLock);
 	triggers = find_triggers(rel, find_function(&owner));
 	table = qualified_name(rel);

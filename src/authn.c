@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "imported.h"
 #include "pepper.h"
+#include "rehash.h"
 #include "store.h"
 #include "utils/memutils.h"
 
@@ -238,6 +239,6 @@ ak_authn_rehash(const AkKey *key, const char *token, int len)
 	pepper = ak_pepper_get(&pepper_len);
 	ak_secret_random(salt, sizeof(salt));
 	ak_secret_verifier(pepper, pepper_len, salt, token, len, verifier);
-	ak_store_rehash(lookup, slow, pepper == NULL ? AK_SCHEME_HMAC :
+	ak_rehash_store(lookup, slow, pepper == NULL ? AK_SCHEME_HMAC :
 					AK_SCHEME_HMAC_PEPPER, salt, verifier);
 }

@@ -147,18 +147,19 @@ apikey_changed(PG_FUNCTION_ARGS)
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 	ours = ak_write_is_ours() || IsLogicalWorker();
 
-	if (table == schema->budget)
+	if (table == schema->tables[AK_TABLE_BUDGET])
 	{
 		/* no decision rests on it, and most often somebody spends */
 		if (ours)
 			return PointerGetDatum(NULL);
 	}
-	else if (table == schema->project || table == schema->environment)
-		ak_inval_announce(schema->registry_proxy);
-	else if (!insert || table == schema->secret ||
-			 (table == schema->grant && !ak_write_is_new_key() &&
+	else if (table == schema->tables[AK_TABLE_PROJECT] ||
+			 table == schema->tables[AK_TABLE_ENVIRONMENT])
+		ak_inval_announce(schema->tables[AK_TABLE_REGISTRY_PROXY]);
+	else if (!insert || table == schema->tables[AK_TABLE_SECRET] ||
+			 (table == schema->tables[AK_TABLE_GRANT] && !ak_write_is_new_key() &&
 			  !belongs_to_new_key(trigger)))
-		ak_inval_announce(schema->key_proxy);
+		ak_inval_announce(schema->tables[AK_TABLE_KEY_PROXY]);
 	if (!insert)
 		ForceSyncCommit();
 	if (!ours && !is_copied(trigger))

@@ -9,14 +9,12 @@
 #include "access/xact.h"
 #include "utils/inval.h"
 
-#define MAX_WATCHED		24
-
 uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
 uint64		ak_inval_transaction = 1;
 
 static uint64 flushes;
 
-static AkWatch watched[MAX_WATCHED];
+static const AkWatch *watched;
 static int	nwatched;
 
 void
@@ -73,8 +71,7 @@ ak_inval_init(void)
 void
 ak_inval_watch(const AkWatch *relations, int count)
 {
-	Assert(count <= MAX_WATCHED);
-	memcpy(watched, relations, count * sizeof(AkWatch));
+	watched = relations;
 	nwatched = count;
 	ak_inval_forget();
 }

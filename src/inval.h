@@ -42,16 +42,16 @@ typedef struct AkMark
 
 extern void ak_inval_init(void);
 
-/*
- * Listen to messages that name these relations.  Those listened to before are
- * forgotten, and all generations count up.
- */
 typedef struct AkWatch
 {
 	Oid			relation;
 	AkTopic		topic;
 } AkWatch;
 
+/*
+ * Listen to messages that name these relations, which are not copied.  Those
+ * listened to before are forgotten, and all generations count up.
+ */
 extern void ak_inval_watch(const AkWatch *relations, int count);
 
 /* Count all generations up, in this backend. */

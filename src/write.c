@@ -116,8 +116,7 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 #undef SET
 #undef SET_NULL
 #undef SET_NULLABLE
-	ak_insert_row(insertion, ak_schema_get()->key, Natts_apikey_key, values,
-				  nulls);
+	ak_insert_row(insertion, AK_TABLE_KEY, values, nulls);
 }
 
 static void
@@ -135,8 +134,7 @@ insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
 	SET(environment, ak_store_datum(&grant->environment));
 	SET(organization, ak_store_datum(&key->organization));
 #undef SET
-	ak_insert_row(insertion, ak_schema_get()->grant, Natts_apikey_grant,
-				  values, nulls);
+	ak_insert_row(insertion, AK_TABLE_GRANT, values, nulls);
 }
 
 void
