@@ -133,8 +133,9 @@ is( adds("SET debug_parallel_query = on; SET force_parallel_mode = on; SET paral
 	8, 'a parallel query');
 is(adds("SET apikey.key = 'rubbish'; SET ROLE app; SELECT count(*) FROM doc;"), 1, 'the key of the session, in a policy');
 is(adds("SET apikey.key = '$unknown'; SELECT $_;"), 1, "$_: of the session")
-  foreach 'apikey_spend()', 'apikey_whoami()', "apikey_require('web', 'production', 'read')", "apikey_disable('$id')", "apikey_remove_project('web')",
+  foreach 'apikey_spend()', 'apikey_whoami()', "apikey_require('web', 'production', 'read')", "apikey_disable('$id')",
   "apikey_explain_rls('doc')";
+is(adds("SET apikey.key = '$unknown'; SELECT apikey_remove_project('web');"), 0, 'what is refused to all keys does not ask whose it is');
 is(adds("SELECT $_;"), 1, $_) foreach "apikey_spend('x')", "apikey_explain_rls('doc', 'x')";
 is(adds("SELECT count(*) FROM apikey_whoami(), apikey_explain_rls('doc')"), 0, 'nobody came with a key');
 # what is looked for in a text has the form of a key: the checksum tells a guess
