@@ -14,11 +14,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "actor.h"
 #include "args.h"
 #include "authn.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "compat.h"
 #include "create.h"
 #include "event.h"
@@ -300,7 +300,7 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 static TimestampTz
 get_overlap_end(FunctionCallInfo fcinfo, int argno)
 {
-	TimestampTz now = GetCurrentStatementStartTimestamp();
+	TimestampTz now = ak_clock_now();
 	TimestampTz end;
 
 	ak_arg_refuse_null(fcinfo, argno, "overlap");

@@ -1138,7 +1138,7 @@ CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,
 	CASE WHEN scheme IS NOT NULL THEN apikey_masked(prefix, key_id) END AS key,
 	CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
-		WHEN expires_at <= statement_timestamp() THEN 'expired'
+		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
@@ -1166,13 +1166,13 @@ COMMENT ON FUNCTION apikey_budget_period(timestamptz, interval, timestamptz) IS
 
 CREATE VIEW apikey_budgets AS
 SELECT b.key_id, k.organization, b.budget,
-	CASE WHEN b.refills_at <= statement_timestamp() THEN b.budget
+	CASE WHEN b.refills_at <= greatest(statement_timestamp(), now()) THEN b.budget
 		ELSE b.remaining END AS remaining,
 	b.refill, coalesce(p.refilled_at, b.started_at) AS refilled_at,
 	p.refills_at
 FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
 	LATERAL apikey_budget_period(b.started_at, b.refill,
-		statement_timestamp()) p;
+		greatest(statement_timestamp(), now())) p;
 COMMENT ON VIEW apikey_budgets IS
 'what API keys may spend, as it would be now; keys without a budget are not in it';
 

@@ -9,6 +9,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "clock.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
@@ -193,7 +194,7 @@ static void
 prepare_checks(void)
 {
 	uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 	MemoryContextCallback *callback;
 
 	if (checks.context != NULL && checks.generation == generation &&

@@ -72,6 +72,13 @@ ak_inval_generation(AkTopic topic)
 	return ak_inval_generations[topic];
 }
 
+/*
+ * Counts up when what the own transaction did may have been undone: at the end of
+ * each, and at a rollback to a savepoint.  Also says that a new one has begun within
+ * a statement.
+ */
+extern uint64 ak_inval_transaction;
+
 /* Messages that counted a generation up, since the backend started. */
 extern uint64 ak_inval_flushes(void);
 

@@ -21,13 +21,17 @@
 
 #define MAX_ARGS	15
 
+/* clock.h */
+#define NOW \
+"greatest(statement_timestamp(), now())"
+
 /* A budget as it is once a refill that is due has been made. */
 #define DUE \
-"refills_at <= statement_timestamp()"
+"refills_at <= " NOW
 #define REFILLED \
 "CASE WHEN " DUE " THEN budget ELSE remaining END"
 #define REFILLS_AT(first, from) \
-"($S.apikey_budget_period(" first ", " from ", statement_timestamp())).refills_at"
+"($S.apikey_budget_period(" first ", " from ", " NOW ")).refills_at"
 
 /* "$S" stands for the schema. */
 static const struct
@@ -101,14 +105,14 @@ static const struct
 		"UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
 		" verifier = s.verifier FROM $S.apikey_secret s"
 		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
-		" AND s.expires_at > statement_timestamp()", 1,
+		" AND s.expires_at > " NOW, 1,
 		{UUIDOID}
 	},
 	[AK_RESTORE_IMPORTED] = {
 		AK_TABLE_SECRET,
 		"UPDATE $S.apikey_secret SET expires_at = NULL"
 		" WHERE key_id = $1 AND lookup IS NOT NULL"
-		" AND expires_at > statement_timestamp()", 1,
+		" AND expires_at > " NOW, 1,
 		{UUIDOID}
 	},
 	[AK_DISABLE_KEY] = {
@@ -145,8 +149,8 @@ static const struct
 		AK_TABLE_BUDGET,
 		"INSERT INTO $S.apikey_budget"
 		" (key_id, budget, remaining, refill, started_at, refills_at)"
-		" VALUES ($1, $2, $2, $3, statement_timestamp(), "
-		REFILLS_AT("statement_timestamp()", "$3") ")"
+		" VALUES ($1, $2, $2, $3, " NOW ", "
+		REFILLS_AT(NOW, "$3") ")"
 		" ON CONFLICT (key_id) DO UPDATE SET budget = excluded.budget,"
 		" remaining = excluded.remaining, refill = excluded.refill,"
 		" started_at = excluded.started_at, refills_at = excluded.refills_at", 3,

@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "miscadmin.h"
 #include "schema.h"
 #include "statement.h"
@@ -337,7 +338,7 @@ ak_write_rotate(const pg_uuid_t *id, bool has_secret, const AkSecret *secret,
 				TimestampTz ends)
 {
 	Datum		values[4] = {UUIDPGetDatum(id), TimestampTzGetDatum(ends)};
-	bool		over = ends <= GetCurrentStatementStartTimestamp();
+	bool		over = ends <= ak_clock_now();
 
 	if (has_secret || over)
 		run_key(AK_DROP_SECRET, id);

@@ -194,6 +194,17 @@ adds("$session; BEGIN; SAVEPOINT s; SELECT apikey_projects('read'); ROLLBACK TO 
 adds("$session; SELECT apikey_projects('read'), 1 / (SELECT count(*) FROM doc WHERE n < 0)", 'a 1/0', 'an error later in the statement');
 adds("$session; SET ROLE app; BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM doc; COMMIT", 'a 1/0', 'SERIALIZABLE');
 
+# A statement with transactions of its own: each is one.
+foreach my $do ([ 'a', '10/0' ], [ 'disabled', '0/10' ])
+{
+	my ($name, $wanted) = @$do;
+
+	adds("SELECT set_config('my.key', :'$name', false); SET apikey.key = :'$name';\n"
+		  . 'DO $$ BEGIN FOR i IN 1 .. 10 LOOP PERFORM ask(current_setting(\'my.key\'), 3), ask(current_setting(\'my.key\'), 1);'
+		  . ' PERFORM apikey_projects(\'read\'); COMMIT; END LOOP; END $$',
+		"$name $wanted", "$name: a statement that commits");
+}
+
 # Many keys in one statement
 create("many$_") foreach 1 .. 20;
 my $many = join ',', map ":'many$_'", 1 .. 20;
