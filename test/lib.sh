@@ -159,8 +159,8 @@ start()
 {
 	export PGHOST=$WORK PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 
-	initdb -D "$WORK/data" -U "$PGUSER" -A trust -E UTF8 --locale=C.UTF-8 \
-		--no-sync >"$WORK/initdb.log"
+	initdb -D "$WORK/data" -U "$PGUSER" -A trust --no-sync \
+		${INITDB:--E UTF8 --locale=C.UTF-8} >"$WORK/initdb.log"
 	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK'" \
 		"fsync = off" "max_prepared_transactions = 5" "wal_level = logical" \
 		"$@" >>"$WORK/data/postgresql.conf"
