@@ -39,7 +39,7 @@ SELECT key_id, key FROM apikey_create('h_acme', 'h', '[
 	{"project": "h_renamed", "environment": "*", "level": "read"},
 	{"project": "*", "environment": "development", "level": "read"}]') \gset
 CREATE FUNCTION h_look(key text) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(project || '/' || environment, ' ' ORDER BY 1)
+	SELECT string_agg(project || '/' || environment, ' ' ORDER BY project, environment)
 	FROM unnest('{h_web,h_renamed,h_mars,h_new}'::text[]) project, unnest('{production,development}'::text[]) environment
 	WHERE apikey_authorize(key, project, environment, 'read')
 $$;

@@ -53,7 +53,7 @@ SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
 CREATE POLICY k_mine ON k_doc USING (id = 1);
 SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
 SELECT apikey_unprotect('k_doc');
-SELECT relrowsecurity, (SELECT string_agg(polname, ' ') FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE relname = 'k_doc';
+SELECT relrowsecurity, (SELECT string_agg(polname, ' ' ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE relname = 'k_doc';
 DROP POLICY k_mine ON k_doc;
 ALTER TABLE k_doc DISABLE ROW LEVEL SECURITY;
 
@@ -143,7 +143,7 @@ SELECT name FROM k_policies('k_doc');
 ALTER POLICY apikey_update ON k_doc USING (true) WITH CHECK (true);
 SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
 SELECT apikey_unprotect('k_doc');
-SELECT relrowsecurity, relforcerowsecurity, (SELECT string_agg(name, ' ') FROM k_policies('k_doc')) FROM pg_class WHERE relname = 'k_doc';
+SELECT relrowsecurity, relforcerowsecurity, (SELECT string_agg(name, ' ' ORDER BY name) FROM k_policies('k_doc')) FROM pg_class WHERE relname = 'k_doc';
 DROP POLICY k_renamed ON k_doc;
 DROP POLICY apikey_update ON k_doc;
 ALTER TABLE k_doc DISABLE ROW LEVEL SECURITY;

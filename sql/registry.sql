@@ -96,7 +96,7 @@ SELECT key, key_id FROM apikey_create('r_acme', 'all of it', '[
 	{"project": "r_shop", "environment": "*", "level": "read"},
 	{"project": "*", "environment": "staging", "level": "read"}]') \gset
 CREATE FUNCTION r_look(key text) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(project || '/' || environment, ' ' ORDER BY 1)
+	SELECT string_agg(project || '/' || environment, ' ' ORDER BY project, environment)
 	FROM (VALUES ('r_web', 'production'), ('r_shop', 'production'), ('r_shop', 'staging')) AS t (project, environment)
 	WHERE apikey_authorize(key, project, environment, 'read')
 $$;

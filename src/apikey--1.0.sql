@@ -532,7 +532,7 @@ COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
  */
 CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT E'\n',
 	expires_at timestamptz DEFAULT '-infinity', created_by text DEFAULT E'\n',
-	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT '"\n"',
+	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT E'"\\n"',
 	rate_limit text DEFAULT E'\n')
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
