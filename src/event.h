@@ -42,6 +42,11 @@ extern void ak_detail_add_time(AkDetail *detail, const char *field,
 							   TimestampTz value);
 extern void ak_detail_add_jsonb(AkDetail *detail, const char *field,
 								Jsonb *value);
+extern void ak_detail_add_true(AkDetail *detail, const char *field);
+
+/* What is added between the two goes into an object of its own. */
+extern void ak_detail_open(AkDetail *detail, const char *field);
+extern void ak_detail_close(AkDetail *detail);
 
 typedef struct AkEvent
 {

@@ -245,6 +245,21 @@ ak_schema_get(void)
 }
 
 bool
+ak_schema_has_table(Oid table)
+{
+	const Oid	tables[] = {
+		schema.project, schema.environment, schema.key, schema.secret,
+		schema.grant, schema.budget, schema.event, schema.use,
+		schema.use_hour, schema.key_proxy, schema.registry_proxy
+	};
+
+	for (int i = 0; i < (int) lengthof(tables); i++)
+		if (tables[i] == table)
+			return true;
+	return false;
+}
+
+bool
 ak_schema_has_function(Oid function)
 {
 	Oid			extension = get_extension_oid("apikey", true);

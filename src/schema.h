@@ -59,6 +59,9 @@ extern bool ak_schema_has_database(Oid database);
 /* As of the last ak_schema_accept(). */
 extern const AkSchema *ak_schema_get(void);
 
+/* Is this one of our tables?  Likewise. */
+extern bool ak_schema_has_table(Oid table);
+
 /* Does this function belong to the extension?  Its name alone proves nothing. */
 extern bool ak_schema_has_function(Oid function);
 
