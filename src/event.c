@@ -198,12 +198,6 @@ notify(const AkEvent *event)
 		appendStringInfo(&payload, ", \"key_id\": \"%s\"",
 						 DatumGetCString(DirectFunctionCall1(uuid_out,
 															 UUIDPGetDatum(event->key_id))));
-	if (event->organization != NULL)
-	{
-		appendStringInfoString(&payload, ", \"organization\": ");
-		escape_json(&payload, pnstrdup(event->organization->data,
-									   event->organization->len));
-	}
 	appendStringInfoChar(&payload, '}');
 	ak_notify_queue(payload.data);
 	pfree(payload.data);
