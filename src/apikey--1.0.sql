@@ -335,7 +335,7 @@ CREATE FUNCTION apikey_keep() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_keep() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_keep() IS
-'trigger on apikey_event: refuses to change or remove events; only apikey_purge_events may';
+'trigger on apikey_event and apikey_key: refuses to change or remove events, but for apikey_purge_events, and to bring a revoked key back';
 
 CREATE TRIGGER apikey_keep BEFORE UPDATE OR DELETE
 	ON apikey_event FOR EACH ROW EXECUTE FUNCTION apikey_keep();
@@ -343,6 +343,9 @@ CREATE TRIGGER apikey_keep_all BEFORE TRUNCATE
 	ON apikey_event FOR EACH STATEMENT EXECUTE FUNCTION apikey_keep();
 ALTER TABLE apikey_event ENABLE ALWAYS TRIGGER apikey_keep,
 	ENABLE ALWAYS TRIGGER apikey_keep_all;
+CREATE TRIGGER apikey_keep BEFORE UPDATE
+	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_keep();
+ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_keep;
 
 /* --------------------------------------------------- registry functions */
 

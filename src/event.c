@@ -102,6 +102,28 @@ ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
 	pushJsonbValue(&detail->state, WJB_VALUE, &whole);
 }
 
+void
+ak_detail_add_true(AkDetail *detail, const char *field)
+{
+	JsonbValue	value = {.type = jbvBool,.val.boolean = true};
+
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_VALUE, &value);
+}
+
+void
+ak_detail_open(AkDetail *detail, const char *field)
+{
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
+}
+
+void
+ak_detail_close(AkDetail *detail)
+{
+	pushJsonbValue(&detail->state, WJB_END_OBJECT, NULL);
+}
+
 static Datum
 detail_datum(AkDetail *detail)
 {
@@ -159,12 +181,6 @@ notify(const AkEvent *event)
 		appendStringInfo(&payload, ", \"key_id\": \"%s\"",
 						 DatumGetCString(DirectFunctionCall1(uuid_out,
 															 UUIDPGetDatum(event->key_id))));
-	if (event->organization != NULL)
-	{
-		appendStringInfoString(&payload, ", \"organization\": ");
-		escape_json(&payload, pnstrdup(event->organization->data,
-									   event->organization->len));
-	}
 	appendStringInfoChar(&payload, '}');
 	ak_notify_queue(payload.data);
 	pfree(payload.data);

@@ -310,6 +310,21 @@ ak_layout_index(AkIndex index)
 	return index_oids[index];
 }
 
+bool
+ak_layout_shows(Relation rel, const char *column)
+{
+	AkTable		table;
+
+	if (!ak_schema_find_table(RelationGetRelid(rel), &table) ||
+		strcmp(column, "salt") == 0 || strcmp(column, "verifier") == 0 ||
+		strcmp(column, "lookup") == 0)
+		return false;
+	for (int i = 0; i < tables[table].count; i++)
+		if (strcmp(tables[table].columns[i].name, column) == 0)
+			return true;
+	return false;
+}
+
 /* Room for all columns of a row, whoever added them. */
 static Datum *
 get_room(int count, bool **nulls)

@@ -147,6 +147,12 @@ extern int	ak_layout_count(AkTable table);
 extern void ak_layout_read(AkTable table, Relation rel, HeapTuple tuple,
 						   Datum *values, bool *nulls);
 
+/*
+ * Is this a column in C of the table, and has no salt, hash or digest in it, so that
+ * its values may be shown?
+ */
+extern bool ak_layout_shows(Relation rel, const char *column);
+
 /* An index of it. */
 extern Oid	ak_layout_index(AkIndex index);
 

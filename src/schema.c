@@ -260,6 +260,19 @@ ak_schema_table_name(AkTable table)
 }
 
 bool
+ak_schema_find_table(Oid oid, AkTable *table)
+{
+	for (int i = 0; i < AK_TABLES; i++)
+		if (schema.tables[i] == oid)
+		{
+			if (table != NULL)
+				*table = i;
+			return true;
+		}
+	return false;
+}
+
+bool
 ak_schema_has_function(Oid function)
 {
 	Oid			extension = get_extension_oid("apikey", true);

@@ -74,6 +74,9 @@ extern const char *ak_schema_table_name(AkTable table);
  */
 extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
 
+/* Which of our tables is this?  False if it is none.  "table" may be NULL. */
+extern bool ak_schema_find_table(Oid oid, AkTable *table);
+
 /* Does this function belong to the extension?  Its name alone proves nothing. */
 extern bool ak_schema_has_function(Oid function);
 
