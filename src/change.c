@@ -32,7 +32,7 @@ ak_change_column(Relation rel, const char *name, Oid type)
 						format_type_be(TupleDescAttr(RelationGetDescr(rel),
 													 column - 1)->atttypid),
 						format_type_be(type)),
-				 errhint("Give the column its type back, or drop the extension and create it again.")));
+				 errhint("Give the column its type back.")));
 	return column;
 }
 

@@ -164,7 +164,7 @@ changes_final(TriggerData *trigger, Final *final)
 					 errmsg("column \"%s\" of table \"%s\" is missing",
 							names[i],
 							RelationGetRelationName(trigger->tg_relation)),
-					 errhint("Drop the extension and create it again.")));
+					 errhint("Restore what was dropped or changed.")));
 		final->columns[i] = column;
 		final->values[i] = slot_getattr(old, column, &final->nulls[i]);
 		changed |= !ak_change_same(old, trigger->tg_newslot, column);
