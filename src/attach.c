@@ -456,7 +456,7 @@ find_function(Oid *owner)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" of extension \"apikey\" is missing",
 						"apikey_sync_projects"),
-				 errhint("Drop the extension and create it again.")));
+				 errhint("Restore what was dropped or changed.")));
 	return function;
 }
 
