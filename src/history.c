@@ -1,12 +1,13 @@
 /*
  * history.c
- *		The triggers on our tables: every backend sees a change, and the history
- *		keeps it.
+ *		The triggers on our tables: every backend sees a change, the history
+ *		keeps it, and new rows are held to the foreign keys.
  *
  * The functions of this extension record what they do themselves, by its name
  * (see event.h).  What SQL does to the tables besides is recorded here, a row at
- * a time (new keys and TRUNCATE: a statement at a time), but neither what COPY brings in, which is how a dump is restored, nor
- * what a subscription applies: the publisher has recorded it.
+ * a time (TRUNCATE: a statement at a time), but neither what COPY brings in,
+ * which is how a dump is restored, nor what a subscription applies: the
+ * publisher has recorded it.
  */
 #include "postgres.h"
 
@@ -19,6 +20,7 @@
 #include "event.h"
 #include "inval.h"
 #include "nodes/parsenodes.h"
+#include "refer.h"
 #include "replication/logicalworker.h"
 #include "schema.h"
 #include "store.h"
@@ -125,7 +127,8 @@ record_sql(TriggerData *trigger)
 }
 
 /*
- * After each change of a row, and after TRUNCATE.  What takes something away
+ * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
+ * foreign key allows, see refer.h.  What takes something away
  * must be on disk before COMMIT returns, whatever synchronous_commit says: a
  * crash must not bring a revoked key back.  What our functions do to budgets is
  * known to write.c.
@@ -139,6 +142,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 	Oid			table;
 	bool		insert;
 	bool		ours;
+	bool		copied;
 
 	check_trigger(fcinfo, "apikey_changed");
 	ak_schema_accept();
@@ -146,6 +150,8 @@ apikey_changed(PG_FUNCTION_ARGS)
 	table = RelationGetRelid(trigger->tg_relation);
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 	ours = ak_write_is_ours() || IsLogicalWorker();
+	copied = insert && !ours && is_copied(trigger);
+	ak_refer_check(trigger, copied);
 
 	if (table == schema->budget)
 	{
@@ -161,7 +167,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 		ak_inval_announce(schema->key_proxy);
 	if (!insert)
 		ForceSyncCommit();
-	if (!ours && !is_copied(trigger))
+	if (!ours && !copied)
 		record_sql(trigger);
 	return PointerGetDatum(NULL);
 }

@@ -115,6 +115,7 @@ find_all(AkSchema *found)
 	memset(found, 0, sizeof(AkSchema));
 	found->namespace = namespace;
 	found->project = find_table("apikey_project", namespace, extension);
+	found->project_pkey = find_relation("apikey_project_pkey", namespace);
 	found->environment = find_table("apikey_environment", namespace, extension);
 	found->environment_pkey = find_relation("apikey_environment_pkey", namespace);
 	found->environment_organization_idx =
@@ -127,6 +128,8 @@ find_all(AkSchema *found)
 		find_relation("apikey_secret_lookup_key", namespace);
 	found->grant = find_table("apikey_grant", namespace, extension);
 	found->grant_key = find_relation("apikey_grant_key", namespace);
+	found->grant_project_idx =
+		find_relation("apikey_grant_project_idx", namespace);
 	found->budget = find_table("apikey_budget", namespace, extension);
 	found->budget_pkey = find_relation("apikey_budget_pkey", namespace);
 	found->event = find_table("apikey_event", namespace, extension);
@@ -145,6 +148,7 @@ watch(const AkSchema *found)
 {
 	AkWatch		relations[] = {
 		{found->project, AK_TOPIC_SCHEMA},
+		{found->project_pkey, AK_TOPIC_SCHEMA},
 		{found->environment, AK_TOPIC_SCHEMA},
 		{found->environment_pkey, AK_TOPIC_SCHEMA},
 		{found->environment_organization_idx, AK_TOPIC_SCHEMA},
@@ -155,6 +159,7 @@ watch(const AkSchema *found)
 		{found->secret_lookup_key, AK_TOPIC_SCHEMA},
 		{found->grant, AK_TOPIC_SCHEMA},
 		{found->grant_key, AK_TOPIC_SCHEMA},
+		{found->grant_project_idx, AK_TOPIC_SCHEMA},
 		{found->budget, AK_TOPIC_SCHEMA},
 		{found->budget_pkey, AK_TOPIC_SCHEMA},
 		{found->event, AK_TOPIC_SCHEMA},

@@ -18,6 +18,7 @@ typedef struct AkSchema
 {
 	Oid			namespace;
 	Oid			project;
+	Oid			project_pkey;
 	Oid			environment;
 	Oid			environment_pkey;
 	Oid			environment_organization_idx;
@@ -28,6 +29,7 @@ typedef struct AkSchema
 	Oid			secret_lookup_key;
 	Oid			grant;
 	Oid			grant_key;
+	Oid			grant_project_idx;
 	Oid			budget;
 	Oid			budget_pkey;
 	Oid			event;

@@ -71,6 +71,10 @@
 #define Anum_apikey_grant_key_level			4
 #define Natts_apikey_grant_key				4
 
+/* Columns of apikey_project */
+#define Anum_apikey_project_project			1
+#define Anum_apikey_project_organization	2
+
 /* Columns of apikey_environment */
 #define Anum_apikey_environment_project		1
 #define Anum_apikey_environment_environment 2
