@@ -1,12 +1,13 @@
 /*
  * history.c
- *		The triggers on our tables: every backend sees a change, and the history
- *		keeps it.
+ *		The triggers on our tables: every backend sees a change, the history
+ *		keeps it, and new rows are held to the foreign keys.
  *
  * The functions of this extension record what they do themselves, by its name
  * (see event.h).  What SQL does to the tables besides is recorded here, a row at
- * a time (new keys and TRUNCATE: a statement at a time), but neither what COPY brings in, which is how a dump is restored, nor
- * what a subscription applies: the publisher has recorded it.
+ * a time (TRUNCATE: a statement at a time), but neither what COPY brings in,
+ * which is how a dump is restored, nor what a subscription applies: the
+ * publisher has recorded it.
  *
  * A trigger function believes nobody.  Whoever may execute it can put it on a table of
  * his own, at any event: what is not as the script makes it is refused, before anything
@@ -26,6 +27,7 @@
 #include "event.h"
 #include "inval.h"
 #include "nodes/parsenodes.h"
+#include "refer.h"
 #include "replication/logicalworker.h"
 #include "schema.h"
 #include "store.h"
@@ -206,22 +208,20 @@ keep_revocation(TriggerData *trigger)
 
 /* Is this one that the script makes for apikey_changed? */
 static bool
-is_watch(TriggerData *trigger, const AkSchema *schema)
+is_watch(const TriggerData *trigger)
 {
-	Oid			table = RelationGetRelid(trigger->tg_relation);
 	TriggerEvent event = trigger->tg_event;
+	AkTable		table;
 
-	AkTable		which;
-
-	if (!ak_schema_find_table(table, &which) || which > AK_TABLE_BUDGET)
-		return false;
-	return TRIGGER_FIRED_AFTER(event) &&
-		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event) ||
-		 (table == schema->tables[AK_TABLE_KEY] && TRIGGER_FIRED_BY_INSERT(event)));
+	return ak_schema_find_table(RelationGetRelid(trigger->tg_relation),
+								&table) &&
+		table <= AK_TABLE_BUDGET && TRIGGER_FIRED_AFTER(event) &&
+		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
 }
 
 /*
- * After each change of a row, and after TRUNCATE.  What takes something away
+ * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
+ * foreign key allows, see refer.h.  What takes something away
  * must be on disk before COMMIT returns, whatever synchronous_commit says: a
  * crash must not bring a revoked key back.  What our functions do to budgets is
  * known to write.c.
@@ -236,16 +236,19 @@ apikey_changed(PG_FUNCTION_ARGS)
 	Oid			table;
 	bool		insert;
 	bool		ours;
+	bool		copied;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		refuse_trigger("apikey_changed");
 	ak_schema_accept();
 	schema = ak_schema_get();
-	if (!is_watch(trigger, schema))
+	if (!is_watch(trigger))
 		refuse_trigger("apikey_changed");
 	table = RelationGetRelid(trigger->tg_relation);
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 	ours = ak_write_is_ours() || IsLogicalWorker();
+	copied = insert && !ours && is_copied(trigger);
+	ak_refer_check(trigger, copied);
 
 	if (table == schema->tables[AK_TABLE_BUDGET])
 	{
@@ -266,7 +269,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 		refuse_final();
 	if (!insert)
 		ForceSyncCommit();
-	if (!ours && !is_copied(trigger))
+	if (!ours && !copied)
 		record_sql(trigger);
 	return PointerGetDatum(NULL);
 }

@@ -152,6 +152,10 @@ static const struct
 }			indexes[AK_INDEXES] =
 
 {
+	[AK_INDEX_PROJECT_PKEY] = {
+		AK_TABLE_PROJECT, "apikey_project_pkey",
+		{Anum_apikey_project_project}
+	},
 	[AK_INDEX_ENVIRONMENT_PKEY] = {
 		AK_TABLE_ENVIRONMENT, "apikey_environment_pkey",
 		{Anum_apikey_environment_project, Anum_apikey_environment_environment}
@@ -174,6 +178,11 @@ static const struct
 		AK_TABLE_GRANT, "apikey_grant_key",
 		{Anum_apikey_grant_key_id, Anum_apikey_grant_project,
 		Anum_apikey_grant_environment, Anum_apikey_grant_level}
+	},
+	[AK_INDEX_GRANT_PROJECT] = {
+		AK_TABLE_GRANT, "apikey_grant_project_idx",
+		{Anum_apikey_grant_project, Anum_apikey_grant_environment,
+		Anum_apikey_grant_organization}
 	},
 	[AK_INDEX_BUDGET_PKEY] = {
 		AK_TABLE_BUDGET, "apikey_budget_pkey", {Anum_apikey_budget_key_id}

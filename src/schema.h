@@ -20,6 +20,7 @@
 #include "scope.h"
 #include "storage/lockdefs.h"
 
+/* Those up to the budgets are changed by users, and watched by triggers. */
 typedef enum AkTable
 {
 	AK_TABLE_PROJECT = 0,

@@ -178,7 +178,7 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 		array_to_string(array[CASE WHEN t.tgtype & 4 > 0 THEN 'insert' END, CASE WHEN t.tgtype & 8 > 0 THEN 'delete' END,
 			CASE WHEN t.tgtype & 16 > 0 THEN 'update' END, CASE WHEN t.tgtype & 32 > 0 THEN 'truncate' END], ' ')
 	FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT tgisinternal$$,
-	$$VALUES ('apikey_key', 'apikey_changed', 'A', true, 'delete update'), ('apikey_key', 'apikey_inserted', 'A', false, 'insert'),
+	$$VALUES ('apikey_key', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_secret', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_grant', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_budget', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_budget', 'apikey_truncated', 'A', false, 'truncate'),
@@ -227,6 +227,12 @@ SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM 
 	'foreign keys carry the organization');
 SELECT is_empty($$SELECT conname FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relation) AND (condeferrable OR NOT convalidated)$$,
 	'and cannot be put off');
+SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgfoid::regproc::text, count(*) FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+	WHERE t.tgisinternal AND t.tgenabled = 'D' GROUP BY 1, 2$$, $$VALUES ('apikey_environment', '"RI_FKey_check_ins"', 1::bigint),
+	('apikey_secret', '"RI_FKey_check_ins"', 1), ('apikey_grant', '"RI_FKey_check_ins"', 2), ('apikey_budget', '"RI_FKey_check_ins"', 1)$$,
+	'apikey_changed checks new rows in their place');
+SELECT is_empty($$SELECT t.tgname FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+	WHERE t.tgisinternal AND t.tgenabled <> CASE WHEN t.tgfoid = '"RI_FKey_check_ins"'::regproc THEN 'D' ELSE 'O' END$$, 'PostgreSQL all else');
 
 -- The control file
 SELECT ok(NOT extrelocatable AND extversion = '1.0', 'version, not relocatable') FROM pg_extension WHERE extname = 'apikey';
