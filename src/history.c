@@ -139,14 +139,14 @@ typedef struct Final
 	int			columns[2];		/* revoked_at, key_id */
 	Datum		values[2];		/* as they were */
 	bool		nulls[2];
-}			Final;
+} Final;
 
 /*
  * Does this update of a key change what is final?  The id stands with the
  * revocation: another row could take it.
  */
 static bool
-changes_final(TriggerData *trigger, Final * final)
+changes_final(TriggerData *trigger, Final *final)
 {
 	static const char *const names[] = {"revoked_at", "key_id"};
 	static const Oid types[] = {TIMESTAMPTZOID, UUIDOID};
