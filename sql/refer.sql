@@ -52,9 +52,12 @@ SELECT apikey_add_project('n_b', 'n_shop');
 -- every grant on a project, in whatever environment
 SELECT apikey_add_project('n_a', 'n_else');
 SELECT * FROM n_try($$SELECT apikey_add_project('n_b', 'n_web', '{development}')$$);
-DELETE FROM apikey_grant WHERE key_id = n_key(2);
+DELETE FROM apikey_grant WHERE key_id IN (n_key(2), n_key(4));
 SELECT * FROM n_try($$SELECT apikey_add_project('n_b', 'n_web', '{development}')$$);
 DELETE FROM apikey_grant WHERE key_id = n_key(3);
+COPY apikey_grant FROM stdin (DELIMITER ' ');
+44444444-0000-0000-0000-000000000000 read n_web staging n_a
+\.
 SELECT * FROM n_try($$SELECT apikey_add_project('n_b', 'n_web', '{development}')$$);
 DELETE FROM apikey_grant WHERE key_id = n_key(4);
 SELECT * FROM n_try($$SELECT apikey_add_project('n_b', 'n_web', '{development}')$$);

@@ -151,6 +151,7 @@ COMMENT ON TABLE apikey_secret IS
  * A null project stands for all projects, which calls write '*', and the
  * environment '*' for all environments.  The foreign keys carry the
  * organization from the key to the project: no row can join two organizations.
+ * What identifies a row comes first in each of them, see src/refer.c.
  * apikey_grant_key holds all that a decision reads; src/store.h knows the
  * order of its columns, too.
  */
