@@ -144,7 +144,7 @@ check_mask_prefixes(char **newval, void **extra, GucSource source)
 
 	if (ak_redact_parse(*newval, &prefixes))
 		return true;
-	GUC_check_errdetail("It must be a list of at most %d prefixes, without the \"_\" behind them, of letters, digits, \"_\" and \"-\", %d bytes at most.",
+	GUC_check_errdetail("It must be a list of at most %d prefixes, without the \"_\" behind them, of letters and digits with single \"_\" and \"-\" between them, %d bytes at most.",
 						AK_REDACT_PREFIXES, AK_PREFIX_MAX);
 	return false;
 }

@@ -24,6 +24,9 @@
 /* The same for other systems, whose keys may be short. */
 #define MIN_FOREIGN		16
 
+/* So many characters or more of a key, one behind the other, go behind its id. */
+#define MIN_HIDDEN		(MIN_BODY - AK_TOKEN_ID_CHARS)
+
 bool
 ak_redact_parse(const char *list, AkRedactPrefixes *prefixes)
 {
@@ -35,8 +38,10 @@ ak_redact_parse(const char *list, AkRedactPrefixes *prefixes)
 	{
 		const char *begin = p;
 
-		while (ak_run_has(*p, AK_RUN_BASE64URL))
-			p++;
+		for (; ak_run_has(*p, AK_RUN_BASE64URL); p++)
+			if (!ak_run_has(*p, AK_RUN_ALNUM) &&
+				(p == begin || !ak_run_has(p[-1], AK_RUN_ALNUM)))
+				return false;
 		if (p == begin || p - begin > AK_PREFIX_MAX ||
 			!ak_run_has(p[-1], AK_RUN_ALNUM) ||
 			prefixes->n == AK_REDACT_PREFIXES)
@@ -59,10 +64,16 @@ ak_redact_parse(const char *list, AkRedactPrefixes *prefixes)
 	return true;
 }
 
-/* Does a prefix of another system end before the '_' at "p"? */
+/*
+ * Does a prefix of another system end before the '_' at "p"?  Not if that is the
+ * first of what has been hidden behind an id, which can end like any prefix.
+ */
 static bool
 foreign_prefix(const char *str, const char *p, const AkRedactPrefixes *prefixes)
 {
+	static const char hidden[] = "__________";
+
+	StaticAssertStmt(sizeof(hidden) - 1 == MIN_HIDDEN, "one for each");
 	if (p == str || !prefixes->ends[(unsigned char) p[-1]])
 		return false;
 	for (int i = 0; i < prefixes->n; i++)
@@ -71,7 +82,7 @@ foreign_prefix(const char *str, const char *p, const AkRedactPrefixes *prefixes)
 
 		if (p - str >= len &&
 			memcmp(p - len, prefixes->prefix[i].text, len) == 0)
-			return true;
+			return strncmp(p, hidden, MIN_HIDDEN) != 0;
 	}
 	return false;
 }
@@ -109,24 +120,6 @@ redact_foreign(const char *str, Size len, const AkRedactPrefixes *prefixes,
 	return found;
 }
 
-/* Does a valid prefix end before the '_' at "p"? */
-static bool
-own_prefix(const char *str, const char *p)
-{
-	const char *least = p - str > AK_PREFIX_MAX ? p - AK_PREFIX_MAX : str;
-
-	while (p > least)
-	{
-		char		c = *--p;
-
-		if (c >= 'a' && c <= 'z')
-			return true;
-		if (!((c >= '0' && c <= '9') || c == '_'))
-			break;
-	}
-	return false;
-}
-
 /*
  * A number, or a digest in hexadecimal?  Of random pieces of a key not one in
  * 10,000,000,000,000 looks like that.
@@ -141,12 +134,16 @@ is_hex(const char *begin, const char *end)
 	return true;
 }
 
+/*
+ * What makes a run a key is its length and what stands right before it.  That is no
+ * letter or digit, so it is never hidden: no run depends on what becomes of another.
+ */
 static bool
 redact_own(const char *str, Size len, char *hide)
 {
 	AkRuns		runs;
 	const char *body;
-	const char *hidden = NULL;	/* where the last key ends */
+	bool		found = false;
 
 	ak_run_begin(&runs, str, len, AK_RUN_ALNUM, false);
 	while ((body = ak_run_next(&runs, MIN_END)) != NULL)
@@ -161,8 +158,7 @@ redact_own(const char *str, Size len, char *hide)
 		{
 			bool		whole = end - body == AK_TOKEN_BODY;
 			bool		prefixed = end - body >= MIN_BODY &&
-			body > str && body[-1] == '_' &&
-			(body - 1 == hidden || own_prefix(str, body - 1));
+			body > str && body[-1] == '_';
 
 			if (!(prefixed || whole) ||
 				(!(prefixed && whole) && is_hex(body, end)))
@@ -170,10 +166,10 @@ redact_own(const char *str, Size len, char *hide)
 		}
 		if (hide == NULL)
 			return true;
-		hidden = end;
+		found = true;
 		memset(hide + (secret - str), HIDDEN, end - secret);
 	}
-	return hidden != NULL;
+	return found;
 }
 
 bool

@@ -5,10 +5,10 @@
  * Other than finder.h this goes by form alone, and takes cut-off keys too: it is
  * better to hide too much than to show a secret.  What is taken for one:
  *
- * - 32 or more letters and digits behind the prefix of a key and its '_'.  The
- *	 first 22, the key's id, stay: that is the masked form.  Whatever follows up
- *	 to the end of the run goes, junk and all.  What stands in front of the
- *	 prefix does not matter.
+ * - 32 or more letters and digits behind '_'.  The first 22, the key's id, stay:
+ *	 that is the masked form.  Whatever follows up to the end of the run goes, junk
+ *	 and all.  What stands in front of the '_' does not matter: it may be the prefix
+ *	 of a key, or what has been hidden of one and the rest of the next one's prefix.
  *
  * - 71 letters and digits with neither before nor behind them: a key without its
  *	 prefix.
@@ -17,14 +17,18 @@
  *	 cut off.  All of it goes.
  *
  * - a prefix of another system, '_', and a run of letters, digits, '_' and '-'
- *	 with at least 16 letters and digits in it.  All of it goes.
+ *	 with at least 16 letters and digits in it.  All of it goes.  These come first.
  *
  * Not: a number or digest in hexadecimal, unless it is just 71 digits long behind
- * a prefix.
+ * '_'.
  *
- * Each letter or digit that goes becomes '_'.  So the length of the text and all
- * places in it stay the same, a statement is the same to the parser but for the
- * names and strings in it, and nothing of a key's form is left to be found.
+ * Each letter or digit that goes becomes '_', and nothing else changes.  So the
+ * length of the text and all places in it stay the same, a statement is the same to
+ * the parser but for the names and strings in it, and nothing of a key's form is
+ * left to be found: to redact a text once more changes nothing.
+ *
+ * A key that is whole is found in any text, whatever it runs together with: its
+ * body begins right behind '_', and is long enough.
  *
  * These functions raise nothing, allocate nothing and cannot be interrupted.
  * They take linear time.
@@ -50,8 +54,8 @@ typedef struct AkRedactPrefixes
 
 /*
  * Take a list apart, which is separated by commas and blanks: prefixes of at most
- * AK_PREFIX_MAX letters, digits, '_' and '-', the last a letter or digit.  False
- * if it is none.
+ * AK_PREFIX_MAX letters and digits, with single '_' and '-' between them.  False if
+ * it is none.
  */
 extern bool ak_redact_parse(const char *list, AkRedactPrefixes *prefixes);
 

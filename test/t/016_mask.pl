@@ -178,6 +178,15 @@ foreach my $prefix ('x', 'my_shop_2', 'a' . 'b' x 31)
 	push @ways, [ "prefix $prefix", $prefix . '_' . substr($other, 1 + length $prefix, 22), $other ];
 	way('', "SELECT 'KEY', apikey_login('KEY'), 1 / 0", $other);
 }
+# Glued together, with prefixes that end in what may stand before a prefix
+foreach my $prefix ('v_2', 'tenant_42', 'apk_')
+{
+	my @glued = split /\n/, $node->safe_psql('postgres',
+		"SELECT key FROM generate_series(1, 3) n, apikey_create('acme', 'glued ' || n, prefix => '$prefix')");
+
+	push @ways, map [ "prefix $prefix, glued", substr($_, 1 + length $prefix, 22), $_ ], @glued;
+	way('', "DO \$\$ BEGIN RAISE LOG '%', '" . join("' || '", @glued) . "' || 'x'; END \$\$; SELECT 'KEYx'", join '', @glued);
+}
 $key = key_for('cut off');
 way('', "SELECT 'KEY', 1 / 0", substr $key, 0, 44);
 way('', "SELECT 'KEY', 1 / 0", substr $key, 0, 60);
@@ -326,7 +335,7 @@ like(way('position', "SELECT 'KEY' AS \"é\", nothing"), qr/nothing[^\n]*\n +\^/
 my $role = way('', q(CREATE ROLE plain; SET ROLE plain; SET apikey.mask_log = off; SET apikey.mask_prefixes = ''; SHOW apikey.mask_log), 'x');
 like($role, qr/permission denied to set parameter "apikey.mask_log".*permission denied to set parameter "apikey.mask_prefixes"/s, 'only superusers may switch it off');
 like($role, qr/^on$/m, 'it stays on');
-foreach my $bad ('fbk,', 'a b', 'fbk_', 'é', ',', 'x' x 33)
+foreach my $bad ('fbk,', 'a b', 'fbk_', '_fbk', 'f__bk', 'f-_bk', 'é', ',', 'x' x 33)
 {
 	like(way('', "SET apikey.mask_prefixes = '$bad'", 'x'), qr/invalid value for parameter "apikey.mask_prefixes"/, "no list of prefixes: $bad");
 }
@@ -335,10 +344,8 @@ foreach my $bad ('fbk,', 'a b', 'fbk_', 'é', ',', 'x' x 33)
 sub masked
 {
 	my ($text) = @_;
-	my $end = -1;
-	my $hidden = '';
 
-	$text =~ s{(fbk|sk_live)_([\w-]+)}{
+	$text =~ s{(fbk|sk_live)_(?!_{9})([\w-]+)}{
 		my ($prefix, $rest) = ($1, $2);
 		$rest =~ tr/0-9A-Za-z/_/ if ($rest =~ tr/0-9A-Za-z//) >= 16;
 		"${prefix}_$rest"}gea;
@@ -346,15 +353,14 @@ sub masked
 	{
 		my ($begin, $run, $len, $keep) = ($-[1], $1, length $1, 22);
 		my $before = substr $text, 0, $begin;
-		my $prefixed = $before =~ /_\z/ && ($begin - 1 == $end || $before =~ /[a-z][0-9a-z_]{0,31}_\z/);
+		my $prefixed = $before =~ /_\z/;
 
 		pos($text) = $begin + $len;
 		if ($before =~ /\.\.\.\z/) { $keep = 0 }
 		elsif ($prefixed ? $len < 32 : $len != 71) { next }
 		elsif ($run !~ /[^0-9a-fA-FxX]/ && !($prefixed && $len == 71)) { next }
-		$end = $begin + $len;
 		substr($text, $begin + $keep, $len - $keep) = '_' x ($len - $keep);
-		pos($text) = $end;
+		pos($text) = $begin + $len;
 	}
 	return $text;
 }
@@ -365,13 +371,16 @@ my @pieces = (
 	sub { $random->(1 + rand 3) }, sub { $random->(15 + rand 3) }, sub { $random->(38 + rand 4) },
 	sub { $random->(70 + rand 3) }, sub { 'fbk_' . $random->(8 + rand 16) }, sub { '-' }, sub { 'Ab_' }, sub { "\x{e9}" },
 	sub { 'a' . '_' x 31 }, sub { '_' x 32 }, sub { join '', map { (0 .. 9, 'a' .. 'f')[rand 16] } 1 .. 40 + rand 32 },
-	sub { '"' }, sub { '...' }, sub { $random->(30 + rand 4) }, sub { 'x9_' }, sub { '9_' });
+	sub { '"' }, sub { '...' }, sub { $random->(30 + rand 4) }, sub { 'x9_' }, sub { '9_' },
+	sub { ('v_2_', 'tenant_42_', 'apk__')[rand 3] . $random->(71) }, sub { 'apk_' . $random->(19) . 'fbk' . $random->(49) });
 my @texts = (
 	'', 'apk_' . 'a' x 71, 'apk_' . '0' x 71, 'apk_' . '0' x 64, 'a' x 71, 'a' x 70, 'g' x 71, 'g' x 70, 'g' x 72,
 	'apk_' . 'g' x 31, 'apk_' . 'g' x 32, '...' . 'g' x 15, '...' . 'g' x 16, '..' . 'g' x 31, 'APK_' . 'g' x 70, 'APK_' . 'g' x 71, 'fbk_' . 'g' x 15, 'fbk_' . 'g' x 16,
 	'_' . 'g' x 50, '0_' . 'g' x 50, 'a0_' . 'g' x 50, "\x{e9}apk_" . 'g' x 71 . "\x{e9}", "apk_" . 'g' x 71 . 'apk_' . 'g' x 75,
 	'a' . '0' x 31 . '_' . 'g' x 50, 'a' . '0' x 32 . '_' . 'g' x 50);
 push @texts, join '', map $pieces[rand @pieces]->(), 1 .. 1 + rand 9 foreach 1 .. 3000;
+# what is masked stays as it is
+push @texts, map masked($_), @texts;
 my $copy = join '', map "$_\t$texts[$_]\n", 0 .. $#texts;
 utf8::encode($copy);
 {
@@ -442,7 +451,8 @@ ok($log{log} =~ qr/'fbk____-[_-]{39}'/, 'the log has a masked key of another sys
 
 my %logged = $log{log} =~ /LOG:  text (\d+) \[(.*)\]$/mg;
 my @wrong = grep { my $want = masked($texts[$_]); utf8::encode($want); ($logged{$_} // '') ne $want } 0 .. $#texts;
-is(scalar @wrong, 0, 'the rule, on ' . @texts . ' texts');
+is(scalar @wrong, 0, 'the rule, on ' . @texts . ' texts, half of them masked before');
+is(scalar(grep { masked($_) ne $_ } @texts[@texts / 2 .. $#texts]), 0, 'masking twice is masking once');
 diag("[$texts[$_]]\n[$logged{$_}]\n[" . masked($texts[$_]) . ']') foreach grep defined, @wrong[0 .. 2];
 
 # Every piece of 20 characters of every secret, in any case of letters, in all that
