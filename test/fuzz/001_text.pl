@@ -328,5 +328,5 @@ begin(1, sub {
 	}
 });
 
-$node->stop;
+$node->stop('immediate');
 done_testing();

@@ -5,11 +5,14 @@ use strict;
 use warnings;
 use Compress::Zlib ();
 use Exporter 'import';
+use IO::Handle;
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(begin $rounds pick chance between digits fake_key crc_digits
-  script complaints);
+  script client errors
+  unexpected complaints);
 our $rounds;
 our @digits = (0 .. 9, 'A' .. 'Z', 'a' .. 'z');
 
@@ -65,7 +68,7 @@ sub script
 {
 	my ($node, $sql, %options) = @_;
 	my $file = PostgreSQL::Test::Utils::tempdir_short . '/script.sql';
-	my (%errors, $out, $err);
+	my ($out, $err);
 
 	open my $to, '>', $file or die "$file: $!";
 	print $to $sql;
@@ -75,23 +78,68 @@ sub script
 		'>', \$out, '2>', \$err);
 	$options{meanwhile}->($command) if $options{meanwhile};
 	$command->finish;
-	$errors{$1}++ while $err =~ /ERROR:  (\w{5}):/g;
-	$errors{lost}++ if $err =~ /connection to server was lost|server closed the connection/;
-	return ($out, \%errors);
+	unlink $file;
+	return ($out, errors($err), $err);
 }
 
-# Lines of the server's log, from a place on, that must never be there.  It has to
-# be written with log_error_verbosity = verbose.
+# A psql in a process of its own that is sent what "batch" returns until there is
+# a file "stop", and starts anew when its connection is lost; "batch" is told
+# whether it just has.  What is printed goes to the files "name.out" and "name.err".
+sub client
+{
+	my ($node, $dir, $name, $batch) = @_;
+	my $connstr = $node->connstr('postgres');
+	my $seed = int rand 2**31;
+	my $pid = fork // die "fork: $!";
+
+	return $pid if $pid;
+	srand($seed);
+	$SIG{PIPE} = 'IGNORE';
+	until (-e "$dir/stop")
+	{
+		open my $psql, '|-', "exec psql -XqAt -v VERBOSITY=verbose -d \"$connstr\" >>$dir/$name.out 2>>$dir/$name.err"
+		  or last;
+		$psql->autoflush(1);
+		print $psql $batch->(1);
+		until (-e "$dir/stop")
+		{
+			print $psql $batch->(0) or last;
+		}
+		close $psql;
+	}
+	POSIX::_exit(0);
+}
+
+# How many errors of each SQLSTATE psql has printed.
+sub errors
+{
+	my ($text) = @_;
+	my %errors;
+
+	$errors{$1}++ while $text =~ /(?:ERROR|FATAL):  (\w{5}):/g;
+	return \%errors;
+}
+
+# What psql said of lost connections, and errors but those "allowed".
+sub unexpected
+{
+	my ($text, $allowed) = @_;
+
+	return uniq(grep !/ERROR:  (?:$allowed):/,
+		$text =~ /^(.*(?:(?:ERROR|FATAL):  \w{5}:|connection to server was lost|server closed the connection).*)$/mg);
+}
+
+# What the server's log has from a place on, and must never have, at most ten of
+# it.  It has to be written with log_error_verbosity = verbose.
 sub complaints
 {
-	my ($node, $from, $allowed) = @_;
-	my $log = slurp_file($node->logfile, $from // 0);
-	my @lines = grep /terminated by signal|PANIC:|TRAP:|cache lookup failed|(?:ERROR|FATAL|WARNING|LOG|CONTEXT):.*(?:XX\w{3}|58\w{3}):|FUZZ:|server process .* exited with exit code [^01]/,
+	my ($node, $from) = @_;
+	my $log = slurp_file($node->logfile, $from);
+	my @lines = grep /terminated by signal|PANIC:|TRAP:|cache lookup failed|(?:ERROR|FATAL|WARNING|LOG):  (?:XX|58)\w{3}:|FUZZ:/,
 	  split /\n/, $log;
 
-	@lines = grep !/$allowed/, @lines if $allowed;
 	# no key in the log: of those that look like one, the checksum tells
-	foreach my $line (split /\n/, $log)
+	foreach my $line ($log =~ /^(.*_[0-9A-Za-z]{71}.*)$/mg)
 	{
 		while ($line =~ /(?=([a-z][a-z0-9_]{0,31}_[0-9A-Za-z]{71}))/g)
 		{
@@ -101,7 +149,18 @@ sub complaints
 			  if substr($text, -6) eq crc_digits(substr $text, 0, -6);
 		}
 	}
-	return @lines;
+	return uniq(map s/^[-0-9]+ [0-9:.]+ \w+ \[\d+\] //r, @lines);
+}
+
+# Each of them once, with its number; at most ten.
+sub uniq
+{
+	my %count;
+
+	$count{ s/\bpsql:\S+ //r =~ s/\(PID \d+\)/(PID)/r }++ foreach @_;
+	my @lines = map "$count{$_} times: " . substr($_, 0, 1000), sort { $count{$b} <=> $count{$a} || $a cmp $b } keys %count;
+
+	return @lines > 10 ? @lines[ 0 .. 9 ] : @lines;
 }
 
 1;
