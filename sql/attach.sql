@@ -39,7 +39,7 @@ SELECT key_id, key FROM apikey_create('h_acme', 'h', '[
 	{"project": "h_renamed", "environment": "*", "level": "read"},
 	{"project": "*", "environment": "development", "level": "read"}]') \gset
 CREATE FUNCTION h_look(key text) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(project || '/' || environment, ' ' ORDER BY 1)
+	SELECT string_agg(project || '/' || environment, ' ' ORDER BY project, environment)
 	FROM unnest('{h_web,h_renamed,h_mars,h_new}'::text[]) project, unnest('{production,development}'::text[]) environment
 	WHERE apikey_authorize(key, project, environment, 'read')
 $$;
@@ -168,10 +168,12 @@ SELECT command, attempt(command) FROM unnest(array[
 	$$INSERT INTO h_project VALUES ('', 'h_acme')$$,
 	$$INSERT INTO h_project VALUES ('*', 'h_acme')$$,
 	$$INSERT INTO h_project VALUES ('h_x', '')$$,
+	$$INSERT INTO h_project VALUES ('h_x', '*')$$,
 	$$INSERT INTO h_project VALUES (repeat('x', 513), 'h_acme')$$,
 	$$INSERT INTO h_project VALUES ('h_x', repeat('x', 100000000))$$,
 	$$UPDATE h_project SET id = '*' WHERE id = 'h_web'$$,
 	$$UPDATE h_project SET organization = '' WHERE id = 'h_web'$$,
+	$$UPDATE h_project SET organization = '*' WHERE id = 'h_web'$$,
 	$$INSERT INTO h_project VALUES (repeat('p', 512), 'h_acme')$$,
 	$$DELETE FROM h_project WHERE length(id) = 512$$,
 	$$INSERT INTO h_project VALUES ('*', NULL), ('', NULL), (repeat('x', 513), NULL)$$,
@@ -185,28 +187,28 @@ CREATE DOMAIN h_domain AS varchar(20) CHECK (value <> 'h_bad');
 CREATE TABLE h_uuid (organization uuid, key uuid PRIMARY KEY);
 CREATE TABLE h_enums (id h_enum PRIMARY KEY, organization h_domain);
 CREATE TABLE h_big (id bigint, organization smallint, UNIQUE (id) INCLUDE (organization));
-CREATE TABLE h_name (id name COLLATE "C" UNIQUE, gone int, organization h_domain);
-ALTER TABLE h_name DROP COLUMN gone;
+CREATE TABLE h_varchar (id varchar(30) COLLATE "C" UNIQUE, gone int, organization h_domain);
+ALTER TABLE h_varchar DROP COLUMN gone;
 INSERT INTO h_uuid VALUES ('5F0C7A2E-7C58-4C8E-9F5B-2B1D1C0A9E77', '0B0E7B8E-25F4-4D5C-8A1D-1D2F6D6A3F11');
 INSERT INTO h_enums VALUES ('h_red', 'h_acme');
-INSERT INTO h_name VALUES ('h_name1', 'h_acme');
+INSERT INTO h_varchar VALUES ('h_name1', 'h_acme');
 SELECT apikey_attach_projects('h_uuid', 'key', 'organization', '{typed}'), apikey_attach_projects('h_enums', 'id', 'organization', '{typed}'),
-	apikey_attach_projects('h_big', 'id', 'organization', '{typed}'), apikey_attach_projects('h_name', 'id', 'organization', '{typed}');
+	apikey_attach_projects('h_big', 'id', 'organization', '{typed}'), apikey_attach_projects('h_varchar', 'id', 'organization', '{typed}');
 INSERT INTO h_enums VALUES ('h_green', 'h_acme');
 INSERT INTO h_big VALUES (9876543210, -7);
-INSERT INTO h_name VALUES ('h_name2', 'h_acme');
+INSERT INTO h_varchar VALUES ('h_name2', 'h_acme');
 SELECT project, organization FROM apikey_environment WHERE environment = 'typed' ORDER BY 1;
 UPDATE h_enums SET organization = 'h_globex' WHERE id = 'h_red';
 UPDATE h_uuid SET key = 'b0b0b0b0-0000-0000-0000-000000000000';
 UPDATE h_big SET id = -id;
 DELETE FROM h_enums WHERE id = 'h_green';
-DELETE FROM h_name WHERE id = 'h_name1';
+DELETE FROM h_varchar WHERE id = 'h_name1';
 SELECT project, organization FROM apikey_environment WHERE environment = 'typed' ORDER BY 1;
-TRUNCATE h_uuid, h_enums, h_big, h_name;
+TRUNCATE h_uuid, h_enums, h_big, h_varchar;
 SELECT project, organization FROM apikey_environment WHERE environment = 'typed' ORDER BY 1;
-DROP TABLE h_uuid, h_enums, h_big, h_name;
-CREATE TABLE h_wrong (n numeric UNIQUE, c char(5) UNIQUE, d date UNIQUE, r regclass UNIQUE, a text[] UNIQUE, id text UNIQUE, organization text);
-SELECT column_name, attempt(format('SELECT apikey_attach_projects(''h_wrong'', %L, ''organization'')', column_name)) FROM unnest('{n,c,d,r,a}'::text[]) column_name;
+DROP TABLE h_uuid, h_enums, h_big, h_varchar;
+CREATE TABLE h_wrong (n numeric UNIQUE, c char(5) UNIQUE, s name UNIQUE, d date UNIQUE, r regclass UNIQUE, a text[] UNIQUE, id text UNIQUE, organization text);
+SELECT column_name, attempt(format('SELECT apikey_attach_projects(''h_wrong'', %L, ''organization'')', column_name)) FROM unnest('{n,c,s,d,r,a}'::text[]) column_name;
 SELECT attempt($$SELECT apikey_attach_projects('h_wrong', 'id', 'd')$$);
 DROP TABLE h_wrong;
 

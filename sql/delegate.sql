@@ -290,21 +290,28 @@ SELECT attempt($$SELECT apikey_rotate(z_id('old'))$$) LIKE '55000%' AS over;
 ROLLBACK;
 
 -- nothing of all this was kept but what was meant to be
--- the registry: of the own organization, and nothing is taken away that the key may not manage
+-- the registry is the application's: no key registers, removes or hears of any name, be it its own, another's or nobody's
 SET apikey.client_address = '10.1.2.3';
 CREATE TABLE z_project (id text PRIMARY KEY, organization text);
-SELECT call, z_try(NULL, call) AS application, z_try('boss', call) AS boss, z_try('lead', call) AS lead, z_try('reader', call) AS reader, z_try('other', call) AS other
-FROM (VALUES (1, $$apikey_add_project('z_acme', 'z_new')$$), (2, $$apikey_add_project('z_acme', 'z_web', '{staging}')$$), (3, $$apikey_add_project('z_acme', 'z_mars')$$),
-	(4, $$apikey_remove_project('z_web')$$), (5, $$apikey_remove_project('z_none')$$), (6, $$apikey_remove_environment('z_web', 'production')$$),
-	(7, $$apikey_remove_environment('z_shop', 'production')$$), (8, $$apikey_remove_environment('z_mars', 'production')$$),
-	(9, $$apikey_attach_projects('z_project', 'id', 'organization')$$), (10, $$apikey_detach_projects('z_project')$$)) AS t (n, call) ORDER BY n;
-BEGIN;
-SELECT count(*) FROM apikey_login(z_text('boss'));
-SELECT apikey_add_project('z_acme', 'z_new', '{production}');
-SELECT apikey_remove_environment('z_new', 'production');
-SELECT apikey_remove_project('z_new');
-SELECT action, detail, acting_key = z_id('boss') AS boss FROM apikey_events WHERE at >= now() ORDER BY at;
-ROLLBACK;
+CREATE TABLE z_attached (id text PRIMARY KEY, organization text);
+SELECT apikey_attach_projects('z_attached', 'id', 'organization');
+CREATE TABLE z_registry AS SELECT call, n FROM unnest(array['apikey_add_project(''z_acme'', PROJECT)', 'apikey_add_project(''z_acme'', PROJECT, ''{staging}'')',
+	'apikey_add_project(''z_other'', PROJECT)', 'apikey_add_project(''z_acme''::varchar, PROJECT::varchar)', 'apikey_add_project(1, 2)', 'apikey_add_project(''z_acme'', 3)',
+	'apikey_remove_project(PROJECT)', 'apikey_remove_project(PROJECT::varchar)', 'apikey_remove_environment(PROJECT, ''production'')',
+	'apikey_remove_environment(PROJECT::varchar, ''production''::varchar)', 'apikey_attach_projects(''z_project'', ''id'', ''organization'')',
+	'apikey_detach_projects(''z_attached'')', 'apikey_attach_projects(NULL, NULL, NULL)', 'apikey_detach_projects(NULL)', 'apikey_add_project(NULL, NULL)', 'apikey_add_project(''*'', ''*'')', 'apikey_remove_project(NULL::text)',
+	'apikey_remove_environment(PROJECT, ''*'')']) WITH ORDINALITY AS t (call, n);
+SELECT call, project, z_try(NULL, replace(call, 'PROJECT', project)) AS the_application FROM z_registry, unnest(array['''z_web''', '''z_mars''', '''z_none''']) project
+WHERE call LIKE '%PROJECT%' OR project = '''z_web''' ORDER BY n, 2;
+SELECT acting, z_try(acting, replace(call, 'PROJECT', project)) AS result, count(*) FROM z_registry, unnest(array['''z_web''', '''z_mars''', '''z_none''']) project,
+	unnest('{boss,lead,singles,empty,plain,reader,weak,other,disabled,revoked,expired,elsewhere,rubbish," "}'::text[]) WITH ORDINALITY AS a (acting, i)
+GROUP BY 1, 2, i ORDER BY i;
+-- what a key is told about a project that it may not give: the same of another's and of none
+SELECT acting, project, environment, replace(z_try(acting, format('apikey_grant(z_id(''weak''), %L, %L, ''read'')', project, environment)), project, '...') AS by_grant,
+	replace(z_try(acting, format('apikey_create(''z_acme'', ''new'', %L)', format('[{"project": "%s", "environment": "%s", "level": "read"}]', project, environment))), project, '...') AS by_create,
+	replace(z_try(acting, format('apikey_ungrant(z_id(''weak''), %L, %L)', project, environment)), project, '...') AS by_ungrant
+FROM unnest('{boss,lead}'::text[]) acting, unnest('{z_mars,z_none}'::text[]) project, unnest('{production,*,none}'::text[]) environment ORDER BY 1, 3, 2;
+DROP TABLE z_registry, z_attached;
 -- but the application's own table is kept in step, whoever is logged in
 SELECT apikey_attach_projects('z_project', 'id', 'organization');
 BEGIN;
@@ -313,6 +320,8 @@ INSERT INTO z_project VALUES ('z_mine', 'z_acme');
 SELECT action, organization, detail, acting_key = z_id('weak') AS weak FROM apikey_events WHERE at >= now() ORDER BY at;
 DELETE FROM z_project;
 SELECT count(*) FROM apikey_project WHERE project = 'z_mine';
+-- who may put rows there is told of an id that is taken
+SELECT attempt($$INSERT INTO z_project VALUES ('z_mars', 'z_acme')$$);
 ROLLBACK;
 DROP TABLE z_project;
 RESET apikey.client_address;

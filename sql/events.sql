@@ -183,8 +183,8 @@ INSERT INTO apikey_key (key_id, organization, prefix, label) SELECT key_id, 'y_a
 INSERT INTO apikey_grant VALUES (y_id('sql'), 'read', 'y_sql', '*', 'y_acme');
 INSERT INTO apikey_secret (key_id, scheme, salt, verifier) VALUES (y_id('sql'), 'hmac-sha256', '\x0123', '\x4567');
 SELECT * FROM y_new();
-UPDATE apikey_key SET label = 'SQL', revoked_at = now() WHERE key_id = y_id('sql');
-UPDATE apikey_secret SET expires_at = now() WHERE key_id = y_id('sql');
+UPDATE apikey_key SET label = 'SQL', revoked_at = '2001-02-03 04:05:06+00' WHERE key_id = y_id('sql');
+UPDATE apikey_secret SET expires_at = '2001-02-03 04:05:06+00' WHERE key_id = y_id('sql');
 UPDATE apikey_grant SET level = 'manage' WHERE key_id = y_id('sql');
 UPDATE apikey_project SET project = 'y_sql3' WHERE project = 'y_sql2';
 INSERT INTO apikey_key (key_id, organization, prefix, label) VALUES (y_id('sql'), 'y_acme', 'apk', 'sql')
@@ -198,6 +198,26 @@ UPDATE apikey_key SET label = 'replica' WHERE key_id = y_id('sql');
 COMMIT;
 UPDATE apikey_key SET label = 'none' WHERE false;
 SELECT * FROM y_new();
+-- with values, but for those of salts and hashes, and of columns of somebody else's
+BEGIN;
+ALTER TABLE apikey_key ADD COLUMN y_secret text DEFAULT 'y_hidden', ADD COLUMN level int, ADD COLUMN y_same text DEFAULT 'y_hidden';
+ALTER TABLE apikey_grant ADD COLUMN label text, ADD COLUMN y_gone int;
+ALTER TABLE apikey_grant DROP COLUMN y_gone;
+UPDATE apikey_key SET salt = '\x01', verifier = '\x02', scheme = NULL, y_secret = 'y_hidden too', level = 1, y_same = y_same,
+	disabled_at = 'infinity', expires_at = '2099-01-01 00:00+00', organization_level = 'write', allowed_networks = '{10.0.0.0/8,::1/128}', metadata = '{"a": [1, null]}',
+	created_by = NULL, prefix = 'y_live', rate_count = 5, rate_interval = '1 min', rate_burst = 7 WHERE key_id = y_id('sql');
+UPDATE apikey_key SET verifier = NULL, rate_count = NULL, rate_interval = NULL, rate_burst = NULL WHERE key_id = y_id('sql');
+UPDATE apikey_secret SET salt = '\x03', verifier = '\x04', lookup = '\x05' WHERE key_id = y_id('sql');
+UPDATE apikey_grant SET label = 'y_hidden', environment = 'production', project = NULL WHERE key_id = y_id('sql');
+DELETE FROM apikey_grant WHERE key_id = y_id('sql');
+UPDATE apikey_key SET label = label WHERE key_id = y_id('sql');
+SELECT action, key, detail FROM y_new();
+-- long ones are cut, between characters
+UPDATE apikey_key SET label = repeat('ü', 499) || 'y' WHERE key_id = y_id('sql');
+UPDATE apikey_key SET label = 'y' || repeat('ü', 600000) WHERE key_id = y_id('sql');
+SELECT octet_length(detail -> 'changed' ->> 'label') AS bytes, right(detail -> 'changed' ->> 'label', 4) AS ends
+FROM apikey_events WHERE at > (SELECT at FROM y_mark) ORDER BY at;
+ROLLBACK;
 -- what falls with it
 BEGIN;
 DELETE FROM apikey_project WHERE project = 'y_sql';

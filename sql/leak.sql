@@ -142,8 +142,8 @@ SELECT i, string_agg(piece, '' ORDER BY random()) AS content FROM generate_serie
 WHERE random() < 0.3 GROUP BY 1;
 SELECT sum(good) > 200 AS good, sum(bad) > 40 AS bad FROM k_random, LATERAL (SELECT count(*) FILTER (WHERE status = 'active') AS good,
 	count(*) FILTER (WHERE status = 'malformed') AS bad FROM apikey_find(content)) f;
-SELECT i FROM k_random WHERE (SELECT array_agg(("position", good) ORDER BY 1) FROM k_expected(content))
-	IS DISTINCT FROM (SELECT array_agg(("position", status <> 'malformed') ORDER BY 1) FROM apikey_find(content));
+SELECT i FROM k_random WHERE (SELECT array_agg(("position", good) ORDER BY "position") FROM k_expected(content))
+	IS DISTINCT FROM (SELECT array_agg(("position", status <> 'malformed') ORDER BY "position") FROM apikey_find(content));
 -- and by parallel workers
 BEGIN;
 SET LOCAL parallel_setup_cost = 0;
@@ -205,7 +205,7 @@ SELECT encode(sha256('NMIfyYncKcRALEXAMPLE'), 'hex');
 SELECT apikey_scanner_alert('[]');
 SELECT key AS three FROM apikey_create('k_acme', 'three', prefix => 'acme_live_2') \gset
 SELECT a ->> 'token_type' AS type, a ->> 'label' AS label, a ->> 'token_hash' = encode(sha256(convert_to(token, 'UTF8')), 'hex') AS hash,
-	(SELECT array_agg(k ORDER BY 1) FROM jsonb_object_keys(a) k) AS fields
+	(SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(a) k) AS fields
 FROM unnest(array[:'three', :'one', :'typo', '', 'é', :'prefix' || :'three', :'three']) WITH ORDINALITY u (token, n),
 	(SELECT apikey_scanner_alert(k_alert(array[:'three', :'one', :'typo', '', 'é', :'prefix' || :'three', :'three'])) AS answer) x,
 	jsonb_array_element(answer, n::int - 1) a ORDER BY n;

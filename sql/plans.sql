@@ -398,6 +398,54 @@ RESET ROLE;
 SELECT visible_rows, plan, advice FROM apikey_explain_rls('v_theirs');
 DROP POLICY v_trap ON v_theirs;
 SELECT visible_rows, advice FROM apikey_explain_rls('v_theirs');
+-- it is read as its owner, who is subject to his policies if they are forced
+CREATE POLICY v_owner ON v_theirs USING (current_user = 'regress_apikey_plans' AND apikey_authorize(project, environment, 'read'));
+SELECT visible_rows, advice FROM apikey_explain_rls('v_theirs');
+ALTER TABLE v_theirs FORCE ROW LEVEL SECURITY;
+SELECT visible_rows, plan, advice FROM apikey_explain_rls('v_theirs');
+SELECT visible_rows, advice FROM apikey_explain_rls('v_theirs', :'none');
+-- and all that the policies call is undone or refused: roles, settings, temporary objects
+CREATE FUNCTION v_tried() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('search_path', 'nowhere', false), set_config('apikey.key', 'stolen', false), set_config('work_mem', '77kB', false);
+	RAISE NOTICE 'as %: %, %', current_user, public.attempt('RESET ROLE'), public.attempt('CREATE TEMP TABLE v_temporary ()');
+	RETURN true;
+END $$;
+ALTER FUNCTION v_tried() OWNER TO regress_apikey_plans;
+ALTER POLICY v_owner ON v_theirs USING (v_tried());
+SELECT visible_rows FROM apikey_explain_rls('v_theirs', :'none');
+SELECT visible_rows FROM apikey_explain_rls('v_theirs');
+SELECT current_user = session_user AS same_role, current_setting('search_path') AS search_path, current_setting('apikey.key') = left(:'some', 26) || '…' AS same_key,
+	current_setting('work_mem') <> '77kB' AS same_setting;
+ALTER TABLE v_theirs NO FORCE ROW LEVEL SECURITY;
+-- whoever is not subject to policies sees no more than he may read
+CREATE ROLE regress_apikey_bypass BYPASSRLS;
+CREATE SCHEMA v_schema AUTHORIZATION regress_apikey_plans;
+CREATE TABLE v_schema.v_doc (project text, environment text, secret text);
+ALTER TABLE v_schema.v_doc OWNER TO regress_apikey_plans;
+SELECT 'v_schema.v_doc'::regclass::oid AS v_oid \gset
+SET ROLE regress_apikey_bypass;
+SELECT attempt(format('SELECT apikey_explain_rls(%s)', :v_oid)) AS no_schema;
+SET ROLE regress_apikey_plans;
+GRANT USAGE ON SCHEMA v_schema TO regress_apikey_bypass;
+SET ROLE regress_apikey_bypass;
+SELECT attempt(format('SELECT apikey_explain_rls(%s)', :v_oid)) AS no_table;
+SET ROLE regress_apikey_plans;
+GRANT SELECT (project, environment) ON v_schema.v_doc TO regress_apikey_bypass;
+SET ROLE regress_apikey_bypass;
+SELECT attempt(format('SELECT apikey_explain_rls(%s)', :v_oid)) AS two_columns;
+SET ROLE regress_apikey_plans;
+GRANT SELECT (secret) ON v_schema.v_doc TO regress_apikey_bypass;
+SET ROLE regress_apikey_bypass;
+SELECT attempt(format('SELECT apikey_explain_rls(%s)', :v_oid)) AS all_columns;
+SET ROLE regress_apikey_plans;
+REVOKE ALL ON v_schema.v_doc FROM regress_apikey_bypass;
+GRANT SELECT ON v_schema.v_doc TO regress_apikey_bypass;
+SET ROLE regress_apikey_bypass;
+SELECT attempt(format('SELECT apikey_explain_rls(%s)', :v_oid)) AS the_table;
+RESET ROLE;
+DROP SCHEMA v_schema CASCADE;
+DROP ROLE regress_apikey_bypass;
 SELECT apikey_explain_rls('v_missing');
 SELECT apikey_explain_rls(0), apikey_explain_rls(0, 'x');
 SELECT apikey_explain_rls(NULL);
@@ -410,7 +458,7 @@ RESET apikey.key;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_plans;
 DROP TABLE v_doc, v_case, v_stage, v_why, v_theirs;
 DROP COLLATION v_insensitive;
-DROP FUNCTION v_parallel_index, v_plan, v_check, v_with, v_rows, v_near, v_trap;
+DROP FUNCTION v_parallel_index, v_plan, v_check, v_with, v_rows, v_near, v_trap, v_tried;
 DROP DOMAIN v_id;
 DROP TYPE v_mood;
 DROP ROLE regress_apikey_plans;

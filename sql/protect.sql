@@ -53,7 +53,7 @@ SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
 CREATE POLICY k_mine ON k_doc USING (id = 1);
 SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
 SELECT apikey_unprotect('k_doc');
-SELECT relrowsecurity, (SELECT string_agg(polname, ' ') FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE relname = 'k_doc';
+SELECT relrowsecurity, (SELECT string_agg(polname, ' ' ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid) FROM pg_class c WHERE relname = 'k_doc';
 DROP POLICY k_mine ON k_doc;
 ALTER TABLE k_doc DISABLE ROW LEVEL SECURITY;
 
@@ -98,7 +98,7 @@ SELECT relation, attempt(format('SELECT apikey_protect(%L, ''owner_project'', ''
 FROM unnest('{k_view,k_matview,k_sequence,k_composite,k_foreign,k_doc_second,k_none,pg_toast.k_none}'::text[]) relation;
 SELECT columns, attempt(format('SELECT apikey_protect(''k_doc'', %s)', columns)) FROM unnest('{"''gone'', ''environment''",
 	"''........pg.dropped.4........'', ''environment''", "''owner_project'', ''OWNER_PROJECT''", "'''', ''environment''", "''owner_project'', ''tableoid''",
-	"NULL, NULL"}'::text[]) columns;
+	"NULL, NULL", "''owner_project'', ''owner_project''"}'::text[]) columns;
 SET ROLE regress_apikey_other;
 SELECT attempt($$SELECT apikey_protect('k_doc', 'owner_project', 'environment')$$), attempt($$SELECT apikey_protect('k_doc', 'nope', 'environment')$$) AS nor_that_much,
 	attempt($$SELECT apikey_unprotect('k_doc')$$);
@@ -143,10 +143,55 @@ SELECT name FROM k_policies('k_doc');
 ALTER POLICY apikey_update ON k_doc USING (true) WITH CHECK (true);
 SELECT apikey_protect('k_doc', 'owner_project', 'environment', true);
 SELECT apikey_unprotect('k_doc');
-SELECT relrowsecurity, relforcerowsecurity, (SELECT string_agg(name, ' ') FROM k_policies('k_doc')) FROM pg_class WHERE relname = 'k_doc';
+SELECT relrowsecurity, relforcerowsecurity, (SELECT string_agg(name, ' ' ORDER BY name) FROM k_policies('k_doc')) FROM pg_class WHERE relname = 'k_doc';
 DROP POLICY k_renamed ON k_doc;
 DROP POLICY apikey_update ON k_doc;
 ALTER TABLE k_doc DISABLE ROW LEVEL SECURITY;
+-- one that differs in anything is not ours; one that was written anew, as a dump does, is
+CREATE FUNCTION k_ours(VARIADIC changes text[]) RETURNS TABLE (ours text, protect text, protected bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	change text;
+BEGIN
+	BEGIN
+		SET LOCAL client_min_messages = error;
+		PERFORM apikey_protect('k_doc', 'owner_project', 'environment');
+		FOREACH change IN ARRAY changes LOOP
+			EXECUTE change;
+		END LOOP;
+		ours = (SELECT string_agg(polname, ' ' ORDER BY polname) FROM pg_policy, apikey_policy_columns(oid) c
+			WHERE polrelid = 'k_doc'::regclass AND c.project = 'owner_project' AND c.environment = 'environment');
+		protected = (SELECT count(*) FROM apikey_protected);
+		protect = left(attempt($c$SELECT apikey_protect('k_doc', 'owner_project', 'environment')$c$), 5);
+		RAISE EXCEPTION 'undo' USING ERRCODE = 'ZZZZZ';
+	EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
+		RETURN NEXT;
+	END;
+END $$;
+SELECT what, k.* FROM (VALUES (1, 'nothing', array[]::text[]),
+	(2, 'for a role', array['ALTER POLICY apikey_select ON k_doc TO regress_apikey_other']),
+	(3, 'for two', array['ALTER POLICY apikey_delete ON k_doc TO regress_apikey_other, regress_apikey_owner']),
+	(4, 'restrictive', array['DROP POLICY apikey_select ON k_doc',
+		'CREATE POLICY apikey_select ON k_doc AS RESTRICTIVE FOR SELECT USING (apikey_authorize(owner_project, environment, ''read''))']),
+	(5, 'for all', array['DROP POLICY apikey_select ON k_doc',
+		'CREATE POLICY apikey_select ON k_doc USING (apikey_authorize(owner_project, environment, ''read''))']),
+	(6, 'another verb', array['ALTER POLICY apikey_delete ON k_doc USING (apikey_authorize(owner_project, environment, ''read''))']),
+	(7, 'a verb that is called', array['ALTER POLICY apikey_select ON k_doc USING (apikey_authorize(owner_project, environment, lower(''read'')))']),
+	(8, 'more conditions', array['ALTER POLICY apikey_select ON k_doc USING (id > 0 AND apikey_authorize(owner_project, environment, ''read''))']),
+	(9, 'or others', array['ALTER POLICY apikey_select ON k_doc USING (id > 0 OR apikey_authorize(owner_project, environment, ''read''))']),
+	(10, 'not', array['ALTER POLICY apikey_select ON k_doc USING (NOT apikey_authorize(owner_project, environment, ''read''))']),
+	(11, 'a function of a column', array['ALTER POLICY apikey_select ON k_doc USING (apikey_authorize(lower(owner_project), environment, ''read''))']),
+	(12, 'a constant', array['ALTER POLICY apikey_select ON k_doc USING (apikey_authorize(owner_project, ''production'', ''read''))']),
+	(13, 'a given key', array['ALTER POLICY apikey_select ON k_doc USING (apikey_authorize(''x'', owner_project, environment, ''read''))']),
+	(14, 'another check', array['ALTER POLICY apikey_update ON k_doc WITH CHECK (apikey_authorize(environment, owner_project, ''write''))']),
+	(15, 'no check', array['DROP POLICY apikey_update ON k_doc',
+		'CREATE POLICY apikey_update ON k_doc FOR UPDATE USING (apikey_authorize(owner_project, environment, ''write''))']),
+	(16, 'check alone', array['DROP POLICY apikey_update ON k_doc',
+		'CREATE POLICY apikey_update ON k_doc FOR UPDATE WITH CHECK (apikey_authorize(owner_project, environment, ''write''))']),
+	(17, 'another name', array['ALTER POLICY apikey_select ON k_doc RENAME TO k_renamed']),
+	(18, 'written anew', array['DROP POLICY apikey_select ON k_doc',
+		'CREATE POLICY apikey_select ON k_doc FOR SELECT TO PUBLIC USING (apikey_authorize(owner_project::varchar::text, environment, ''read''::text))'])) t (n, what, changes),
+	LATERAL k_ours(VARIADIC changes) k ORDER BY n;
+DROP FUNCTION k_ours;
 -- forced before, but not enabled
 ALTER TABLE k_doc FORCE ROW LEVEL SECURITY;
 SELECT apikey_protect('k_doc', 'owner_project', 'environment');
@@ -220,12 +265,76 @@ BEGIN
 	RETURN result;
 END $$;
 SELECT result, count(*), CASE WHEN result <> 'done, 1, done, done, 0' THEN string_agg(project || '/' || environment, ' ') END AS pairs
-FROM unnest('{text,varchar(20),char(5),name,uuid,int2,int4,int8,numeric,k_stage,k_text,k_uuid}'::text[]) project,
-	unnest('{text,varchar(20),char(5),name,uuid,int2,int4,int8,numeric,k_stage,k_text,k_uuid}'::text[]) environment, k_try(project, environment) result
+FROM unnest('{text,varchar(20),uuid,int2,int4,int8,k_stage,k_text,k_uuid}'::text[]) project,
+	unnest('{text,varchar(20),uuid,int2,int4,int8,k_stage,k_text,k_uuid}'::text[]) environment, k_try(project, environment) result
 GROUP BY 1;
-DROP FUNCTION k_try;
+-- no others, in neither place
+CREATE DOMAIN k_numeric AS numeric;
+CREATE TYPE k_row AS (project text);
+CREATE FUNCTION k_refused(type text, OUT project text, OUT environment text) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE TABLE k_types (p %s, e text)', type);
+	project = attempt($c$SELECT apikey_protect('k_types', 'p', 'e')$c$);
+	environment = left(attempt($c$SELECT apikey_protect('k_types', 'e', 'p')$c$), 5);
+	DROP TABLE k_types;
+END $$;
+SELECT type, r.* FROM unnest(array['char(5)', '"char"', 'name', 'bytea', 'numeric', 'float8', 'oid', 'bool', 'date', 'timestamptz', 'interval', 'inet', 'json',
+	'jsonb', 'xml', 'text[]', 'k_stage[]', 'int4range', 'regclass', 'k_row', 'k_numeric']) WITH ORDINALITY AS t (type, i), k_refused(type) r ORDER BY i;
+-- a dump spells out how a varchar becomes a text, and the policies stay ours
+CREATE TABLE k_varchar (p varchar(20), e varchar);
+SET client_min_messages = error;
+SELECT apikey_protect('k_varchar', 'p', 'e');
+RESET client_min_messages;
+DO $$
+DECLARE
+	command text;
+BEGIN
+	FOR command IN SELECT format('ALTER POLICY %s ON k_varchar %s', polname, concat_ws(' ', 'USING (' || pg_get_expr(polqual, polrelid) || ')',
+		'WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')')) FROM pg_policy WHERE polrelid = 'k_varchar'::regclass
+	LOOP
+		EXECUTE command;
+	END LOOP;
+END $$;
+SELECT * FROM k_policies('k_varchar');
+SELECT c.* FROM pg_policy, apikey_policy_columns(oid) c WHERE polrelid = 'k_varchar'::regclass;
+DROP TABLE k_varchar;
+-- nor a type with an implicit cast to text: a function of somebody's, called for each row
+CREATE FUNCTION k_cast(k_stage) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'cast'::text $$;
+CREATE DOMAIN k_domain AS k_stage;
+CREATE TABLE k_stages (p k_stage, e text, d k_domain, i int);
+CREATE TABLE k_earlier (p k_stage, e k_stage);
+CREATE FUNCTION k_casts(cast_by text) RETURNS TABLE (columns text, protect text) LANGUAGE plpgsql AS $$
+BEGIN
+	BEGIN
+		SET LOCAL client_min_messages = error;
+		EXECUTE cast_by;
+		FOREACH columns IN ARRAY '{p/e,e/p,d/e,i/p,i/e}'::text[] LOOP
+			protect = attempt(format('SELECT apikey_protect(''k_stages'', %L, %L)', left(columns, 1), right(columns, 1)));
+			RETURN NEXT;
+		END LOOP;
+		RAISE EXCEPTION 'undo' USING ERRCODE = 'ZZZZZ';
+	EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
+		NULL;
+	END;
+END $$;
+SELECT c.* FROM unnest(array['CREATE CAST (k_stage AS text) WITH FUNCTION k_cast(k_stage) AS IMPLICIT', 'CREATE CAST (k_stage AS text) WITH INOUT AS IMPLICIT',
+	'CREATE CAST (k_stage AS text) WITH FUNCTION k_cast(k_stage) AS ASSIGNMENT', 'CREATE CAST (int AS text) WITH INOUT AS IMPLICIT']) WITH ORDINALITY AS t (cast_by, n),
+	k_casts(cast_by) c;
+SET client_min_messages = error;
+SELECT apikey_protect('k_earlier', 'p', 'e');
+RESET client_min_messages;
+CREATE CAST (k_stage AS text) WITH FUNCTION k_cast(k_stage) AS IMPLICIT;
+-- made by hand it is not ours; one that was there before calls no cast, and stays
+CREATE POLICY apikey_select ON k_stages FOR SELECT USING (apikey_authorize(p, e, 'read'));
+SELECT polrelid::regclass, pg_get_expr(polqual, polrelid), c.* FROM pg_policy, apikey_policy_columns(oid) c WHERE polname = 'apikey_select' ORDER BY 1;
+SELECT relation FROM apikey_protected WHERE relation IN ('k_stages'::regclass, 'k_earlier'::regclass);
+DROP TABLE k_stages, k_earlier;
+DROP FUNCTION k_try, k_refused, k_casts;
+DROP CAST (k_stage AS text);
+DROP FUNCTION k_cast;
+DROP TYPE k_row;
+DROP DOMAIN k_text, k_uuid, k_numeric, k_domain;
 DROP TYPE k_stage;
-DROP DOMAIN k_text, k_uuid;
 
 DROP TABLE k_doc, k_parts CASCADE;
 DROP SCHEMA "K ""s""" CASCADE;

@@ -35,6 +35,27 @@ SELECT call, attempt('SELECT ' || call) FROM (VALUES
 	($$apikey_remove_environment('r_web', 'none')$$),
 	($$apikey_remove_environment('r_web', '*')$$)) AS t (call);
 SELECT count(*) FROM apikey_project WHERE project = 'r_x';
+-- '*' is the name of nothing, however it is written
+CREATE TYPE r_star AS ENUM ('*');
+SELECT call, attempt('SELECT ' || call) FROM (VALUES
+	($$apikey_add_project('*', 'r_x')$$),
+	($$apikey_add_project('*', 'r_x', '{live}')$$),
+	($$apikey_add_project('*'::varchar, 'r_x'::varchar)$$),
+	($$apikey_add_project('*'::r_star, 42)$$),
+	($$apikey_add_project('r_acme', '*'::r_star)$$),
+	($$apikey_create('*', 'star')$$),
+	($$apikey_create('*'::r_star, 'star')$$),
+	($$apikey_import('*', 'star', 'sha256', repeat('1', 64))$$),
+	($$apikey_import('*'::r_star, 'star', 'sha256', repeat('1', 64))$$),
+	($$apikey_remove_project('*')$$),
+	($$apikey_remove_environment('*', 'production')$$)) AS t (call);
+SELECT attempt($$INSERT INTO apikey_project VALUES ('r_x', '*')$$), attempt($$UPDATE apikey_project SET organization = '*' WHERE project = 'r_mars'$$);
+SELECT count(*) FROM apikey_keys WHERE label = 'star';
+SELECT key AS star FROM apikey_create('r_acme', 'star', organization_level => 'write') \gset
+SELECT apikey_authorize_organization(:'star', '*', 'read') AS all, apikey_authorize_organization(:'star', '*'::r_star, 'read') AS all,
+	apikey_authorize_organization(:'star', 'r_acme', 'read') AS own;
+DELETE FROM apikey_key WHERE label = 'star';
+DROP TYPE r_star;
 
 -- 512 bytes are well, and so is any character
 SELECT attempt($$SELECT apikey_add_project(repeat('o', 512), repeat('p', 512), array[repeat('e', 512)])$$);
@@ -75,7 +96,7 @@ SELECT key, key_id FROM apikey_create('r_acme', 'all of it', '[
 	{"project": "r_shop", "environment": "*", "level": "read"},
 	{"project": "*", "environment": "staging", "level": "read"}]') \gset
 CREATE FUNCTION r_look(key text) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(project || '/' || environment, ' ' ORDER BY 1)
+	SELECT string_agg(project || '/' || environment, ' ' ORDER BY project, environment)
 	FROM (VALUES ('r_web', 'production'), ('r_shop', 'production'), ('r_shop', 'staging')) AS t (project, environment)
 	WHERE apikey_authorize(key, project, environment, 'read')
 $$;

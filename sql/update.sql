@@ -85,9 +85,9 @@ SELECT detail FROM apikey_events WHERE key_id = :'key_id' ORDER BY at DESC LIMIT
 ROLLBACK;
 
 -- expiry: earlier, by the clock; revived; never
-SELECT apikey_update(:'key_id', expires_at => clock_timestamp() + '0.7 s');
+SELECT apikey_update(:'key_id', expires_at => clock_timestamp() + '1.5 s');
 SELECT n_look(:'key');
-SELECT pg_sleep(0.8);
+SELECT pg_sleep(1.6);
 SELECT n_look(:'key'), status FROM apikey_keys WHERE key_id = :'key_id';
 SELECT apikey_update(:'key_id', label => 'still expired');
 SELECT n_look(:'key');

@@ -14,11 +14,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "actor.h"
 #include "args.h"
 #include "authn.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "compat.h"
 #include "create.h"
 #include "event.h"
@@ -113,8 +113,8 @@ apikey_grant(PG_FUNCTION_ARGS)
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
 	ak_arg_refuse_null(fcinfo, 3, "level");
 	grant.level = ak_options_level(fcinfo, 3);
-	ak_projects_check(&change.key.organization, &grant);
 	ak_actor_check_grant(&change.actor, &grant);
+	ak_projects_check(&change.key.organization, &grant);
 	if (ak_write_grant(&change.id, &change.key.organization, &grant))
 	{
 		add_pair(&detail, &grant);
@@ -300,7 +300,7 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 static TimestampTz
 get_overlap_end(FunctionCallInfo fcinfo, int argno)
 {
-	TimestampTz now = GetCurrentStatementStartTimestamp();
+	TimestampTz now = ak_clock_now();
 	TimestampTz end;
 
 	ak_arg_refuse_null(fcinfo, argno, "overlap");

@@ -33,7 +33,7 @@ CREATE TABLE apikey_project (
 	CONSTRAINT apikey_project_pkey PRIMARY KEY (project),
 	CONSTRAINT apikey_project_name CHECK (project NOT IN ('', '*')
 		AND octet_length(project) <= 512),
-	CONSTRAINT apikey_project_organization_name CHECK (organization <> ''
+	CONSTRAINT apikey_project_organization_name CHECK (organization NOT IN ('', '*')
 		AND octet_length(organization) <= 512),
 	CONSTRAINT apikey_project_organization_key UNIQUE (organization, project)
 );
@@ -335,7 +335,7 @@ CREATE FUNCTION apikey_keep() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_keep() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_keep() IS
-'trigger on apikey_event: refuses to change or remove events; only apikey_purge_events may';
+'trigger on apikey_event and apikey_key: refuses to change or remove events, but for apikey_purge_events, and to bring a revoked key back';
 
 CREATE TRIGGER apikey_keep BEFORE UPDATE OR DELETE
 	ON apikey_event FOR EACH ROW EXECUTE FUNCTION apikey_keep();
@@ -343,10 +343,15 @@ CREATE TRIGGER apikey_keep_all BEFORE TRUNCATE
 	ON apikey_event FOR EACH STATEMENT EXECUTE FUNCTION apikey_keep();
 ALTER TABLE apikey_event ENABLE ALWAYS TRIGGER apikey_keep,
 	ENABLE ALWAYS TRIGGER apikey_keep_all;
+CREATE TRIGGER apikey_keep BEFORE UPDATE
+	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_keep();
+ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_keep;
 
 /* --------------------------------------------------- registry functions */
 
 /*
+ * These are for the application alone: 42501 in a session with a key.
+ *
  * Errors of the functions that change something: 22023 for an argument that
  * makes no sense, 22004 for a null that is not allowed, 42704 for a key,
  * project or grant that does not exist, 23503 for a project or environment
@@ -530,7 +535,7 @@ COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
  */
 CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT E'\n',
 	expires_at timestamptz DEFAULT '-infinity', created_by text DEFAULT E'\n',
-	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT '"\n"',
+	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT E'"\\n"',
 	rate_limit text DEFAULT E'\n')
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -971,7 +976,8 @@ COMMENT ON FUNCTION apikey_whoami() IS
 /* -------------------------------------------------- row-level security */
 
 /*
- * Both run as the caller, who must own the table (42501).
+ * Both run as the caller, who must own the table (42501).  Columns are of the types
+ * that identifiers may have, without an implicit cast to text (42804).
  */
 CREATE FUNCTION apikey_protect(relation regclass, project name,
 	environment name, force boolean DEFAULT false)
@@ -988,8 +994,9 @@ COMMENT ON FUNCTION apikey_unprotect(regclass) IS
 'undo apikey_protect';
 
 /*
- * For who asks: why so few rows, why so slow?  Both run as the caller, who must
- * be allowed to read the table (42501).
+ * For who asks: why so few rows, why so slow?  The caller must be allowed to read
+ * the table (42501).  It is read as the caller, or as its owner if the caller is
+ * not subject to its policies.
  */
 CREATE FUNCTION apikey_explain_rls(relation regclass, key text)
 RETURNS TABLE (key_state text, projects text[], visible_rows bigint,
@@ -1134,7 +1141,7 @@ CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,
 	CASE WHEN scheme IS NOT NULL THEN apikey_masked(prefix, key_id) END AS key,
 	CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
-		WHEN expires_at <= statement_timestamp() THEN 'expired'
+		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
@@ -1162,13 +1169,13 @@ COMMENT ON FUNCTION apikey_budget_period(timestamptz, interval, timestamptz) IS
 
 CREATE VIEW apikey_budgets AS
 SELECT b.key_id, k.organization, b.budget,
-	CASE WHEN b.refills_at <= statement_timestamp() THEN b.budget
+	CASE WHEN b.refills_at <= greatest(statement_timestamp(), now()) THEN b.budget
 		ELSE b.remaining END AS remaining,
 	b.refill, coalesce(p.refilled_at, b.started_at) AS refilled_at,
 	p.refills_at
 FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
 	LATERAL apikey_budget_period(b.started_at, b.refill,
-		statement_timestamp()) p;
+		greatest(statement_timestamp(), now())) p;
 COMMENT ON VIEW apikey_budgets IS
 'what API keys may spend, as it would be now; keys without a budget are not in it';
 

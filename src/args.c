@@ -375,6 +375,37 @@ ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno, const char *what)
 				 errmsg("%s must not be null", what)));
 }
 
+void
+ak_arg_refuse_all(const AkName *name, const char *what)
+{
+	if (ak_name_equal(name, &ak_scope_all))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be \"*\"", what)));
+}
+
+void
+ak_arg_check_column(Oid relation, AttrNumber column)
+{
+	Oid			type = get_atttype(relation, column);
+
+	if (!ak_arg_listable(getBaseType(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" has type %s",
+						get_attname(relation, column, false),
+						get_rel_name(relation), format_type_be(type)),
+				 errdetail("Identifiers may be text, varchar, uuid, smallint, integer, bigint or an enum, or a domain over one of these."),
+				 errhint("Change the type of the column, or name another column.")));
+	if (get_attgenerated(relation, column) == ATTRIBUTE_GENERATED_VIRTUAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of relation \"%s\" is a virtual generated column",
+						get_attname(relation, column, false),
+						get_rel_name(relation)),
+				 errdetail("Its values are not stored.")));
+}
+
 AkName
 ak_arg_require(AkArg *arg, Datum value, const char *what)
 {

@@ -156,6 +156,15 @@ extern AkName ak_arg_require(AkArg *arg, Datum value, const char *what);
 extern void ak_arg_refuse_null(FunctionCallInfo fcinfo, int argno,
 							   const char *what);
 
+/* Raises 22023 for "*", which stands for all and is nobody's name. */
+extern void ak_arg_refuse_all(const AkName *name, const char *what);
+
+/*
+ * Raises 42804 for a column whose type is not listable, nor a domain over such
+ * a type, and 0A000 for one whose values are not stored.
+ */
+extern void ak_arg_check_column(Oid relation, AttrNumber column);
+
 /* A relation that exists and that the caller owns; else 22004, 42P01, 42501. */
 extern Oid	ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno);
 

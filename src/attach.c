@@ -46,18 +46,17 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_trigger.h"
+#include "change.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "parser/parse_coerce.h"
 #include "projects.h"
 #include "schema.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -111,6 +110,8 @@ check_kind(Relation rel)
 		detail = "It is not a table.";
 	else if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		detail = "The rows of a temporary or unlogged table may vanish without firing a trigger.";
+	else if (ak_schema_find_table(RelationGetRelid(rel), NULL))
+		detail = "It belongs to the extension itself.";
 	else
 		return;
 	ereport(ERROR,
@@ -139,34 +140,14 @@ find_column(Relation rel, const char *name, bool attached)
 	return number;
 }
 
-/*
- * Get ready to read a column.  Raises 42804 for a type whose text form is not
- * always the same.
- */
+/* Get ready to read a column.  Raises as ak_arg_check_column() does. */
 static void
 prepare_column(Relation rel, Column *column)
 {
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel),
-												column->number - 1);
-	Oid			base = getBaseType(attribute->atttypid);
-
-	if (!ak_arg_listable(base) &&
-		(TypeCategory(base) != TYPCATEGORY_STRING || base == BPCHAROID))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" has type %s",
-						NameStr(attribute->attname),
-						RelationGetRelationName(rel),
-						format_type_be(attribute->atttypid)),
-				 errdetail("Identifiers may be text, varchar, uuid, smallint, integer, bigint or an enum.")));
-	if (attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("column \"%s\" of relation \"%s\" is a virtual generated column",
-						NameStr(attribute->attname),
-						RelationGetRelationName(rel)),
-				 errdetail("Its values are not stored.")));
-	ak_arg_prepare(&column->arg, attribute->atttypid, CurrentMemoryContext);
+	ak_arg_check_column(RelationGetRelid(rel), column->number);
+	ak_arg_prepare(&column->arg,
+				   get_atttype(RelationGetRelid(rel), column->number),
+				   CurrentMemoryContext);
 }
 
 /* The unique index on this column alone, see above; raises 55000. */
@@ -343,44 +324,39 @@ do_all(Source *source, bool remove)
 
 /* --------------------------------------------------------------- trigger */
 
-/* Raises 39P01 unless this is one of the triggers that attaching makes. */
+#define ROW_TRIGGER_TYPE \
+	(TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | \
+	 TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
+#define TRUNCATE_TRIGGER_TYPE \
+	(TRIGGER_TYPE_STATEMENT | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE)
+
+/*
+ * Raises 39P01 unless this is a trigger as attaching makes it.  One that misses some
+ * of what happens would leave a registry that is not the table's.
+ */
 static TriggerData *
 get_trigger(FunctionCallInfo fcinfo)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *data = (TriggerData *) fcinfo->context;
 	bool		ours = false;
 
+	ak_schema_accept();
 	if (CALLED_AS_TRIGGER(fcinfo))
 	{
-		TriggerEvent event = trigger->tg_event;
+		Trigger    *trigger = data->tg_trigger;
 
 		/* two columns and at least one environment */
-		ours = trigger->tg_trigger->tgnargs > 2 &&
-			(TRIGGER_FIRED_BY_TRUNCATE(event) ? TRIGGER_FIRED_BEFORE(event) :
-			 TRIGGER_FIRED_FOR_ROW(event) && TRIGGER_FIRED_AFTER(event));
+		ours = trigger->tgnargs > 2 && trigger->tgnattr == 0 &&
+			trigger->tgqual == NULL && !trigger->tgdeferrable &&
+			!ak_schema_find_table(RelationGetRelid(data->tg_relation), NULL) &&
+			trigger->tgtype == (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) ?
+								TRUNCATE_TRIGGER_TYPE : ROW_TRIGGER_TYPE);
 	}
 	if (!ours)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("apikey_sync_projects must be called by a trigger that apikey_attach_projects made")));
-	return trigger;
-}
-
-static bool
-same_value(Relation rel, AttrNumber column, TupleTableSlot *old,
-		   TupleTableSlot *new)
-{
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel),
-												column - 1);
-	bool		old_null;
-	bool		new_null;
-	Datum		old_value = slot_getattr(old, column, &old_null);
-	Datum		new_value = slot_getattr(new, column, &new_null);
-
-	if (old_null || new_null)
-		return old_null && new_null;
-	return datum_image_eq(old_value, new_value, attribute->attbyval,
-						  attribute->attlen);
+	return data;
 }
 
 /* "old" or "new" may be NULL; neither: TRUNCATE. */
@@ -403,7 +379,7 @@ follow(Source *source, TupleTableSlot *old, TupleTableSlot *new)
 		register_current(source, slot_getattr(old, source->id.number,
 											  &isnull));
 		if (new != NULL &&
-			same_value(source->rel, source->id.number, old, new))
+			ak_change_same(old, new, source->id.number))
 			return;
 	}
 	if (new != NULL)
@@ -435,12 +411,11 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_UPDATE(event))
 	{
 		new = trigger->tg_newslot;
-		if (same_value(source.rel, source.id.number, old, new) &&
-			same_value(source.rel, source.organization.number, old, new))
+		if (ak_change_same(old, new, source.id.number) &&
+			ak_change_same(old, new, source.organization.number))
 			return PointerGetDatum(NULL);
 	}
 
-	ak_schema_accept();
 	check_kind(source.rel);
 	prepare_column(source.rel, &source.id);
 	prepare_column(source.rel, &source.organization);
@@ -481,7 +456,7 @@ find_function(Oid *owner)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" of extension \"apikey\" is missing",
 						"apikey_sync_projects"),
-				 errhint("Drop the extension and create it again.")));
+				 errhint("Restore what was dropped or changed.")));
 	return function;
 }
 
@@ -570,7 +545,7 @@ AK_FUNCTION_INFO_V1(apikey_attach_projects);
 Datum
 apikey_attach_projects(PG_FUNCTION_ARGS)
 {
-	Oid			relid = ak_arg_owned_relation(fcinfo, 0);
+	Oid			relid;
 	Source		source = {0};
 	const char *id;
 	const char *organization;
@@ -584,6 +559,7 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
+	relid = ak_arg_owned_relation(fcinfo, 0);
 	ak_arg_refuse_null(fcinfo, 1, "column");
 	ak_arg_refuse_null(fcinfo, 2, "column");
 	ak_arg_refuse_null(fcinfo, 3, "environments");
@@ -637,7 +613,7 @@ AK_FUNCTION_INFO_V1(apikey_detach_projects);
 Datum
 apikey_detach_projects(PG_FUNCTION_ARGS)
 {
-	Oid			relid = ak_arg_owned_relation(fcinfo, 0);
+	Oid			relid;
 	Relation	rel;
 	const char *table;
 	List	   *triggers;
@@ -646,6 +622,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
+	relid = ak_arg_owned_relation(fcinfo, 0);
 	rel = relation_open(relid, AccessExclusiveLock);
 	triggers = find_triggers(rel, find_function(&owner));
 	table = qualified_name(rel);

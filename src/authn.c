@@ -10,8 +10,10 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "client.h"
+#include "clock.h"
 #include "imported.h"
 #include "pepper.h"
+#include "rehash.h"
 #include "store.h"
 #include "utils/memutils.h"
 
@@ -33,7 +35,7 @@ proves(const AkSecret *secret, const void *bytes, int len)
 	 secret->scheme == AK_SCHEME_HMAC_PEPPER) &&
 	secret->salt.len == AK_SALT_LEN &&
 	secret->verifier.len == AK_HASH_LEN &&
-	secret->expires_at > GetCurrentStatementStartTimestamp();
+	secret->expires_at > ak_clock_now();
 	bool		equal;
 
 	if (peppered)
@@ -52,7 +54,8 @@ proves(const AkSecret *secret, const void *bytes, int len)
 
 /*
  * Verify a text of our form: by the newest secret of the key, else by the other
- * one.  What does not prove itself costs the same, whatever is wrong with it.
+ * one.  What does not prove itself takes the same steps, whatever is wrong with it; the
+ * row of an id that there is has to be read besides, and an id is no secret.
  */
 static bool
 verify_own(Snapshot snapshot, const AkToken *token, AkVerified *verified)
@@ -85,7 +88,7 @@ verify_imported(Snapshot snapshot, const char *text, int len,
 	AkSecret	secret;
 
 	if (!ak_imported_find(snapshot, text, len, digest, &secret) ||
-		secret.expires_at <= GetCurrentStatementStartTimestamp() ||
+		secret.expires_at <= ak_clock_now() ||
 		!(ak_imported_proves(&secret, text, len, digest) ||
 		  proves(&secret, text, len)) ||
 		!ak_store_key(snapshot, &secret.key_id, &verified->row))
@@ -180,6 +183,7 @@ ak_authn_find(AkFinding *finding, const char *token, int len)
 		if (finding->key == NULL)
 			finding->key = verify(token, len, digest);
 	}
+	finding->counted = false;
 	finding->epoch = ak_keycache_epoch;
 	ak_inval_set_mark(&finding->mark);
 }
@@ -235,6 +239,6 @@ ak_authn_rehash(const AkKey *key, const char *token, int len)
 	pepper = ak_pepper_get(&pepper_len);
 	ak_secret_random(salt, sizeof(salt));
 	ak_secret_verifier(pepper, pepper_len, salt, token, len, verifier);
-	ak_store_rehash(lookup, slow, pepper == NULL ? AK_SCHEME_HMAC :
+	ak_rehash_store(lookup, slow, pepper == NULL ? AK_SCHEME_HMAC :
 					AK_SCHEME_HMAC_PEPPER, salt, verifier);
 }

@@ -26,6 +26,7 @@ typedef struct AkFinding
 	const AkKey *key;			/* NULL: refused */
 	uint64		epoch;
 	AkMark		mark;
+	bool		counted;		/* for the caller: as a guess; see use.h */
 } AkFinding;
 
 /* Find out about a text of any length. */

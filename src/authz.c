@@ -6,7 +6,7 @@
 
 #include "authz.h"
 
-#include "access/xact.h"
+#include "clock.h"
 #include "registry.h"
 
 AkReason
@@ -17,7 +17,7 @@ ak_authz_alive(const AkKey *key)
 	if (unlikely(key->revoked))
 		return AK_REASON_REVOKED;
 	if (key->expires_at != DT_NOEND &&
-		key->expires_at <= GetCurrentStatementStartTimestamp())
+		key->expires_at <= ak_clock_now())
 		return AK_REASON_EXPIRED;
 	if (unlikely(key->disabled))
 		return AK_REASON_DISABLED;

@@ -12,6 +12,7 @@
 
 #include "access/genam.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "utils/acl.h"
@@ -33,9 +34,27 @@
 #define object_ownercheck(classid, objectid, roleid) \
 	pg_class_ownercheck(objectid, roleid)
 #define object_aclcheck(classid, objectid, roleid, mode) \
-	pg_proc_aclcheck(objectid, roleid, mode)
+	((classid) == NamespaceRelationId ? \
+	 pg_namespace_aclcheck(objectid, roleid, mode) : \
+	 pg_proc_aclcheck(objectid, roleid, mode))
 #define pgstat_get_local_beentry_by_index(index) \
 	pgstat_fetch_stat_local_beentry(index)
+#endif
+
+/* ExecutorRun had another parameter. */
+#if PG_VERSION_NUM >= 180000
+#define AK_EXECUTE_ONCE_PARAMETER
+#define AK_EXECUTE_ONCE_ARGUMENT
+#else
+#define AK_EXECUTE_ONCE_PARAMETER	, bool execute_once
+#define AK_EXECUTE_ONCE_ARGUMENT	, execute_once
+#endif
+
+/* The constraints of a table that rows are added to, ready to run. */
+#if PG_VERSION_NUM >= 180000
+#define AK_CHECK_EXPRS(info)	((info)->ri_CheckConstraintExprs)
+#else
+#define AK_CHECK_EXPRS(info)	((info)->ri_ConstraintExprs)
 #endif
 
 #if PG_VERSION_NUM < 180000

@@ -126,6 +126,7 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 		if (key->limit.count == 0 && actor->key->limit != NULL)
 			key->limit = *actor->key->limit;
 	}
+	ak_arg_refuse_all(&key->organization, "organization");
 	ak_actor_check_organization(actor, &key->organization);
 	ak_actor_check_new(actor);
 	ak_actor_check_level(actor, key->organization_level);
@@ -134,8 +135,9 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 	ak_actor_check_limit(actor, &key->limit);
 	for (int i = 0; i < count; i++)
 	{
-		ak_projects_check(&key->organization, &(*grants)[i]);
+		/* who may not give it is not told whether it is registered */
 		ak_actor_check_grant(actor, &(*grants)[i]);
+		ak_projects_check(&key->organization, &(*grants)[i]);
 	}
 	return count;
 }

@@ -130,7 +130,7 @@ startup(void *at, bool fresh)
 	ConditionVariableInit(&demand->made);
 }
 
-static const AkArea area = {
+static AkArea area = {
 	.name = "apikey demand",.size = size,.startup = startup
 };
 

@@ -12,28 +12,11 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "notify.h"
-#include "schema.h"
 #include "secret.h"
 #include "store.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
-
-/* Columns of apikey_event */
-enum
-{
-	AT = 0,
-	EVENT_ID,
-	ACTION,
-	KEY_ID,
-	ORGANIZATION,
-	ROLE,
-	APPLICATION_USER,
-	ACTING_KEY,
-	ADDRESS,
-	DETAIL,
-	COLUMNS
-};
 
 /* --------------------------------------------------------------- detail */
 
@@ -119,6 +102,28 @@ ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
 	pushJsonbValue(&detail->state, WJB_VALUE, &whole);
 }
 
+void
+ak_detail_add_true(AkDetail *detail, const char *field)
+{
+	JsonbValue	value = {.type = jbvBool,.val.boolean = true};
+
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_VALUE, &value);
+}
+
+void
+ak_detail_open(AkDetail *detail, const char *field)
+{
+	add_field(detail, field);
+	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
+}
+
+void
+ak_detail_close(AkDetail *detail)
+{
+	pushJsonbValue(&detail->state, WJB_END_OBJECT, NULL);
+}
+
 static Datum
 detail_datum(AkDetail *detail)
 {
@@ -176,12 +181,6 @@ notify(const AkEvent *event)
 		appendStringInfo(&payload, ", \"key_id\": \"%s\"",
 						 DatumGetCString(DirectFunctionCall1(uuid_out,
 															 UUIDPGetDatum(event->key_id))));
-	if (event->organization != NULL)
-	{
-		appendStringInfoString(&payload, ", \"organization\": ");
-		escape_json(&payload, pnstrdup(event->organization->data,
-									   event->organization->len));
-	}
 	appendStringInfoChar(&payload, '}');
 	ak_notify_queue(payload.data);
 	pfree(payload.data);
@@ -191,30 +190,33 @@ void
 ak_event_append(AkInsertion *insertion, const AkEvent *event)
 {
 	AkInsertion *own = insertion == NULL ? ak_insert_begin() : NULL;
-	Datum		values[COLUMNS];
-	bool		nulls[COLUMNS] = {false};
+	Datum		values[Natts_apikey_event] = {0};
+	bool		nulls[Natts_apikey_event] = {false};
 	TimestampTz at = get_time();
 	pg_uuid_t	id;
 
+#define SET(column, value) values[Anum_apikey_event_##column - 1] = value
+#define SET_NULL(column, isnull) nulls[Anum_apikey_event_##column - 1] = isnull
 	ak_secret_uuid(&id, at);
-	values[AT] = TimestampTzGetDatum(at);
-	values[EVENT_ID] = UUIDPGetDatum(&id);
-	values[ACTION] = CStringGetTextDatum(event->action);
-	values[KEY_ID] = UUIDPGetDatum(event->key_id);
-	nulls[KEY_ID] = event->key_id == NULL;
-	nulls[ORGANIZATION] = event->organization == NULL;
+	SET(at, TimestampTzGetDatum(at));
+	SET(event_id, UUIDPGetDatum(&id));
+	SET(action, CStringGetTextDatum(event->action));
+	SET(key_id, UUIDPGetDatum(event->key_id));
+	SET_NULL(key_id, event->key_id == NULL);
+	SET_NULL(organization, event->organization == NULL);
 	if (event->organization != NULL)
-		values[ORGANIZATION] = ak_store_datum(event->organization);
-	values[ROLE] = text_datum(GetUserNameFromId(GetOuterUserId(), false));
-	values[APPLICATION_USER] = text_datum(ak_guc_application_user);
-	nulls[APPLICATION_USER] = ak_guc_application_user[0] == '\0';
-	values[ACTING_KEY] = UUIDPGetDatum(event->acting_key);
-	nulls[ACTING_KEY] = event->acting_key == NULL;
-	nulls[ADDRESS] = !ak_client_address(&values[ADDRESS]);
-	values[DETAIL] = detail_datum(event->detail);
-
-	ak_insert_row(own ? own : insertion, ak_schema_get()->event, COLUMNS,
-				  values, nulls);
+		SET(organization, ak_store_datum(event->organization));
+	SET(role, text_datum(GetUserNameFromId(GetOuterUserId(), false)));
+	SET(application_user, text_datum(ak_guc_application_user));
+	SET_NULL(application_user, ak_guc_application_user[0] == '\0');
+	SET(acting_key, UUIDPGetDatum(event->acting_key));
+	SET_NULL(acting_key, event->acting_key == NULL);
+	SET_NULL(address,
+			 !ak_client_address(&values[Anum_apikey_event_address - 1]));
+	SET(detail, detail_datum(event->detail));
+#undef SET
+#undef SET_NULL
+	ak_insert_row(own ? own : insertion, AK_TABLE_EVENT, values, nulls);
 	if (own)
 		ak_insert_end(own);
 	if (ak_guc_notify && !event->is_new)

@@ -6,9 +6,9 @@
  * holds nothing that a key could be made from.
  *
  * With it goes a NOTIFY on channel "apikey", so that what remembers keys outside
- * of the database can forget them: {"action": …, "key_id": …, "organization": …}.
- * Not about a new key, which nobody can remember; nor if apikey.notify is off, nor
- * if the transaction is prepared.
+ * of the database can forget them: {"action": …, "key_id": …}, and no more, for any
+ * role can listen.  Not about a new key, which nobody can remember; nor if
+ * apikey.notify is off, nor in the cases that notify.h tells.
  *
  * ak_schema_accept() must have been called.
  */
@@ -42,6 +42,11 @@ extern void ak_detail_add_time(AkDetail *detail, const char *field,
 							   TimestampTz value);
 extern void ak_detail_add_jsonb(AkDetail *detail, const char *field,
 								Jsonb *value);
+extern void ak_detail_add_true(AkDetail *detail, const char *field);
+
+/* What is added between the two goes into an object of its own. */
+extern void ak_detail_open(AkDetail *detail, const char *field);
+extern void ak_detail_close(AkDetail *detail);
 
 typedef struct AkEvent
 {

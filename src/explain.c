@@ -3,10 +3,15 @@
  *		Why does a key see so few rows of a table, and why so slowly?
  *
  * The answer is found by doing it: the table is read, and the plan made, under
- * row-level security.  If the caller is not subject to it, what the policy made
- * by apikey_protect would add is put into the query; no expression of anybody
- * else's, for that would run with the rights of the caller, perhaps a superuser.
- * All runs as the caller, and writes nothing.
+ * row-level security, as the caller.
+ *
+ * Reading a table, or planning to, may call functions of whoever made its indexes,
+ * constraints and policies.  So a caller who is not subject to the policies, perhaps
+ * a superuser, must be allowed to read the table, but it is read as its owner; and
+ * always in a security-restricted operation.  If the owner is not subject to the
+ * policies either, that of apikey_protect is put into the query, as it is stored:
+ * written as text it would be looked up anew, and might call an implicit cast that
+ * was made since.
  */
 #include "postgres.h"
 
@@ -14,17 +19,21 @@
 #include "args.h"
 #include "authz.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "guc.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_node.h"
 #include "protect.h"
 #include "reach.h"
 #include "schema.h"
 #include "session.h"
 #include "use.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -42,7 +51,9 @@ typedef struct Explanation
 	bool		subject;		/* is the caller? */
 	bool		protected;		/* by apikey_protect */
 	AttrNumber	columns[2];		/* if so */
-	const char *condition;		/* to put into the query, or "" */
+	Oid			owner;
+	bool		owner_subject;
+	Node	   *condition;		/* to put into the query */
 	int			permissive;		/* policies that admit rows */
 	int			keyless;		/* those that ask for no key */
 	int			restrictive;
@@ -60,12 +71,27 @@ column_name(const Explanation *explanation, int i)
 										explanation->columns[i], false));
 }
 
+/* The caller must be allowed to read the table, even if others will do it. */
+static void
+check_privileges(Oid relid, Form_pg_class form)
+{
+	if (object_aclcheck(NamespaceRelationId, form->relnamespace, GetUserId(),
+						ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
+					   get_namespace_name(form->relnamespace));
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT,
+								  ACLMASK_ALL) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, NameStr(form->relname));
+}
+
 static void
 look_at_table(Explanation *explanation)
 {
 	Oid			relid = explanation->relid;
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Form_pg_class form;
+	Node	   *condition;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
@@ -77,21 +103,23 @@ look_at_table(Explanation *explanation)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", NameStr(form->relname))));
+	check_privileges(relid, form);
 	explanation->table =
 		quote_qualified_identifier(get_namespace_name(form->relnamespace),
 								   NameStr(form->relname));
 	explanation->enabled = form->relrowsecurity;
 	explanation->subject =
 		check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED;
+	explanation->owner = form->relowner;
+	explanation->owner_subject =
+		check_enable_rls(relid, form->relowner, true) == RLS_ENABLED;
 	ReleaseSysCache(tuple);
-	explanation->protected = ak_protect_columns(relid, explanation->columns);
-	explanation->condition = "";
-	if (explanation->protected && explanation->enabled &&
-		!explanation->subject)
-		explanation->condition =
-			psprintf(" WHERE %s.apikey_authorize(%s, %s, 'read')",
-					 quote_identifier(get_namespace_name(ak_schema_get()->namespace)),
-					 column_name(explanation, 0), column_name(explanation, 1));
+	condition = ak_protect_condition(relid, explanation->columns);
+	explanation->protected = condition != NULL;
+	explanation->condition =
+		explanation->protected && explanation->enabled &&
+		!explanation->subject && !explanation->owner_subject ?
+		condition : makeBoolConst(true, false);
 }
 
 /* Column "number", from 1, of the first row that SPI returned; NULL for null. */
@@ -120,27 +148,59 @@ look_at_policies(Explanation *explanation)
 	explanation->restrictive = atoi(result(3));
 }
 
+/*
+ * What stands for $1 in a query of the table.  By its name that could be another
+ * one by now, or a view: what it calls is not for the role that reads.
+ */
+static Node *
+get_condition(ParseState *pstate, ParamRef *param)
+{
+	Explanation *explanation = pstate->p_ref_hook_state;
+	RangeTblEntry *table = linitial_node(RangeTblEntry, pstate->p_rtable);
+
+	if (table->relid != explanation->relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table %s is not the one that it was",
+						explanation->table)));
+	return copyObject(explanation->condition);
+}
+
+static void
+set_up_parser(ParseState *pstate, void *arg)
+{
+	pstate->p_paramref_hook = get_condition;
+	pstate->p_ref_hook_state = arg;
+}
+
+/* Run a query that has "WHERE $1". */
+static void
+run(Explanation *explanation, const char *query, int expected)
+{
+	SPIPlanPtr	plan = SPI_prepare_params(query, set_up_parser, explanation,
+										  0);
+
+	if (plan == NULL || SPI_execute_plan(plan, NULL, NULL, false, 0) != expected)
+		elog(ERROR, "could not execute a query: %s", query);
+}
+
 static void
 look_at_rows(Explanation *explanation)
 {
-	const char *query = psprintf("SELECT count(*) FROM (SELECT FROM %s%s LIMIT %d) AS t",
-								 explanation->table,
-								 explanation->condition,
-								 COUNTED_ROWS);
-
-	if (SPI_execute(query, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not count the rows");
+	run(explanation,
+		psprintf("SELECT count(*) FROM (SELECT FROM %s WHERE $1 LIMIT %d) AS t",
+				 explanation->table, COUNTED_ROWS),
+		SPI_OK_SELECT);
 	explanation->rows = atoi(result(1));
 }
 
 static void
 look_at_plan(Explanation *explanation)
 {
-	const char *query = psprintf("EXPLAIN (COSTS OFF) SELECT * FROM %s%s",
-								 explanation->table, explanation->condition);
-
-	if (SPI_execute(query, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not explain a query");
+	run(explanation,
+		psprintf("EXPLAIN (COSTS OFF) SELECT * FROM %s WHERE $1",
+				 explanation->table),
+		SPI_OK_UTILITY);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char	   *line = SPI_getvalue(SPI_tuptable->vals[i],
@@ -167,6 +227,8 @@ advise_on_rows(Explanation *explanation, bool good, int projects)
 {
 	if (!explanation->enabled)
 		advise(explanation, "Row-level security is not enabled: every row is visible, whatever the key. Call apikey_protect.");
+	else if (!explanation->subject && explanation->owner_subject)
+		advise(explanation, "You are not subject to the policies of this table. This is what its owner sees, who is.");
 	else if (!explanation->subject && explanation->protected)
 		advise(explanation, "You are not subject to the policies of this table. This is what a role sees that is subject to those of apikey_protect.");
 	else if (!explanation->subject)
@@ -198,17 +260,25 @@ advise_on_speed(Explanation *explanation)
 									 column_name(explanation, 1)));
 }
 
-/* SPI runs what it is to count rows of without parallel processes. */
+/* What the queries call may change neither role nor settings. */
 static void
 look(void *arg)
 {
 	Explanation *explanation = arg;
+	int			level = NewGUCNestLevel();
+	Oid			caller;
+	int			context;
 
 	look_at_table(explanation);
 	SPI_connect();
 	look_at_policies(explanation);
+	GetUserIdAndSecContext(&caller, &context);
+	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
+						   context | SECURITY_RESTRICTED_OPERATION);
 	look_at_rows(explanation);
 	look_at_plan(explanation);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(caller, context);
 	SPI_finish();
 }
 

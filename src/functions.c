@@ -143,11 +143,13 @@ get_verb(FunctionCallInfo fcinfo, int argno, Call *call)
 
 /*
  * The key in argument "argno", or the session's if "argno" is negative; NULL
- * unless it proves itself.
+ * unless it proves itself, which counts as a guess.
  */
 static inline const AkKey *
 get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 {
+	const AkKey *key;
+	AkMemo	   *memo;
 	AkName		token;
 
 	ak_schema_accept();
@@ -155,11 +157,19 @@ get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 		return ak_session_key();
 	if (call->key == NULL)
 		call->key = make_key(fcinfo->flinfo->fn_mcxt);
-	if (call->constant[argno] && call->key->len > 0)
-		return ak_authn_again(call->key);
-	if (!ak_arg_token(fcinfo, argno, &token))
+	memo = call->key;
+	if (call->constant[argno] && memo->len > 0)
+		key = ak_authn_again(memo);
+	else if (ak_arg_token(fcinfo, argno, &token))
+		key = ak_authn_key(memo, token.data, token.len);
+	else
+	{
+		ak_use_guessed_argument(fcinfo, argno);
 		return NULL;
-	return ak_authn_key(call->key, token.data, token.len);
+	}
+	if (unlikely(key == NULL && !memo->finding.counted))
+		memo->finding.counted = ak_use_guessed(memo->token, memo->len);
+	return key;
 }
 
 /* The same for a function that decides: it counts. */
@@ -168,19 +178,17 @@ get_asked_key(FunctionCallInfo fcinfo, int argno, Call *call,
 			  AkReason *reason)
 {
 	const AkKey *key = get_call_key(fcinfo, argno, call);
-	int			len;
 
 	*reason = ak_authz_alive(key);
-	if (key != NULL || (argno >= 0 ? ak_arg_has_text(fcinfo, argno) :
-						(ak_guc_key(&len), len > 0)))
+	if (key != NULL)
 		ak_use_asked(key, *reason);
 	return key;
 }
 
 /*
  * Counts up with everything that can change a decision: keys, grants, the
- * registry, the extension itself, what is remembered of keys, and the session's
- * key.
+ * registry, the extension itself, what is remembered of keys, the session's key,
+ * and, within a statement, the time that counts.
  */
 static inline uint64
 count_changes(void)
@@ -188,7 +196,7 @@ count_changes(void)
 	return ak_inval_generation(AK_TOPIC_SCHEMA) +
 		ak_inval_generation(AK_TOPIC_KEYS) +
 		ak_inval_generation(AK_TOPIC_REGISTRY) +
-		ak_keycache_epoch + ak_guc_key_serial;
+		ak_inval_transaction + ak_keycache_epoch + ak_guc_key_serial;
 }
 
 /*
@@ -411,8 +419,6 @@ apikey_explain(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
-	if (key == NULL && ak_arg_has_text(fcinfo, 0))
-		ak_use_asked(NULL, AK_REASON_INVALID_KEY);
 	if (ak_authz_alive(key) == AK_REASON_ALIVE)
 		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);

@@ -26,6 +26,7 @@ char	   *ak_guc_application_user;
 bool		ak_guc_notify;
 bool		ak_guc_mask_log;
 AkRedactPrefixes ak_guc_mask_prefixes;
+char	   *ak_guc_mask_libraries;
 
 int			ak_guc_usage_size;
 int			ak_guc_flush_interval;
@@ -244,6 +245,16 @@ ak_guc_init(void)
 							   PGC_SUSET,
 							   GUC_LIST_INPUT,
 							   check_mask_prefixes, assign_mask_prefixes, NULL);
+
+	DefineCustomStringVariable("apikey.mask_libraries",
+							   "Libraries that only show statements, and so may get them masked.",
+							   NULL,
+							   &ak_guc_mask_libraries,
+							   "pg_stat_statements, auto_explain",
+							   process_shared_preload_libraries_in_progress ?
+							   PGC_POSTMASTER : PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   NULL, NULL, NULL);
 
 	/* What one backend may remember; see keycache.h. */
 	DefineCustomIntVariable("apikey.cache_size",

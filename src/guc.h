@@ -32,6 +32,7 @@ extern bool ak_guc_mask_log;	/* apikey.mask_log */
 
 /* apikey.mask_prefixes */
 extern AkRedactPrefixes ak_guc_mask_prefixes;
+extern char *ak_guc_mask_libraries; /* apikey.mask_libraries */
 
 extern void ak_guc_init(void);
 

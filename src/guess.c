@@ -30,7 +30,7 @@ count_rows(void)
 	return ADDRESSES;
 }
 
-static AkTable addresses = {
+static AkSharedTable addresses = {
 	.name = "apikey addresses",.row_size = sizeof(AddressRow),
 	.count = count_rows
 };
@@ -45,7 +45,7 @@ ak_guess_init(void)
 static void
 evict(const AkPlace *place)
 {
-	const AkTable *table = place->table;
+	const AkSharedTable *table = place->table;
 	int32		oldest = 0;
 	TimestampTz least = PG_INT64_MAX;
 
@@ -103,7 +103,7 @@ typedef struct List
 } List;
 
 static void
-collect(const AkTable *table, int partition, int32 number, void *arg)
+collect(const AkSharedTable *table, int partition, int32 number, void *arg)
 {
 	AddressRow *row = ak_shared_row(table, partition, number);
 	List	   *list = arg;

@@ -9,14 +9,12 @@
 #include "access/xact.h"
 #include "utils/inval.h"
 
-#define MAX_WATCHED		24
-
 uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
+uint64		ak_inval_transaction = 1;
 
 static uint64 flushes;
-static uint64 transaction = 1;	/* counted up when changes may be undone */
 
-static AkWatch watched[MAX_WATCHED];
+static const AkWatch *watched;
 static int	nwatched;
 
 void
@@ -51,7 +49,7 @@ relation_callback(Datum arg, Oid relation)
 static void
 transaction_callback(XactEvent event, void *arg)
 {
-	transaction++;
+	ak_inval_transaction++;
 }
 
 static void
@@ -59,7 +57,7 @@ subtransaction_callback(SubXactEvent event, SubTransactionId subid,
 						SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		transaction++;
+		ak_inval_transaction++;
 }
 
 void
@@ -73,8 +71,7 @@ ak_inval_init(void)
 void
 ak_inval_watch(const AkWatch *relations, int count)
 {
-	Assert(count <= MAX_WATCHED);
-	memcpy(watched, relations, count * sizeof(AkWatch));
+	watched = relations;
 	nwatched = count;
 	ak_inval_forget();
 }
@@ -96,7 +93,7 @@ ak_inval_set_mark(AkMark *mark)
 {
 	mark->statement = GetCurrentStatementStartTimestamp();
 	mark->command = GetCurrentCommandId(false);
-	mark->transaction = transaction;
+	mark->transaction = ak_inval_transaction;
 }
 
 bool
@@ -104,5 +101,5 @@ ak_inval_same_mark(const AkMark *mark)
 {
 	return mark->statement == GetCurrentStatementStartTimestamp() &&
 		mark->command == GetCurrentCommandId(false) &&
-		mark->transaction == transaction;
+		mark->transaction == ak_inval_transaction;
 }

@@ -42,16 +42,16 @@ typedef struct AkMark
 
 extern void ak_inval_init(void);
 
-/*
- * Listen to messages that name these relations.  Those listened to before are
- * forgotten, and all generations count up.
- */
 typedef struct AkWatch
 {
 	Oid			relation;
 	AkTopic		topic;
 } AkWatch;
 
+/*
+ * Listen to messages that name these relations, which are not copied.  Those
+ * listened to before are forgotten, and all generations count up.
+ */
 extern void ak_inval_watch(const AkWatch *relations, int count);
 
 /* Count all generations up, in this backend. */
@@ -71,6 +71,13 @@ ak_inval_generation(AkTopic topic)
 {
 	return ak_inval_generations[topic];
 }
+
+/*
+ * Counts up when what the own transaction did may have been undone: at the end of
+ * each, and at a rollback to a savepoint.  Also says that a new one has begun within
+ * a statement.
+ */
+extern uint64 ak_inval_transaction;
 
 /* Messages that counted a generation up, since the backend started. */
 extern uint64 ak_inval_flushes(void);

@@ -19,7 +19,7 @@
 
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "clock.h"
 #include "guc.h"
 #include "inval.h"
 #include "lib/ilist.h"
@@ -79,7 +79,7 @@ ak_keycache_usable(const AkKey *key)
 {
 	return key->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
 		(key->proof_ends == DT_NOEND ||
-		 key->proof_ends > GetCurrentStatementStartTimestamp()) &&
+		 key->proof_ends > ak_clock_now()) &&
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
 		(!key->transient || ak_inval_same_mark(key->mark));
 }

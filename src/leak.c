@@ -27,6 +27,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "schema.h"
+#include "use.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -123,9 +124,12 @@ count_characters(const char *from, const char *to)
 	return count;
 }
 
-/* Return a row about each string in the text. */
+/*
+ * Return a row about each string in the text.  Do those that could be keys, and are
+ * none, count as guesses?
+ */
 static void
-return_rows(FunctionCallInfo fcinfo, const char *text, Size len)
+return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext,
@@ -145,6 +149,8 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len)
 		const AkKey *key = get_key(&found);
 
 		CHECK_FOR_INTERRUPTS();
+		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
+			(void) ak_use_guessed(found.text, found.len);
 		position += count_characters(counted, found.text);
 		counted = found.text;
 		values[0] = Int32GetDatum(position);
@@ -176,7 +182,7 @@ apikey_find(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		content = PG_GETARG_TEXT_PP(0);
-		return_rows(fcinfo, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content));
+		return_rows(fcinfo, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), true);
 	}
 	PG_FINALLY();
 	{
@@ -356,7 +362,7 @@ apikey_report_leak(PG_FUNCTION_ARGS)
 		len = VARSIZE_ANY_EXHDR(content);
 		collect(&leaks, data, len, get_source(fcinfo, 1));
 		revoke_all(&leaks);
-		return_rows(fcinfo, data, len);
+		return_rows(fcinfo, data, len, false);
 	}
 	PG_FINALLY();
 	{

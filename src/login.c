@@ -282,8 +282,8 @@ fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	int64		remaining;
 	Interval   *interval;
 
-	if (key == NULL && ak_arg_has_text(fcinfo, 0))
-		ak_use_asked(NULL, AK_REASON_INVALID_KEY);
+	if (key == NULL)
+		ak_use_guessed_argument(fcinfo, 0);
 	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit == NULL)
 		return false;
 	(void) ak_use_look_at_limit(key, &wait, &remaining);

@@ -16,9 +16,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
@@ -74,7 +74,7 @@
 " AND g.level >= $3::$S.apikey_level" \
 " AND k.key_id = g.key_id AND k.organization IS NOT DISTINCT FROM e.organization" \
 " AND k.revoked_at IS NULL AND k.disabled_at IS NULL" \
-" AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp())" \
+" AND (k.expires_at IS NULL OR k.expires_at > greatest(statement_timestamp(), now()))" \
 " GROUP BY k.key_id ORDER BY k.key_id"
 
 /*
@@ -181,7 +181,7 @@ Datum
 apikey_unused(PG_FUNCTION_ARGS)
 {
 	ParamListInfo arguments = makeParamList(1);
-	Datum		now = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	Datum		now = TimestampTzGetDatum(ak_clock_now());
 	Datum		before;
 
 	ak_arg_refuse_null(fcinfo, 0, "since");

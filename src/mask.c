@@ -12,16 +12,24 @@
  * error handling, a critical section, no memory.  So it changes a report in
  * place, where it has the same length, and raises nothing.
  *
- * The statement in the log is no part of the report, but debug_query_string.
- * What that points to is the client's message, which is still to be run: it is
- * made to point to a masked copy.  The copy lives in MessageContext, like what it
- * is a copy of: as long as the message is being worked on.
+ * The statement in the log is no part of the report, but debug_query_string, which
+ * others read as well.  So if there is a key in it the hook has the report sent to the
+ * log itself, while that points to a masked copy, and keeps PostgreSQL from sending it
+ * once more.  The copy lives in MessageContext, like what it is a copy of: as long as
+ * the message is being worked on.
+ *
+ * Hooks are chains.  Ours stand in two places of each: where the library was loaded,
+ * and, installed when all have been loaded, before all others.  So between the two are
+ * the libraries behind this one, and below are those before it, and PostgreSQL.  What
+ * has a text to hand on gives each of the two groups the masked or the true one.
  */
 #include "postgres.h"
 
 #include "mask.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
+#include "compat.h"
 #include "executor/executor.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -29,19 +37,30 @@
 #include "optimizer/planner.h"
 #include "parser/analyze.h"
 #include "redact.h"
-#include "tcop/pquery.h"
+#include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/backend_status.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
 #include "utils/varlena.h"
 
+/* Our place in the chains, and what comes next gets. */
+typedef struct Layer
+{
+	bool		masked;
+	post_parse_analyze_hook_type post_parse_analyze;
+	planner_hook_type planner;
+	ExecutorEnd_hook_type executor_end;
+	ProcessUtility_hook_type process_utility;
+} Layer;
+
+static Layer first;				/* then come the libraries behind this one */
+static Layer second;			/* then those before it, and PostgreSQL */
+
 static emit_log_hook_type next_emit_log;
-static post_parse_analyze_hook_type next_post_parse_analyze;
-static planner_hook_type next_planner;
 static ExecutorStart_hook_type next_executor_start;
-static ProcessUtility_hook_type next_process_utility;
+static ExecutorRun_hook_type next_executor_run;
+static shmem_request_hook_type next_shmem_request;
 
 /*
  * The message of the client that was looked at last: its text, the masked copy
@@ -55,23 +74,35 @@ static struct
 	TimestampTz at;
 }			seen;
 
-/* Is it the text of the message that was looked at last, or its masked copy? */
+/* The text that is being handed on masked, and what it stands for. */
+typedef struct Text
+{
+	const char *masked;
+	const char *truth;
+} Text;
+
+static Text handed;
+
+/* Is it the text of the message that was looked at last? */
 static bool
 was_seen(const char *sql)
 {
 	/* in other processes the time may be the same for another text */
-	return MyBackendType == B_BACKEND && (sql == seen.sql || sql == seen.masked) &&
+	return (MyBackendType == B_BACKEND || IsParallelWorker()) &&
+		sql == seen.sql &&
 		seen.at == GetCurrentStatementStartTimestamp();
 }
 
 /*
- * Mask the message of the client, for the log and for pg_stat_activity.  False
- * if it cannot be done now.  Raises nothing.
+ * Look at the message of the client, and show it masked in pg_stat_activity.  False
+ * if it cannot be masked now.  Raises nothing.
  */
 static bool
-mask_message(void)
+look_at_message(void)
 {
 	const char *sql = debug_query_string;
+	MemoryContext context = IsParallelWorker() ? TopTransactionContext :
+	MessageContext;
 	char	   *masked = NULL;
 	Size		len;
 
@@ -80,15 +111,14 @@ mask_message(void)
 	len = strlen(sql);
 	if (ak_redact_needed(sql, len, &ak_guc_mask_prefixes))
 	{
-		if (MessageContext == NULL || CritSectionCount > 0)
+		if (context == NULL || CritSectionCount > 0)
 			return false;
-		masked = MemoryContextAllocExtended(MessageContext, len + 1,
+		masked = MemoryContextAllocExtended(context, len + 1,
 											MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 		if (masked == NULL)
 			return false;
 		memcpy(masked, sql, len + 1);
 		ak_redact(masked, len, &ak_guc_mask_prefixes);
-		debug_query_string = masked;
 		if (MyBEEntry != NULL && MyBEEntry->st_state == STATE_RUNNING)
 		{
 			uint64		query_id = pgstat_get_my_query_id();
@@ -98,11 +128,19 @@ mask_message(void)
 		}
 	}
 	seen.sql = sql;
-
 	seen.masked = masked;
 	seen.at = GetCurrentStatementStartTimestamp();
 	return true;
 }
+
+static void
+show_message(void)
+{
+	if (ak_guc_mask_log)
+		(void) look_at_message();
+}
+
+/* ------------------------------------------------------------------ log */
 
 static void
 mask_part(char *part)
@@ -111,11 +149,35 @@ mask_part(char *part)
 		ak_redact(part, strlen(part), &ak_guc_mask_prefixes);
 }
 
+/* Send the report to the log, and to the client not yet; then it has been sent. */
+static void
+send_to_log(ErrorData *report, bool *sending)
+{
+	bool		to_client = report->output_to_client;
+
+	report->output_to_client = false;
+	*sending = true;
+	PG_TRY();
+	{
+		EmitErrorReport();
+	}
+	PG_FINALLY();
+	{
+		*sending = false;
+		report->output_to_client = to_client;
+	}
+	PG_END_TRY();
+	report->output_to_server = false;
+}
+
 static void
 emit_log(ErrorData *report)
 {
-	const char *message = NULL;
+	static bool sending;
+	const char *sql = debug_query_string;
 
+	if (sending)
+		return;
 	if (ak_guc_mask_log)
 	{
 		mask_part(report->message);
@@ -124,145 +186,361 @@ emit_log(ErrorData *report)
 		mask_part(report->hint);
 		mask_part(report->context);
 		mask_part(report->internalquery);
-		if (!mask_message())
+		if (!look_at_message())
 		{
 			/* then nobody gets to see it */
 			report->hide_stmt = true;
-			message = debug_query_string;
 			debug_query_string = NULL;
 		}
+		else if (sql != NULL && seen.masked != NULL)
+			debug_query_string = seen.masked;
 	}
 	if (next_emit_log)
 		next_emit_log(report);
-	if (message != NULL)
-		debug_query_string = message;
+	if (debug_query_string == sql)
+		return;
+	PG_TRY();
+	{
+		if (report->output_to_server)
+			send_to_log(report, &sending);
+	}
+	PG_FINALLY();
+	{
+		debug_query_string = sql;
+	}
+	PG_END_TRY();
+}
+
+/* -------------------------------------------------------- other libraries */
+
+static const char *
+get_truth(const char *text)
+{
+	return text !=NULL && text == handed.masked ? handed.truth : text;
 }
 
 /*
- * The text of a statement that is to be handed on: itself if there is no key in
- * it, else a masked copy.  That lives as long as the text, or the current memory
- * context.
- *
- * There are modules that run the text of DDL elsewhere.  So in DDL nothing is
- * masked that could be a name of something.
+ * What is handed on behind a layer in the place of this text, true or masked.  A
+ * masked copy lives as long as the text, or the current memory context.
  */
 static const char *
-mask_source(const char *sql, bool ddl)
+hand_on(const Layer *layer, const char *text)
 {
-	const AkRedactPrefixes *prefixes = ddl ? NULL : &ak_guc_mask_prefixes;
+	const char *truth = get_truth(text);
 	char	   *masked;
 	Size		len;
 
-	if (!ak_guc_mask_log || sql == NULL)
-		return sql;
-
-	(void) mask_message();
+	show_message();
+	if (!layer->masked || !ak_guc_mask_log || truth == NULL)
+		return truth;
 	/* a message may be long, and have many statements */
-	if (was_seen(sql))
-	{
-		if (seen.masked == NULL || sql == seen.masked)
-			return sql;
-		if (!ddl)
-			return seen.masked;
-	}
-
-	len = strlen(sql);
-	if (!ak_redact_needed(sql, len, prefixes))
-		return sql;
-
+	if (was_seen(truth))
+		return seen.masked != NULL ? seen.masked : truth;
+	if (truth == handed.truth)
+		return handed.masked;
+	len = strlen(truth);
+	if (!ak_redact_needed(truth, len, &ak_guc_mask_prefixes))
+		return truth;
 	masked = MemoryContextAllocHuge(CurrentMemoryContext, len + 1);
-	memcpy(masked, sql, len + 1);
-	ak_redact(masked, len, prefixes);
+	memcpy(masked, truth, len + 1);
+	ak_redact(masked, len, &ak_guc_mask_prefixes);
 	return masked;
 }
 
+/* Do this, and know meanwhile what the text stands for that is handed on. */
+#define WHILE_HANDED(text, given, action) \
+	do { \
+		Text		before_ = handed; \
+\
+		if ((text) == get_truth(given)) \
+		{ \
+			action; \
+			break; \
+		} \
+		handed.truth = get_truth(given); \
+		handed.masked = (text); \
+		PG_TRY(); \
+		{ \
+			action; \
+		} \
+		PG_FINALLY(); \
+		{ \
+			handed = before_; \
+		} \
+		PG_END_TRY(); \
+	} while (0)
+
 static void
-post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
+analyze(const Layer *layer, ParseState *pstate, Query *query,
+		JumbleState *jstate)
 {
-	pstate->p_sourcetext = mask_source(pstate->p_sourcetext, false);
-	if (next_post_parse_analyze)
-		next_post_parse_analyze(pstate, query, jstate);
+	const char *given = pstate->p_sourcetext;
+	const char *text = hand_on(layer, given);
+
+	if (layer->post_parse_analyze == NULL)
+		return;
+	pstate->p_sourcetext = text;
+
+	WHILE_HANDED(text, given,
+				 layer->post_parse_analyze(pstate, query, jstate));
+	pstate->p_sourcetext = given;
 }
 
 static PlannedStmt *
-plan(Query *parse, const char *sql, int options, ParamListInfo params)
+plan(const Layer *layer, Query *query, const char *given, int options,
+	 ParamListInfo params)
 {
-	sql = mask_source(sql, false);
+	const char *text = hand_on(layer, given);
+	PlannedStmt *volatile result = NULL;
 
-	return next_planner ? next_planner(parse, sql, options, params) :
-		standard_planner(parse, sql, options, params);
+	if (layer->planner == NULL)
+		return standard_planner(query, text, options, params);
+	WHILE_HANDED(text, given,
+				 result = layer->planner(query, text, options, params));
+	return result;
 }
 
-/*
- * A portal of the extended protocol gets the masked text too, in memory of its
- * own: it shows its text in pg_stat_activity whenever the client fetches from it.
- */
+static void
+end(const Layer *layer, QueryDesc *desc)
+{
+	const char *given = desc->sourceText;
+	const char *text = hand_on(layer, given);
+
+	if (layer->executor_end == NULL)
+	{
+		standard_ExecutorEnd(desc);
+		return;
+	}
+	desc->sourceText = text;
+
+	WHILE_HANDED(text, given, layer->executor_end(desc));
+	desc->sourceText = given;
+}
+
+static void
+utility(const Layer *layer, PlannedStmt *stmt, const char *given,
+		bool read_only, ProcessUtilityContext context, ParamListInfo params,
+		QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	const char *text = hand_on(layer, given);
+
+	if (layer->process_utility == NULL)
+		standard_ProcessUtility(stmt, text, read_only, context, params, env,
+								dest, qc);
+	else
+		WHILE_HANDED(text, given,
+					 layer->process_utility(stmt, text, read_only, context,
+											params, env, dest, qc));
+}
+
+static void
+analyze_first(ParseState *pstate, Query *query, JumbleState *jstate)
+{
+	analyze(&first, pstate, query, jstate);
+}
+
+static void
+analyze_second(ParseState *pstate, Query *query, JumbleState *jstate)
+{
+	analyze(&second, pstate, query, jstate);
+}
+
+static PlannedStmt *
+plan_first(Query *query, const char *sql, int options, ParamListInfo params)
+{
+	return plan(&first, query, sql, options, params);
+}
+
+static PlannedStmt *
+plan_second(Query *query, const char *sql, int options, ParamListInfo params)
+{
+	return plan(&second, query, sql, options, params);
+}
+
+static void
+end_first(QueryDesc *desc)
+{
+	end(&first, desc);
+}
+
+static void
+end_second(QueryDesc *desc)
+{
+	end(&second, desc);
+}
+
+static void
+utility_first(PlannedStmt *stmt, const char *sql, bool read_only,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	utility(&first, stmt, sql, read_only, context, params, env, dest, qc);
+}
+
+static void
+utility_second(PlannedStmt *stmt, const char *sql, bool read_only,
+			   ProcessUtilityContext context, ParamListInfo params,
+			   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	utility(&second, stmt, sql, read_only, context, params, env, dest, qc);
+}
+
+/* The rest is for pg_stat_activity alone. */
 static void
 executor_start(QueryDesc *desc, int flags)
 {
-	const char *sql = mask_source(desc->sourceText, false);
-
-	if (sql != desc->sourceText)
-	{
-		Portal		portal = ActivePortal;
-
-		if (PortalIsValid(portal) && portal->visible &&
-			portal->sourceText == desc->sourceText)
-			portal->sourceText = MemoryContextStrdup(portal->portalContext, sql);
-		desc->sourceText = sql;
-	}
+	show_message();
 	if (next_executor_start)
 		next_executor_start(desc, flags);
 	else
 		standard_ExecutorStart(desc, flags);
 }
 
+/* A portal of the extended protocol shows its text with each fetch. */
 static void
-process_utility(PlannedStmt *stmt, const char *sql, bool read_only,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+executor_run(QueryDesc *desc, ScanDirection direction, uint64 count
+			 AK_EXECUTE_ONCE_PARAMETER)
 {
-	sql = mask_source(sql, GetCommandLogLevel(stmt->utilityStmt) == LOGSTMT_DDL);
-
-	if (next_process_utility)
-		next_process_utility(stmt, sql, read_only, context, params, env, dest,
-							 qc);
+	show_message();
+	if (next_executor_run)
+		next_executor_run(desc, direction, count AK_EXECUTE_ONCE_ARGUMENT);
 	else
-		standard_ProcessUtility(stmt, sql, read_only, context, params, env,
-								dest, qc);
+		standard_ExecutorRun(desc, direction, count AK_EXECUTE_ONCE_ARGUMENT);
 }
 
-/* Is the extension the last of shared_preload_libraries? */
-static bool
-is_last(void)
+/* A message that has nothing but comments runs nothing, and yet ends. */
+static void
+transaction_callback(XactEvent event, void *arg)
 {
-	char	   *list = pstrdup(shared_preload_libraries_string);
-	List	   *names;
-	const char *name;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT)
+		show_message();
+}
 
-	if (!SplitDirectoriesString(list, ',', &names) || names == NIL)
-		return true;			/* not by that list, then */
-	name = last_dir_separator(llast(names));
-	name = name ? name + 1 : llast(names);
-	return strcmp(name, "apikey") == 0 || strcmp(name, "apikey.so") == 0;
+/* ----------------------------------------------------------- installation */
+
+/* The chains as they are now begin with this layer. */
+static void
+install(Layer *layer, post_parse_analyze_hook_type analyze_hook,
+		planner_hook_type plan_hook, ExecutorEnd_hook_type end_hook,
+		ProcessUtility_hook_type utility_hook)
+{
+	layer->post_parse_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = analyze_hook;
+	layer->planner = planner_hook;
+	planner_hook = plan_hook;
+	layer->executor_end = ExecutorEnd_hook;
+	ExecutorEnd_hook = end_hook;
+	layer->process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility_hook;
+}
+
+/* All libraries have been loaded. */
+static void
+shmem_request(void)
+{
+	if (next_shmem_request)
+		next_shmem_request();
+	if (first.masked)
+		install(&first, analyze_first, plan_first, end_first, utility_first);
+	next_emit_log = emit_log_hook;
+	emit_log_hook = emit_log;
+}
+
+/* The names in a list of libraries, without directory and suffix. */
+static List *
+library_names(const char *list)
+{
+	List	   *names;
+	ListCell   *cell;
+
+	if (!SplitDirectoriesString(pstrdup(list), ',', &names))
+		return NIL;
+	foreach(cell, names)
+	{
+		char	   *name = last_dir_separator(lfirst(cell));
+		char	   *suffix;
+
+		name = name ? name + 1 : lfirst(cell);
+		suffix = strstr(name, DLSUFFIX);
+		if (suffix != NULL && strcmp(suffix, DLSUFFIX) == 0)
+			*suffix = '\0';
+		lfirst(cell) = name;
+	}
+	return names;
+}
+
+static bool
+has_name(List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+		return true;
+	return false;
+}
+
+/* Libraries on one side of this one. */
+typedef struct Side
+{
+	const char *shows;			/* one that only shows statements, or NULL */
+	const char *other;			/* one that may send them on, or NULL */
+} Side;
+
+static bool
+may_mask(const Side *side, const char *other)
+{
+	if (side->shows != NULL && other != NULL)
+		ereport(LOG,
+				(errmsg("library \"%s\" gets statements with the keys in them",
+						side->shows),
+				 errdetail("What it gets is handed on to library \"%s\", which may send statements on.",
+						   other),
+				 errhint("In \"shared_preload_libraries\" put what only shows statements behind apikey, and all else before it; see \"apikey.mask_libraries\".")));
+	return side->shows != NULL && other == NULL;
+}
+
+/*
+ * What PostgreSQL gets it hands to all when it analyzes, plans and executes what is
+ * within a statement.  So the text for libraries before this one, and for PostgreSQL,
+ * is masked only if there is no library at all that may send statements on.
+ */
+static void
+look_at_libraries(void)
+{
+	List	   *all = library_names(shared_preload_libraries_string);
+	List	   *showing = library_names(ak_guc_mask_libraries);
+	Side		before = {0};
+	Side		behind = {0};
+	Side	   *side = &before;
+	ListCell   *cell;
+
+	foreach(cell, all)
+	{
+		const char *name = lfirst(cell);
+
+		if (strcmp(name, "apikey") == 0)
+			side = &behind;
+		else if (has_name(showing, name))
+			side->shows = name;
+		else
+			side->other = name;
+	}
+	first.masked = may_mask(&behind, behind.other);
+	second.masked = may_mask(&before,
+							 before.other ? before.other : behind.other);
 }
 
 void
 ak_mask_init(void)
 {
-	next_emit_log = emit_log_hook;
-	emit_log_hook = emit_log;
-	next_post_parse_analyze = post_parse_analyze_hook;
-	post_parse_analyze_hook = post_parse_analyze;
-	next_planner = planner_hook;
-	planner_hook = plan;
+	look_at_libraries();
+	install(&second, analyze_second, plan_second, end_second, utility_second);
 	next_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
-	next_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
-
-	if (ak_guc_mask_log && !is_last())
-		ereport(LOG,
-				(errmsg("apikey is not the last of \"shared_preload_libraries\""),
-				 errhint("Put it last: libraries behind it see statements before keys in them are masked.")));
+	next_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = executor_run;
+	next_shmem_request = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	RegisterXactCallback(transaction_callback, NULL);
 }

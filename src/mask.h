@@ -12,12 +12,14 @@
  * - pg_stat_activity shows a statement longer than until it has been parsed and
  *	 analyzed, or has failed.
  *
- * - another module is handed the text of a statement: by the hooks for parse
- *	 analysis, planner, executor and utility statements.
+ * - a library that only shows statements gets the text of one: those of
+ *	 apikey.mask_libraries.
  *
- * Each hook hands on to the one that was there before.  A module that is loaded
- * later stands before us, and sees the text as it was; so this one should be the
- * last of shared_preload_libraries, and says so if it is not.
+ * What is executed, prepared, or handed to any other library is the text as it came,
+ * and so is debug_query_string.  A library hands on what it gets; so those behind this
+ * one in shared_preload_libraries get masked text if all of them only show, and those
+ * before it if there are no others at all.  If one gets none for that reason, the log
+ * says so as the server starts.
  *
  * apikey.mask_log = off makes all of it hand on what it gets.
  */

@@ -8,10 +8,19 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
+#include "fmgr.h"
 #include "nodes/pg_list.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
-#define CHANNEL		"apikey"
+#define CHANNEL			"apikey"
+
+/*
+ * The smallest queue that PostgreSQL can be set to has 64 pages; so many messages
+ * take 13 of them.
+ */
+#define MAX_MESSAGES	1000
+#define MANY			"{\"action\": \"many\"}"
 
 typedef struct Message
 {
@@ -20,16 +29,41 @@ typedef struct Message
 } Message;
 
 static List *messages;			/* in TopTransactionContext; deepest last */
+static bool many;				/* there were more, some perhaps undone */
+
+/*
+ * Raises nothing because of others: what fails here would undo a revocation.  What
+ * PostgreSQL itself does with the messages afterwards fails where the queue is full.
+ * Anybody can fill it, but not the other half between this look and that moment.
+ */
+static void
+send_messages(void)
+{
+	ListCell   *cell;
+
+	if (messages == NIL && !many)
+		return;
+	if (DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) >= 0.5)
+		ereport(WARNING,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("channel \"%s\" was not notified", CHANNEL),
+				 errdetail("The NOTIFY queue is half full."),
+				 errhint("What remembers keys outside of the database must forget all. A session that listens, and has been in one transaction for long, keeps the queue full."),
+				 errhidestmt(true)));
+	else if (many)
+		Async_Notify(CHANNEL, MANY);
+	else
+		foreach(cell, messages)
+			Async_Notify(CHANNEL, ((Message *) lfirst(cell))->payload);
+}
 
 static void
 transaction_callback(XactEvent event, void *arg)
 {
-	ListCell   *cell;
-
 	if (event == XACT_EVENT_PRE_COMMIT)
-		foreach(cell, messages)
-			Async_Notify(CHANNEL, ((Message *) lfirst(cell))->payload);
+		send_messages();
 	messages = NIL;
+	many = false;
 }
 
 static void
@@ -63,10 +97,15 @@ ak_notify_init(void)
 void
 ak_notify_queue(const char *payload)
 {
-	MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
-	Message    *message = palloc(offsetof(Message, payload) +
-								 strlen(payload) + 1);
+	MemoryContext before;
+	Message    *message;
 
+	if (list_length(messages) >= MAX_MESSAGES)
+		many = true;
+	if (many)
+		return;
+	before = MemoryContextSwitchTo(TopTransactionContext);
+	message = palloc(offsetof(Message, payload) + strlen(payload) + 1);
 	message->level = GetCurrentTransactionNestLevel();
 	strcpy(message->payload, payload);
 	messages = lappend(messages, message);

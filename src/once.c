@@ -105,7 +105,7 @@ startup(void *at, bool fresh)
 		pg_atomic_init_u64(&all[i], 0);
 }
 
-static const AkArea area = {
+static AkArea area = {
 	.name = "apikey once",.size = size,.startup = startup
 };
 

@@ -30,7 +30,7 @@ extern void ak_once_share(TimestampTz statement);
 
 /*
  * Has neither this process nor another one of the same parallel query said so of
- * this key in this statement?  Of more than 16 keys in one some may be forgotten.
+ * this key (of a guess: a hash) in this statement?  Of more than 16 keys in one some may be forgotten.
  */
 extern bool ak_once_first(AkOnce what, const pg_uuid_t *id,
 						  TimestampTz statement);

@@ -6,9 +6,9 @@
 
 #include "options.h"
 
-#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_collation.h"
+#include "clock.h"
 #include "compat.h"
 #include "period.h"
 #include "schema.h"
@@ -75,7 +75,7 @@ NullableDatum
 ak_options_expiry(FunctionCallInfo fcinfo, int argno)
 {
 	if (!PG_ARGISNULL(argno) &&
-		PG_GETARG_TIMESTAMPTZ(argno) <= GetCurrentStatementStartTimestamp())
+		PG_GETARG_TIMESTAMPTZ(argno) <= ak_clock_now())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("expiry must be in the future")));

@@ -5,8 +5,8 @@
  * The functions are SECURITY DEFINER and closed to PUBLIC; their contracts
  * stand beside their names in the SQL script.  They check what they are given
  * before they write, so that the messages name what is wrong; the constraints
- * of the tables hold against everybody.  In a session with a key they act for its
- * organization, and take away what the key may manage.
+ * of the tables hold against everybody.  They are for the application alone: who
+ * could register names, or hear which are taken, would do so in the names of others.
  */
 #include "postgres.h"
 
@@ -18,19 +18,10 @@
 #include "compat.h"
 #include "event.h"
 #include "registry.h"
+#include "schema.h"
 #include "store.h"
 #include "utils/builtins.h"
 #include "write.h"
-
-/* '*' stands for all. */
-static void
-refuse_all(const AkName *name, const char *what)
-{
-	if (ak_name_equal(name, &ak_scope_all))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be \"*\"", what)));
-}
 
 static AkName
 get_environment(Datum element, bool isnull)
@@ -130,7 +121,10 @@ ak_projects_add(const AkName *organizations, const AkName *projects, int count,
 	int			refused;
 
 	for (int i = 0; i < count; i++)
-		refuse_all(&projects[i], "project");
+	{
+		ak_arg_refuse_all(&organizations[i], "organization");
+		ak_arg_refuse_all(&projects[i], "project");
+	}
 	refused = ak_write_projects(organizations, projects, count, environments,
 								nenvironments, &added, &nadded);
 	if (refused >= 0)
@@ -270,55 +264,32 @@ AK_FUNCTION_INFO_V1(apikey_add_project);
 Datum
 apikey_add_project(PG_FUNCTION_ARGS)
 {
-	AkActor		actor;
 	AkName		organization;
 	AkName		project;
 	AkName	   *environments;
 	int			count;
 
-	ak_actor_get(&actor);
+	ak_actor_refuse_key();
+	ak_schema_accept();
 	organization = ak_arg_required_name(fcinfo, 0, "organization");
 	project = ak_arg_required_name(fcinfo, 1, "project");
 	ak_arg_refuse_null(fcinfo, 2, "environments");
 	count = ak_projects_environments(PG_GETARG_ARRAYTYPE_P(2), &environments);
-	ak_actor_check_organization(&actor, &organization);
 	ak_projects_add(&organization, &project, 1, environments, count);
 	PG_RETURN_VOID();
-}
-
-/*
- * May what belongs to this organization be removed by the actor?  It must be its
- * own, which is not told from what does not exist, and it must have level manage on
- * all of it.
- */
-static bool
-check_removal(const AkName *organization, const AkName *project,
-			  const AkName *environment)
-{
-	AkGrant		all = {*project, *environment, AK_LEVEL_MANAGE};
-	AkActor		actor;
-
-	ak_actor_get(&actor);
-	if (actor.limited &&
-		!ak_name_equal(organization, &actor.key->organization))
-		return false;
-	ak_actor_check_grant(&actor, &all);
-	return true;
 }
 
 AK_FUNCTION_INFO_V1(apikey_remove_project);
 Datum
 apikey_remove_project(PG_FUNCTION_ARGS)
 {
-	AkActor		actor;
 	AkName		project;
 	AkEnvironmentRow *locked;
 
-	ak_actor_get(&actor);
+	ak_actor_refuse_key();
+	ak_schema_accept();
 	project = ak_arg_required_name(fcinfo, 0, "project");
-	/* who had to wait for the lock may be another by now */
-	if (ak_write_lock_projects(&project, 1, &locked) == 0 ||
-		!check_removal(&locked[0].organization, &project, &ak_scope_all))
+	if (ak_write_lock_projects(&project, 1, &locked) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("project \"%.*s\" is not registered",
@@ -347,19 +318,17 @@ AK_FUNCTION_INFO_V1(apikey_remove_environment);
 Datum
 apikey_remove_environment(PG_FUNCTION_ARGS)
 {
-	AkActor		actor;
 	AkName		organization;
 	AkName		project;
 	AkName		environment;
 	AkDetail	detail;
 
-	ak_actor_get(&actor);
+	ak_actor_refuse_key();
+	ak_schema_accept();
 	project = ak_arg_required_name(fcinfo, 0, "project");
 	environment = ak_arg_required_name(fcinfo, 1, "environment");
-	refuse_all(&environment, "environment");
-	/* the key's own grant goes with it, so it is looked at before */
+	ak_arg_refuse_all(&environment, "environment");
 	if (!find_organization(&project, &environment, &organization) ||
-		!check_removal(&organization, &project, &environment) ||
 		!ak_write_remove_environment(&project, &environment))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

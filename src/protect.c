@@ -3,9 +3,13 @@
  *		Row-level security on a table of the application.
  *
  * Four permissive policies for PUBLIC call apikey_authorize(project,
- * environment, verb) on the columns of the row.  They are recognized by name
- * and by what they call, so that a policy of the same name made by hand is
- * never taken for one of these.
+ * environment, verb) on the columns of the row.  They are recognized by all that
+ * they consist of: so neither a policy of the same name made by hand nor one that
+ * was changed is ever taken for one of these.
+ *
+ * Nothing in the way from the column to apikey_authorize may be a function.  An
+ * implicit cast can be one, of whoever owns the type, and would be called with
+ * the rights of whoever asks.
  *
  * The functions run as their caller, who must own the table; what they do is
  * plain DDL, through SPI, under a pinned search_path.
@@ -22,12 +26,15 @@
 #include "args.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_policy.h"
+#include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/policy.h"
 #include "compat.h"
 #include "executor/spi.h"
-#include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
 #include "schema.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -35,20 +42,21 @@
 
 #define POLICIES	4
 
-static const struct
+typedef struct Policy
 {
 	const char *name;
 	const char *command;
+	char		polcmd;
 	const char *verb;
 	bool		using;
 	bool		check;
-}			policies[POLICIES] =
+} Policy;
 
-{
-	{"apikey_select", "SELECT", "read", true, false},
-	{"apikey_insert", "INSERT", "write", false, true},
-	{"apikey_update", "UPDATE", "write", true, true},
-	{"apikey_delete", "DELETE", "manage", true, false},
+static const Policy policies[POLICIES] = {
+	{"apikey_select", "SELECT", ACL_SELECT_CHR, "read", true, false},
+	{"apikey_insert", "INSERT", ACL_INSERT_CHR, "write", false, true},
+	{"apikey_update", "UPDATE", ACL_UPDATE_CHR, "write", true, true},
+	{"apikey_delete", "DELETE", ACL_DELETE_CHR, "manage", true, false},
 };
 
 /* How the comment on the first policy tells what was there before. */
@@ -57,39 +65,102 @@ static const struct
 
 /* ------------------------------------------------------------- policies */
 
-/*
- * Columns that an expression hands to apikey_authorize(project, environment,
- * verb); false if that is not what it is.
- */
+/* A column of the table, if it is one as it stands there; else 0. */
+static AttrNumber
+plain_column(Node *node)
+{
+	/* to a type of the same bits; all other casts are functions */
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return IsA(node, Var) ? ((Var *) node)->varattno : 0;
+}
+
 static bool
-authorize_columns(Node *expression, AttrNumber *columns)
+is_text(Node *node, const char *value)
+{
+	Const	   *constant = (Const *) node;
+
+	return IsA(node, Const) && constant->consttype == TEXTOID &&
+		!constant->constisnull &&
+		strcmp(TextDatumGetCString(constant->constvalue), value) == 0;
+}
+
+/* Is this apikey_authorize(project, environment, verb), and of which columns? */
+static bool
+is_our_call(Node *expression, const char *verb, AttrNumber *columns)
 {
 	FuncExpr   *call = (FuncExpr *) expression;
 	const char *name;
 
-	if (call == NULL || !IsA(call, FuncExpr) || list_length(call->args) != 3)
+	if (!IsA(call, FuncExpr) || list_length(call->args) != 3)
 		return false;
 	name = get_func_name(call->funcid);
 	if (name == NULL || strcmp(name, "apikey_authorize") != 0 ||
 		!ak_schema_has_function(call->funcid))
 		return false;
-	for (int i = 0; i < 2; i++)
-	{
-		Node	   *arg = strip_implicit_coercions(list_nth(call->args, i));
+	columns[0] = plain_column(linitial(call->args));
+	columns[1] = plain_column(lsecond(call->args));
+	return columns[0] > 0 && columns[1] > 0 &&
+		is_text(lthird(call->args), verb);
+}
 
-		if (!IsA(arg, Var))
-			return false;
-		columns[i] = ((Var *) arg)->varattno;
-	}
-	return true;
+/* For PUBLIC? */
+static bool
+is_public(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		datum = heap_getattr(tuple, Anum_pg_policy_polroles, desc,
+									 &isnull);
+	Datum	   *roles;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(datum), OIDOID, sizeof(Oid), true,
+					  TYPALIGN_INT, &roles, NULL, &count);
+	return count == 1 && DatumGetObjectId(roles[0]) == ACL_ID_PUBLIC;
+}
+
+/* An expression of a policy, or NULL. */
+static Node *
+get_expression(HeapTuple tuple, TupleDesc desc, int attribute)
+{
+	bool		isnull;
+	Datum		expression = heap_getattr(tuple, attribute, desc, &isnull);
+
+	return isnull ? NULL : stringToNode(TextDatumGetCString(expression));
 }
 
 /*
- * The relation of a policy made by apikey_protect, and the columns; InvalidOid
- * if it is none.
+ * Is this one of the policies made by apikey_protect, and of which columns?  Its
+ * condition for rows that are read goes to "using", unless that is NULL.
+ */
+static bool
+is_ours(HeapTuple tuple, TupleDesc desc, AttrNumber *columns, Node **using)
+{
+	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
+	const Policy *policy = policies;
+	Node	   *qual;
+	Node	   *check;
+
+	while (strcmp(NameStr(form->polname), policy->name) != 0)
+		if (++policy == policies + POLICIES)
+			return false;
+	qual = get_expression(tuple, desc, Anum_pg_policy_polqual);
+	check = get_expression(tuple, desc, Anum_pg_policy_polwithcheck);
+	if (using != NULL)
+		*using = qual;
+	return form->polcmd == policy->polcmd && form->polpermissive &&
+		is_public(tuple, desc) &&
+		(qual != NULL) == policy->using && (check != NULL) == policy->check &&
+		(qual == NULL || check == NULL || equal(qual, check)) &&
+		is_our_call(qual != NULL ? qual : check, policy->verb, columns);
+}
+
+/*
+ * The relation of a policy made by apikey_protect, and what is_ours() tells;
+ * InvalidOid if it is none.
  */
 static Oid
-policy_columns(Oid policy, AttrNumber *columns)
+policy_columns(Oid policy, AttrNumber *columns, Node **using)
 {
 	Relation	rel = table_open(PolicyRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -101,20 +172,9 @@ policy_columns(Oid policy, AttrNumber *columns)
 				ObjectIdGetDatum(policy));
 	scan = systable_beginscan(rel, PolicyOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-		Datum		expression = heap_getattr(tuple, Anum_pg_policy_polqual,
-											  RelationGetDescr(rel), &isnull);
-
-		if (isnull)
-			expression = heap_getattr(tuple, Anum_pg_policy_polwithcheck,
-									  RelationGetDescr(rel), &isnull);
-		if (!isnull &&
-			authorize_columns(stringToNode(TextDatumGetCString(expression)),
-							  columns))
-			relation = ((Form_pg_policy) GETSTRUCT(tuple))->polrelid;
-	}
+	if (HeapTupleIsValid(tuple) &&
+		is_ours(tuple, RelationGetDescr(rel), columns, using))
+		relation = ((Form_pg_policy) GETSTRUCT(tuple))->polrelid;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return relation;
@@ -130,7 +190,7 @@ apikey_policy_columns(PG_FUNCTION_ARGS)
 	Oid			relation;
 
 	ak_schema_accept();
-	relation = policy_columns(PG_GETARG_OID(0), columns);
+	relation = policy_columns(PG_GETARG_OID(0), columns, NULL);
 	for (int i = 0; OidIsValid(relation) && i < 2; i++)
 	{
 		char	   *column = get_attname(relation, columns[i], true);
@@ -150,18 +210,23 @@ own_policy(Oid relation, const char *name)
 	Oid			policy = get_relation_policy_oid(relation, name, true);
 	AttrNumber	columns[2];
 
-	if (OidIsValid(policy) && !OidIsValid(policy_columns(policy, columns)))
+	if (OidIsValid(policy) &&
+		!OidIsValid(policy_columns(policy, columns, NULL)))
 		return InvalidOid;
 	return policy;
 }
 
-bool
-ak_protect_columns(Oid relation, AttrNumber *columns)
+Node *
+ak_protect_condition(Oid relation, AttrNumber *columns)
 {
 	Oid			policy = get_relation_policy_oid(relation, policies[0].name,
 												 true);
+	Node	   *using;
 
-	return OidIsValid(policy) && OidIsValid(policy_columns(policy, columns));
+	if (OidIsValid(policy) &&
+		OidIsValid(policy_columns(policy, columns, &using)))
+		return using;
+	return NULL;
 }
 
 /* How many policies of a relation are not ours. */
@@ -180,13 +245,9 @@ count_other_policies(Oid relation)
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
-		bool		own = false;
+		AttrNumber	columns[2];
 
-		for (int i = 0; !own && i < POLICIES; i++)
-			own = strcmp(NameStr(form->polname), policies[i].name) == 0 &&
-				own_policy(relation, policies[i].name) == form->oid;
-		if (!own)
+		if (!is_ours(tuple, RelationGetDescr(rel), columns, NULL))
 			count++;
 	}
 	systable_endscan(scan);
@@ -244,7 +305,33 @@ get_table(FunctionCallInfo fcinfo)
 	return table;
 }
 
-/* The column named by argument "argno". */
+/*
+ * An implicit cast from the type to text would come between the column and
+ * apikey_authorize.
+ */
+static void
+refuse_cast(Oid relation, AttrNumber column)
+{
+	Oid			type = get_atttype(relation, column);
+	Oid			function;
+	CoercionPathType path = find_coercion_pathway(TEXTOID, type,
+												  COERCION_IMPLICIT,
+												  &function);
+
+	if (path == COERCION_PATH_FUNC || path == COERCION_PATH_COERCEVIAIO)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" has type %s, which is cast to text implicitly",
+						get_attname(relation, column, false),
+						get_rel_name(relation), format_type_be(type)),
+				 errdetail("The cast would be called for each row, with the rights of whoever reads it."),
+				 errhint("Drop the cast, or create it AS ASSIGNMENT.")));
+}
+
+/*
+ * The column named by argument "argno", of a type that apikey_authorize takes
+ * as it is.
+ */
 static AttrNumber
 get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
 {
@@ -260,6 +347,8 @@ get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						NameStr(*PG_GETARG_NAME(argno)), table->name)));
+	ak_arg_check_column(table->relid, column);
+	refuse_cast(table->relid, column);
 	return column;
 }
 
@@ -384,6 +473,10 @@ apikey_protect(PG_FUNCTION_ARGS)
 	bool		force = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	const char *comment;
 
+	if (project == environment)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("project and environment must be two columns")));
 	ak_schema_accept();
 	for (int i = 0; i < POLICIES; i++)
 	{

@@ -8,12 +8,14 @@
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "nodes/nodes.h"
 
 /*
- * The columns, project and environment, of a table under apikey_protect; false
- * if it is not.
+ * What apikey_protect lets read of a table, palloc'd, as the condition of a query
+ * of this table alone; and its columns, project and environment.  NULL if the table
+ * is not under apikey_protect.  It calls nothing but apikey_authorize.
  */
-extern bool ak_protect_columns(Oid relation, AttrNumber *columns);
+extern Node *ak_protect_condition(Oid relation, AttrNumber *columns);
 
 /* Does a usable index of all rows begin with this column? */
 extern bool ak_protect_has_index(Oid relation, AttrNumber column);

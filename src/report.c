@@ -10,10 +10,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "client.h"
+#include "clock.h"
 #include "compat.h"
 #include "funcapi.h"
 #include "guess.h"
@@ -56,7 +56,7 @@ static bool
 get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
 {
 	static TimestampTz in_vain;
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 
 	for (int i = in_vain == statement ? FLUSH_ENDS_WITHIN : 0;; i++)
 	{

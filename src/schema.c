@@ -28,68 +28,98 @@
 static AkSchema schema;
 static uint64 schema_generation;	/* 0: "schema" is not filled in */
 
+static const struct
+{
+	const char *name;
+	AkTopic		topic;			/* of a message about it */
+}			tables[AK_TABLES] =
+
+{
+	[AK_TABLE_PROJECT] = {"apikey_project", AK_TOPIC_SCHEMA},
+	[AK_TABLE_ENVIRONMENT] = {"apikey_environment", AK_TOPIC_SCHEMA},
+	[AK_TABLE_KEY] = {"apikey_key", AK_TOPIC_SCHEMA},
+	[AK_TABLE_SECRET] = {"apikey_secret", AK_TOPIC_SCHEMA},
+	[AK_TABLE_GRANT] = {"apikey_grant", AK_TOPIC_SCHEMA},
+	[AK_TABLE_BUDGET] = {"apikey_budget", AK_TOPIC_SCHEMA},
+	[AK_TABLE_EVENT] = {"apikey_event", AK_TOPIC_SCHEMA},
+	[AK_TABLE_USE] = {"apikey_use", AK_TOPIC_SCHEMA},
+	[AK_TABLE_USE_HOUR] = {"apikey_use_hour", AK_TOPIC_SCHEMA},
+	[AK_TABLE_KEY_PROXY] = {"apikey_key_proxy", AK_TOPIC_KEYS},
+	[AK_TABLE_REGISTRY_PROXY] = {"apikey_registry_proxy", AK_TOPIC_REGISTRY}
+};
+
+/* The first number of the versions of the extension that this library serves. */
+#define MAJOR_VERSION	1
+
+/* Raises 55000 for tables that this library does not understand. */
+static void
+check_version(Datum value)
+{
+	char	   *version = TextDatumGetCString(value);
+
+	if (strtol(version, NULL, 10) != MAJOR_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"apikey\" has version %s, but this session has loaded the library of version %d",
+						version, MAJOR_VERSION),
+				 errhint("Reconnect, or restart the server if the library is in \"shared_preload_libraries\"; if its new version is not installed, install that.")));
+}
+
+/* The schema of an extension; InvalidOid if it is not there. */
 static Oid
-extension_namespace(Oid extension)
+extension_namespace(Oid extension, bool check)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	Oid			namespace = InvalidOid;
+	bool		isnull;
 
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(extension));
 	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
+	{
 		namespace = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		if (check)
+			check_version(heap_getattr(tuple, Anum_pg_extension_extversion,
+									   RelationGetDescr(rel), &isnull));
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return namespace;
-}
-
-static Oid
-find_relation(const char *name, Oid namespace)
-{
-	Oid			relation = get_relname_relid(name, namespace);
-
-	if (!OidIsValid(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"%s\" of extension \"apikey\" is missing",
-						name),
-				 errhint("Drop the extension and create it again.")));
-	return relation;
 }
 
 /* A table must belong to the extension: its name alone proves nothing. */
 static Oid
 find_table(const char *name, Oid namespace, Oid extension)
 {
-	Oid			table = find_relation(name, namespace);
+	Oid			table = get_relname_relid(name, namespace);
 
-	if (getExtensionOfObject(RelationRelationId, table) != extension)
+	if (!OidIsValid(table) ||
+		getExtensionOfObject(RelationRelationId, table) != extension)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not belong to extension \"apikey\"",
+				 errmsg("table \"%s\" of extension \"apikey\" is missing",
 						name),
-				 errhint("Drop the extension and create it again.")));
+				 errhint("Run ALTER EXTENSION apikey UPDATE; if that does not help, restore the table.")));
 	return table;
 }
 
 static void
 find_levels(AkSchema *found)
 {
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum("apikey_level"),
-									   ObjectIdGetDatum(found->namespace));
-
+	found->level = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+								   CStringGetDatum("apikey_level"),
+								   ObjectIdGetDatum(found->namespace));
 	found->levels[AK_LEVEL_NONE] = InvalidOid;
 	for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
 	{
 		found->levels[level] =
 			GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-							ObjectIdGetDatum(type),
+							ObjectIdGetDatum(found->level),
 							CStringGetDatum(ak_scope_level_name(level)));
 		if (!OidIsValid(found->levels[level]))
 			ereport(ERROR,
@@ -106,7 +136,7 @@ find_all(AkSchema *found)
 	Oid			namespace = InvalidOid;
 
 	if (OidIsValid(extension))
-		namespace = extension_namespace(extension);
+		namespace = extension_namespace(extension, true);
 	if (!OidIsValid(namespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -114,59 +144,23 @@ find_all(AkSchema *found)
 
 	memset(found, 0, sizeof(AkSchema));
 	found->namespace = namespace;
-	found->project = find_table("apikey_project", namespace, extension);
-	found->environment = find_table("apikey_environment", namespace, extension);
-	found->environment_pkey = find_relation("apikey_environment_pkey", namespace);
-	found->environment_organization_idx =
-		find_relation("apikey_environment_organization_idx", namespace);
-	found->key = find_table("apikey_key", namespace, extension);
-	found->key_pkey = find_relation("apikey_key_pkey", namespace);
-	found->secret = find_table("apikey_secret", namespace, extension);
-	found->secret_pkey = find_relation("apikey_secret_pkey", namespace);
-	found->secret_lookup_key =
-		find_relation("apikey_secret_lookup_key", namespace);
-	found->grant = find_table("apikey_grant", namespace, extension);
-	found->grant_key = find_relation("apikey_grant_key", namespace);
-	found->budget = find_table("apikey_budget", namespace, extension);
-	found->budget_pkey = find_relation("apikey_budget_pkey", namespace);
-	found->event = find_table("apikey_event", namespace, extension);
-	found->use = find_table("apikey_use", namespace, extension);
-	found->use_pkey = find_relation("apikey_use_pkey", namespace);
-	found->use_hour = find_table("apikey_use_hour", namespace, extension);
-	found->use_hour_pkey = find_relation("apikey_use_hour_pkey", namespace);
-	found->key_proxy = find_table("apikey_key_proxy", namespace, extension);
-	found->registry_proxy =
-		find_table("apikey_registry_proxy", namespace, extension);
+	for (int table = 0; table < AK_TABLES; table++)
+		found->tables[table] = find_table(tables[table].name, namespace,
+										  extension);
 	find_levels(found);
 }
 
 static void
 watch(const AkSchema *found)
 {
-	AkWatch		relations[] = {
-		{found->project, AK_TOPIC_SCHEMA},
-		{found->environment, AK_TOPIC_SCHEMA},
-		{found->environment_pkey, AK_TOPIC_SCHEMA},
-		{found->environment_organization_idx, AK_TOPIC_SCHEMA},
-		{found->key, AK_TOPIC_SCHEMA},
-		{found->key_pkey, AK_TOPIC_SCHEMA},
-		{found->secret, AK_TOPIC_SCHEMA},
-		{found->secret_pkey, AK_TOPIC_SCHEMA},
-		{found->secret_lookup_key, AK_TOPIC_SCHEMA},
-		{found->grant, AK_TOPIC_SCHEMA},
-		{found->grant_key, AK_TOPIC_SCHEMA},
-		{found->budget, AK_TOPIC_SCHEMA},
-		{found->budget_pkey, AK_TOPIC_SCHEMA},
-		{found->event, AK_TOPIC_SCHEMA},
-		{found->use, AK_TOPIC_SCHEMA},
-		{found->use_pkey, AK_TOPIC_SCHEMA},
-		{found->use_hour, AK_TOPIC_SCHEMA},
-		{found->use_hour_pkey, AK_TOPIC_SCHEMA},
-		{found->key_proxy, AK_TOPIC_KEYS},
-		{found->registry_proxy, AK_TOPIC_REGISTRY},
-	};
+	static AkWatch watched[AK_TABLES];
 
-	ak_inval_watch(relations, lengthof(relations));
+	for (int table = 0; table < AK_TABLES; table++)
+		watched[table] = (AkWatch)
+	{
+		found->tables[table], tables[table].topic
+	};
+	ak_inval_watch(watched, AK_TABLES);
 }
 
 /*
@@ -199,6 +193,21 @@ ak_schema_accept(void)
 	AcceptInvalidationMessages();
 	if (unlikely(schema_generation != ak_inval_generation(AK_TOPIC_SCHEMA)))
 		resolve();
+}
+
+Oid
+ak_schema_lock(AkTable table, LOCKMODE mode)
+{
+	for (;;)
+	{
+		Oid			oid = schema.tables[table];
+
+		LockRelationOid(oid, mode);
+		ak_schema_accept();
+		if (schema.tables[table] == oid)
+			return oid;
+		UnlockRelationOid(oid, mode);
+	}
 }
 
 bool
@@ -244,6 +253,25 @@ ak_schema_get(void)
 	return &schema;
 }
 
+const char *
+ak_schema_table_name(AkTable table)
+{
+	return tables[table].name;
+}
+
+bool
+ak_schema_find_table(Oid oid, AkTable *table)
+{
+	for (int i = 0; i < AK_TABLES; i++)
+		if (schema.tables[i] == oid)
+		{
+			if (table != NULL)
+				*table = i;
+			return true;
+		}
+	return false;
+}
+
 bool
 ak_schema_has_function(Oid function)
 {
@@ -264,7 +292,7 @@ ak_schema_crypt(void)
 		function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 								   CStringGetDatum("crypt"),
 								   PointerGetDatum(buildoidvector(arguments, 2)),
-								   ObjectIdGetDatum(extension_namespace(extension)));
+								   ObjectIdGetDatum(extension_namespace(extension, false)));
 	if (!OidIsValid(function) ||
 		getExtensionOfObject(ProcedureRelationId, function) != extension)
 		ereport(ERROR,

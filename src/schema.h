@@ -5,7 +5,12 @@
  * They are found through pg_extension and looked up again after a message
  * about one of the relations, which DROP EXTENSION sends, but ANALYZE too: only
  * if they turn out to be others is everything else forgotten.  A table counts
- * only if it is a member of the extension.
+ * only if it is a member of the extension.  What its columns are is known to
+ * layout.h.
+ *
+ * The library may be older than the extension, or newer.  One of another major
+ * version, the first number, is not served (55000): its rows may mean what this
+ * library does not know.
  */
 #ifndef AK_SCHEMA_H
 #define AK_SCHEMA_H
@@ -13,31 +18,31 @@
 #include "postgres.h"
 
 #include "scope.h"
+#include "storage/lockdefs.h"
+
+typedef enum AkTable
+{
+	AK_TABLE_PROJECT = 0,
+	AK_TABLE_ENVIRONMENT,
+	AK_TABLE_KEY,
+	AK_TABLE_SECRET,
+	AK_TABLE_GRANT,
+	AK_TABLE_BUDGET,
+	AK_TABLE_EVENT,
+	AK_TABLE_USE,
+	AK_TABLE_USE_HOUR,
+	AK_TABLE_KEY_PROXY,
+	AK_TABLE_REGISTRY_PROXY
+} AkTable;
+
+#define AK_TABLES	(AK_TABLE_REGISTRY_PROXY + 1)
 
 typedef struct AkSchema
 {
 	Oid			namespace;
-	Oid			project;
-	Oid			environment;
-	Oid			environment_pkey;
-	Oid			environment_organization_idx;
-	Oid			key;
-	Oid			key_pkey;
-	Oid			secret;
-	Oid			secret_pkey;
-	Oid			secret_lookup_key;
-	Oid			grant;
-	Oid			grant_key;
-	Oid			budget;
-	Oid			budget_pkey;
-	Oid			event;
-	Oid			use;
-	Oid			use_pkey;
-	Oid			use_hour;
-	Oid			use_hour_pkey;
-	Oid			key_proxy;
-	Oid			registry_proxy;
-	Oid			levels[AK_LEVELS];	/* values of apikey_level */
+	Oid			tables[AK_TABLES];
+	Oid			level;			/* the type apikey_level */
+	Oid			levels[AK_LEVELS];	/* and its values */
 } AkSchema;
 
 /*
@@ -58,6 +63,19 @@ extern bool ak_schema_has_database(Oid database);
 
 /* As of the last ak_schema_accept(). */
 extern const AkSchema *ak_schema_get(void);
+
+/* Its name. */
+extern const char *ak_schema_table_name(AkTable table);
+
+/*
+ * Lock a table, so that it is ours and stays: what it was before waiting for the
+ * lock does not count.  Returns its OID.  Raises 55000 if the extension has gone
+ * meanwhile.
+ */
+extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
+
+/* Which of our tables is this?  False if it is none.  "table" may be NULL. */
+extern bool ak_schema_find_table(Oid oid, AkTable *table);
 
 /* Does this function belong to the extension?  Its name alone proves nothing. */
 extern bool ak_schema_has_function(Oid function);

@@ -7,6 +7,7 @@
 #include "session.h"
 
 #include "guc.h"
+#include "use.h"
 
 static AkFinding last;
 static uint64 last_serial;		/* ak_guc_key_serial then; 0: nothing yet */
@@ -17,11 +18,17 @@ ak_session_key(void)
 	const char *token;
 	int			len;
 
-	if (last_serial == ak_guc_key_serial && ak_authn_holds(&last))
-		return last.key;
-	last_serial = 0;			/* an error leaves nothing to believe */
-	token = ak_guc_key(&len);
-	ak_authn_find(&last, token, len);
-	last_serial = ak_guc_key_serial;
+	if (last_serial != ak_guc_key_serial || !ak_authn_holds(&last))
+	{
+		last_serial = 0;		/* an error leaves nothing to believe */
+		token = ak_guc_key(&len);
+		ak_authn_find(&last, token, len);
+		last_serial = ak_guc_key_serial;
+	}
+	if (unlikely(last.key == NULL && !last.counted))
+	{
+		token = ak_guc_key(&len);
+		last.counted = ak_use_guessed(token, len);
+	}
 	return last.key;
 }

@@ -13,7 +13,8 @@
 
 /*
  * The session's key if it proves itself, else NULL.  What was found out last is
- * remembered until the setting changes, without the text of the key.
+ * remembered until the setting changes, without the text of the key.  One that does
+ * not counts as a guess.
  */
 extern const AkKey *ak_session_key(void);
 

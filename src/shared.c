@@ -18,21 +18,17 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
-#define MAX_AREAS		3
-#define MAX_TABLES		2
 #define MAX_PARTITIONS	32
 
-static const AkArea *areas[MAX_AREAS];
-static int	nareas;
-static AkTable *tables[MAX_TABLES];
-static int	ntables;
+static AkArea *areas;
+static AkSharedTable *tables;
 
 static shmem_request_hook_type next_request;
 static shmem_startup_hook_type next_startup;
 
 /* Small partitions fill up unevenly: 64 rows each, at least. */
 static void
-plan(AkTable *table)
+plan(AkSharedTable *table)
 {
 	Size		count = table->count();
 
@@ -46,7 +42,7 @@ plan(AkTable *table)
 }
 
 Size
-ak_shared_size(const AkTable *table)
+ak_shared_size(const AkSharedTable *table)
 {
 	Size		each = sizeof(AkPartition) + table->nrows * table->row_size +
 	table->nbuckets * sizeof(int32);
@@ -55,7 +51,7 @@ ak_shared_size(const AkTable *table)
 }
 
 static void
-clear(AkTable *table)
+clear(AkSharedTable *table)
 {
 	memset(table->buckets, -1, (Size) table->npartitions * table->nbuckets *
 		   sizeof(int32));
@@ -81,7 +77,7 @@ typedef struct Header
 } Header;
 
 static Header
-header_of(const AkTable *table)
+header_of(const AkSharedTable *table)
 {
 	return (Header)
 	{
@@ -90,7 +86,7 @@ header_of(const AkTable *table)
 }
 
 static char *
-path_of(const AkTable *table, const char *suffix)
+path_of(const AkSharedTable *table, const char *suffix)
 {
 	return psprintf("%s/%s%s", PGSTAT_STAT_PERMANENT_DIRECTORY, table->file,
 					suffix);
@@ -98,7 +94,7 @@ path_of(const AkTable *table, const char *suffix)
 
 /* Write one row, after the header if it is the first; false if that failed. */
 static bool
-keep_row(const AkTable *table, const void *row, const char *path, FILE **file)
+keep_row(const AkSharedTable *table, const void *row, const char *path, FILE **file)
 {
 	if (*file == NULL)
 	{
@@ -129,7 +125,7 @@ is_shut_down(void)
 static void
 keep(int code, Datum arg)
 {
-	const AkTable *table = (const AkTable *) DatumGetPointer(arg);
+	const AkSharedTable *table = (const AkSharedTable *) DatumGetPointer(arg);
 	char	   *path = path_of(table, ".tmp");
 	FILE	   *file = NULL;
 	bool		good = true;
@@ -160,7 +156,7 @@ keep(int code, Datum arg)
 }
 
 static void
-restore_rows(const AkTable *table, FILE *file, const char *path)
+restore_rows(const AkSharedTable *table, FILE *file, const char *path)
 {
 	Header		wanted = header_of(table);
 	Header		header;
@@ -191,7 +187,7 @@ restore_rows(const AkTable *table, FILE *file, const char *path)
 }
 
 static void
-restore(const AkTable *table)
+restore(const AkSharedTable *table)
 {
 	char	   *path = path_of(table, "");
 	FILE	   *file = AllocateFile(path, PG_BINARY_R);
@@ -210,7 +206,7 @@ restore(const AkTable *table)
 }
 
 static void
-attach(AkTable *table)
+attach(AkSharedTable *table)
 {
 	bool		found;
 	char	   *at = ShmemInitStruct(table->name, ak_shared_size(table), &found);
@@ -236,13 +232,13 @@ request(void)
 {
 	if (next_request)
 		next_request();
-	for (int i = 0; i < nareas; i++)
-		RequestAddinShmemSpace(areas[i]->size());
-	for (int i = 0; i < ntables; i++)
+	for (AkArea *area = areas; area != NULL; area = area->next)
+		RequestAddinShmemSpace(area->size());
+	for (AkSharedTable *table = tables; table != NULL; table = table->next)
 	{
-		plan(tables[i]);
-		RequestAddinShmemSpace(ak_shared_size(tables[i]));
-		RequestNamedLWLockTranche(tables[i]->name, tables[i]->npartitions);
+		plan(table);
+		RequestAddinShmemSpace(ak_shared_size(table));
+		RequestNamedLWLockTranche(table->name, table->npartitions);
 	}
 }
 
@@ -252,15 +248,15 @@ startup(void)
 	if (next_startup)
 		next_startup();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	for (int i = 0; i < nareas; i++)
+	for (AkArea *area = areas; area != NULL; area = area->next)
 	{
 		bool		found;
-		void	   *at = ShmemInitStruct(areas[i]->name, areas[i]->size(), &found);
+		void	   *at = ShmemInitStruct(area->name, area->size(), &found);
 
-		areas[i]->startup(at, !found);
+		area->startup(at, !found);
 	}
-	for (int i = 0; i < ntables; i++)
-		attach(tables[i]);
+	for (AkSharedTable *table = tables; table != NULL; table = table->next)
+		attach(table);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -280,23 +276,23 @@ install_hooks(void)
 }
 
 void
-ak_shared_area(const AkArea *area)
+ak_shared_area(AkArea *area)
 {
-	Assert(nareas < MAX_AREAS);
-	areas[nareas++] = area;
+	area->next = areas;
+	areas = area;
 	install_hooks();
 }
 
 void
-ak_shared_table(AkTable *table)
+ak_shared_table(AkSharedTable *table)
 {
-	Assert(ntables < MAX_TABLES);
-	tables[ntables++] = table;
+	table->next = tables;
+	tables = table;
 	install_hooks();
 }
 
 AkPlace
-ak_shared_place(const AkTable *table, Oid database, const uint8 name[16])
+ak_shared_place(const AkSharedTable *table, Oid database, const uint8 name[16])
 {
 	uint32		hash = hash_bytes(name, 16) ^ murmurhash32(database);
 	int			partition = hash & (table->npartitions - 1);
@@ -347,7 +343,7 @@ ak_shared_add(const AkPlace *place)
 }
 
 void
-ak_shared_discard(const AkTable *table, int partition, int32 number)
+ak_shared_discard(const AkSharedTable *table, int partition, int32 number)
 {
 	AkShared   *row = ak_shared_row(table, partition, number);
 	AkPlace		place = ak_shared_place(table, row->database, row->name);
@@ -366,7 +362,7 @@ ak_shared_discard(const AkTable *table, int partition, int32 number)
 }
 
 void
-ak_shared_each(const AkTable *table, Oid database, LWLockMode mode,
+ak_shared_each(const AkSharedTable *table, Oid database, LWLockMode mode,
 			   AkSharedAction action, void *arg)
 {
 	for (int p = 0; p < table->npartitions; p++)

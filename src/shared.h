@@ -44,7 +44,7 @@ typedef union AkPartition
  * file when the server stops, and come back from it when it starts; a crash, or an
  * immediate stop, loses them.
  */
-typedef struct AkTable
+typedef struct AkSharedTable
 {
 	const char *name;
 	Size		row_size;
@@ -53,6 +53,7 @@ typedef struct AkTable
 	bool		(*keep) (const void *row);	/* those that shall */
 
 	/* private to shared.c, but for npartitions and nrows */
+	struct AkSharedTable *next;
 	int			npartitions;	/* a power of two */
 	int			nrows;			/* in each partition */
 	int			nbuckets;		/* likewise, a power of two */
@@ -60,7 +61,7 @@ typedef struct AkTable
 	AkPartition *partitions;
 	int32	   *buckets;		/* first row, -1: none */
 	char	   *rows;
-} AkTable;
+} AkSharedTable;
 
 typedef struct AkArea
 {
@@ -68,26 +69,27 @@ typedef struct AkArea
 	Size		(*size) (void);
 	void		(*startup) (void *at, bool fresh);	/* in each process that
 													 * attaches to it */
+	struct AkArea *next;		/* private to shared.c */
 } AkArea;
 
 /* To be called by _PG_init: there shall be this area; this table. */
-extern void ak_shared_area(const AkArea *area);
-extern void ak_shared_table(AkTable *table);
+extern void ak_shared_area(AkArea *area);
+extern void ak_shared_table(AkSharedTable *table);
 
 /* Bytes of shared memory that it takes. */
-extern Size ak_shared_size(const AkTable *table);
+extern Size ak_shared_size(const AkSharedTable *table);
 
 /* Where a row is, or would be. */
 typedef struct AkPlace
 {
-	const AkTable *table;
+	const AkSharedTable *table;
 	Oid			database;
 	const uint8 *name;
 	int			partition;
 	int32	   *bucket;
 } AkPlace;
 
-extern AkPlace ak_shared_place(const AkTable *table, Oid database,
+extern AkPlace ak_shared_place(const AkSharedTable *table, Oid database,
 							   const uint8 name[16]);
 
 static inline void
@@ -113,7 +115,7 @@ extern void *ak_shared_add(const AkPlace *place);
 
 /* The rows of the place's partition by number. */
 static inline void *
-ak_shared_row(const AkTable *table, int partition, int32 number)
+ak_shared_row(const AkSharedTable *table, int partition, int32 number)
 {
 	return table->rows + ((Size) partition * table->nrows + number) *
 		table->row_size;
@@ -121,20 +123,20 @@ ak_shared_row(const AkTable *table, int partition, int32 number)
 
 /* The number of a row as if all partitions were one. */
 static inline int32
-ak_shared_number(const AkTable *table, const void *row)
+ak_shared_number(const AkSharedTable *table, const void *row)
 {
 	return ((const char *) row - table->rows) / table->row_size;
 }
 
 /* Take a row out: it is free then. */
-extern void ak_shared_discard(const AkTable *table, int partition,
+extern void ak_shared_discard(const AkSharedTable *table, int partition,
 							  int32 number);
 
 /* Call this for each row of a database, or of all, under such a lock. */
-typedef void (*AkSharedAction) (const AkTable *table, int partition,
+typedef void (*AkSharedAction) (const AkSharedTable *table, int partition,
 								int32 number, void *arg);
 
-extern void ak_shared_each(const AkTable *table, Oid database,
+extern void ak_shared_each(const AkSharedTable *table, Oid database,
 						   LWLockMode mode, AkSharedAction action, void *arg);
 
 #endif							/* AK_SHARED_H */

@@ -6,10 +6,13 @@
 
 #include "statement.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "layout.h"
 #include "optimizer/cost.h"
+#include "rowerror.h"
 #include "schema.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -18,17 +21,22 @@
 
 #define MAX_ARGS	15
 
+/* clock.h */
+#define NOW \
+"greatest(statement_timestamp(), now())"
+
 /* A budget as it is once a refill that is due has been made. */
 #define DUE \
-"refills_at <= statement_timestamp()"
+"refills_at <= " NOW
 #define REFILLED \
 "CASE WHEN " DUE " THEN budget ELSE remaining END"
 #define REFILLS_AT(first, from) \
-"($S.apikey_budget_period(" first ", " from ", statement_timestamp())).refills_at"
+"($S.apikey_budget_period(" first ", " from ", " NOW ")).refills_at"
 
 /* "$S" stands for the schema. */
 static const struct
 {
+	AkTable		table;			/* that it changes, or locks rows of */
 	const char *text;
 	int			nargs;
 	Oid			types[MAX_ARGS];
@@ -36,16 +44,19 @@ static const struct
 
 {
 	[AK_INSERT_IMPORTED] = {
+		AK_TABLE_SECRET,
 		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
 		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING", 5,
 		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID, BYTEAOID}
 	},
 	[AK_LOCK_KEY] = {
+		AK_TABLE_KEY,
 		"SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
 		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE", 1,
 		{UUIDOID}
 	},
 	[AK_UPDATE_KEY] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
 		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
 		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
@@ -66,78 +77,92 @@ static const struct
 		INT4OID}
 	},
 	[AK_KEEP_SECRET] = {
+		AK_TABLE_SECRET,
 		"INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
 		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
 		" FROM $S.apikey_key WHERE key_id = $1", 2,
 		{UUIDOID, TIMESTAMPTZOID}
 	},
 	[AK_LIMIT_SECRET] = {
+		AK_TABLE_SECRET,
 		"UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
 		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1", 2,
 		{UUIDOID, TIMESTAMPTZOID}
 	},
 	[AK_DROP_SECRET] = {
+		AK_TABLE_SECRET,
 		"DELETE FROM $S.apikey_secret WHERE key_id = $1", 1,
 		{UUIDOID}
 	},
 	[AK_SET_SECRET] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
 		" WHERE key_id = $1", 4,
 		{UUIDOID, TEXTOID, BYTEAOID, BYTEAOID}
 	},
 	[AK_RESTORE_SECRET] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
 		" verifier = s.verifier FROM $S.apikey_secret s"
 		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
-		" AND s.expires_at > statement_timestamp()", 1,
+		" AND s.expires_at > " NOW, 1,
 		{UUIDOID}
 	},
 	[AK_RESTORE_IMPORTED] = {
+		AK_TABLE_SECRET,
 		"UPDATE $S.apikey_secret SET expires_at = NULL"
 		" WHERE key_id = $1 AND lookup IS NOT NULL"
-		" AND expires_at > statement_timestamp()", 1,
+		" AND expires_at > " NOW, 1,
 		{UUIDOID}
 	},
 	[AK_DISABLE_KEY] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key SET disabled_at = now()"
 		" WHERE key_id = $1 AND disabled_at IS NULL", 1,
 		{UUIDOID}
 	},
 	[AK_ENABLE_KEY] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key SET disabled_at = NULL"
 		" WHERE key_id = $1 AND disabled_at IS NOT NULL", 1,
 		{UUIDOID}
 	},
 	[AK_REVOKE_KEY] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key SET revoked_at = now()"
 		" WHERE key_id = $1 AND revoked_at IS NULL", 1,
 		{UUIDOID}
 	},
 	[AK_DELETE_KEY] = {
+		AK_TABLE_KEY,
 		"DELETE FROM $S.apikey_key WHERE key_id = $1", 1,
 		{UUIDOID}
 	},
 	[AK_SET_ORGANIZATION_LEVEL] = {
+		AK_TABLE_KEY,
 		"UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
 		" WHERE key_id = $1"
 		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level", 2,
 		{UUIDOID, TEXTOID}
 	},
 	[AK_UPSERT_BUDGET] = {
+		AK_TABLE_BUDGET,
 		"INSERT INTO $S.apikey_budget"
 		" (key_id, budget, remaining, refill, started_at, refills_at)"
-		" VALUES ($1, $2, $2, $3, statement_timestamp(), "
-		REFILLS_AT("statement_timestamp()", "$3") ")"
+		" VALUES ($1, $2, $2, $3, " NOW ", "
+		REFILLS_AT(NOW, "$3") ")"
 		" ON CONFLICT (key_id) DO UPDATE SET budget = excluded.budget,"
 		" remaining = excluded.remaining, refill = excluded.refill,"
 		" started_at = excluded.started_at, refills_at = excluded.refills_at", 3,
 		{UUIDOID, INT8OID, INTERVALOID}
 	},
 	[AK_DELETE_BUDGET] = {
+		AK_TABLE_BUDGET,
 		"DELETE FROM $S.apikey_budget WHERE key_id = $1", 1,
 		{UUIDOID}
 	},
 	[AK_SPEND] = {
+		AK_TABLE_BUDGET,
 		"UPDATE $S.apikey_budget SET remaining = " REFILLED " - $2,"
 		" refills_at = CASE WHEN " DUE " THEN " REFILLS_AT("started_at", "refill")
 		" ELSE refills_at END"
@@ -145,12 +170,14 @@ static const struct
 		{UUIDOID, INT8OID}
 	},
 	[AK_LOOK_AT_BUDGET] = {
+		AK_TABLE_BUDGET,
 		"SELECT budget, " REFILLED ", coalesce(CASE WHEN " DUE
 		" THEN " REFILLS_AT("started_at", "refill") " ELSE refills_at END,"
 		" 'infinity') FROM $S.apikey_budget WHERE key_id = $1", 1,
 		{UUIDOID}
 	},
 	[AK_UPSERT_GRANT] = {
+		AK_TABLE_GRANT,
 		"INSERT INTO $S.apikey_grant AS old"
 		" (key_id, organization, project, environment, level)"
 		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)"
@@ -160,11 +187,13 @@ static const struct
 		{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
 	},
 	[AK_DELETE_GRANT] = {
+		AK_TABLE_GRANT,
 		"DELETE FROM $S.apikey_grant WHERE key_id = $1"
 		" AND project IS NOT DISTINCT FROM $2 AND environment = $3", 3,
 		{UUIDOID, TEXTOID, TEXTOID}
 	},
 	[AK_UPSERT_PROJECTS] = {
+		AK_TABLE_PROJECT,
 		"WITH stored AS (INSERT INTO $S.apikey_project AS old"
 		" (project, organization) SELECT * FROM unnest($1, $2)"
 		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
@@ -177,44 +206,53 @@ static const struct
 		{TEXTARRAYOID, TEXTARRAYOID}
 	},
 	[AK_UPSERT_ENVIRONMENTS] = {
+		AK_TABLE_ENVIRONMENT,
 		"INSERT INTO $S.apikey_environment (project, organization, environment)"
 		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest($3) AS e"
 		" ON CONFLICT DO NOTHING RETURNING project, organization, environment", 3,
 		{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
 	},
 	[AK_LOCK_PROJECTS] = {
+		AK_TABLE_PROJECT,
 		"SELECT project, organization FROM $S.apikey_project"
 		" WHERE project = ANY ($1)"
 		" ORDER BY project FOR UPDATE", 1,
 		{TEXTARRAYOID}
 	},
 	[AK_LOCK_ENVIRONMENTS] = {
+		AK_TABLE_ENVIRONMENT,
 		"SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
 		" ORDER BY project, environment FOR UPDATE", 1,
 		{TEXTARRAYOID}
 	},
 	[AK_DELETE_PROJECTS_GRANTS] = {
+		AK_TABLE_GRANT,
 		"DELETE FROM $S.apikey_grant WHERE project = ANY ($1)", 1,
 		{TEXTARRAYOID}
 	},
 	[AK_DELETE_PROJECTS_ENVIRONMENTS] = {
+		AK_TABLE_ENVIRONMENT,
 		"DELETE FROM $S.apikey_environment WHERE project = ANY ($1)", 1,
 		{TEXTARRAYOID}
 	},
 	[AK_DELETE_PROJECTS] = {
+		AK_TABLE_PROJECT,
 		"DELETE FROM $S.apikey_project WHERE project = ANY ($1)", 1,
 		{TEXTARRAYOID}
 	},
 	[AK_DELETE_ENVIRONMENT] = {
+		AK_TABLE_ENVIRONMENT,
 		"DELETE FROM $S.apikey_environment"
 		" WHERE project = $1 AND environment = $2", 2,
 		{TEXTOID, TEXTOID}
 	},
 	[AK_PURGE_EVENTS] = {
+		AK_TABLE_EVENT,
 		"DELETE FROM $S.apikey_event WHERE at < $1", 1,
 		{TIMESTAMPTZOID}
 	},
 	[AK_ADD_USE] = {
+		AK_TABLE_USE,
 		"INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
 		" last_used_at, last_refused_at, limit_until)"
 		" SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
@@ -227,6 +265,7 @@ static const struct
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
 	},
 	[AK_ADD_USE_HOURS] = {
+		AK_TABLE_USE_HOUR,
 		"INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
 		" SELECT * FROM unnest($1, $2, $3, $4)"
 		" ON CONFLICT (key_id, hour) DO UPDATE SET uses = old.uses + excluded.uses,"
@@ -234,12 +273,14 @@ static const struct
 		{UUIDARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
 	},
 	[AK_PURGE_USE] = {
+		AK_TABLE_USE,
 		"DELETE FROM $S.apikey_use u WHERE NOT EXISTS"
 		" (SELECT FROM $S.apikey_key k WHERE k.key_id = u.key_id)"
 		" AND coalesce(greatest(last_used_at, last_refused_at) < $1, true)", 1,
 		{TIMESTAMPTZOID}
 	},
 	[AK_PURGE_USE_HOURS] = {
+		AK_TABLE_USE_HOUR,
 		"DELETE FROM $S.apikey_use_hour WHERE hour < $1", 1,
 		{TIMESTAMPTZOID}
 	}
@@ -321,27 +362,42 @@ ak_statement_end(void)
 	SPI_finish();
 }
 
-/* By the snapshot of the transaction, or by another one. */
-static uint64
-execute_by(AkStatement which, Datum *values, const char *nulls,
-		   Snapshot snapshot)
+/*
+ * Take the lock that a change of the table needs, and see that it is as it should be.
+ * What locks rows alone would take a weaker one, and keep indexes locked as well: the
+ * change that comes next could wait for a REINDEX that waits for the indexes.
+ */
+static void
+lock_table(AkTable table)
 {
-	SPIPlanPtr	plan = get_plan(which);
-	volatile int result = 0;
+	table_close(ak_layout_open(table, RowExclusiveLock), NoLock);
+}
 
+/* By a snapshot of now, taken under the lock, or by that of the transaction. */
+static uint64
+execute_by(AkStatement which, Datum *values, const char *nulls, bool latest)
+{
+	SPIPlanPtr	plan;
+	volatile int result = 0;
+	ErrorContextCallback hide;
+
+	lock_table(statements[which].table);
+	plan = get_plan(which);
+	ak_rowerror_begin(&hide);
 	running++;
 	PG_TRY();
 	{
-		result = snapshot == InvalidSnapshot ?
-			SPI_execute_plan(plan, values, nulls, false, 0) :
-			SPI_execute_snapshot(plan, values, nulls, snapshot,
-								 InvalidSnapshot, false, true, 0);
+		result = latest ?
+			SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(),
+								 InvalidSnapshot, false, true, 0) :
+			SPI_execute_plan(plan, values, nulls, false, 0);
 	}
 	PG_FINALLY();
 	{
 		running--;
 	}
 	PG_END_TRY();
+	ak_rowerror_end(&hide);
 	if (result < 0)
 		elog(ERROR, "could not execute a statement: %s",
 			 SPI_result_code_string(result));
@@ -351,13 +407,13 @@ execute_by(AkStatement which, Datum *values, const char *nulls,
 uint64
 ak_statement_execute(AkStatement which, Datum *values, const char *nulls)
 {
-	return execute_by(which, values, nulls, InvalidSnapshot);
+	return execute_by(which, values, nulls, false);
 }
 
 uint64
 ak_statement_execute_latest(AkStatement which, Datum *values)
 {
-	return execute_by(which, values, NULL, GetLatestSnapshot());
+	return execute_by(which, values, NULL, true);
 }
 
 uint64

@@ -2,7 +2,8 @@
  * statement.h
  *		The SQL that changes our tables.
  *
- * Run by SPI, so that every constraint and trigger does its work.  The callers are
+ * Run by SPI, so that every constraint and trigger does its work, after the table is
+ * locked as a change needs it and has been looked at (layout.h).  The callers are
  * SECURITY DEFINER functions with a SET clause: statements run as the owner of the
  * extension, and settings made here end with the caller.  ak_schema_accept() must
  * have been called.  Plans are kept for the life of the backend.

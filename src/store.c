@@ -7,7 +7,6 @@
 #include "store.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/itup.h"
 #include "access/relscan.h"
@@ -15,14 +14,13 @@
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "compat.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "layout.h"
 #include "miscadmin.h"
 #include "schema.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -34,6 +32,7 @@
 /* An index scan under way. */
 typedef struct StoreScan
 {
+	AkTable		table;
 	Relation	rel;
 	SysScanDesc desc;
 } StoreScan;
@@ -70,7 +69,7 @@ ak_store_scheme(const AkName *name)
 Snapshot
 ak_store_snapshot(void)
 {
-	return RegisterSnapshot(GetCatalogSnapshot(ak_schema_get()->key));
+	return RegisterSnapshot(GetCatalogSnapshot(ak_schema_get()->tables[AK_TABLE_KEY]));
 }
 
 void
@@ -110,13 +109,32 @@ copy_name(Datum text)
 	};
 }
 
+/* Columns in C, which keys are of, as those of the table. */
 static void
-scan_begin(StoreScan *scan, Oid table, Oid index, Snapshot snapshot, int nkeys,
-		   ScanKey keys)
+place_keys(AkTable table, int nkeys, ScanKey keys)
 {
-	scan->rel = table_open(table, AccessShareLock);
-	scan->desc = systable_beginscan(scan->rel, index, true, snapshot, nkeys,
-									keys);
+	const AttrNumber *columns = ak_layout_columns(table);
+
+	for (int i = 0; i < nkeys; i++)
+		keys[i].sk_attno = columns[keys[i].sk_attno - 1];
+}
+
+static void
+scan_begin(StoreScan *scan, AkTable table, AkIndex index, Snapshot snapshot,
+		   int nkeys, ScanKey keys)
+{
+	scan->table = table;
+	scan->rel = ak_layout_open(table, AccessShareLock);
+	place_keys(table, nkeys, keys);
+	scan->desc = systable_beginscan(scan->rel, ak_layout_index(index), true,
+									snapshot, nkeys, keys);
+}
+
+/* The columns in C of a row that it has found. */
+static void
+scan_read(const StoreScan *scan, HeapTuple tuple, Datum *values, bool *nulls)
+{
+	ak_layout_read(scan->table, scan->rel, tuple, values, nulls);
 }
 
 static void
@@ -136,12 +154,11 @@ is_own(HeapTuple tuple)
 static HeapTuple
 key_begin(StoreScan *scan, Snapshot snapshot, const pg_uuid_t *id)
 {
-	const AkSchema *schema = ak_schema_get();
 	ScanKeyData key;
 
 	ScanKeyInit(&key, Anum_apikey_key_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(scan, schema->key, schema->key_pkey, snapshot, 1, &key);
+	scan_begin(scan, AK_TABLE_KEY, AK_INDEX_KEY_PKEY, snapshot, 1, &key);
 	return systable_getnext(scan->desc);
 }
 
@@ -193,7 +210,7 @@ ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 
 #define VALUE(column) values[Anum_apikey_key_##column - 1]
 #define ISNULL(column) nulls[Anum_apikey_key_##column - 1]
-		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		scan_read(&scan, tuple, values, nulls);
 		row->organization = copy_name(VALUE(organization));
 		row->prefix = copy_name(VALUE(prefix));
 		row->secret = (AkSecret)
@@ -224,18 +241,18 @@ ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 
 /* The row of apikey_secret that matches, and its place. */
 static bool
-find_secret(Snapshot snapshot, Oid index, ScanKey key, AkSecret *secret)
+find_secret(Snapshot snapshot, AkIndex index, ScanKey key, AkSecret *secret)
 {
 	StoreScan	scan;
 	HeapTuple	tuple;
 	Datum		values[Natts_apikey_secret];
 	bool		nulls[Natts_apikey_secret];
 
-	scan_begin(&scan, ak_schema_get()->secret, index, snapshot, 1, key);
+	scan_begin(&scan, AK_TABLE_SECRET, index, snapshot, 1, key);
 	tuple = systable_getnext(scan.desc);
 	if (HeapTupleIsValid(tuple))
 	{
-		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		scan_read(&scan, tuple, values, nulls);
 #define COLUMN(name) (Anum_apikey_secret_##name - 1)
 		secret->key_id = *DatumGetUUIDP(values[COLUMN(key_id)]);
 		secret->expires_at = nulls[COLUMN(expires_at)] ? DT_NOEND :
@@ -256,7 +273,7 @@ ak_store_secret(Snapshot snapshot, const pg_uuid_t *id, AkSecret *secret)
 
 	ScanKeyInit(&key, Anum_apikey_secret_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
-	return find_secret(snapshot, ak_schema_get()->secret_pkey, &key, secret);
+	return find_secret(snapshot, AK_INDEX_SECRET_PKEY, &key, secret);
 }
 
 static void
@@ -275,7 +292,7 @@ ak_store_lookup(Snapshot snapshot, const uint8 lookup[AK_HASH_LEN],
 	ScanKeyData key;
 
 	lookup_key(&key, lookup);
-	return find_secret(snapshot, ak_schema_get()->secret_lookup_key, &key,
+	return find_secret(snapshot, AK_INDEX_SECRET_LOOKUP, &key,
 					   secret);
 }
 
@@ -288,81 +305,27 @@ ak_store_any_lookup(Snapshot snapshot)
 	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL,
 						   Anum_apikey_secret_lookup, InvalidStrategy,
 						   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	return find_secret(snapshot, ak_schema_get()->secret_lookup_key, &key,
+	return find_secret(snapshot, AK_INDEX_SECRET_LOOKUP, &key,
 					   &secret);
 }
 
-/* Lock the row unless that means to wait, or it is not the newest any more. */
-static bool
-lock_tuple(Relation rel, HeapTuple tuple)
+/* The value of a column in C, in memory that outlives the scan. */
+static void
+copy_column(const StoreScan *scan, AttrNumber column, const Datum *values,
+			const bool *nulls, Datum *value, bool *isnull)
 {
-	TM_FailureData failure;
-	Buffer		buffer;
-	TM_Result	result = heap_lock_tuple(rel, tuple, GetCurrentCommandId(true),
-										 LockTupleNoKeyExclusive,
-										 LockWaitSkip, false, &buffer,
-										 &failure);
+	AttrNumber	number = ak_layout_columns(scan->table)[column - 1];
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(scan->rel),
+												number - 1);
 
-	ReleaseBuffer(buffer);
-	return result == TM_Ok;
-}
-
-static bool
-has_scheme(Relation rel, HeapTuple tuple, AkScheme scheme)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, Anum_apikey_secret_scheme,
-									 RelationGetDescr(rel), &isnull);
-	AkName		name = ak_store_name(value);
-
-	return ak_store_scheme(&name) == scheme;
-}
-
-void
-ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
-				AkScheme scheme, const uint8 salt[AK_SALT_LEN],
-				const uint8 verifier[AK_HASH_LEN])
-{
-	Relation	rel;
-	Snapshot	snapshot;
-	ScanKeyData key;
-	SysScanDesc desc;
-	HeapTuple	tuple;
-
-	if (!ConditionalLockRelationOid(ak_schema_get()->secret, RowExclusiveLock))
+	*isnull = nulls[column - 1];
+	if (*isnull)
 		return;
-	rel = table_open(ak_schema_get()->secret, NoLock);
-	snapshot = ak_store_snapshot();
-	lookup_key(&key, lookup);
-	desc = systable_beginscan(rel, ak_schema_get()->secret_lookup_key, true,
-							  snapshot, 1, &key);
-	tuple = systable_getnext(desc);
-	if (HeapTupleIsValid(tuple))
-		tuple = heap_copytuple(tuple);
-	systable_endscan(desc);
-	ak_store_release(snapshot);
-	/* a row that was rehashed since this backend remembered it is left alone */
-	if (HeapTupleIsValid(tuple) && has_scheme(rel, tuple, old) &&
-		lock_tuple(rel, tuple))
-	{
-		Datum		values[Natts_apikey_secret] = {0};
-		bool		nulls[Natts_apikey_secret] = {0};
-		bool		replaces[Natts_apikey_secret] = {0};
-
-#define REPLACE(name, value) \
-		(values[Anum_apikey_secret_##name - 1] = PointerGetDatum(value), \
-		 replaces[Anum_apikey_secret_##name - 1] = true)
-		REPLACE(scheme, cstring_to_text(schemes[scheme]));
-		REPLACE(salt, cstring_to_text_with_len((const char *) salt,
-											   AK_SALT_LEN));
-		REPLACE(verifier, cstring_to_text_with_len((const char *) verifier,
-												   AK_HASH_LEN));
-#undef REPLACE
-		CatalogTupleUpdate(rel, &tuple->t_self,
-						   heap_modify_tuple(tuple, RelationGetDescr(rel),
-											 values, nulls, replaces));
-	}
-	table_close(rel, NoLock);
+	*value = values[column - 1];
+	if (attribute->attlen == -1)
+		*value = PointerGetDatum(PG_DETOAST_DATUM_COPY(*value));
+	else
+		*value = datumCopy(*value, attribute->attbyval, attribute->attlen);
 }
 
 bool
@@ -378,22 +341,15 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 	HeapTuple	tuple = key_begin(&scan, snapshot, id);
 	bool		found = HeapTupleIsValid(tuple);
 
-	for (int i = 0; found && i < AK_PROFILE_COLUMNS; i++)
+	if (found)
 	{
-		TupleDesc	desc = RelationGetDescr(scan.rel);
-		Form_pg_attribute attribute = TupleDescAttr(desc, columns[i] - 1);
+		Datum		values[Natts_apikey_key];
+		bool		nulls[Natts_apikey_key];
 
-		profile->values[i] = heap_getattr(tuple, columns[i], desc,
-										  &profile->nulls[i]);
-		if (profile->nulls[i])
-			continue;
-		if (attribute->attlen == -1)
-			profile->values[i] =
-				PointerGetDatum(PG_DETOAST_DATUM_COPY(profile->values[i]));
-		else
-			profile->values[i] = datumCopy(profile->values[i],
-										   attribute->attbyval,
-										   attribute->attlen);
+		scan_read(&scan, tuple, values, nulls);
+		for (int i = 0; i < AK_PROFILE_COLUMNS; i++)
+			copy_column(&scan, columns[i], values, nulls, &profile->values[i],
+						&profile->nulls[i]);
 	}
 	scan_end(&scan);
 	return found;
@@ -443,9 +399,9 @@ int
 ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 				bool *own)
 {
-	const AkSchema *schema = ak_schema_get();
-	Relation	rel = table_open(schema->grant, AccessShareLock);
-	Relation	index = index_open(schema->grant_key, AccessShareLock);
+	Relation	rel = ak_layout_open(AK_TABLE_GRANT, AccessShareLock);
+	Relation	index = index_open(ak_layout_index(AK_INDEX_GRANT_KEY),
+								   AccessShareLock);
 	IndexScanDesc scan = index_beginscan(rel, index, snapshot, NULL, 1, 0);
 	ScanKeyData key;
 	ItemPointer tid;
@@ -479,7 +435,7 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		grant->environment =
 			copy_name(values[Anum_apikey_grant_key_environment - 1]);
 		grant->level =
-			ak_schema_level(schema,
+			ak_schema_level(ak_schema_get(),
 							DatumGetObjectId(values[Anum_apikey_grant_key_level - 1]));
 		/* none is registered under so long a name */
 		if (grant->project.len > AK_NAME_MAX ||
@@ -499,14 +455,14 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 bool
 ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id)
 {
-	const AkSchema *schema = ak_schema_get();
 	StoreScan	scan;
 	ScanKeyData key;
 	bool		found;
 
 	ScanKeyInit(&key, Anum_apikey_budget_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(&scan, schema->budget, schema->budget_pkey, snapshot, 1, &key);
+	scan_begin(&scan, AK_TABLE_BUDGET, AK_INDEX_BUDGET_PKEY, snapshot, 1,
+			   &key);
 	found = HeapTupleIsValid(systable_getnext(scan.desc));
 	scan_end(&scan);
 	return found;
@@ -517,7 +473,7 @@ ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id)
  * there are more than "limit".
  */
 static int
-scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
+scan_environments(Snapshot snapshot, AkIndex index, int nkeys, ScanKey keys,
 				  int limit, AkEnvironmentRow **rows)
 {
 	StoreScan	scan;
@@ -526,8 +482,7 @@ scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 	int			room = 4;
 
 	*rows = palloc(room * sizeof(AkEnvironmentRow));
-	scan_begin(&scan, ak_schema_get()->environment, index, snapshot, nkeys,
-			   keys);
+	scan_begin(&scan, AK_TABLE_ENVIRONMENT, index, snapshot, nkeys, keys);
 	while (count <= limit &&
 		   HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
 	{
@@ -540,7 +495,7 @@ scan_environments(Snapshot snapshot, Oid index, int nkeys, ScanKey keys,
 			room *= 2;
 			*rows = repalloc_huge(*rows, room * sizeof(AkEnvironmentRow));
 		}
-		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		scan_read(&scan, tuple, values, nulls);
 		row = &(*rows)[count++];
 		row->project =
 			copy_name(values[Anum_apikey_environment_project - 1]);
@@ -571,7 +526,7 @@ ak_store_environment(Snapshot snapshot, const AkName *project,
 
 	name_key(&keys[0], Anum_apikey_environment_project, project);
 	name_key(&keys[1], Anum_apikey_environment_environment, environment);
-	if (scan_environments(snapshot, ak_schema_get()->environment_pkey, 2, keys,
+	if (scan_environments(snapshot, AK_INDEX_ENVIRONMENT_PKEY, 2, keys,
 						  AK_STORE_NO_LIMIT, &rows) == 0)
 		return false;
 	*row = rows[0];
@@ -585,7 +540,7 @@ ak_store_project(Snapshot snapshot, const AkName *project,
 	ScanKeyData key;
 
 	name_key(&key, Anum_apikey_environment_project, project);
-	return scan_environments(snapshot, ak_schema_get()->environment_pkey, 1,
+	return scan_environments(snapshot, AK_INDEX_ENVIRONMENT_PKEY, 1,
 							 &key, AK_STORE_NO_LIMIT, rows);
 }
 
@@ -597,14 +552,13 @@ ak_store_organization(Snapshot snapshot, const AkName *organization, int limit,
 
 	name_key(&key, Anum_apikey_environment_organization, organization);
 	return scan_environments(snapshot,
-							 ak_schema_get()->environment_organization_idx, 1,
+							 AK_INDEX_ENVIRONMENT_ORGANIZATION, 1,
 							 &key, limit, rows);
 }
 
 void
 ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *row)
 {
-	const AkSchema *schema = ak_schema_get();
 	StoreScan	scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
@@ -612,7 +566,7 @@ ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *row)
 	memset(row, 0, sizeof(AkUseRow));
 	ScanKeyInit(&key, Anum_apikey_use_key_id, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(id));
-	scan_begin(&scan, schema->use, schema->use_pkey, snapshot, 1, &key);
+	scan_begin(&scan, AK_TABLE_USE, AK_INDEX_USE_PKEY, snapshot, 1, &key);
 	tuple = systable_getnext(scan.desc);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -622,7 +576,7 @@ ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *row)
 #define TIME(column) \
 	(nulls[Anum_apikey_use_##column - 1] ? 0 : \
 	 DatumGetTimestampTz(values[Anum_apikey_use_##column - 1]))
-		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
+		scan_read(&scan, tuple, values, nulls);
 		row->uses = DatumGetInt64(values[Anum_apikey_use_uses - 1]);
 		row->refusals = DatumGetInt64(values[Anum_apikey_use_refusals - 1]);
 		row->last_used = TIME(last_used_at);
@@ -636,9 +590,9 @@ ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *row)
 int
 ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id, AkUseHourRow **rows)
 {
-	const AkSchema *schema = ak_schema_get();
-	Relation	rel = table_open(schema->use_hour, AccessShareLock);
-	Relation	index = index_open(schema->use_hour_pkey, AccessShareLock);
+	Relation	rel = ak_layout_open(AK_TABLE_USE_HOUR, AccessShareLock);
+	Relation	index = index_open(ak_layout_index(AK_INDEX_USE_HOUR_PKEY),
+								   AccessShareLock);
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
@@ -648,6 +602,7 @@ ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id, AkUseHourRow **rows)
 	*rows = palloc(size * sizeof(AkUseHourRow));
 	ScanKeyInit(&key, Anum_apikey_use_hour_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
+	place_keys(AK_TABLE_USE_HOUR, 1, &key);
 	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan,
 															 ForwardScanDirection)))
@@ -660,7 +615,7 @@ ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id, AkUseHourRow **rows)
 			size *= 2;
 			*rows = repalloc_huge(*rows, size * sizeof(AkUseHourRow));
 		}
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		ak_layout_read(AK_TABLE_USE_HOUR, rel, tuple, values, nulls);
 		(*rows)[count++] = (AkUseHourRow)
 		{
 			DatumGetTimestampTz(values[Anum_apikey_use_hour_hour - 1]),

@@ -1,7 +1,6 @@
 /*
  * store.h
  *		Reading our tables: no SPI, no planner, no privileges, no search_path.
- *		And one change that must do without them, too.
  *
  * All scans go by index.  They see what is committed now, and what earlier
  * commands of the own transaction did, whatever snapshot the caller's query
@@ -25,76 +24,6 @@
 #include "secret.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
-
-/* Columns of apikey_key */
-#define Anum_apikey_key_key_id				1
-#define Anum_apikey_key_disabled_at			2
-#define Anum_apikey_key_revoked_at			3
-#define Anum_apikey_key_expires_at			4
-#define Anum_apikey_key_organization_level	5
-#define Anum_apikey_key_organization		6
-#define Anum_apikey_key_prefix				7
-#define Anum_apikey_key_scheme				8
-#define Anum_apikey_key_salt				9
-#define Anum_apikey_key_verifier			10
-#define Anum_apikey_key_allowed_networks	11
-#define Anum_apikey_key_label				12
-#define Anum_apikey_key_created_at			13
-#define Anum_apikey_key_created_by			14
-#define Anum_apikey_key_metadata			15
-#define Anum_apikey_key_rate_count			16
-#define Anum_apikey_key_rate_interval		17
-#define Anum_apikey_key_rate_burst			18
-#define Natts_apikey_key					18
-
-/* Columns of apikey_secret */
-#define Anum_apikey_secret_key_id			1
-#define Anum_apikey_secret_expires_at		2
-#define Anum_apikey_secret_scheme			3
-#define Anum_apikey_secret_salt				4
-#define Anum_apikey_secret_verifier			5
-#define Anum_apikey_secret_lookup			6
-#define Natts_apikey_secret					6
-
-/* Columns of apikey_grant */
-#define Anum_apikey_grant_key_id			1
-#define Anum_apikey_grant_level				2
-#define Anum_apikey_grant_project			3
-#define Anum_apikey_grant_environment		4
-#define Anum_apikey_grant_organization		5
-#define Natts_apikey_grant					5
-
-/* Columns of the index apikey_grant_key */
-#define Anum_apikey_grant_key_key_id		1
-#define Anum_apikey_grant_key_project		2
-#define Anum_apikey_grant_key_environment	3
-#define Anum_apikey_grant_key_level			4
-#define Natts_apikey_grant_key				4
-
-/* Columns of apikey_environment */
-#define Anum_apikey_environment_project		1
-#define Anum_apikey_environment_environment 2
-#define Anum_apikey_environment_organization 3
-#define Natts_apikey_environment			3
-
-/* Columns of apikey_use */
-#define Anum_apikey_use_key_id				1
-#define Anum_apikey_use_uses				2
-#define Anum_apikey_use_refusals			3
-#define Anum_apikey_use_last_used_at		4
-#define Anum_apikey_use_last_refused_at		5
-#define Anum_apikey_use_limit_until			6
-#define Natts_apikey_use					6
-
-/* Columns of apikey_use_hour */
-#define Anum_apikey_use_hour_key_id			1
-#define Anum_apikey_use_hour_hour			2
-#define Anum_apikey_use_hour_uses			3
-#define Anum_apikey_use_hour_refusals		4
-#define Natts_apikey_use_hour				4
-
-/* Columns of apikey_budget */
-#define Anum_apikey_budget_key_id			1
 
 /* How a verifier was made; the names stand in the column "scheme". */
 typedef enum AkScheme
@@ -183,17 +112,6 @@ extern bool ak_store_lookup(Snapshot snapshot,
 
 /* Is there any secret with a lookup digest? */
 extern bool ak_store_any_lookup(Snapshot snapshot);
-
-/*
- * Put another hash of the same secret in the place of the one with this lookup
- * digest, if its scheme is still "old".  Who only uses a key must neither wait
- * nor fail because of it: if somebody else has a lock on row or table, nothing is
- * done.  It fires no trigger: what others remember of the key stays true.
- */
-extern void ak_store_rehash(const uint8 lookup[AK_HASH_LEN], AkScheme old,
-							AkScheme scheme,
-							const uint8 salt[AK_SALT_LEN],
-							const uint8 verifier[AK_HASH_LEN]);
 
 /* Was the row of this key made by the own transaction? */
 extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);

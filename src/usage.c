@@ -60,7 +60,7 @@ static void copy_usage(AkUsage *usage, const KeyRow *key);
 
 static bool on;
 static Shared *shared;
-static AkTable keys;
+static AkSharedTable keys;
 
 bool
 ak_usage_is_on(void)
@@ -206,7 +206,7 @@ let_go(KeyRow *key, bool needed)
 static void
 evict(const AkPlace *place, bool needed)
 {
-	const AkTable *table = place->table;
+	const AkSharedTable *table = place->table;
 	AkPartition *partition = &table->partitions[place->partition];
 
 	for (int i = 0; i < table->nrows && partition->free < 0; i++)
@@ -487,7 +487,7 @@ ak_usage_is_quiet(uint32 *epoch)
 }
 
 static void
-count_row(const AkTable *table, int partition, int32 number, void *arg)
+count_row(const AkSharedTable *table, int partition, int32 number, void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
 	AkUsageTotals *totals = arg;
@@ -519,7 +519,7 @@ typedef struct Databases
 } Databases;
 
 static void
-collect_database(const AkTable *table, int partition, int32 number,
+collect_database(const AkSharedTable *table, int partition, int32 number,
 				 void *arg)
 {
 	Databases  *found = arg;
@@ -554,7 +554,7 @@ typedef struct Usages
 } Usages;
 
 static void
-count_usage(const AkTable *table, int partition, int32 number,
+count_usage(const AkSharedTable *table, int partition, int32 number,
 			void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
@@ -564,7 +564,7 @@ count_usage(const AkTable *table, int partition, int32 number,
 }
 
 static void
-collect_usage(const AkTable *table, int partition, int32 number,
+collect_usage(const AkSharedTable *table, int partition, int32 number,
 			  void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
@@ -667,7 +667,7 @@ ak_usage_flushed(Oid database, const AkUsage *usages, int count)
 }
 
 static void
-forget_key(const AkTable *table, int partition, int32 number,
+forget_key(const AkSharedTable *table, int partition, int32 number,
 		   void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
@@ -725,11 +725,11 @@ startup(void *at, bool fresh)
 	}
 }
 
-static const AkArea area = {
+static AkArea area = {
 	.name = "apikey usage",.size = shared_size,.startup = startup
 };
 
-static AkTable keys = {
+static AkSharedTable keys = {
 	.name = "apikey keys",.row_size = sizeof(KeyRow),
 	.count = count_rows,
 	.file = "apikey.stat",.keep = is_pending

@@ -6,7 +6,9 @@
 
 #include "use.h"
 
+#include "args.h"
 #include "client.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "guc.h"
 #include "guess.h"
@@ -62,7 +64,7 @@ start(QueryDesc *query, int flags)
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 	{
 		if (query->plannedstmt->parallelModeNeeded)
-			ak_once_share(GetCurrentStatementStartTimestamp());
+			ak_once_share(ak_clock_now());
 		start_next(query, flags);
 		return;
 	}
@@ -119,9 +121,9 @@ set_use(const AkKey *key)
 {
 	AkUse	   *use = unconstify(AkUse *, &key->use);
 
-	if (use->statement != GetCurrentStatementStartTimestamp())
+	if (use->statement != ak_clock_now())
 	{
-		use->statement = GetCurrentStatementStartTimestamp();
+		use->statement = ak_clock_now();
 		use->asked = false;
 		use->refused = false;
 	}
@@ -131,17 +133,10 @@ set_use(const AkKey *key)
 void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
-	static const pg_uuid_t none;
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 
 	if (uncounted > 0)
 		return;
-	if (key == NULL)
-	{
-		if (ak_once_first(AK_ONCE_GUESSED, &none, statement))
-			(void) note_guess();
-		return;
-	}
 	set_use(key)->asked = true;
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
@@ -149,10 +144,37 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		ak_usage_count(&key->id, statement, true, false, &set_use(key)->last);
 }
 
+bool
+ak_use_note_guessed(const char *token, int len)
+{
+	uint64		hash = 0;
+	pg_uuid_t	id = {0};
+
+	if (uncounted > 0)
+		return false;
+	if (token != NULL)
+		hash = hash_bytes_extended((const unsigned char *) token, len, 0);
+	memcpy(&id, &hash, sizeof(hash));
+	if (ak_once_first(AK_ONCE_GUESSED, &id, ak_clock_now()))
+		(void) note_guess();
+	return true;
+}
+
+void
+ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno)
+{
+	AkName		token = {NULL, 1};
+
+	if (!ak_use_counts || !ak_arg_has_text(fcinfo, argno))
+		return;
+	(void) ak_arg_token(fcinfo, argno, &token);
+	(void) ak_use_guessed(token.data, token.len);
+}
+
 void
 ak_use_note_refused(const AkKey *key)
 {
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 
 	if (uncounted > 0)
 		return;
@@ -196,7 +218,7 @@ delay(void)
 void
 ak_use_note_called(const AkKey *key, AkReason reason)
 {
-	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	TimestampTz statement = ak_clock_now();
 	bool		good = reason == AK_REASON_ALIVE;
 	AkUse	   *use;
 

@@ -6,10 +6,11 @@
  * apikey_verify and its like; a refusal one in which a key that proved itself was
  * told no: because of its state, of its rate limit, or because it has no grant,
  * unless the question came from the rows of a scan, which are filtered and not
- * refused.  What did not prove itself counts for the client's address.
+ * refused.  What did not prove itself is a guess, and counts for the client's address:
+ * each text once a statement, and each call of apikey_verify and its like.
  *
- * A statement is a message of the client.  In a parallel query it counts once for
- * all its processes.  What the planner and EXPLAIN ask does not count; but what lets
+ * A statement is a message of the client, or a transaction in one that commits.  In a
+ * parallel query it counts once for all its processes.  What the planner and EXPLAIN ask does not count; but what lets
  * a key in does so, and takes from its limit, also where somebody has hidden it in a
  * function that the planner calls: what it says is as good there.
  *
@@ -22,6 +23,8 @@
 #include "postgres.h"
 
 #include "authz.h"
+#include "clock.h"
+#include "fmgr.h"
 #include "keycache.h"
 
 /* To be called by _PG_init where the extension is preloaded. */
@@ -31,21 +34,33 @@ extern void ak_use_init(void);
 extern bool ak_use_counts;
 
 extern void ak_use_note_asked(const AkKey *key, AkReason reason);
+extern bool ak_use_note_guessed(const char *token, int len);
 extern void ak_use_note_refused(const AkKey *key);
 extern void ak_use_note_called(const AkKey *key, AkReason reason);
 
-/*
- * A deciding function asked for this key, of which ak_authz_alive() said "reason";
- * NULL if what it was given is none.
- */
+/* A deciding function asked for this key, of which ak_authz_alive() said "reason". */
 static inline void
 ak_use_asked(const AkKey *key, AkReason reason)
 {
 	if (ak_use_counts &&
-		(key == NULL || !key->use.asked ||
-		 key->use.statement != GetCurrentStatementStartTimestamp()))
+		(!key->use.asked ||
+		 key->use.statement != ak_clock_now()))
 		ak_use_note_asked(key, reason);
 }
+
+/*
+ * Somebody asked about this text, and it is no key.  No text is nobody's guess; NULL
+ * with a length is one that is too long to be looked at.  True if it need not be said
+ * again in this statement.
+ */
+static inline bool
+ak_use_guessed(const char *token, int len)
+{
+	return !ak_use_counts || len <= 0 || ak_use_note_guessed(token, len);
+}
+
+/* The same of the text in this argument. */
+extern void ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno);
 
 /* It was a good one, and the answer to its question is no. */
 static inline void
@@ -53,7 +68,7 @@ ak_use_refused(const AkKey *key)
 {
 	if (ak_use_counts && key != NULL &&
 		(!key->use.refused ||
-		 key->use.statement != GetCurrentStatementStartTimestamp()))
+		 key->use.statement != ak_clock_now()))
 		ak_use_note_refused(key);
 }
 

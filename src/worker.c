@@ -78,10 +78,10 @@ static void
 become_owner(void)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID,
-										ObjectIdGetDatum(ak_schema_get()->use));
+										ObjectIdGetDatum(ak_schema_get()->tables[AK_TABLE_USE]));
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", ak_schema_get()->use);
+		elog(ERROR, "cache lookup failed for relation %u", ak_schema_get()->tables[AK_TABLE_USE]);
 	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
 						   SECURITY_RESTRICTED_OPERATION);
 	ReleaseSysCache(tuple);

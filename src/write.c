@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "miscadmin.h"
 #include "schema.h"
 #include "statement.h"
@@ -115,8 +116,7 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 #undef SET
 #undef SET_NULL
 #undef SET_NULLABLE
-	ak_insert_row(insertion, ak_schema_get()->key, Natts_apikey_key, values,
-				  nulls);
+	ak_insert_row(insertion, AK_TABLE_KEY, values, nulls);
 }
 
 static void
@@ -134,8 +134,7 @@ insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
 	SET(environment, ak_store_datum(&grant->environment));
 	SET(organization, ak_store_datum(&key->organization));
 #undef SET
-	ak_insert_row(insertion, ak_schema_get()->grant, Natts_apikey_grant,
-				  values, nulls);
+	ak_insert_row(insertion, AK_TABLE_GRANT, values, nulls);
 }
 
 void
@@ -339,7 +338,7 @@ ak_write_rotate(const pg_uuid_t *id, bool has_secret, const AkSecret *secret,
 				TimestampTz ends)
 {
 	Datum		values[4] = {UUIDPGetDatum(id), TimestampTzGetDatum(ends)};
-	bool		over = ends <= GetCurrentStatementStartTimestamp();
+	bool		over = ends <= ak_clock_now();
 
 	if (has_secret || over)
 		run_key(AK_DROP_SECRET, id);

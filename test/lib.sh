@@ -69,6 +69,20 @@ missing()
 	command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
 }
 
+# Where the lists are being updated, apt fails at once.  What is wrong otherwise is
+# seen when the packages are not found.
+update_lists()
+{
+	local said
+
+	for _ in $(seq 60); do
+		said=$($sudo apt-get -qq update </dev/null 2>&1 >/dev/null) && return
+		[[ $said == *lists/lock* ]] || break
+		sleep 5
+	done
+	echo "$said" >&2
+}
+
 install_missing()
 {
 	local sudo= packages
@@ -80,7 +94,7 @@ install_missing()
 		command -v sudo >/dev/null || die "as root, install" $packages
 		sudo=sudo
 	fi
-	$sudo apt-get -qq update </dev/null >/dev/null || true
+	update_lists
 	packages=$(missing "$1")
 	echo "Installing" $packages
 	$sudo test/install $packages
@@ -159,8 +173,8 @@ start()
 {
 	export PGHOST=$WORK PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 
-	initdb -D "$WORK/data" -U "$PGUSER" -A trust -E UTF8 --locale=C.UTF-8 \
-		--no-sync >"$WORK/initdb.log"
+	initdb -D "$WORK/data" -U "$PGUSER" -A trust --no-sync \
+		${INITDB:--E UTF8 --locale=C.UTF-8} >"$WORK/initdb.log"
 	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK'" \
 		"fsync = off" "max_prepared_transactions = 5" "wal_level = logical" \
 		"$@" >>"$WORK/data/postgresql.conf"

@@ -33,7 +33,7 @@ def request(key, order=None):
     body = None if order is None else json.dumps(order).encode()
     call = urllib.request.Request(url + "/orders", body, headers)
     try:
-        with urllib.request.urlopen(call, timeout=10) as response:
+        with urllib.request.urlopen(call) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

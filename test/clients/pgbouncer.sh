@@ -22,8 +22,8 @@ echo '"clients_pgbouncer" ""' >"$dir/users"
 
 /usr/sbin/pgbouncer -q "$dir/ini" &
 trap 'kill $!; wait $! || true; rm -r "$dir"' EXIT
-for _ in $(seq 100); do
-	[ ! -S "$dir/.s.PGSQL.6432" ] || break
+until [ -S "$dir/.s.PGSQL.6432" ]; do
+	kill -0 $!
 	sleep 0.1
 done
 /usr/bin/python3 -B pgbouncer.py "$dir"

@@ -184,6 +184,7 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 	('apikey_budget', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_budget', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_key', 'apikey_keep', 'A', true, 'update'),
 	('apikey_key', 'apikey_truncated', 'A', false, 'truncate'), ('apikey_secret', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_grant', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_truncated', 'A', false, 'truncate'),

@@ -83,6 +83,31 @@ is( $node->safe_psql('postgres', q{
 	join("\n", 'f', 't', 'f', 't', 'f', 'f', 't', 'f'),
 	'prepared transactions');
 
+# strings in which a backslash escapes, as in old applications
+$node->safe_psql('postgres', 'CREATE DATABASE escapes');
+$node->safe_psql('postgres', 'ALTER DATABASE escapes SET standard_conforming_strings = off');
+$node->safe_psql('escapes', q{
+	SET client_min_messages = warning;
+	CREATE EXTENSION apikey CASCADE;
+	SELECT apikey_add_project('acme', 'web');
+	CREATE TABLE doc (project text, environment text);
+	INSERT INTO doc VALUES ('web', 'production'), (E'a\\b', 'production');
+	SET client_min_messages = error;
+	SELECT apikey_protect('doc', 'project', 'environment');
+	CREATE ROLE app;
+	GRANT SELECT ON doc TO app});
+my ($escapes_id, $escapes) = issue($node, 'escapes');
+is( $node->safe_psql('escapes', qq{
+		SELECT apikey_update('$escapes_id', metadata => '{"a": 1}') IS NULL;
+		SELECT apikey_update('$escapes_id', label => 'new') IS NULL;
+		SELECT label, metadata FROM apikey_keys;
+		BEGIN;
+		SELECT label FROM apikey_login('$escapes');
+		SET LOCAL ROLE app;
+		SELECT * FROM doc;
+		COMMIT}),
+	qq{f\nf\nnew|{"a": 1}\nnew\nweb|production}, 'standard_conforming_strings = off');
+
 # other encodings; what is no text in them is no key and no project either
 foreach my $encoding ('SQL_ASCII', 'LATIN1')
 {

@@ -226,6 +226,111 @@ is( $node->safe_psql('planted', q{
 		SELECT relation FROM shared.apikey_protected}),
 	"f\ndoc_text", 'nor takes such a policy for one of ours');
 
+# A table of his that a superuser is asked about: whatever of it is called by
+# reading it, or by planning to, is called as himself, and the role, the settings and
+# the key of who asks are not his to change.
+$node->safe_psql('postgres', 'CREATE DATABASE trapped');
+$node->safe_psql('trapped', q{
+	CREATE EXTENSION pgcrypto;
+	CREATE EXTENSION apikey;
+	CREATE SCHEMA evil AUTHORIZATION mallory;
+	CREATE SCHEMA other;
+	CREATE ROLE victim;
+	GRANT ALL ON SCHEMA other TO mallory, victim;
+	CREATE ROLE auditor BYPASSRLS;
+	GRANT USAGE ON SCHEMA evil TO auditor;
+	SELECT apikey_add_project('acme', 'web')});
+my $trapped = $node->safe_psql('trapped', q{
+	SELECT key FROM apikey_create('acme', 'x', '[{"project": "web", "environment": "*", "level": "read"}]')});
+$node->safe_psql('trapped', q{
+	SET SESSION AUTHORIZATION mallory;
+	SET search_path = evil, public;
+	CREATE TABLE mark (who name, what text);
+	GRANT INSERT ON mark TO PUBLIC;
+	GRANT USAGE ON SCHEMA evil TO PUBLIC;
+	CREATE FUNCTION marked(what text) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO evil.mark VALUES (current_user, what);
+		BEGIN
+			PERFORM set_config('role', 'none', false);
+			INSERT INTO evil.mark VALUES (current_user, what || ', escaped');
+		EXCEPTION WHEN insufficient_privilege THEN
+			NULL;
+		END;
+		PERFORM set_config('search_path', 'evil', false);
+		RETURN true;
+	END $$;
+	-- the planner calls these, as they stand for constants
+	CREATE FUNCTION folded(what text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+		$$ BEGIN PERFORM evil.marked(what); RETURN true; END $$;
+	CREATE TYPE stage AS ENUM ('production', 'development');
+	CREATE FUNCTION to_text(stage) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+		$$ BEGIN PERFORM evil.marked('cast'); RETURN 'production'; END $$;
+	CREATE TABLE doc (project text, environment stage);
+	INSERT INTO doc VALUES ('web', 'production'), ('web', 'development'), ('mars', 'production');
+	CREATE INDEX ON doc (project) WHERE folded('index');
+	SET client_min_messages = error;
+	SELECT apikey_protect('doc', 'project', 'environment');
+	-- by hand, in the form of ours
+	CREATE TABLE by_hand (project text, environment stage);
+	INSERT INTO by_hand VALUES ('web', 'production'), ('web', 'development'), ('mars', 'production');
+	ALTER TABLE by_hand ENABLE ROW LEVEL SECURITY;
+	CREATE CAST (stage AS text) WITH FUNCTION to_text(stage) AS IMPLICIT;
+	CREATE POLICY apikey_select ON by_hand FOR SELECT USING (apikey_authorize(project, environment, 'read'));
+	-- policies that hold for himself
+	CREATE TABLE forced (project text, environment text);
+	INSERT INTO forced VALUES ('web', 'production');
+	SELECT apikey_protect('forced', 'project', 'environment', force => true);
+	CREATE POLICY mine ON forced USING (marked('policy'));
+	CREATE TABLE parts (project text, environment text) PARTITION BY LIST (project);
+	CREATE TABLE part PARTITION OF parts DEFAULT;
+	CREATE INDEX ON part (project) WHERE folded('partition');
+	SELECT apikey_protect('parts', 'project', 'environment');
+	CREATE TABLE plain (project text);
+	CREATE INDEX ON plain (project) WHERE folded('no row-level security');
+	GRANT SELECT ON ALL TABLES IN SCHEMA evil TO auditor;
+	GRANT USAGE ON TYPE stage TO victim;
+	TRUNCATE mark});
+# somebody's own table with a column of his type; the cast came later
+$node->safe_psql('trapped', q{
+	CREATE TABLE other.doc (project text, environment evil.stage);
+	INSERT INTO other.doc VALUES ('web', 'production'), ('mars', 'production');
+	ALTER TABLE other.doc OWNER TO victim;
+	DROP CAST (evil.stage AS text);
+	SET client_min_messages = error;
+	SET ROLE victim;
+	SELECT apikey_protect('other.doc', 'project', 'environment');
+	SET ROLE mallory;
+	CREATE CAST (evil.stage AS text) WITH FUNCTION evil.to_text(evil.stage) AS IMPLICIT});
+foreach my $who ('none', 'auditor', 'mallory')
+{
+	is( $node->safe_psql('trapped', "
+			SET ROLE $who;
+			SELECT visible_rows FROM apikey_explain_rls('evil.doc', '$trapped');
+			SELECT visible_rows FROM apikey_explain_rls('evil.by_hand', '$trapped');
+			SELECT visible_rows FROM apikey_explain_rls('evil.forced', '$trapped');
+			SELECT visible_rows FROM apikey_explain_rls('evil.parts', '$trapped');
+			SELECT visible_rows FROM apikey_explain_rls('evil.plain', '$trapped');
+			SELECT current_setting('role'), current_setting('search_path'), current_setting('apikey.key')"),
+		"2\n3\n1\n0\n0\n$who|\"\$user\", public|", "$who asks about his tables");
+}
+is( $node->safe_psql('trapped', 'SELECT DISTINCT who, what FROM evil.mark ORDER BY 1, 2'),
+	join("\n", map "mallory|$_", 'index', 'no row-level security', 'partition', 'policy'),
+	'what he planted is called as himself, and does not escape; his cast is not called at all');
+$node->safe_psql('trapped', 'TRUNCATE evil.mark');
+is( $node->safe_psql('trapped', "
+		SELECT visible_rows FROM apikey_explain_rls('other.doc', '$trapped');
+		SET ROLE victim;
+		SELECT visible_rows FROM apikey_explain_rls('other.doc', '$trapped')"),
+	"1\n1", 'a table of somebody else with a column of his type');
+is($node->safe_psql('trapped', 'SELECT * FROM evil.mark'), '', 'calls no cast of his');
+($status, undef, $stderr) = $node->psql('trapped', q{
+	CREATE TABLE doc (project text, environment evil.stage);
+	SELECT apikey_protect('doc', 'project', 'environment')});
+like($stderr, qr/column "environment" of relation "doc" has type evil.stage, which is cast to text implicitly/,
+	'apikey_protect makes no policy that would');
+is($node->safe_psql('trapped', 'SELECT * FROM evil.mark'), '', 'nor calls it');
+
 # a schema that he made first, and default privileges that would open all
 $node->safe_psql('postgres', q{
 	CREATE DATABASE squatted;

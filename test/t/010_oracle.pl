@@ -359,7 +359,13 @@ $node->safe_psql('postgres', q{
 		GRANT INSERT ON answer, other_plan TO app;
 		GRANT EXECUTE ON FUNCTION apikey_who(text, text, text), apikey_who(anyelement, anycompatible, text) TO app;
 		PERFORM apikey_protect('doc', 'project', 'environment'), apikey_protect('doc_int', 'project', 'environment'),
-			apikey_protect('doc_uuid', 'project', 'environment'), apikey_protect('doc_name', 'project', 'environment');
+			apikey_protect('doc_uuid', 'project', 'environment');
+		-- not a type for apikey_protect
+		ALTER TABLE doc_name ENABLE ROW LEVEL SECURITY;
+		CREATE POLICY s ON doc_name FOR SELECT USING (apikey_authorize(project, environment, 'read'));
+		CREATE POLICY i ON doc_name FOR INSERT WITH CHECK (apikey_authorize(project, environment, 'write'));
+		CREATE POLICY u ON doc_name FOR UPDATE USING (apikey_authorize(project, environment, 'write'));
+		CREATE POLICY d ON doc_name FOR DELETE USING (apikey_authorize(project, environment, 'manage'));
 		FOREACH kind IN ARRAY '{stable,frozen}'::text[] LOOP
 			EXECUTE format('CREATE TABLE %1$s_doc (id int, project text, environment text, body text);
 				INSERT INTO %1$s_doc SELECT * FROM doc;

@@ -533,7 +533,18 @@ COPY raw FROM stdin;\n";
 			  . " FOR $command USING (" . write_calls($condition) . ");\n";
 		}
 		$sql .= "ALTER TABLE $name ENABLE ROW LEVEL SECURITY;\n";
-		$sql .= "SELECT apikey_protect('$name', 'project', 'environment');\n" if $policies[0][3];
+		if ($policies[0][3] && $table{kind} eq 'name')
+		{
+			# not a type for apikey_protect
+			my %level = (SELECT => 'read', UPDATE => 'write', DELETE => 'manage');
+
+			$sql .= "CREATE POLICY apikey_$_ ON $name FOR $_ USING (apikey_authorize(project, environment, '$level{$_}'));\n"
+			  foreach sort keys %level;
+		}
+		elsif ($policies[0][3])
+		{
+			$sql .= "SELECT apikey_protect('$name', 'project', 'environment');\n";
+		}
 		$sql .= "ALTER TABLE $name FORCE ROW LEVEL SECURITY;\n" if $world->{forced};
 	}
 	$table{env_setting} = 1 if grep ref && $_->[2] =~ /app\.env/, @policies;

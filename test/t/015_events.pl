@@ -213,6 +213,23 @@ is($other->safe_psql('postgres', "SELECT count(*) FROM apikey_event WHERE action
 	0, 'subscriber: all purged');
 $other->psql('postgres', 'DELETE FROM apikey_event', stderr => \$stderr);
 like($stderr, qr/events cannot be changed or removed/, 'subscriber: nobody else may');
+
+# What was revoked there alone stays so, and the subscription goes on.
+my ($kept_id, $kept) = issue($node);
+push @keys, $kept;
+$node->wait_for_catchup('apikey');
+$other->safe_psql('postgres', "SELECT apikey_revoke('$kept_id')");
+my $state = "SELECT revoked_at, label FROM apikey_key WHERE key_id = '$kept_id'";
+my $revoked = $other->safe_psql('postgres', $state);
+$node->safe_psql('postgres', "SELECT apikey_update('$kept_id', label => 'from there')");
+$node->wait_for_catchup('apikey');
+is($other->safe_psql('postgres', $state), $revoked =~ s/test$/from there/r, 'subscriber: a key that was revoked there');
+is(may($node, $kept) . may($other, $kept), 'tf', 'subscriber: is refused there');
+$node->safe_psql('postgres', "SELECT apikey_revoke('$kept_id')");
+$node->wait_for_catchup('apikey');
+is($other->safe_psql('postgres', $state), $revoked =~ s/test$/from there/r, 'subscriber: since then');
+$other->psql('postgres', "UPDATE apikey_key SET revoked_at = NULL", stderr => \$stderr);
+like($stderr, qr/API key is revoked/, 'subscriber: nobody else may change that');
 $node->safe_psql('postgres', "SELECT apikey_delete('$id')");
 $node->safe_psql('postgres', 'TRUNCATE apikey_key CASCADE');
 $node->wait_for_catchup('apikey');

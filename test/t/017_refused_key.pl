@@ -31,6 +31,8 @@ like(told($create), qr/WARNING:  parameter "apikey.key" cannot be set here.*inva
 	'set for a role: a bad key, not none');
 like(told("LOAD 'apikey'; SHOW apikey.key; SELECT count(*) FROM apikey_revoke('$id')"),
 	qr/invalid API key/, 'whatever is asked');
+like(told("SELECT apikey_add_project('acme', 'taken')"), qr/permission denied by API key/,
+	'it registers nothing');
 is(told("LOAD 'apikey'; SET apikey.key = ''; SELECT apikey_authorize('$key', 'web', 'production', 'write')"),
 	't', 'deciding goes on');
 $node->safe_psql('postgres', 'ALTER ROLE CURRENT_USER RESET apikey.key');

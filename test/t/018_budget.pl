@@ -59,7 +59,7 @@ sub bench { return ('pgbench', '-n', '-M', 'extended', '-D', "key=$key", '-f', "
 # What the work cost, what was spent by the budget, breaks of the chain, and the
 # least that ever remained
 my $check = qq{
-	SELECT (SELECT sum(cost) FROM work) AS cost, budget - b.remaining AS spent,
+	SELECT (SELECT coalesce(sum(cost), 0) FROM work) AS cost, budget - b.remaining AS spent,
 		(SELECT count(*) FROM (SELECT remaining + cost
 				- coalesce(lag(remaining) OVER (ORDER BY remaining DESC), budget) AS gap
 			FROM work) w WHERE gap <> 0) AS gaps,

@@ -16,6 +16,9 @@
 #
 # A statement must not fail otherwise.  Comments elsewhere are only comments.
 #
+# What is shown as seen through a key is what the application sees: while a key is
+# logged in, no statement is run by a role that policies do not hold for.
+#
 # ```js, ```python and ```ini blocks are held against the programs in examples/
 # and the settings that there are, the reference against the catalog.
 
@@ -109,6 +112,11 @@ sub statements
 	return @statements;
 }
 
+# Is a key logged in, and would policies not hold?
+my $blind = q{SELECT current_setting('apikey.key', true) <> '' AND (rolsuper OR rolbypassrls
+	OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid)) AS blind
+	FROM pg_roles r WHERE rolname = current_user} =~ s/\s+/ /gr;
+
 # A psql script that tells what came of each statement.
 sub script
 {
@@ -124,6 +132,7 @@ sub script
 		$script .= "$statements[$n]{text}\n";
 		$script .= "\\set ON_ERROR_STOP on\n" if $error;
 		$script .= "\\echo \@\@\@ end :ERROR :SQLSTATE :ROW_COUNT :LAST_ERROR_MESSAGE\n";
+		$script .= "\\set ON_ERROR_STOP off\n$blind \\gset\n\\set ON_ERROR_STOP on\n\\echo \@\@\@ blind :blind\n";
 	}
 	return $script . "\\echo \@\@\@ done\n";
 }
@@ -171,6 +180,9 @@ foreach my $file (@files)
 		is( outcome($said{$n} // '', $wanted), $wanted,
 			"$name: " . ($text =~ /(\S[^\n]*)\z/)[0]);
 	}
+
+	is(join("\n", map $statements[$_]{text}, grep { ($said{$_} // '') =~ /^\@\@\@ blind t$/m } 0 .. $#statements),
+		'', "$name: with a key as the application's role");
 
 	foreach my $n (grep defined $statements[$_]{plan}, 0 .. $#statements)
 	{
@@ -276,7 +288,7 @@ foreach my $setting (split /\n/, $node->safe_psql('postgres', q{
 {
 	my ($name, $default) = split /\|/, $setting, -1;
 
-	$default = $default eq '' ? 'empty' : '`' . $default =~ s/ //gr . '`';
+	$default = $default eq '' ? 'empty' : '`' . $default =~ s/ (?=[kM]B$)//r . '`';
 	# pg_size_pretty goes on in kB up to 10 MB
 	$default =~ s/`(\d+)kB`/$1 % 1024 ? $& : '`' . $1 \/ 1024 . 'MB`'/e;
 	like($reference, qr/^\| `\Q$name\E` \| \Q$default\E \|/m,

@@ -7,7 +7,6 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 use Apikey qw(:DEFAULT set flush);
 
 my $node = start_node('usage_servers', conf => "shared_preload_libraries = 'apikey'\n"
@@ -33,18 +32,6 @@ sub uses
 	return $node->safe_psql($database // 'postgres', "SELECT u.uses, sum(h.uses), t.uses FROM apikey_usage u
 		LEFT JOIN apikey_usage_hours h USING (key_id) LEFT JOIN apikey_use t USING (key_id)
 		WHERE key_id = '$that' GROUP BY 1, 3");
-}
-
-sub wait_for
-{
-	my ($node, $pattern, $from) = @_;
-
-	for (1 .. 1800)
-	{
-		return 1 if slurp_file($node->logfile, $from) =~ $pattern;
-		usleep(100_000);
-	}
-	die "not in the log: $pattern";
 }
 
 sub restart
@@ -76,7 +63,7 @@ foreach my $mode ('fast', 'smart')
 	my ($before) = split /\|/, uses();
 
 	use_it(2);
-	wait_for($node, qr/starting background worker process "apikey flush of database/, $from);
+	$node->wait_for_log(qr/starting background worker process "apikey flush of database/, $from);
 	$node->stop($mode);
 	ok(!-e $file, "$mode stop: nothing has to be kept");
 	$node->start;
@@ -105,7 +92,7 @@ my $victim = $node->background_psql('postgres', on_error_stop => 1);
 my $pid = $victim->query_safe('SELECT pg_backend_pid();');
 my $from = -s $node->logfile;
 kill 'KILL', $pid;
-wait_for($node, qr/all server processes terminated; reinitializing/, $from);
+$node->wait_for_log(qr/all server processes terminated; reinitializing/, $from);
 $victim->{run}->kill_kill;
 $node->poll_query_until('postgres', 'SELECT true');
 is(uses(), '10|10|10', 'so does a backend that is killed');
@@ -137,16 +124,22 @@ is(uses(), '15|15|15', 'what both would have written is written once');
 # A waiting worker is told to end.
 $from = -s $node->logfile;
 use_it(1);
-wait_for($node, qr/starting background worker process "apikey flush of database/, $from);
+$node->wait_for_log(qr/starting background worker process "apikey flush of database/, $from);
 my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
-my ($worker) = map /^\s*(\d+)\s+$postmaster\s.*apikey flush of database/, `ps -axo pid,ppid,command`;
-SKIP:
+my $worker;
+# once it has begun, it bears this name
+foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
-	skip 'ps does not show it', 1 if !$worker;
-	kill 'TERM', $worker;
-	$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
-	is(uses(), '16|16|16', 'a worker that is to end writes at once');
+	($worker) = map m!^/proc/(\d+)/!, grep {
+		my $pid = $_ =~ s!cmdline$!status!r;
+		eval { slurp_file($_) =~ /apikey flush of database/ && slurp_file($pid) =~ /^PPid:\s+$postmaster$/m }
+	} glob '/proc/[0-9]*/cmdline';
+	last if $worker;
+	select undef, undef, undef, 0.1;
 }
+kill 'TERM', $worker // die 'no worker';
+$node->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_stats()') or die 'no flush';
+is(uses(), '16|16|16', 'a worker that is to end writes at once');
 
 # ------------------------------------------------------- strange databases
 
@@ -163,7 +156,11 @@ $node->safe_psql('postgres', "ALTER DATABASE other SET search_path = nowhere");
 $node->safe_psql('postgres', 'ALTER DATABASE other SET default_transaction_isolation = serializable');
 $node->safe_psql('postgres', "ALTER DATABASE other SET statement_timeout = 1");
 $node->safe_psql('postgres', "ALTER DATABASE other SET session_replication_role = 'local'");
-$node->safe_psql('other', "SET statement_timeout = 0; SET search_path = public; SELECT apikey_authorize('$key', 'web', 'production', 'read')");
+{
+	local $ENV{PGOPTIONS} = '-c statement_timeout=0 -c search_path=public';
+
+	use_it(1, 'other');
+}
 $node->safe_psql('postgres', 'ALTER DATABASE other ALLOW_CONNECTIONS false CONNECTION LIMIT 0');
 flush($node);
 $node->safe_psql('postgres', 'ALTER DATABASE other ALLOW_CONNECTIONS true CONNECTION LIMIT -1');
@@ -196,7 +193,7 @@ is(uses(), '18|18|18', 'tables of another owner');
 # Used just now, and to be dropped or copied.
 $from = -s $node->logfile;
 use_it(1, 'other');
-wait_for($node, qr/starting background worker process "apikey flush of database/, $from);
+$node->wait_for_log(qr/starting background worker process "apikey flush of database/, $from);
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE other');
 use_it(1, 'other');
 use_it(1, 'copy');

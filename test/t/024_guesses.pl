@@ -102,6 +102,7 @@ my %calls = (
 	apikey_authorize_organization => "SELECT apikey_authorize_organization(TEXT, 'acme', 'read')",
 	apikey_projects_of => "SELECT apikey_projects_of(TEXT, 'read')",
 	apikey_explain => "SELECT apikey_explain(TEXT, 'web', 'production', 'read')",
+	apikey_spend => 'SELECT apikey_spend(TEXT)',
 	apikey_rate => 'SELECT apikey_rate(TEXT)');
 foreach my $call (sort keys %calls)
 {
@@ -116,14 +117,33 @@ is(adds("SELECT set_config('request.headers', '{\"authorization\": \"Bearer a.b.
 is(adds("SELECT set_config('request.headers', '{\"authorization\": \"Bearer $wrong\"}', false); SELECT apikey_pre_request()"), 1, 'a bearer token of the form of one is');
 is(adds("SELECT apikey_verify('x') FROM generate_series(1, 5)"), 5, 'each call of what is VOLATILE');
 is(adds("SELECT apikey_authorize('x', 'web', 'production', 'read'), apikey_authorize('y', 'web', 'production', 'read'), apikey_explain('z', 'a', 'b', 'read')"),
-	1, 'what decides counts once a statement');
+	3, 'what decides counts each text');
+is(adds("SELECT count(*) FROM generate_series(1, 1000) i WHERE apikey_authorize('x' || i, 'web', 'production', 'read')"), 1000, 'a thousand in one statement');
+is( adds("DO \$\$ BEGIN FOR i IN 1 .. 100 LOOP PERFORM set_config('apikey.key', 'x' || i, false), apikey_authorize('web', 'production', 'read'),
+		apikey_projects('read'); END LOOP; END \$\$"), 100, 'a hundred as the key of the session');
+is( adds("SELECT apikey_authorize('x', 'web', 'production', 'read'), apikey_explain('x', 'a', 'b', 'read'), apikey_projects_of('x', 'read')
+		FROM generate_series(1, 100)"), 1, 'but each once a statement');
+is(adds("DO \$\$ BEGIN FOR i IN 1 .. 5 LOOP PERFORM apikey_rate('x'); COMMIT; END LOOP; END \$\$"), 5, 'and in each transaction of one that commits');
 is(adds("SELECT count(*) FROM doc WHERE apikey_authorize('x', project, environment, 'read')"), 1, 'however many rows there are');
 is(adds("SELECT apikey_authorize('x', 'web', 'production', 'read')\\;" x 3 . 'SELECT 1;'), 1, 'statements of one message are one');
 is(adds("SELECT apikey_authorize('x', 'web', 'production', 'read');\n" x 3), 3, 'three messages are three');
 is( adds("SET debug_parallel_query = on; SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 		SET parallel_leader_participation = off;
-		SELECT count(*) FROM doc WHERE apikey_authorize('x', project, environment, 'read') OR pg_sleep(0.0005) IS NULL"), 1, 'a parallel query');
+		SELECT count(*) FROM doc WHERE apikey_authorize('x' || (ctid::text::point)[1]::int % 8, project, environment, 'read') OR pg_sleep(0.0005) IS NULL"),
+	8, 'a parallel query');
 is(adds("SET apikey.key = 'rubbish'; SET ROLE app; SELECT count(*) FROM doc;"), 1, 'the key of the session, in a policy');
+is(adds("SET apikey.key = '$unknown'; SELECT $_;"), 1, "$_: of the session")
+  foreach 'apikey_spend()', 'apikey_whoami()', "apikey_require('web', 'production', 'read')", "apikey_disable('$id')",
+  "apikey_explain_rls('doc')";
+is(adds("SET apikey.key = '$unknown'; SELECT apikey_remove_project('web');"), 0, 'what is refused to all keys does not ask whose it is');
+is(adds("SELECT $_;"), 1, $_) foreach "apikey_spend('x')", "apikey_explain_rls('doc', 'x')";
+is(adds("SELECT count(*) FROM apikey_whoami(), apikey_explain_rls('doc')"), 0, 'nobody came with a key');
+# what is looked for in a text has the form of a key: the checksum tells a guess
+is(adds("SELECT status FROM apikey_find('$good $disabled $damaged rubbish')"), 0, 'apikey_find: nothing');
+is(adds("SELECT status FROM apikey_find('$unknown $wrong $unknown')"), 2, 'apikey_find: each that is unknown');
+is(adds("SELECT count(*) FROM generate_series(1, 50), apikey_find('$unknown')"), 1, 'once a statement');
+is(adds("SELECT status FROM apikey_report_leak('$unknown $wrong')"), 0, 'who may revoke keys is not guessing');
+is(adds("SELECT apikey_scanner_alert('[{\"token\": \"$unknown\", \"type\": \"t\", \"url\": \"\"}]')"), 0, 'nor is a scanner');
 is(adds("BEGIN; SELECT apikey_verify('x'); ROLLBACK;"), 1, 'no ROLLBACK takes it back');
 is( adds("SET apikey.key = 'rubbish';\n"
 		  . "EXPLAIN SELECT FROM doc WHERE project = apikey_authorize('x', 'web', 'production', 'read')::text AND project = ANY (apikey_projects_of('x', 'read'))
@@ -177,7 +197,8 @@ PostgreSQL::Test::Utils::append_to_file($script, "SET apikey.client_address = '1
 $node->command_ok([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', 5, '-f', $script, $node->connstr('postgres') ], 'eight clients');
 my ($count, $over, $seconds) = split /\|/, sql("SELECT refusals, over_limit, extract(epoch FROM last_at - first_at) FROM apikey_refusals WHERE address = '10.100.0.3'");
 is($count, 4000, 'all are counted');
-is($over, 4000 - 20 - int($seconds / 3), 'and those over the limit');
+# their times are those of the limit but for who came first
+cmp_ok(abs($over - (4000 - 20 - int($seconds / 3))), '<=', 1, 'and those over the limit');
 
 # the late one, whose statement began before others used the limit up
 $node->poll_query_until('postgres', "SELECT now() - query_start > '7 seconds' FROM pg_stat_activity WHERE wait_event = 'advisory'") or die;
@@ -186,7 +207,9 @@ $lock->query_safe('SELECT pg_advisory_unlock(1)');
 $late->query_safe('SELECT 1');
 $_->quit foreach $late, $lock;
 sql("SET apikey.client_address = '10.255.0.1'; SET apikey.guess_limit = 10; SELECT guess(1)");
-is(refusals('10.255.0.1'), '17|7', 'who comes late gives nothing back');
+# six seconds give one back, should it have taken so long
+is(sql("SELECT refusals, over_limit + floor(extract(epoch FROM last_at - first_at) / 6) FROM apikey_refusals WHERE address = '10.255.0.1'"), '17|7',
+	'who comes late gives nothing back');
 
 # ----------------------------------------------------------------- delay
 
@@ -199,7 +222,7 @@ is( sql("$slow SET apikey.client_address = '10.200.0.1'; SET apikey.guess_limit 
 		SELECT label FROM apikey_login('$good'); SELECT count(*) FROM apikey_verify('$disabled')"),
 	"f|1\ntest\n0" =~ s/f\|1/f|0/r, 'nor of what decides, nor of a good key from where too many bad ones came');
 my $hurry = "SET apikey.client_address = '10.200.0.2'; SET apikey.guess_limit = 1; SELECT guess(1);";
-foreach my $call ('apikey_verify', 'apikey_login', 'apikey_pre_request', 'apikey_revoke_self')
+foreach my $call ('apikey_verify', 'apikey_login', 'apikey_pre_request', 'apikey_revoke_self', 'apikey_spend')
 {
 	my $sql = $call eq 'apikey_pre_request' ? 'SELECT apikey_pre_request()' : "SELECT $call('x')";
 	my ($took, $state) = split /\|/, sql(qq{$hurry SET apikey.guess_delay = '350ms'; SET "request.headers" = '{"x-api-key": "x"}';
@@ -208,7 +231,7 @@ foreach my $call ('apikey_verify', 'apikey_login', 'apikey_pre_request', 'apikey
 	cmp_ok($took, '>=', 0.35, "$call: delayed");
 	is($state, $call eq 'apikey_verify' ? '00000' : '28000', 'then answered');
 }
-my ($took, $state) = split /\|/, sql("$hurry SET apikey.guess_delay = '60s'; SET statement_timeout = '300ms'; SELECT * FROM timed('SELECT apikey_login(''x'')')") =~ s/^\n//r;
+my ($took, $state) = split /\|/, sql("$hurry SET apikey.guess_delay = '60s'; SET statement_timeout = '1s'; SELECT * FROM timed('SELECT apikey_login(''x'')')") =~ s/^\n//r;
 is($state, '57014', 'statement_timeout ends a delay');
 cmp_ok($took, '<', 30, 'at once');
 foreach my $end ('pg_cancel_backend', 'pg_terminate_backend')

@@ -6,7 +6,6 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 use Apikey qw(:DEFAULT set flush);
 
 my $conf = "shared_preload_libraries = 'apikey'\napikey.flush_interval = 3600\n";
@@ -48,6 +47,8 @@ sub restart
 
 # --------------------------------------------------------------- standbys
 
+my $this_hour = "SELECT date_trunc('hour', now(), 'UTC')";
+my $hour = $primary->safe_psql('postgres', $this_hour);
 use_it($primary, 3);
 flush($primary);
 $primary->wait_for_catchup($standby);
@@ -115,8 +116,13 @@ foreach my $hours (10, 20, 9, 1)
 	use_it($standby, 1);
 }
 ok(!-e $file, 'no file is left');
+my $ended = 'an hour has just ended';
 my $kept = $standby->safe_psql('postgres', "SELECT extract(epoch FROM date_trunc('hour', now(), 'UTC') - hour)::int / 3600 AS ago, uses FROM apikey_usage_hours WHERE key_id = '$id'");
-like($kept, qr/^30\|3\n10\|1\n1\|1\n0\|5$/, 'by hour, in order; what is a day old is taken together') or diag($kept);
+SKIP:
+{
+	skip $ended, 1 if $standby->safe_psql('postgres', $this_hour) ne $hour;
+	like($kept, qr/^30\|3\n10\|1\n1\|1\n0\|5$/, 'by hour, in order; what is a day old is taken together') or diag($kept);
+}
 is(uses($standby), '10|10|4', 'none is lost');
 like($standby->safe_psql('postgres', $stats), qr/^2\|2\|0$/, 'two keys in its memory, as before');
 
@@ -126,8 +132,12 @@ flush($standby);
 is(uses($standby), '10|10|10', 'a standby that is promoted writes them down');
 is(uses($standby, $other_id), '4|4|4', 'all of them');
 is($standby->safe_psql('postgres', "SELECT last_used_at FROM apikey_keys WHERE key_id = '$other_id'"), $last, 'and when last');
-is($standby->safe_psql('postgres', "SELECT extract(epoch FROM date_trunc('hour', now(), 'UTC') - hour)::int / 3600 AS ago, uses FROM apikey_usage_hours WHERE key_id = '$id' ORDER BY hour"),
-	$kept, 'by hour as well');
+my $written = $standby->safe_psql('postgres', "SELECT extract(epoch FROM date_trunc('hour', now(), 'UTC') - hour)::int / 3600 AS ago, uses FROM apikey_usage_hours WHERE key_id = '$id' ORDER BY hour");
+SKIP:
+{
+	skip $ended, 1 if $standby->safe_psql('postgres', $this_hour) ne $hour;
+	is($written, $kept, 'by hour as well');
+}
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM apikey_use_hour'), 5, 'in the table');
 $standby->stop;
 
@@ -143,9 +153,7 @@ $small->init_from_backup($primary, 'b', has_streaming => 1);
 $small->append_conf('postgresql.conf', 'apikey.usage_size = 256kB');
 $small->start;
 $primary->wait_for_catchup($small);
-my $began = time;
 is($small->safe_psql('postgres', $crowd), 1000, 'a standby with room for few keys');
-cmp_ok(time - $began, '<', 1, 'does not wait');
 my $lost = $small->safe_psql('postgres', 'SELECT lost_uses FROM apikey_usage_stats()');
 cmp_ok($lost, '>', 500, 'what finds no room');
 is($small->safe_psql('postgres', $sum), 1000 - $lost, 'is lost, and told');
@@ -161,11 +169,7 @@ my $from = -s $primary->logfile;
 use_it($primary, 2);
 $primary->safe_psql('postgres', $crowd);
 set($primary, 'apikey.flush_interval' => 1);
-for (1 .. 100)
-{
-	last if slurp_file($primary->logfile, $from) =~ /no background worker is free/;
-	select undef, undef, undef, 0.1;
-}
+$primary->wait_for_log(qr/no background worker is free/, $from);
 like(slurp_file($primary->logfile, $from), qr/LOG:  no background worker is free to write the use of API keys\n.*HINT:  Increase the setting "max_worker_processes"\./,
 	'no worker is free: it is in the log');
 use_it($primary, 1);
@@ -188,12 +192,13 @@ cmp_ok(abs(1001 - $left - $crowded), '<=', 1, 'all that there is room for');
 # One worker for two databases: the one that waits makes way.
 $primary->safe_psql('postgres', 'CREATE DATABASE two TEMPLATE postgres');
 $primary->poll_query_until('postgres', 'SELECT pending > 0 FROM apikey_usage_stats()');
+my $copied = $primary->safe_psql('two', "SELECT uses FROM apikey_use WHERE key_id = '$id'");
 for (1 .. 3)
 {
 	use_it($primary, 1);
 	use_it($primary, 1, $key, 'two');
 }
-$primary->poll_query_until('two', 'SELECT count(*) > 0 FROM apikey_use WHERE uses >= 4 AND last_refused_at IS NULL AND last_used_at > now() - interval \'20 s\'') or die;
+$primary->poll_query_until('two', "SELECT uses > $copied FROM apikey_use WHERE key_id = '$id'") or die;
 pass('one worker for two databases');
 use_it($primary, 1);
 use_it($primary, 1, $key, 'two');
