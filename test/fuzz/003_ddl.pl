@@ -11,7 +11,7 @@ use Apikey;
 use Fuzz;
 
 # in a round
-use constant { STEPS => 150, DROPS => 8 };
+use constant { STEPS => 400, DROPS => 8 };
 
 my $node = start_node('ddl', conf => q{
 fsync = off
@@ -19,6 +19,7 @@ autovacuum = off
 shared_preload_libraries = 'apikey'
 log_error_verbosity = verbose
 log_min_error_statement = panic
+log_statement = none
 deadlock_timeout = 100ms
 });
 
@@ -38,6 +39,7 @@ cmp_ok(scalar @tables, '>', 9, 'tables: ' . join(' ', @tables));
 # each of them becomes one of the latter then.
 my $stock = q{
 	SET client_min_messages = warning;
+	BEGIN;
 	INSERT INTO token (kind, key, key_id)
 	SELECT kind, c.key, c.key_id FROM unnest('{good,good,good,revoked,disabled,expired,nothing,ungranted}'::text[]) kind,
 		LATERAL apikey_create('acme', kind, CASE kind WHEN 'nothing' THEN '[]' ELSE
@@ -46,6 +48,7 @@ my $stock = q{
 	SELECT apikey_disable(key_id) FROM token WHERE kind = 'disabled' AND NOT old;
 	SELECT apikey_ungrant(key_id, 'web', 'production') FROM token WHERE kind = 'ungranted' AND NOT old;
 	UPDATE apikey_key SET expires_at = now() - interval '1 second' WHERE label = 'expired';
+	COMMIT;
 };
 $node->safe_psql('postgres', "CREATE TABLE token (k int GENERATED ALWAYS AS IDENTITY, kind text, key text,
 	key_id uuid, old boolean NOT NULL DEFAULT false); $stock");
@@ -185,7 +188,7 @@ begin(1, sub {
 	beside("seed $seed: altered", 1, join('', map step(), 1 .. STEPS), '55000');
 
 	# all columns that were added go with it
-	beside("seed $seed: dropped", 0,
+	beside("seed $seed: dropped", 0, join('',
 		(qq{SET client_min_messages = warning;
 			DROP EXTENSION apikey;
 			UPDATE token SET old = true;
@@ -194,7 +197,7 @@ begin(1, sub {
 			SELECT apikey_add_project('acme', 'web');
 			$stock
 			SELECT pg_sleep(0.2) \\gset
-		} =~ s/^\t+//mgr) x DROPS, '55000|42P01|42883|3F000');
+		} =~ s/^\t+//mgr) x DROPS), '55000|42P01|42883|3F000');
 });
 
 $node->stop('immediate');

@@ -62,23 +62,30 @@ sub fake_key
 	return $text . crc_digits($text);
 }
 
-# Runs SQL by psql, errors and all; returns what it printed and the number of
-# errors of each SQLSTATE.
+# Runs SQL by psql, errors and all, and calls "meanwhile" until it is done; returns
+# what it printed, the number of errors of each SQLSTATE, and their text.
 sub script
 {
-	my ($node, $sql, %options) = @_;
-	my $file = PostgreSQL::Test::Utils::tempdir_short . '/script.sql';
-	my ($out, $err);
+	my ($node, $sql, $meanwhile) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+	my $connstr = $node->connstr('postgres');
 
-	open my $to, '>', $file or die "$file: $!";
+	open my $to, '>', "$dir/script.sql" or die "$dir: $!";
 	print $to $sql;
 	close $to;
-	my $command = IPC::Run::start(
-		[ 'psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'), '-f', $file ],
-		'>', \$out, '2>', \$err);
-	$options{meanwhile}->($command) if $options{meanwhile};
-	$command->finish;
-	unlink $file;
+	my $pid = fork // die "fork: $!";
+	if (!$pid)
+	{
+		exec "exec psql -XqAt -v VERBOSITY=verbose -d \"$connstr\" -f $dir/script.sql >$dir/out 2>$dir/err"
+		  or POSIX::_exit(1);
+	}
+	while ($meanwhile && waitpid($pid, POSIX::WNOHANG()) == 0)
+	{
+		$meanwhile->();
+	}
+	waitpid $pid, 0;
+	my ($out, $err) = (slurp_file("$dir/out"), slurp_file("$dir/err"));
+
 	return ($out, errors($err), $err);
 }
 
@@ -135,7 +142,7 @@ sub complaints
 {
 	my ($node, $from) = @_;
 	my $log = slurp_file($node->logfile, $from);
-	my @lines = grep /terminated by signal|PANIC:|TRAP:|cache lookup failed|(?:ERROR|FATAL|WARNING|LOG):  (?:XX|58)\w{3}:|FUZZ:/,
+	my @lines = grep /terminated by signal|PANIC:|TRAP:|cache lookup failed|(?:ERROR|FATAL|WARNING|LOG):  (?:XX|58)\w{3}:|LOG:  \w{5}: FUZZ:/,
 	  split /\n/, $log;
 
 	# no key in the log: of those that look like one, the checksum tells
