@@ -521,7 +521,7 @@ static void
 create_triggers(const Source *source, const char *table, const char *id,
 				const char *organization)
 {
-	const char *schema = get_namespace_name(ak_schema_get()->namespace);
+	const char *schema = ak_schema_name();
 	StringInfoData call;
 
 	initStringInfo(&call);

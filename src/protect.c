@@ -433,7 +433,7 @@ static void
 create_policies(const Table *table, AttrNumber project,
 				AttrNumber environment)
 {
-	const char *schema = get_namespace_name(ak_schema_get()->namespace);
+	const char *schema = ak_schema_name();
 	const char *columns =
 	psprintf("%s, %s",
 			 quote_identifier(get_attname(table->relid, project, false)),

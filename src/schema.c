@@ -17,6 +17,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "compat.h"
 #include "inval.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -50,6 +51,14 @@ static const struct
 
 /* The first number of the versions of the extension that this library serves. */
 #define MAJOR_VERSION	1
+
+pg_noreturn static void
+not_installed(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension \"apikey\" is not installed in this database")));
+}
 
 /* Raises 55000 for tables that this library does not understand. */
 static void
@@ -138,9 +147,7 @@ find_all(AkSchema *found)
 	if (OidIsValid(extension))
 		namespace = extension_namespace(extension, true);
 	if (!OidIsValid(namespace))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"apikey\" is not installed in this database")));
+		not_installed();
 
 	memset(found, 0, sizeof(AkSchema));
 	found->namespace = namespace;
@@ -251,6 +258,16 @@ const AkSchema *
 ak_schema_get(void)
 {
 	return &schema;
+}
+
+const char *
+ak_schema_name(void)
+{
+	const char *name = get_namespace_name(schema.namespace);
+
+	if (name == NULL)
+		not_installed();
+	return name;
 }
 
 const char *

@@ -65,7 +65,10 @@ extern bool ak_schema_has_database(Oid database);
 /* As of the last ak_schema_accept(). */
 extern const AkSchema *ak_schema_get(void);
 
-/* Its name. */
+/* The name of the schema, palloc'd.  Raises 55000 if it has just gone. */
+extern const char *ak_schema_name(void);
+
+/* That of a table. */
 extern const char *ak_schema_table_name(AkTable table);
 
 /*

@@ -294,7 +294,7 @@ char *
 ak_statement_qualify(const char *query)
 {
 	const char *schema =
-	quote_identifier(get_namespace_name(ak_schema_get()->namespace));
+	quote_identifier(ak_schema_name());
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -314,7 +314,7 @@ ak_statement_qualify(const char *query)
 static SPIPlanPtr
 get_plan(AkStatement which)
 {
-	const char *schema = get_namespace_name(ak_schema_get()->namespace);
+	const char *schema = ak_schema_name();
 
 	if (strcmp(schema, plans_schema) != 0)
 	{
