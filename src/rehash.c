@@ -68,6 +68,19 @@ is_plain(Relation rel)
 		has_only_our_triggers(rel) && has_only_plain_indexes(rel);
 }
 
+/* Is this how the verifier in the row was made? */
+static bool
+has_scheme(Relation rel, HeapTuple tuple, AkScheme scheme)
+{
+	Datum		values[Natts_apikey_secret];
+	bool		nulls[Natts_apikey_secret];
+	AkName		name;
+
+	ak_layout_read(AK_TABLE_SECRET, rel, tuple, values, nulls);
+	name = ak_store_name(values[Anum_apikey_secret_scheme - 1]);
+	return ak_store_scheme(&name) == scheme;
+}
+
 /*
  * Find the row and lock it, into the slot; false if that means to wait, or if it is
  * not what it was.  The snapshot keeps its place from being given to another row.
@@ -76,34 +89,29 @@ static bool
 lock_row(Relation rel, Snapshot snapshot, const uint8 *lookup, AkScheme old,
 		 TupleTableSlot *slot)
 {
-	const AttrNumber *columns = ak_layout_columns(AK_TABLE_SECRET);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	ItemPointerData tid;
 	TM_FailureData failure;
-	bool		isnull;
-	AkName		scheme;
+	bool		found;
 
-	ScanKeyInit(&key, columns[Anum_apikey_secret_lookup - 1],
+	ScanKeyInit(&key,
+				ak_layout_columns(AK_TABLE_SECRET)[Anum_apikey_secret_lookup - 1],
 				BTEqualStrategyNumber, F_BYTEAEQ,
 				PointerGetDatum(cstring_to_text_with_len((const char *) lookup,
 														 AK_HASH_LEN)));
 	scan = systable_beginscan(rel, ak_layout_index(AK_INDEX_SECRET_LOOKUP),
 							  true, snapshot, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	found = HeapTupleIsValid(tuple) && has_scheme(rel, tuple, old);
+	if (found)
 		tid = tuple->t_self;
 	systable_endscan(scan);
-	if (!HeapTupleIsValid(tuple) ||
+	return found &&
 		table_tuple_lock(rel, &tid, snapshot, slot, GetCurrentCommandId(true),
 						 LockTupleNoKeyExclusive, LockWaitSkip, 0,
-						 &failure) != TM_Ok)
-		return false;
-	scheme = ak_store_name(slot_getattr(slot,
-										columns[Anum_apikey_secret_scheme - 1],
-										&isnull));
-	return ak_store_scheme(&scheme) == old;
+						 &failure) == TM_Ok;
 }
 
 /* Write the row anew, with another secret. */
