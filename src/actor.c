@@ -57,6 +57,7 @@ ak_actor_get(AkActor *actor)
 	AkReason	reason;
 	AkKeyRow	row;
 	Snapshot	snapshot;
+	bool		found = false;
 
 	memset(actor, 0, sizeof(AkActor));
 	ak_schema_accept();
@@ -71,11 +72,13 @@ ak_actor_get(AkActor *actor)
 		refuse("Changing keys takes organization level write.");
 	actor->key_id = actor->key->id;
 
-	snapshot = ak_store_snapshot();
-	if (!ak_store_key(snapshot, &actor->key_id, &row))
+	AK_STORE_READ(snapshot)
+	{
+		found = ak_store_key(snapshot, &actor->key_id, &row);
+		actor->has_budget = ak_store_has_budget(snapshot, &actor->key_id);
+	}
+	if (!found)
 		refuse("The key of the session has just been deleted.");
-	actor->has_budget = ak_store_has_budget(snapshot, &actor->key_id);
-	ak_store_release(snapshot);
 	actor->networks = row.allowed_networks;
 }
 
@@ -180,20 +183,20 @@ ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 	Snapshot	snapshot;
 	AkKeyRow	row;
 	AkGrant    *grants;
-	int			ngrants;
+	int			ngrants = 0;
 	bool		own = false;
+	bool		found = false;
 
 	if (!actor->limited)
 		return true;
-	snapshot = ak_store_snapshot();
-	if (!ak_store_key(snapshot, id, &row) ||
-		!ak_name_equal(&row.organization, &actor->key->organization))
+	AK_STORE_READ(snapshot)
 	{
-		ak_store_release(snapshot);
-		return false;
+		found = ak_store_key(snapshot, id, &row);
+		ngrants = ak_store_grants(snapshot, id, &grants, &own);
 	}
-	ngrants = ak_store_grants(snapshot, id, &grants, &own);
-	ak_store_release(snapshot);
+	if (!found ||
+		!ak_name_equal(&row.organization, &actor->key->organization))
+		return false;
 
 	if (memcmp(id, &actor->key_id, sizeof(pg_uuid_t)) != 0)
 		ak_actor_check_new(actor);

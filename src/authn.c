@@ -100,6 +100,18 @@ verify_imported(Snapshot snapshot, const char *text, int len,
 	return true;
 }
 
+/* Is the client where the key may be used? */
+static void
+look_at_address(AkVerified *verified)
+{
+	Datum		networks = verified->row.allowed_networks;
+
+	if (networks == (Datum) 0)
+		return;
+	verified->address = ak_guc_address_serial;
+	verified->elsewhere = !ak_client_in_networks(networks);
+}
+
 /*
  * Verify against the tables, and remember the key if it is good.  "token" is the
  * text parsed, NULL if it is not of our form.
@@ -111,29 +123,31 @@ load(const AkToken *token, const char *text, int len, const uint8 *digest)
 											   "apikey verification",
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(work);
-	AkVerified	verified = {
-		.generation = ak_inval_generation(AK_TOPIC_KEYS)
-	};
-	uint64		address = ak_guc_address_serial;
-	Snapshot	snapshot = ak_store_snapshot();
+	AkVerified	verified;
+	Snapshot	snapshot;
+	bool		proved = false;
 	const AkKey *key = NULL;
 
-	if (token != NULL ? verify_own(snapshot, token, &verified) :
-		verify_imported(snapshot, text, len, digest, &verified))
+	AK_STORE_READ(snapshot)
 	{
-		Datum		networks = verified.row.allowed_networks;
-
-		verified.own |= verified.row.secret.own;
-		verified.ngrants = ak_store_grants(snapshot, &verified.id,
-										   &verified.grants, &verified.own);
-		if (networks != (Datum) 0)
+		memset(&verified, 0, sizeof(verified));
+		/* no message can have come in since the snapshot was taken */
+		verified.generation = ak_inval_generation(AK_TOPIC_KEYS);
+		proved = token != NULL ? verify_own(snapshot, token, &verified) :
+			verify_imported(snapshot, text, len, digest, &verified);
+		if (proved)
 		{
-			verified.address = address;
-			verified.elsewhere = !ak_client_in_networks(networks);
+			verified.own |= verified.row.secret.own;
+			verified.ngrants = ak_store_grants(snapshot, &verified.id,
+											   &verified.grants,
+											   &verified.own);
 		}
+	}
+	if (proved)
+	{
+		look_at_address(&verified);
 		key = ak_keycache_add(digest, &verified);
 	}
-	ak_store_release(snapshot);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return key;

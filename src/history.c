@@ -69,13 +69,12 @@ belongs_to_new_key(TriggerData *trigger)
 {
 	Datum		id;
 	Snapshot	snapshot;
-	bool		own;
+	bool		own = false;
 
 	if (!get_column(trigger, "key_id", UUIDOID, &id))
 		return false;
-	snapshot = ak_store_snapshot();
-	own = ak_store_key_is_own(snapshot, DatumGetUUIDP(id));
-	ak_store_release(snapshot);
+	AK_STORE_READ(snapshot)
+		own = ak_store_key_is_own(snapshot, DatumGetUUIDP(id));
 	return own;
 }
 

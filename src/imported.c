@@ -77,10 +77,10 @@ ak_imported_any(void)
 
 	if (any_generation != generation)
 	{
-		Snapshot	snapshot = ak_store_snapshot();
+		Snapshot	snapshot;
 
-		any = ak_store_any_lookup(snapshot);
-		ak_store_release(snapshot);
+		AK_STORE_READ(snapshot)
+			any = ak_store_any_lookup(snapshot);
 		any_generation = generation;
 	}
 	return any;

@@ -41,14 +41,13 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 {
 	AkProfile	profile;
 	Snapshot	snapshot;
-	bool		found;
+	bool		found = false;
 
 	*reason = ak_authz_alive(key);
 	if (*reason != AK_REASON_ALIVE)
 		return false;
-	snapshot = ak_store_snapshot();
-	found = ak_store_profile(snapshot, &key->id, &profile);
-	ak_store_release(snapshot);
+	AK_STORE_READ(snapshot)
+		found = ak_store_profile(snapshot, &key->id, &profile);
 	if (!found)					/* deleted this very moment */
 	{
 		*reason = AK_REASON_INVALID_KEY;

@@ -219,11 +219,11 @@ ak_projects_check(const AkName *organization, const AkGrant *grant)
 	bool		all_projects = ak_name_equal(&grant->project, &ak_scope_all);
 	bool		all_environments = ak_name_equal(&grant->environment,
 												 &ak_scope_all);
-	AkEnvironmentRow *rows;
+	AkEnvironmentRow *rows = NULL;
 	Snapshot	snapshot;
 	bool		has_project;
 	bool		has_environment;
-	int			count;
+	int			count = 0;
 
 	if (all_projects && all_environments)
 		return;
@@ -231,13 +231,11 @@ ak_projects_check(const AkName *organization, const AkGrant *grant)
 		is_registered(organization, &grant->project, &grant->environment))
 		return;
 
-	snapshot = ak_store_snapshot();
-	if (all_projects)
-		count = ak_store_organization(snapshot, organization,
-									  AK_STORE_NO_LIMIT, &rows);
-	else
-		count = ak_store_project(snapshot, &grant->project, &rows);
-	ak_store_release(snapshot);
+	AK_STORE_READ(snapshot)
+		count = all_projects ?
+		ak_store_organization(snapshot, organization, AK_STORE_NO_LIMIT,
+							  &rows) :
+		ak_store_project(snapshot, &grant->project, &rows);
 	has_project = all_projects || any_row(rows, count, organization, NULL);
 	has_environment = has_project &&
 		(all_environments ||
@@ -303,12 +301,12 @@ static bool
 find_organization(const AkName *project, const AkName *environment,
 				  AkName *organization)
 {
-	Snapshot	snapshot = ak_store_snapshot();
+	Snapshot	snapshot;
 	AkEnvironmentRow row;
-	bool		found = ak_store_environment(snapshot, project, environment,
-											 &row);
+	bool		found = false;
 
-	ak_store_release(snapshot);
+	AK_STORE_READ(snapshot)
+		found = ak_store_environment(snapshot, project, environment, &row);
 	if (found)
 		*organization = row.organization;
 	return found;

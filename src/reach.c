@@ -177,19 +177,22 @@ static void
 collect(Names *names, const Question *question)
 {
 	const AkGrants *grants = question->key->grants;
-	Snapshot	snapshot = ak_store_snapshot();
+	Snapshot	snapshot;
 
-	if (question->of == AK_REACH_ENVIRONMENTS && question->within != NULL)
-		add_project(names, question, question->within, snapshot);
-	else if (!collect_organization(names, question, snapshot))
+	AK_STORE_READ(snapshot)
 	{
-		AkGrant		grant;
+		names->count = 0;
+		if (question->of == AK_REACH_ENVIRONMENTS && question->within != NULL)
+			add_project(names, question, question->within, snapshot);
+		else if (!collect_organization(names, question, snapshot))
+		{
+			AkGrant		grant;
 
-		for (uint32 i = 0; i <= grants->mask; i++)
-			if (ak_grants_slot(grants, i, &grant))
-				add_grant(names, question, &grant, snapshot);
+			for (uint32 i = 0; i <= grants->mask; i++)
+				if (ak_grants_slot(grants, i, &grant))
+					add_grant(names, question, &grant, snapshot);
+		}
 	}
-	ak_store_release(snapshot);
 	sort_unique(names);
 }
 

@@ -93,12 +93,18 @@ load(uint32 hash, const AkName *project, const AkName *environment)
 											   "apikey registry scan",
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(work);
-	Snapshot	snapshot = ak_store_snapshot();
-	AkEnvironmentRow row = {.organization = {"", 0}};
+	Snapshot	snapshot;
+	AkEnvironmentRow row;
 	Pair	   *pair;
 
-	(void) ak_store_environment(snapshot, project, environment, &row);
-	ak_store_release(snapshot);
+	AK_STORE_READ(snapshot)
+	{
+		row.organization = (AkName)
+		{
+			"", 0
+		};
+		(void) ak_store_environment(snapshot, project, environment, &row);
+	}
 	pair = remember(hash, project, environment, &row.organization);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);

@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "inval.h"
 #include "layout.h"
 #include "miscadmin.h"
 #include "schema.h"
@@ -76,6 +77,25 @@ void
 ak_store_release(Snapshot snapshot)
 {
 	UnregisterSnapshot(snapshot);
+}
+
+uint64
+ak_store_read(Snapshot *snapshot)
+{
+	uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+
+	*snapshot = ak_store_snapshot();
+	return generation;
+}
+
+uint64
+ak_store_reread(Snapshot *snapshot, uint64 before)
+{
+	ak_store_release(*snapshot);
+	if (before == ak_inval_generation(AK_TOPIC_SCHEMA))
+		return 0;
+	CHECK_FOR_INTERRUPTS();
+	return ak_store_read(snapshot);
 }
 
 AkName

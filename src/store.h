@@ -92,6 +92,18 @@ extern Snapshot ak_store_snapshot(void);
 extern void ak_store_release(Snapshot snapshot);
 
 /*
+ * Do what follows with such a snapshot; once more if a table of ours was altered
+ * meanwhile, for rows that ALTER TABLE has written anew are missing in an older
+ * snapshot.  Not to be left by break or return.
+ */
+#define AK_STORE_READ(snapshot) \
+	for (uint64 altered_ = ak_store_read(&(snapshot)); altered_ != 0; \
+		 altered_ = ak_store_reread(&(snapshot), altered_))
+
+extern uint64 ak_store_read(Snapshot *snapshot);
+extern uint64 ak_store_reread(Snapshot *snapshot, uint64 before);
+
+/*
  * False if there is no such key.  A rate limit that is none raises an error, for
  * it must not read as no limit.
  */

@@ -245,11 +245,11 @@ static void
 remember_limit(const AkKey *key)
 {
 	uint32		epoch = ak_usage_epoch();
-	Snapshot	snapshot = ak_store_snapshot();
+	Snapshot	snapshot;
 	AkUseRow	row;
 
-	ak_store_use(snapshot, &key->id, &row);
-	ak_store_release(snapshot);
+	AK_STORE_READ(snapshot)
+		ak_store_use(snapshot, &key->id, &row);
 	row.limit_until = Max(0, Min(row.limit_until, UNTIL_MAX));
 	ak_usage_know(&key->id, row.limit_until * 1000, epoch);
 	CHECK_FOR_INTERRUPTS();
