@@ -122,3 +122,20 @@ DELETE FROM apikey_key WHERE organization LIKE 'r\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'r\_%';
 DROP FUNCTION r_look;
 DROP TYPE r_stage;
+
+-- a key where a name belongs is not repeated
+SELECT key_id, key FROM apikey_create('r_acme', 'misplaced') \gset
+CREATE FUNCTION r_says(call text, key text) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE WHEN strpos(attempt(replace(call, 'KEY', key)), right(key, 30)) > 0 THEN 'the key' ELSE regexp_replace(attempt(replace(call, 'KEY', key)), '[0-9A-Za-z]{22}_{49}', '...', 'g') END
+$$;
+SELECT r_says(call, :'key') FROM unnest(array[
+	$$SELECT apikey_remove_project('KEY')$$, $$SELECT apikey_remove_environment('KEY', 'KEY')$$,
+	format($$SELECT apikey_grant(%L, 'KEY', 'production', 'read')$$, :'key_id'),
+	format($$SELECT apikey_ungrant(%L, 'KEY', 'KEY')$$, :'key_id'),
+	$$SELECT apikey_create('KEY', 'x', '[{"project": "KEY", "environment": "KEY", "level": "read"}]')$$,
+	$$SELECT apikey_create('a', 'x', '[{"project": "p", "environment": "e", "level": "read", "KEY": 1}]')$$,
+	$$SELECT apikey_create('a', 'x', '[{"project": "p", "environment": "e", "level": "KEY"}]')$$,
+	$$SELECT apikey_authorize('KEY', 'p', 'e', 'KEY')$$, $$SELECT apikey_create('a', 'x', prefix => 'KEY')$$,
+	$$SELECT apikey_import('a', 'x', 'KEY', 'KEY')$$, $$SELECT apikey_create('a', 'x', rate_limit => 'KEY')$$]) call;
+SELECT apikey_delete(:'key_id');
+DROP FUNCTION r_says;

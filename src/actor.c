@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "guc.h"
+#include "redact.h"
 #include "schema.h"
 #include "session.h"
 #include "utils/array.h"
@@ -114,10 +115,10 @@ void
 ak_actor_check_grant(const AkActor *actor, const AkGrant *grant)
 {
 	if (actor->limited && !holds_grant(actor, grant))
-		refuse(psprintf("The key of the session has no level %s on project \"%.*s\", environment \"%.*s\".",
+		refuse(psprintf("The key of the session has no level %s on project \"%s\", environment \"%s\".",
 						ak_scope_level_name(grant->level),
-						grant->project.len, grant->project.data,
-						grant->environment.len, grant->environment.data));
+						ak_redact_name(&grant->project),
+						ak_redact_name(&grant->environment)));
 }
 
 void

@@ -24,6 +24,7 @@
 #include "event.h"
 #include "options.h"
 #include "projects.h"
+#include "redact.h"
 #include "schema.h"
 #include "use.h"
 #include "utils/array.h"
@@ -138,9 +139,9 @@ apikey_ungrant(PG_FUNCTION_ARGS)
 	if (!ak_write_ungrant(&change.id, &grant.project, &grant.environment))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the API key has no grant on project \"%.*s\", environment \"%.*s\"",
-						grant.project.len, grant.project.data,
-						grant.environment.len, grant.environment.data),
+				 errmsg("the API key has no grant on project \"%s\", environment \"%s\"",
+						ak_redact_name(&grant.project),
+						ak_redact_name(&grant.environment)),
 				 errhint("A grant is taken away by the names that it was given by; see apikey_grants.")));
 	add_pair(&detail, &grant);
 	record(&change, "ungrant", &detail);

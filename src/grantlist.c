@@ -7,6 +7,7 @@
 #include "grantlist.h"
 
 #include "compat.h"
+#include "redact.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -92,8 +93,12 @@ read_grant(JsonbContainer *object, int element, AkGrant *grant)
 				memcmp(value.val.string.val, fields[i],
 					   strlen(fields[i])) == 0;
 		if (!known)
-			bad_list(psprintf("grants[%d]: unknown field \"%.*s\"", element,
-							  value.val.string.len, value.val.string.val));
+		{
+			AkName		name = {value.val.string.val, value.val.string.len};
+
+			bad_list(psprintf("grants[%d]: unknown field \"%s\"", element,
+							  ak_redact_name(&name)));
+		}
 	}
 
 	grant->project = read_name(&values[0], element, fields[0]);
@@ -138,9 +143,9 @@ ak_grantlist_read(Jsonb *json, AkGrant **grants)
 		if (compare_grants(grant, grant - 1) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
-					 errmsg("more than one grant on project \"%.*s\", environment \"%.*s\"",
-							grant->project.len, grant->project.data,
-							grant->environment.len, grant->environment.data)));
+					 errmsg("more than one grant on project \"%s\", environment \"%s\"",
+							ak_redact_name(&grant->project),
+							ak_redact_name(&grant->environment))));
 	}
 	return count;
 }

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "event.h"
+#include "redact.h"
 #include "registry.h"
 #include "schema.h"
 #include "store.h"
@@ -130,8 +131,8 @@ ak_projects_add(const AkName *organizations, const AkName *projects, int count,
 	if (refused >= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("project \"%.*s\" is registered already",
-						projects[refused].len, projects[refused].data)));
+				 errmsg("project \"%s\" is registered already",
+						ak_redact_name(&projects[refused]))));
 	record_added(added, nadded);
 }
 
@@ -244,17 +245,17 @@ ak_projects_check(const AkName *organization, const AkGrant *grant)
 	if (!has_project)
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				 errmsg("project \"%.*s\" is not registered for organization \"%.*s\"",
-						grant->project.len, grant->project.data,
-						organization->len, organization->data),
+				 errmsg("project \"%s\" is not registered for organization \"%s\"",
+						ak_redact_name(&grant->project),
+						ak_redact_name(organization)),
 				 errhint("Register it with apikey_add_project.")));
 	if (!has_environment)
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered for organization \"%.*s\"",
-						grant->environment.len, grant->environment.data,
-						grant->project.len, grant->project.data,
-						organization->len, organization->data),
+				 errmsg("environment \"%s\" of project \"%s\" is not registered for organization \"%s\"",
+						ak_redact_name(&grant->environment),
+						ak_redact_name(&grant->project),
+						ak_redact_name(organization)),
 				 errhint("Register it with apikey_add_project.")));
 }
 
@@ -290,8 +291,8 @@ apikey_remove_project(PG_FUNCTION_ARGS)
 	if (ak_write_lock_projects(&project, 1, &locked) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("project \"%.*s\" is not registered",
-						project.len, project.data)));
+				 errmsg("project \"%s\" is not registered",
+						ak_redact_name(&project))));
 	remove_locked(locked, 1);
 	PG_RETURN_VOID();
 }
@@ -330,9 +331,9 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 		!ak_write_remove_environment(&project, &environment))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("environment \"%.*s\" of project \"%.*s\" is not registered",
-						environment.len, environment.data,
-						project.len, project.data)));
+				 errmsg("environment \"%s\" of project \"%s\" is not registered",
+						ak_redact_name(&environment),
+						ak_redact_name(&project))));
 	ak_detail_begin(&detail);
 	ak_detail_add_name(&detail, "project", &project);
 	ak_detail_add_name(&detail, "environment", &environment);

@@ -188,3 +188,12 @@ ak_redact(char *str, Size len, const AkRedactPrefixes *prefixes)
 
 	return redact_own(str, len, str) || foreign;
 }
+
+char *
+ak_redact_name(const AkName *name)
+{
+	char	   *copy = pnstrdup(name->data, name->len);
+
+	(void) ak_redact(copy, name->len, NULL);
+	return copy;
+}

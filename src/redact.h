@@ -30,13 +30,15 @@
  * A key that is whole is found in any text, whatever it runs together with: its
  * body begins right behind '_', and is long enough.
  *
- * These functions raise nothing, allocate nothing and cannot be interrupted.
+ * All but the last raise nothing, allocate nothing and cannot be interrupted.
  * They take linear time.
  */
 #ifndef AK_REDACT_H
 #define AK_REDACT_H
 
 #include "postgres.h"
+
+#include "scope.h"
 
 #define AK_REDACT_PREFIXES	32
 
@@ -68,5 +70,11 @@ extern bool ak_redact_needed(const char *str, Size len,
 
 /* Make the keys in it unreadable; returns whether there were any. */
 extern bool ak_redact(char *str, Size len, const AkRedactPrefixes *prefixes);
+
+/*
+ * A name as a message may repeat it: palloc'd, and unreadable if somebody gave a key
+ * where a name belongs.
+ */
+extern char *ak_redact_name(const AkName *name);
 
 #endif							/* AK_REDACT_H */
