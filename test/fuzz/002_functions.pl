@@ -278,6 +278,8 @@ sub trigger
 }
 
 # Sent on to a server where nothing else goes on, but for a session that cancels it.
+my $good;
+
 sub run
 {
 	my ($seed, $name, $role, $way, @units) = @_;
@@ -310,7 +312,7 @@ sub run
 	is("@wrong[0 .. ($#wrong > 9 ? 9 : $#wrong)]", '', "$label: no wrong yes");
 	is(join("\n", grep !/ERROR:/, unexpected($err, '-')), '', "$label: the server stays");
 	is(join("\n", complaints($node, $from)), '', "$label: nothing bad in the log");
-	cmp_ok(scalar(() = $out =~ /^yes\|t$/mg), '>', 0, "$label: keys were good for something") if $way ne 'cancelled';
+	$good += () = $out =~ /^yes\|t$/mg;
 	my @errors = sort { $errors->{$b} <=> $errors->{$a} } keys %$errors;
 	note "$label: ", scalar(@units), ' units: ', join ', ', map "$_: $errors->{$_}", @errors;
 }
@@ -318,6 +320,7 @@ sub run
 begin(1, sub {
 	my ($seed) = @_;
 
+	$good = 0;
 	foreach my $name ('plain', 'preloaded')
 	{
 		foreach my $way (['postgres', 'calls', 0.4], ['app', 'calls', 0.3], ['stranger', 'calls', 0.15], ['postgres', 'cancelled', 0.15])
@@ -329,6 +332,7 @@ begin(1, sub {
 			run($seed, $name, $way->[0], $way->[1], map unit($_), @these);
 		}
 	}
+	cmp_ok($good, '>', 0, "seed $seed: keys were good for something");
 });
 
 $_->stop('immediate') foreach values %node;

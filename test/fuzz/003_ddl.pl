@@ -182,22 +182,37 @@ sub beside
 	is($node->safe_psql('postgres', join ' ', $good, @decide[ 0 .. 4 ]), '', "$name: no wrong answer afterwards");
 }
 
+# It locks all that is dropped in an order of its own, so there are deadlocks.
+my $drop = q{DO $$
+	BEGIN
+		LOOP
+			BEGIN
+				DROP EXTENSION apikey;
+				EXIT;
+			EXCEPTION WHEN deadlock_detected THEN
+			END;
+		END LOOP;
+	END $$;};
+
 begin(1, sub {
 	my ($seed) = @_;
 
-	beside("seed $seed: altered", 1, join('', map step(), 1 .. STEPS), '55000');
+	# what has another name for a moment is not there for a plan
+	beside("seed $seed: altered", 1, join('', map step(), 1 .. STEPS), '55000|42P01|42703');
 
 	# all columns that were added go with it
 	beside("seed $seed: dropped", 0, join('',
 		(qq{SET client_min_messages = warning;
-			DROP EXTENSION apikey;
+			$drop
 			UPDATE token SET old = true;
 			SELECT pg_sleep(0.05) \\gset
+			BEGIN;
 			CREATE EXTENSION apikey;
 			SELECT apikey_add_project('acme', 'web');
+			COMMIT;
 			$stock
 			SELECT pg_sleep(0.2) \\gset
-		} =~ s/^\t+//mgr) x DROPS), '55000|42P01|42883|3F000');
+		} =~ s/^\t+//mgr) x DROPS), '55000|42P01|42883|3F000|40P01');
 });
 
 $node->stop('immediate');
