@@ -202,7 +202,7 @@ sub argument
 		return quote(join '', map chr between(1, 126), 1 .. between(1, 40)) . '::text';
 	}
 	return sprintf 'key_id(%d)', rand 14 if $type eq 'uuid' && chance(0.75);
-	return sprintf pick(@{ $pool{$type} }) =~ s/%(?!d)/%%/gr, rand 14 if $pool{$type};
+	return pick(@{ $pool{$type} }) =~ s/%d/int rand 14/er if $pool{$type};
 	return "NULL::$type";
 }
 
