@@ -178,7 +178,7 @@ start()
 	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK'" \
 		"fsync = off" "max_prepared_transactions = 5" "wal_level = logical" \
 		"$@" >>"$WORK/data/postgresql.conf"
-	pg_ctl -s -w -D "$WORK/data" -l "$WORK/server.log" start ||
+	pg_ctl -s -w -t "${TEST_TIMEOUT:-600}" -D "$WORK/data" -l "$WORK/server.log" start ||
 	{
 		cat "$WORK/server.log" >&2
 		exit 1
