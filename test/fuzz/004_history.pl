@@ -189,7 +189,9 @@ begin(1, sub {
 	my @askers = ((map [ "primary$_", $primary, asker() ], 1 .. 2), [ 'standby', $standby, asker() ], [ 'memory', $primary, remembers() ]);
 	my @pids = map client($_->[1], $dir, $_->[0], $_->[2]), @askers;
 	push @pids, map client($primary, $dir, "spender$_", sub {
-		return $_[0] ? "SET synchronous_commit = off;\n" : join '', map { my $n = between(1, 40); "SELECT 'spent', $n FROM apikey_spend('$rich_key', $n);\n" } 1 .. 5;
+		# what is acknowledged is not lost; the key is not in what a crash logs
+		return "SET synchronous_commit = local; PREPARE spend AS SELECT 'spent', \$1::bigint FROM apikey_spend('$rich_key', \$1);\n" if $_[0];
+		return join '', map "EXECUTE spend(" . between(1, 40) . ");\n", 1 .. 5;
 	}), 1 .. 2;
 
 	# the changes, and kills among them
