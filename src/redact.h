@@ -18,6 +18,8 @@
  *
  * - a prefix of another system, '_', and a run of letters, digits, '_' and '-'
  *	 with at least 16 letters and digits in it.  All of it goes.  These come first.
+ *	 Not where ten '_' follow the prefix: it is the end of an id whose secret has
+ *	 been hidden.
  *
  * Not: a number or digest in hexadecimal, unless it is just 71 digits long behind
  * '_'.
