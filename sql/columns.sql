@@ -217,5 +217,27 @@ SELECT what FROM c_log ORDER BY n;
 SELECT count(*) FROM apikey_keys WHERE label = 'seen!';
 SELECT attempt($$SELECT apikey_create('c_acme', 'none')$$);
 SELECT count(*) FROM apikey_keys WHERE label LIKE 'none%';
+
+-- a change that a trigger keeps from being made is not said to have been made
+CREATE FUNCTION c_nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+SELECT apikey_set_budget(:'key_id', 5), apikey_grant(:'key_id', 'c_web', 'development', 'read');
+SELECT key_id AS disabled_id FROM apikey_create('c_acme', 'to be disabled') \gset
+SELECT apikey_disable(:'disabled_id');
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY '{key,grant,secret,budget,environment}'::text[] LOOP
+		EXECUTE format('CREATE TRIGGER a_nothing BEFORE INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION c_nothing()', 'apikey_' || t);
+	END LOOP;
+END $$;
+SELECT regexp_replace(call, '''[^'']{36,}''', 'KEY') AS call, attempt(call) FROM (SELECT format(call, CASE WHEN call LIKE '%enable%' THEN :'disabled_id' WHEN call LIKE '%spend%' OR call LIKE '%self%' THEN :'key' ELSE :'key_id' END) FROM unnest(array[
+	'apikey_revoke(%L)', 'apikey_revoke_self(%L)', 'apikey_disable(%L)', 'apikey_enable(%L)', 'apikey_delete(%L)', 'apikey_rotate(%L)', 'apikey_rotate(%L, ''1 day'')',
+	'apikey_update(%L, label => ''other'')', 'apikey_set_organization_level(%L, ''read'')', 'apikey_grant(%L, ''c_web'', ''*'', ''read'')',
+	'apikey_grant(%L, ''c_web'', ''production'', ''manage'')', 'apikey_ungrant(%L, ''c_web'', ''production'')', 'apikey_set_budget(%L, 7)', 'apikey_set_budget(%L, NULL)',
+	'apikey_spend(%L, 1)', 'apikey_remove_environment(''c_web'', ''production'')']) call) f (call0), LATERAL (SELECT 'SELECT ' || call0) c (call);
+-- what has been done before is not done again
+SELECT attempt(format('SELECT apikey_disable(%L)', :'disabled_id')), attempt(format('SELECT apikey_enable(%L)', :'key_id')),
+	attempt(format('SELECT apikey_grant(%L, ''c_web'', ''production'', ''write'')', :'key_id')), attempt(format('SELECT apikey_update(%L, label => ''before'')', :'key_id'));
 ROLLBACK;
 SELECT count(*) FROM apikey_keys WHERE organization = 'c_acme';

@@ -373,12 +373,76 @@ lock_table(AkTable table)
 	table_close(ak_layout_open(table, RowExclusiveLock), NoLock);
 }
 
+/*
+ * What a statement that did nothing has left, which must be nothing: the rows that it
+ * was to change, or a grant that it was to see to.  NULL for one that need not have
+ * anything to do.
+ */
+static char *
+left_query(AkStatement which)
+{
+	const char *where = strstr(statements[which].text, " WHERE ");
+
+	switch (which)
+	{
+		case AK_UPDATE_KEY:
+		case AK_SET_SECRET:
+		case AK_DROP_SECRET:
+		case AK_DISABLE_KEY:
+		case AK_ENABLE_KEY:
+		case AK_REVOKE_KEY:
+		case AK_DELETE_KEY:
+		case AK_SET_ORGANIZATION_LEVEL:
+		case AK_DELETE_BUDGET:
+		case AK_DELETE_GRANT:
+		case AK_DELETE_ENVIRONMENT:
+			return psprintf("SELECT FROM $S.%s%s",
+							ak_schema_table_name(statements[which].table),
+							where);
+		case AK_UPSERT_GRANT:
+			return pstrdup("SELECT WHERE NOT EXISTS (SELECT FROM $S.apikey_grant"
+						   " WHERE key_id = $1 AND organization = $2"
+						   " AND project IS NOT DISTINCT FROM $3"
+						   " AND environment = $4 AND level = $5::$S.apikey_level)");
+		case AK_KEEP_SECRET:
+		case AK_UPSERT_BUDGET:
+			return pstrdup("SELECT");
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * Raise 09000 if a statement did nothing because of somebody's trigger: what is said
+ * to have been taken away must not be there.
+ */
+static void
+check_left(AkStatement which, Datum *values, const char *nulls)
+{
+	char	   *query = left_query(which);
+
+	if (query == NULL)
+		return;
+	if (SPI_execute_with_args(ak_statement_qualify(query),
+							  statements[which].nargs,
+							  (Oid *) statements[which].types, values, nulls,
+							  false, 1) < 0)
+		elog(ERROR, "could not look at what a statement has left");
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("a trigger on table \"%s\" keeps a row from being changed",
+						ak_schema_table_name(statements[which].table)),
+				 errhidestmt(true)));
+}
+
 /* By a snapshot of now, taken under the lock, or by that of the transaction. */
 static uint64
 execute_by(AkStatement which, Datum *values, const char *nulls, bool latest)
 {
 	SPIPlanPtr	plan;
 	volatile int result = 0;
+	uint64		processed;
 	ErrorContextCallback hide;
 
 	lock_table(statements[which].table);
@@ -401,7 +465,10 @@ execute_by(AkStatement which, Datum *values, const char *nulls, bool latest)
 	if (result < 0)
 		elog(ERROR, "could not execute a statement: %s",
 			 SPI_result_code_string(result));
-	return SPI_processed;
+	processed = SPI_processed;
+	if (processed == 0)
+		check_left(which, values, nulls);
+	return processed;
 }
 
 uint64

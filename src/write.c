@@ -271,6 +271,7 @@ ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
 {
 	Datum		values[2] = {UUIDPGetDatum(id), Int64GetDatum(amount)};
 	AkSpending	spending = AK_SPENDING_REFUSED;
+	int			attempts = 0;
 
 	ak_statement_begin();
 	for (;;)
@@ -291,6 +292,12 @@ ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
 		budget->refills_at = ak_statement_int64(0, 3);
 		if (budget->remaining < amount)
 			break;
+		if (++attempts > 1000)
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+					 errmsg("a trigger on table \"%s\" keeps a row from being changed",
+							ak_schema_table_name(AK_TABLE_BUDGET)),
+					 errhidestmt(true)));
 		if (IsolationUsesXactSnapshot())
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
