@@ -104,7 +104,7 @@ UPDATE apikey_key SET salt = decode(repeat('00', 16), 'hex'), scheme = 'plain' W
 SELECT (apikey_explain(:'key', 'a_web', 'production', 'read')).reason;
 
 -- two keys of the same secret would have different hashes: the salts differ
-SELECT count(*) = count(DISTINCT salt) AS salts, count(*) = count(DISTINCT verifier) AS verifiers FROM apikey_key;
+SELECT count(*) = count(DISTINCT salt) AS salts, count(*) = count(DISTINCT verifier) AS verifiers FROM apikey_key WHERE scheme IS NOT NULL;
 
 DROP FUNCTION a_all, a_session, a_state;
 DROP TABLE a_bad, a_stored;
