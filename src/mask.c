@@ -426,12 +426,15 @@ install(Layer *layer, post_parse_analyze_hook_type analyze_hook,
 {
 	layer->post_parse_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = analyze_hook;
+	layer->process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility_hook;
+	/* where nobody is handed masked text there is nothing else to do */
+	if (!first.masked && !second.masked)
+		return;
 	layer->planner = planner_hook;
 	planner_hook = plan_hook;
 	layer->executor_end = ExecutorEnd_hook;
 	ExecutorEnd_hook = end_hook;
-	layer->process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = utility_hook;
 }
 
 /* All libraries have been loaded. */
