@@ -94,6 +94,26 @@ was_seen(const char *sql)
 }
 
 /*
+ * Mask what pg_stat_activity shows of this process, in place.  It is a copy, which
+ * is still there when the message is done with.  Raises nothing.
+ */
+static void
+mask_shown(void)
+{
+	PgBackendStatus *entry = MyBEEntry;
+	Size		len;
+
+	if (entry == NULL)
+		return;
+	len = strlen(entry->st_activity_raw);
+	if (!ak_redact_needed(entry->st_activity_raw, len, &ak_guc_mask_prefixes))
+		return;
+	PGSTAT_BEGIN_WRITE_ACTIVITY(entry);
+	ak_redact(entry->st_activity_raw, len, &ak_guc_mask_prefixes);
+	PGSTAT_END_WRITE_ACTIVITY(entry);
+}
+
+/*
  * Look at the message of the client, and show it masked in pg_stat_activity.  False
  * if it cannot be masked now.  Raises nothing.
  */
@@ -111,6 +131,7 @@ look_at_message(void)
 	len = strlen(sql);
 	if (ak_redact_needed(sql, len, &ak_guc_mask_prefixes))
 	{
+		mask_shown();
 		if (context == NULL || CritSectionCount > 0)
 			return false;
 		masked = MemoryContextAllocExtended(context, len + 1,
@@ -119,13 +140,6 @@ look_at_message(void)
 			return false;
 		memcpy(masked, sql, len + 1);
 		ak_redact(masked, len, &ak_guc_mask_prefixes);
-		if (MyBEEntry != NULL && MyBEEntry->st_state == STATE_RUNNING)
-		{
-			uint64		query_id = pgstat_get_my_query_id();
-
-			pgstat_report_activity(STATE_RUNNING, masked);
-			pgstat_report_query_id(query_id, true);
-		}
 	}
 	seen.sql = sql;
 	seen.masked = masked;
@@ -408,12 +422,18 @@ executor_run(QueryDesc *desc, ScanDirection direction, uint64 count
 		standard_ExecutorRun(desc, direction, count AK_EXECUTE_ONCE_ARGUMENT);
 }
 
-/* A message that has nothing but comments runs nothing, and yet ends. */
+/*
+ * A message that has nothing but comments runs nothing, and yet ends; so does one with
+ * an error that is not logged.  By then debug_query_string may be gone.  Where the
+ * message was looked at, as is the rule, there is nothing left to do.
+ */
 static void
 transaction_callback(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT)
-		show_message();
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (ak_guc_mask_log && seen.at != GetCurrentStatementStartTimestamp())
+		mask_shown();
 }
 
 /* ----------------------------------------------------------- installation */

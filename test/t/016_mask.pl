@@ -284,6 +284,99 @@ my ($session, @benches);
 	}
 }
 
+# ... after an error that is not logged
+{
+	local $ENV{PGOPTIONS} = "$quiet -c log_min_messages=fatal";
+	@sessions = ($node->background_psql('postgres', on_error_stop => 0));
+}
+foreach my $what ("SELEC 'unlogged KEY';", "SELECT 'unlogged KEY' FROM nowhere;")
+{
+	$key = key_for("activity after $what", 'unlogged');
+	$sessions[0]->query_until(qr/done/, $what =~ s/KEY/$key/r . "\n\\echo done\n");
+	like($node->safe_psql('postgres', $shown . "'%unlogged%'"), qr/'unlogged apk_\w{22}_{49}'/, "pg_stat_activity after $what");
+}
+$_->quit foreach @sessions;
+
+# ... in a parallel worker
+$key = key_for('activity, worker', 'unlogged');
+{
+	local $ENV{PGOPTIONS} = $quiet;
+	@sessions = ($node->background_psql('postgres', on_error_stop => 0));
+}
+$sessions[0]->query('SET force_parallel_mode = on; SET debug_parallel_query = on');
+$sessions[0]->query_until(qr/waits/, "\\echo waits\nSELECT 'worker $key', pg_sleep(100000);\n");
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'parallel worker' AND wait_event = 'PgSleep'")
+  or die 'no worker';
+is($node->safe_psql('postgres', $shown . "'%pg_sleep%' AND query ~ 'apk_\\w{22}_{49}'") =~ tr/\n//, 1, 'pg_stat_activity of a parallel worker and its leader');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(leader_pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker'");
+$_->quit foreach @sessions;
+
+# ... when a message has nothing but a comment, which psql does not send
+sub message
+{
+	my ($type, $body) = @_;
+
+	return $type . pack('N', 4 + length $body) . $body;
+}
+{
+	my $user = $node->safe_psql('postgres', 'SELECT current_user');
+	my $socket = $node->raw_connect;
+	my $start = pack('N', 196608) . "user\0$user\0database\0postgres\0options\0$quiet\0\0";
+	my $answer = '';
+
+	# up to ReadyForQuery, in the state given
+	my $ready = sub {
+		my ($state) = @_;
+		until ($answer =~ /Z\x00\x00\x00\x05$state\z/)
+		{
+			sysread($socket, $answer, 65536, length $answer) or die 'the server has gone';
+		}
+		$answer = '';
+	};
+	my $send = sub { syswrite $socket, join '', @_ };
+	my $extended = sub {
+		my ($sql) = @_;
+		$send->(message('P', "\0$sql\0\0\0"), message('B', "\0\0\0\0\0\0\0\0"), message('E', "\0\0\0\0\0"), message('S', ''));
+	};
+
+	$send->(pack('N', 4 + length $start) . $start);
+	$ready->('I');
+	my %send = (simple => sub { $send->(message('Q', "$_[0]\0")) }, extended => $extended);
+	foreach my $protocol ('simple', 'extended')
+	{
+		$key = key_for("activity, comment, $protocol", 'unlogged');
+		$send{$protocol}->("/* comment $key */;");
+		$ready->('I');
+		like($node->safe_psql('postgres', $shown . "'%comment%'"), qr/comment apk_\w{22}_{49} /, "pg_stat_activity after a comment, $protocol protocol");
+	}
+
+	# within a transaction nothing of ours runs until the next message
+	$send->(message('Q', "BEGIN\0"));
+	$ready->('T');
+	foreach my $protocol ('simple', 'extended')
+	{
+		$key = key_for("activity, comment in a transaction, $protocol", 'unlogged');
+		$send{$protocol}->("/* comment $key */");
+		$ready->('T');
+		is($node->safe_psql('postgres', $shown . "'%comment%'"), "/* comment $key */", "within a transaction it stays, $protocol protocol");
+	}
+	$send->(message('Q', "ROLLBACK\0"));
+	$ready->('I');
+	is($node->safe_psql('postgres', $shown . "'%comment%'"), '', 'until the next message');
+
+	# Rows that are fetched in parts: by each message anew
+	$send->(message('Q', "BEGIN\0"));
+	$ready->('T');
+	$key = key_for('activity, fetch', 'unlogged');
+	$send->(message('P', "\0SELECT 'fetch $key' FROM generate_series(1, 9)\0\0\0"), message('B', "\0\0\0\0\0\0\0\0"),
+		message('E', "\0\0\0\0\2"), message('S', ''));
+	$ready->('T');
+	$send->(message('E', "\0\0\0\0\2"), message('S', ''));
+	$ready->('T');
+	like($node->safe_psql('postgres', $shown . "'%fetch%'"), qr/'fetch apk_\w{22}_{49}'/, 'pg_stat_activity after fetching more rows');
+	close $socket;
+}
+
 # ... while parse analysis waits for a lock: from the message about it on
 $holder->query_safe('BEGIN; LOCK TABLE two');
 $key = key_for('activity, lock');
