@@ -305,7 +305,7 @@ CREATE TABLE h_owned (id text PRIMARY KEY, customer text);
 INSERT INTO h_owned VALUES ('h_first', 'h_owned');
 GRANT ALL ON h_owned TO regress_apikey_app;
 SELECT attempt($$SELECT apikey_attach_projects('h_owned', 'id', 'customer')$$), attempt($$SELECT apikey_detach_projects('h_owned')$$);
-SELECT attempt($$CREATE TRIGGER t AFTER INSERT ON h_owned FOR EACH ROW EXECUTE FUNCTION apikey_sync_projects('id', 'customer', 'x')$$);
+SELECT attempt($$CREATE TRIGGER t AFTER INSERT ON h_owned FOR EACH ROW EXECUTE FUNCTION apikey_internal.sync_projects('id', 'customer', 'x')$$);
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION apikey_attach_projects(regclass, name, name, text[]), apikey_detach_projects(regclass)
 TO regress_apikey_owner, regress_apikey_app;
@@ -332,17 +332,17 @@ SELECT apikey_detach_projects('h_owned');
 RESET ROLE;
 SELECT count(*) FROM h_registry() WHERE organization = 'h_owned';
 -- the trigger function believes no other trigger, and is no function
-CREATE TRIGGER h_t AFTER INSERT ON h_owned FOR EACH ROW EXECUTE FUNCTION apikey_sync_projects('id', 'customer');
+CREATE TRIGGER h_t AFTER INSERT ON h_owned FOR EACH ROW EXECUTE FUNCTION apikey_internal.sync_projects('id', 'customer');
 SELECT attempt($$INSERT INTO h_owned VALUES ('h_f', 'h_owned')$$);
 DROP TRIGGER h_t ON h_owned;
-CREATE TRIGGER h_t BEFORE INSERT ON h_owned FOR EACH ROW EXECUTE FUNCTION apikey_sync_projects('id', 'customer', 'x');
+CREATE TRIGGER h_t BEFORE INSERT ON h_owned FOR EACH ROW EXECUTE FUNCTION apikey_internal.sync_projects('id', 'customer', 'x');
 SELECT attempt($$INSERT INTO h_owned VALUES ('h_f', 'h_owned')$$);
 DROP TRIGGER h_t ON h_owned;
-CREATE TRIGGER h_t AFTER INSERT ON h_owned FOR EACH STATEMENT EXECUTE FUNCTION apikey_sync_projects('id', 'customer', 'x');
+CREATE TRIGGER h_t AFTER INSERT ON h_owned FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.sync_projects('id', 'customer', 'x');
 SELECT attempt($$INSERT INTO h_owned VALUES ('h_f', 'h_owned')$$);
 DROP TRIGGER h_t ON h_owned;
-CREATE TRIGGER h_t AFTER TRUNCATE ON h_owned FOR EACH STATEMENT EXECUTE FUNCTION apikey_sync_projects('id', 'customer', 'x');
-SELECT attempt($$TRUNCATE h_owned$$), attempt($$SELECT apikey_sync_projects()$$);
+CREATE TRIGGER h_t AFTER TRUNCATE ON h_owned FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.sync_projects('id', 'customer', 'x');
+SELECT attempt($$TRUNCATE h_owned$$), attempt($$SELECT apikey_internal.sync_projects()$$);
 
 -- while logical replication is applied the foreign keys sleep, the registry does not
 SELECT apikey_remove_project('h_web');

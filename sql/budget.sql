@@ -35,7 +35,7 @@ SELECT apikey_set_budget(:'key_id', 10);
 SELECT organization, budget, remaining, refill, refilled_at = (SELECT started_at FROM apikey_budget WHERE key_id = :'key_id') AS since, refills_at
 FROM apikey_budgets WHERE key_id = :'key_id';
 SELECT bu_spend(:'key', '1'), bu_spend(:'key', '1'), bu_spend(:'key', '3');
-SELECT apikey_spend(:'key'), apikey_spend(:'key', amount => 2), apikey_spend(amount => 1, key => :'key');
+SELECT apikey_spend(:'key', 1), apikey_spend(:'key', amount => 2), apikey_spend(amount => 1, key => :'key');
 SELECT bu_spend(:'key', '2'), bu_spend(:'key', '1'), bu_spend(:'key', '1'), bu_spend(:'key', '11');
 SELECT bu_spend(:'key', '9223372036854775807');
 SELECT bu_look(:'key_id');
@@ -171,10 +171,10 @@ SET timezone = 'America/New_York';
 SELECT p.refilled_at AT TIME ZONE 'UTC' AS refilled_at, p.refills_at AT TIME ZONE 'UTC' AS refills_at
 FROM unnest(array['2023-10-31 12:00', '2023-11-30 11:59:59.999999', '2023-11-30 12:00', '2023-12-31 11:59:59.999999', '2024-02-29 11:59', '2024-02-29 12:00',
 	'2024-03-31 12:00', '2024-04-30 12:00', '2025-02-28 12:00', '2123-10-31 12:00', '2023-10-01 00:00']::timestamp[]) WITH ORDINALITY AS t (at, n),
-	apikey_budget_period('2023-10-31 12:00+00', '1 month', at AT TIME ZONE 'UTC') p ORDER BY n;
-SELECT p.refilled_at AT TIME ZONE 'UTC' AS a_day_is_a_day FROM apikey_budget_period('2024-03-09 12:00+00', '1 day', '2024-03-11 11:59+00') p;
+	apikey_internal.budget_period('2023-10-31 12:00+00', '1 month', at AT TIME ZONE 'UTC') p ORDER BY n;
+SELECT p.refilled_at AT TIME ZONE 'UTC' AS a_day_is_a_day FROM apikey_internal.budget_period('2024-03-09 12:00+00', '1 day', '2024-03-11 11:59+00') p;
 SELECT p.refilled_at AT TIME ZONE 'UTC' AS refilled_at, p.refills_at AT TIME ZONE 'UTC' AS refills_at
-FROM apikey_budget_period('2024-02-29 00:00+00', '1 year', '2027-03-01 00:00+00') p;
+FROM apikey_internal.budget_period('2024-02-29 00:00+00', '1 year', '2027-03-01 00:00+00') p;
 RESET timezone;
 SET timezone = 'UTC';
 -- against generate_series: each time is in just one period, whose ends follow each other
@@ -183,11 +183,11 @@ SELECT length, count(*) AS times, bool_and(p.refilled_at <= at AND at < p.refill
 	count(DISTINCT p.refilled_at) AS periods, count(DISTINCT p.refills_at) AS ends
 FROM unnest(array['1 month', '3 months', '1 year', '1 week', '1 month 1 day', '30 days', '36 hours', '1 s', '10 years']::interval[]) WITH ORDINALITY AS l (length, l),
 	generate_series(0, 40) n, LATERAL (VALUES ('2024-01-31 10:11:12.131415+00'::timestamptz + length * n),
-		('2024-01-31 10:11:12.131415+00'::timestamptz + length * (n + 1) - interval '1 us')) AS t (at), apikey_budget_period('2024-01-31 10:11:12.131415+00', length, at) p
+		('2024-01-31 10:11:12.131415+00'::timestamptz + length * (n + 1) - interval '1 us')) AS t (at), apikey_internal.budget_period('2024-01-31 10:11:12.131415+00', length, at) p
 GROUP BY l, length ORDER BY l;
-SELECT a, attempt('SELECT apikey_budget_period(' || a || ')') FROM unnest(array[$$'now', '0', 'now'$$, $$'now', '-1 day', 'now'$$, $$'infinity', '1 day', 'now'$$, $$'now', '1 day', '-infinity'$$,
+SELECT a, attempt('SELECT apikey_internal.budget_period(' || a || ')') FROM unnest(array[$$'now', '0', 'now'$$, $$'now', '-1 day', 'now'$$, $$'infinity', '1 day', 'now'$$, $$'now', '1 day', '-infinity'$$,
 	$$'4713-01-01 BC', '1 second', '294276-12-31'$$, $$'now', '1 month', '294276-12-31 23:00'$$]) a;
-SELECT apikey_budget_period(now(), NULL, now()) IS NULL AS strict;
+SELECT apikey_internal.budget_period(now(), NULL, now()) IS NULL AS strict;
 
 -- what is read only
 SELECT apikey_set_budget(:'key_id', 10);

@@ -19,15 +19,15 @@ BEGIN
 		'authorize', apikey_authorize(key, 'c_web', 'production', 'write'), 'authorize (session)', apikey_authorize('c_web', 'production', 'write'),
 		'organization', apikey_authorize_organization(key, 'c_acme', 'read'), 'organization (session)', apikey_authorize_organization('c_acme', 'read'),
 		'projects_of', apikey_projects_of(key, 'write') = '{c_web}', 'projects', apikey_projects('write', 'production'::text) = '{c_web}',
-		'environments', apikey_environments('read') = '{production}', 'explain', (apikey_explain(key, 'c_web', 'production', 'write')).allowed,
+		'environments', apikey_internal.environments(NULL::text, 'read') = '{production}', 'explain', (apikey_explain(key, 'c_web', 'production', 'write')).allowed,
 		'require', attempt($q$SELECT apikey_require('c_web', 'production', 'write')$q$) = 'done',
 		'verify', (SELECT count(*) = 1 FROM apikey_verify(key)), 'whoami', (SELECT count(*) = 1 FROM apikey_whoami()),
-		'rows', c_rows() = 1, 'spend', attempt('SELECT apikey_spend()') = 'done', 'find', (SELECT status FROM apikey_find(key)) = 'active');
+		'rows', c_rows() = 1, 'spend', attempt('SELECT apikey_spend()') = 'done', 'find', (SELECT status FROM apikey_find_keys(key)) = 'active');
 END $$;
 -- the same of what knows its id
 CREATE FUNCTION c_active(id uuid) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_build_object('status', (SELECT status FROM apikey_keys WHERE key_id = id) = 'active',
-		'who', id IN (SELECT key_id FROM apikey_who('c_web', 'production', 'read')))
+		'who', id IN (SELECT key_id FROM apikey_who_can('c_web', 'production', 'read')))
 $$;
 -- From a change on that names an end, ask until that has come: each answer has to be that of
 -- the clock.  Then do something more.
@@ -72,12 +72,12 @@ SELECT count(*) FROM apikey_secret WHERE key_id = :'key_id';
 SELECT key_id AS budget_id, key AS budget_key FROM apikey_create('c_acme', 'budget') \gset
 CREATE FUNCTION c_spent(id uuid, key text) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_build_object('view', (SELECT remaining = 0 FROM apikey_budgets WHERE key_id = id),
-		'spend', attempt(format('SELECT apikey_spend(%L, 2)', key)) LIKE '%Asked for 2, 0 left.%')
+		'spend', attempt(format('SELECT apikey_spend(%L, 2)', key)) LIKE '%remaining=0 budget=2.%')
 $$;
 SELECT apikey_set_budget(:'budget_id', 1, '1 hour');
-SELECT apikey_spend(:'budget_key');
+SELECT apikey_spend(:'budget_key', 1);
 SELECT format('CALL c_watch(%L, %L, %L)', format('UPDATE apikey_budget SET refills_at = $1 WHERE key_id = %L', :'budget_id'),
-	format('SELECT c_spent(%L, %L)', :'budget_id', :'budget_key'), format('SELECT apikey_spend(%L)', :'budget_key')) AS call \gset
+	format('SELECT c_spent(%L, %L)', :'budget_id', :'budget_key'), format('SELECT apikey_spend(%L, 1)', :'budget_key')) AS call \gset
 :call;
 SELECT remaining FROM apikey_budgets WHERE key_id = :'budget_id';
 -- one that is set begins when its transaction did

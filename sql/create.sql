@@ -95,7 +95,7 @@ SELECT relation, found FROM (
 	FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
 	JOIN pg_extension e ON e.oid = d.refobjid AND extname = 'apikey'
 	WHERE d.refclassid = 'pg_extension'::regclass AND relkind IN ('r', 'v')
-		AND relname NOT IN ('apikey_usage', 'apikey_usage_hours', 'apikey_refusals')) AS t
+		AND relname NOT IN ('apikey_usage', 'apikey_usage_hours', 'apikey_guesses')) AS t
 WHERE found <> 0;
 -- and no view shows a salt or a verifier
 SELECT relation FROM (

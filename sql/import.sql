@@ -178,7 +178,7 @@ CREATE FUNCTION i_every(key text) RETURNS TABLE (authorized boolean, typed boole
 	verified text, found bigint, state text) LANGUAGE sql AS $$
 	SELECT apikey_authorize(key, 'i_web', 'production', 'write'), apikey_authorize(key, 'i_web'::varchar, 'production'::name, 'write'),
 		(apikey_explain(key, 'i_web', 'production', 'read')).reason, apikey_projects_of(key, 'write'), apikey_projects_of(key, 'write', 'production'),
-		apikey_environments_of(key, 'write'), (SELECT label FROM apikey_verify(key)), (SELECT count(*) FROM apikey_find('key: ' || key)),
+		apikey_internal.environments_of(NULL::text, key, 'write'), (SELECT label FROM apikey_verify(key)), (SELECT count(*) FROM apikey_find_keys('key: ' || key)),
 		(SELECT key_state FROM apikey_explain_rls('i_doc', key))
 $$;
 CREATE FUNCTION i_session() RETURNS TABLE (authorized boolean, organization boolean, projects text[], whoami text, required text, seen bigint, added text, removed text, shown text) LANGUAGE sql AS $$
@@ -222,7 +222,7 @@ SELECT label, scheme, length(verifier) FROM apikey_secret JOIN apikey_keys USING
 
 -- a leak of one
 SELECT apikey_import('i_acme', 'leaked', 'formbricks-v2', i_bcrypt(repeat('a_-', 14) || 'z'), i_hex(repeat('a_-', 14) || 'z')) AS leaked_id \gset
-SELECT position, key, key_id = :'leaked_id' AS id, organization, status FROM apikey_find('GET /?key=fbk_' || repeat('a_-', 14) || 'z&fbk_' || repeat('a_-', 14) || 'y');
+SELECT position, key, key_id = :'leaked_id' AS id, organization, status FROM apikey_find_keys('GET /?key=fbk_' || repeat('a_-', 14) || 'z&fbk_' || repeat('a_-', 14) || 'y');
 SELECT status FROM apikey_report_leak('fbk_' || repeat('a_-', 14) || 'z');
 SELECT i_look('fbk_' || repeat('a_-', 14) || 'z');
 
@@ -378,7 +378,7 @@ SELECT relation, found FROM (
 	FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
 	JOIN pg_extension e ON e.oid = d.refobjid AND extname = 'apikey'
 	WHERE d.refclassid = 'pg_extension'::regclass AND (relkind = 'v' OR relname = 'apikey_event')
-		AND relname NOT IN ('apikey_usage', 'apikey_usage_hours', 'apikey_refusals')) AS t
+		AND relname NOT IN ('apikey_usage', 'apikey_usage_hours', 'apikey_guesses')) AS t
 WHERE found <> 0;
 SELECT count(*) > 0 AS would_be_found FROM apikey_secret r, i_clue WHERE strpos(r::text, clue) > 0;
 SELECT DISTINCT action, detail - 'grants' - 'organization_level' AS detail FROM apikey_events WHERE organization = 'i_acme' AND action IN ('import', 'create') ORDER BY 1, 2;

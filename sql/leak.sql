@@ -32,7 +32,7 @@ BEGIN
 	END IF;
 END $$;
 CREATE FUNCTION k_find(t text) RETURNS TABLE ("position" int, key text, name text, organization text, status text)
-LANGUAGE sql AS $$ SELECT r.* FROM apikey_find(t) f, k_row(f) r $$;
+LANGUAGE sql AS $$ SELECT r.* FROM apikey_find_keys(t) f, k_row(f) r $$;
 
 -- what they are
 SELECT k.name AS is, r.* FROM k_key k, LATERAL k_find(k.key) r ORDER BY 1;
@@ -72,13 +72,13 @@ SELECT what, r.* FROM (VALUES
 	(10, 'truncated', left(:'one', 74)), (11, 'without prefix', substr(:'one', 4)), (12, 'a capital in the prefix', 'Apk' || substr(:'one', 4)),
 	(13, 'no letter in the prefix', '1_2' || substr(:'one', 4)), (14, 'too long a prefix', repeat('a', 33) || '_' || repeat('0', 71)),
 	(15, 'the longest prefix', '-' || repeat('a', 32) || '_' || repeat('0', 71)), (16, 'a blank in it', overlay(:'one' PLACING ' ' FROM 30)),
-	(17, 'masked', (SELECT key FROM apikey_find(:'one'))),
+	(17, 'masked', (SELECT key FROM apikey_find_keys(:'one'))),
 	(18, 'id over 128 bits', 'apk_' || repeat('z', 22) || substr(:'one', 27, 43) || base62(crc32('apk_' || repeat('z', 22) || substr(:'one', 27, 43)), 6)),
 	(19, 'secret of another vendor', 'sk_live_' || repeat('Secret0', 10) || 'X')) t (n, what, content)
 	LEFT JOIN LATERAL k_find(content) r ON true ORDER BY n;
 
 -- keys of the form that Formbricks gives them, which has no checksum
-SELECT apikey_find('fbk_' || repeat('-', 43)) AS nobody_has_imported_one;
+SELECT apikey_find_keys('fbk_' || repeat('-', 43)) AS nobody_has_imported_one;
 SELECT apikey_import('k_acme', 'imported', 'formbricks-v2', '$2b$04$' || repeat('a', 53), encode(sha256(repeat('~', 43)::bytea), 'hex')) IS NOT NULL AS imported;
 SELECT what, r.* FROM (VALUES
 	(1, 'one', 'fbk_' || repeat('-', 42) || '7'), (2, 'in a text', 'é "fbk_' || repeat('aB3', 14) || '_" x'), (3, 'too short', 'fbk_' || repeat('a', 42)),
@@ -96,7 +96,7 @@ ALTER TABLE k_text ALTER content SET STORAGE EXTERNAL;
 INSERT INTO k_text SELECT 3, content FROM k_text WHERE n = 1;
 SELECT n, r.* FROM k_text, LATERAL k_find(content) r ORDER BY n, 2;
 SELECT n, count(r) FROM (VALUES (1, repeat('_', 3000000)), (2, repeat('a_', 1500000)), (3, repeat('a', 3000000)), (4, repeat(repeat('a', 71) || '_', 40000)),
-	(5, repeat('fbk_', 700000)), (6, repeat('apk_' || repeat('0', 72), 40000))) t (n, content) LEFT JOIN LATERAL apikey_find(content) r ON r.status <> 'unknown' GROUP BY 1 ORDER BY 1;
+	(5, repeat('fbk_', 700000)), (6, repeat('apk_' || repeat('0', 72), 40000))) t (n, content) LEFT JOIN LATERAL apikey_find_keys(content) r ON r.status <> 'unknown' GROUP BY 1 ORDER BY 1;
 
 -- against another implementation, on pieces thrown together
 CREATE FUNCTION k_expected(t text) RETURNS TABLE ("position" int, good boolean) LANGUAGE plpgsql AS $$
@@ -141,15 +141,15 @@ SELECT i, string_agg(piece, '' ORDER BY random()) AS content FROM generate_serie
 	:'one', :'two', :'prefix', :'typo', :'typo', 'apk_', '_', 'my_token_', 'é€', ' ', repeat('0', 71), 'ab12', 'Z', '_9', left(:'one', 60), E'"\n', '-', repeat('_x', 20)]) piece
 WHERE random() < 0.3 GROUP BY 1;
 SELECT sum(good) > 200 AS good, sum(bad) > 40 AS bad FROM k_random, LATERAL (SELECT count(*) FILTER (WHERE status = 'active') AS good,
-	count(*) FILTER (WHERE status = 'malformed') AS bad FROM apikey_find(content)) f;
+	count(*) FILTER (WHERE status = 'malformed') AS bad FROM apikey_find_keys(content)) f;
 SELECT i FROM k_random WHERE (SELECT array_agg(("position", good) ORDER BY "position") FROM k_expected(content))
-	IS DISTINCT FROM (SELECT array_agg(("position", status <> 'malformed') ORDER BY "position") FROM apikey_find(content));
+	IS DISTINCT FROM (SELECT array_agg(("position", status <> 'malformed') ORDER BY "position") FROM apikey_find_keys(content));
 -- and by parallel workers
 BEGIN;
 SET LOCAL parallel_setup_cost = 0;
 SET LOCAL parallel_tuple_cost = 0;
 SET LOCAL min_parallel_table_scan_size = 0;
-SELECT name, status, count(*) > 40 AS many FROM k_random, LATERAL apikey_find(content) f LEFT JOIN k_key USING (key_id) GROUP BY 1, 2 ORDER BY 1;
+SELECT name, status, count(*) > 40 AS many FROM k_random, LATERAL apikey_find_keys(content) f LEFT JOIN k_key USING (key_id) GROUP BY 1, 2 ORDER BY 1;
 COMMIT;
 
 -- the published expression finds the same
@@ -192,7 +192,7 @@ BEGIN;
 SELECT key FROM apikey_create('k_acme', 'new') \gset
 SELECT f.organization, f.status FROM apikey_report_leak(:'key', :'key') f;
 ROLLBACK;
-SELECT status FROM apikey_find(:'key');
+SELECT status FROM apikey_find_keys(:'key');
 
 -- the alert of a scanner
 CREATE FUNCTION k_alert(tokens text[]) RETURNS jsonb LANGUAGE sql AS $$
@@ -224,7 +224,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT * FROM k_told(k_alert(array[:'four']) || to_jsonb(:'four'::text));
 SELECT * FROM k_told(jsonb_build_object(:'four', :'four'));
-SELECT status FROM apikey_find(:'four');
+SELECT status FROM apikey_find_keys(:'four');
 
 DROP FUNCTION k_row, k_find, k_expected, k_alert, k_told;
 DROP TABLE k_key, k_text, k_random;

@@ -56,16 +56,16 @@ SELECT label, rate_limit FROM apikey_keys WHERE organization IN ('g_acme', '42')
 SELECT count(*) FROM apikey_events WHERE key_id = :'key_id';
 
 -- printing: days, hours, minutes, seconds, whatever the settings
-CREATE TEMP TABLE g_printed AS SELECT n, i, b, apikey_rate_limit_text(n, i, b) AS text FROM (VALUES (1, '1 second'::interval, 1), (100, '1 minute', 20), (1, '1 minute', 2), (60, '01:00', 60), (1000, '1 day', 1000), (1, '24 hours', 1), (5, '10 seconds', 5),
+CREATE TEMP TABLE g_printed AS SELECT n, i, b, apikey_internal.rate_limit_text(n, i, b) AS text FROM (VALUES (1, '1 second'::interval, 1), (100, '1 minute', 20), (1, '1 minute', 2), (60, '01:00', 60), (1000, '1 day', 1000), (1, '24 hours', 1), (5, '10 seconds', 5),
 	(1, '1 ms', 1), (1, '1.001 seconds', 1), (1, '0.0015 seconds', 1), (1, '10.1 seconds', 1), (1, '2 days 03:04:05.000006', 1), (1, '1 day -00:00:01', 1), (1, '7 days', 1), (1, '366 days', 1), (7, '366 days', 7), (1, '8784 hours', 1),
 	(1000000000, '1000 seconds', 1000000000), (1000000, '1 second', 1000000), (1000, '1 ms', 1), (1, '1 day', 366), (1000000000, '366 days', 1000000000), (999999999, '366 days', 999999999)) AS t (n, i, b);
 SELECT n, i, b, text FROM g_printed;
 SET IntervalStyle = 'sql_standard';
-SELECT count(*) FROM g_printed WHERE text <> apikey_rate_limit_text(n, i, b);
+SELECT count(*) FROM g_printed WHERE text <> apikey_internal.rate_limit_text(n, i, b);
 RESET IntervalStyle;
-SELECT g_attempt('SELECT apikey_rate_limit_text' || t) FROM unnest(array['(0, ''1 day'', 1)', '(-1, ''1 day'', 1)', '(1000000001, ''1 day'', 1)', '(1, ''1 day'', 0)', '(1, ''1 day'', -2147483648)', '(1, ''1 mon'', 1)', '(1, ''0'', 1)', '(1, ''1 mon -30 days'', 1)',
+SELECT g_attempt('SELECT apikey_internal.rate_limit_text' || t) FROM unnest(array['(0, ''1 day'', 1)', '(-1, ''1 day'', 1)', '(1000000001, ''1 day'', 1)', '(1, ''1 day'', 0)', '(1, ''1 day'', -2147483648)', '(1, ''1 mon'', 1)', '(1, ''0'', 1)', '(1, ''1 mon -30 days'', 1)',
 	'(1, ''367 days'', 1)', '(1000001, ''1 second'', 1)', '(1, ''366 days'', 2)', '(1, ''2147483647 days 2562047788:00'', 1)']) WITH ORDINALITY a (t, n) ORDER BY n;
-SELECT apikey_rate_limit_text(NULL, '1 day', 1) IS NULL AND apikey_rate_limit_text(1, NULL, 1) IS NULL AND apikey_rate_limit_text(1, '1 day', NULL) IS NULL AS nulls;
+SELECT apikey_internal.rate_limit_text(NULL, '1 day', 1) IS NULL AND apikey_internal.rate_limit_text(1, NULL, 1) IS NULL AND apikey_internal.rate_limit_text(1, '1 day', NULL) IS NULL AS nulls;
 
 -- what SQL may put into the table: what the functions would, and all or nothing
 CREATE FUNCTION g_put(id uuid, n text, i text, b text) RETURNS void LANGUAGE sql AS $$

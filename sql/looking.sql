@@ -24,12 +24,12 @@ SELECT count(apikey_enable(key_id)) AS enabled FROM l_key WHERE state = 'was dis
 SELECT count(apikey_revoke(key_id)) AS revoked FROM l_key WHERE state = 'revoked';
 SELECT count(apikey_delete(key_id)) AS deleted FROM l_key WHERE state = 'deleted';
 
--- apikey_who has a key if and only if apikey_authorize admits it
+-- apikey_who_can has a key if and only if apikey_authorize admits it
 CREATE TABLE l_question AS SELECT * FROM
 	unnest('{l_web,l_shop,7001,11111111-2222-4333-8444-555555555555,l_mars,l_venus,l_none,L_WEB,*,"",NULL}'::text[]) project,
 	unnest('{production,development,staging,Production,*,"",NULL}'::text[]) environment,
 	unnest('{read,write,manage,Get,POST,delete,select,INSERT,NULL}'::text[]) verb;
-CREATE TABLE l_who AS SELECT q.project, q.environment, q.verb, w.* FROM l_question q, apikey_who(q.project, q.environment, q.verb) w;
+CREATE TABLE l_who AS SELECT q.project, q.environment, q.verb, w.* FROM l_question q, apikey_who_can(q.project, q.environment, q.verb) w;
 SELECT count(*) AS answers, count(*) FILTER (WHERE yes) AS yes, count(*) FILTER (WHERE yes <> (w.key_id IS NOT NULL)) AS different
 FROM l_question q CROSS JOIN l_key k CROSS JOIN LATERAL apikey_authorize(k.key, q.project, q.environment, q.verb) AS yes
 	LEFT JOIN l_who w ON w.key_id = k.key_id AND (w.project, w.environment, w.verb) = (q.project, q.environment, q.verb);
@@ -42,37 +42,37 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE NOT apikey_authorize(k.key, proj
 		OR apikey_authorize(k.key, project, environment, CASE w.level WHEN 'read' THEN 'write' WHEN 'write' THEN 'manage' END)) AS wrong_level,
 	count(*) FILTER (WHERE (w.organization, w.label, w.key) IS DISTINCT FROM (v.organization, v.label, v.key)) AS wrong_key
 FROM l_who w JOIN l_key k USING (key_id) JOIN apikey_keys v USING (key_id);
-SELECT label, level, key ~ '^apk_\w{22}…$' AS masked FROM apikey_who('l_web', 'production', 'manage') ORDER BY label COLLATE "C";
+SELECT label, level, key ~ '^apk_\w{22}…$' AS masked FROM apikey_who_can('l_web', 'production', 'manage') ORDER BY label COLLATE "C";
 
 -- identifiers of other types, and parameters without one
-SELECT count(*) AS int, (SELECT count(*) FROM apikey_who('7001', 'production', 'read')) AS text FROM apikey_who(7001, 'production', 'read');
-SELECT count(*) AS uuid, (SELECT count(*) FROM apikey_who('11111111-2222-4333-8444-555555555555', 'production', 'read')) AS text
-FROM apikey_who('11111111-2222-4333-8444-555555555555'::uuid, 'production'::varchar, 'read');
-PREPARE l_ask AS SELECT count(*) FROM apikey_who($1, $2, $3);
+SELECT count(*) AS int, (SELECT count(*) FROM apikey_who_can('7001', 'production', 'read')) AS text FROM apikey_who_can(7001, 'production', 'read');
+SELECT count(*) AS uuid, (SELECT count(*) FROM apikey_who_can('11111111-2222-4333-8444-555555555555', 'production', 'read')) AS text
+FROM apikey_who_can('11111111-2222-4333-8444-555555555555'::uuid, 'production'::varchar, 'read');
+PREPARE l_ask AS SELECT count(*) FROM apikey_who_can($1, $2, $3);
 EXECUTE l_ask ('l_web', 'production', 'read');
 EXECUTE l_ask ('l_web', NULL, 'read');
 DEALLOCATE l_ask;
-SELECT apikey_who(NULL::int, NULL::int, 'read');
-SELECT count(*) FROM apikey_who(repeat('x', 1000000), 'production', 'read');
+SELECT apikey_who_can(NULL::int, NULL::int, 'read');
+SELECT count(*) FROM apikey_who_can(repeat('x', 1000000), 'production', 'read');
 
 -- a verb that does not exist is an error, whatever the rest
-SELECT call, attempt('SELECT ' || call) FROM (VALUES ($$apikey_who('l_web', 'production', 'look')$$), ($$apikey_who('l_web', 'production', '')$$),
-	($$apikey_who(NULL::text, NULL, 'look')$$), ($$apikey_who('l_none', 'production', repeat('x', 1000000))$$)) AS t (call);
+SELECT call, attempt('SELECT ' || call) FROM (VALUES ($$apikey_who_can('l_web', 'production', 'look')$$), ($$apikey_who_can('l_web', 'production', '')$$),
+	($$apikey_who_can(NULL::text, NULL, 'look')$$), ($$apikey_who_can('l_none', 'production', repeat('x', 1000000))$$)) AS t (call);
 
 -- networks do not count: the key may, from there
 SELECT key AS away, key_id AS away_id FROM apikey_create('l_acme', 'away', '[{"project": "l_shop", "environment": "*", "level": "read"}]',
 	allowed_networks => '{192.0.2.0/24}') \gset
-SELECT apikey_authorize(:'away', 'l_shop', 'staging', 'read'), count(*) FROM apikey_who('l_shop', 'staging', 'read') WHERE key_id = :'away_id';
+SELECT apikey_authorize(:'away', 'l_shop', 'staging', 'read'), count(*) FROM apikey_who_can('l_shop', 'staging', 'read') WHERE key_id = :'away_id';
 
 -- what the own transaction has done, and undone
 BEGIN;
 CREATE FUNCTION pg_temp.l_staging() RETURNS text LANGUAGE sql AS
-	$$ SELECT concat_ws(' ', count(*), max(label) FILTER (WHERE label !~ '/')) FROM apikey_who('l_shop', 'staging', 'manage') $$;
+	$$ SELECT concat_ws(' ', count(*), max(label) FILTER (WHERE label !~ '/')) FROM apikey_who_can('l_shop', 'staging', 'manage') $$;
 SELECT pg_temp.l_staging();
 SAVEPOINT s;
 SELECT apikey_grant(:'away_id', '*', 'staging', 'manage');
 SELECT pg_temp.l_staging();
-SELECT count(apikey_disable(key_id)) FROM l_key JOIN apikey_who('l_shop', 'staging', 'manage') w USING (key_id);
+SELECT count(apikey_disable(key_id)) FROM l_key JOIN apikey_who_can('l_shop', 'staging', 'manage') w USING (key_id);
 SELECT pg_temp.l_staging();
 ROLLBACK TO s;
 SELECT pg_temp.l_staging();
@@ -83,7 +83,7 @@ SELECT pg_temp.l_staging();
 ROLLBACK;
 -- '*' covers what comes later, of its organization only
 SELECT apikey_add_project('l_globex', 'l_later', '{staging}');
-SELECT label, level FROM apikey_who('l_later', 'staging', 'read') ORDER BY label COLLATE "C";
+SELECT label, level FROM apikey_who_can('l_later', 'staging', 'read') ORDER BY label COLLATE "C";
 
 -- apikey_reach: two tables under apikey_protect, and one that is not enabled
 CREATE ROLE regress_apikey_look;
@@ -157,15 +157,15 @@ SELECT relation, count(*) FILTER (WHERE commands = '{SELECT}') AS read, count(*)
 	count(*) FILTER (WHERE cardinality(commands) = 4) AS manage FROM l_can GROUP BY 1 ORDER BY 1;
 
 -- a hostile search_path or object finds nothing to do
-CREATE FUNCTION apikey_masked(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'hostile' $$;
+CREATE FUNCTION apikey_internal.masked(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'hostile' $$;
 CREATE FUNCTION "l Schema".max(apikey_level) RETURNS apikey_level LANGUAGE sql AS $$ SELECT 'read'::apikey_level $$;
 SET search_path = "l Schema", public, pg_catalog;
 CREATE TEMP TABLE apikey_key (key_id uuid);
 CREATE TEMP TABLE apikey_grants (key_id uuid);
-SELECT count(*) FROM public.apikey_who('l_web', 'production', 'manage');
+SELECT count(*) FROM public.apikey_who_can('l_web', 'production', 'manage');
 SELECT count(*) FROM public.l_key, public.apikey_reach(key_id) WHERE state = 'active';
 RESET search_path;
-DROP FUNCTION apikey_masked(text, text);
+DROP FUNCTION apikey_internal.masked(text, text);
 DROP TABLE pg_temp.apikey_key, pg_temp.apikey_grants;
 
 DROP TABLE l_key, l_question, l_who, l_can, l_doc, l_off, "l Schema"."l Number";

@@ -18,26 +18,26 @@ SELECT key AS all FROM apikey_create('v_acme', 'all', '[{"project": "*", "enviro
 SELECT key AS none FROM apikey_create('v_acme', 'none') \gset
 
 -- lists of environments, and lists as other types
-SELECT apikey_environments_of(:'some', 'read'), apikey_environments_of(:'some', 'write'), apikey_environments_of(:'all', 'read');
-SELECT apikey_environments_of(:'some', 'read', 'v7'), apikey_environments_of(:'some', 'read', 3), apikey_environments_of(:'some', 'read', 'v_other'),
-	apikey_environments_of(:'all', 'read', 'v_staging'), apikey_environments_of(:'all', 'manage', 'v7');
-SELECT apikey_environments_of(NULL, 'read'), apikey_environments_of(:'all', NULL), apikey_environments_of(:'all', 'read', NULL::text), apikey_environments_of('junk', 'read');
-SELECT apikey_environments_of(:'some', 'look');
-SELECT apikey_projects_of_as(NULL::int, :'all', 'read'), apikey_projects_of_as(NULL::smallint, :'all', 'read', 'production');
-SELECT apikey_projects_of_as(NULL::bigint, :'all', 'read'), apikey_projects_of_as(0, :'some', 'read');
-SELECT cardinality(apikey_projects_of_as(NULL::uuid, :'all', 'read')), apikey_projects_of_as(NULL::uuid, :'some', 'read', 'development');
-SELECT apikey_projects_of_as(NULL::v_mood, :'all', 'read'), apikey_projects_of_as(NULL::v_mood, :'some', 'read', 'development');
-SELECT apikey_projects_of_as(''::varchar, :'some', 'write'), apikey_projects_of_as(''::text, :'some', 'write', 'production'::varchar);
-SELECT apikey_environments_of_as(NULL::text, :'some', 'read'), apikey_environments_of_as(NULL::varchar, :'some', 'read', 'v3');
-SELECT apikey_projects_of_as(NULL::int, NULL, 'read'), apikey_projects_of_as(NULL::int, :'all', NULL), apikey_projects_of_as(NULL::int, :'all', 'read', NULL::text);
-SELECT pg_typeof(apikey_projects_of_as(NULL::int, 'junk', 'read')), pg_typeof(apikey_projects_of_as(NULL::v_mood, 'junk', 'read'));
-SELECT apikey_projects_of_as(NULL::numeric, :'all', 'read');
-SELECT apikey_projects_of_as(NULL::v_id, :'all', 'read');
-SELECT apikey_projects_of_as(NULL, :'all', 'read');
+SELECT apikey_internal.environments_of(NULL::text, :'some', 'read'), apikey_internal.environments_of(NULL::text, :'some', 'write'), apikey_internal.environments_of(NULL::text, :'all', 'read');
+SELECT apikey_internal.environments_of(NULL::text, :'some', 'read', 'v7'), apikey_internal.environments_of(NULL::text, :'some', 'read', 3), apikey_internal.environments_of(NULL::text, :'some', 'read', 'v_other'),
+	apikey_internal.environments_of(NULL::text, :'all', 'read', 'v_staging'), apikey_internal.environments_of(NULL::text, :'all', 'manage', 'v7');
+SELECT apikey_internal.environments_of(NULL::text, NULL, 'read'), apikey_internal.environments_of(NULL::text, :'all', NULL), apikey_internal.environments_of(NULL::text, :'all', 'read', NULL::text), apikey_internal.environments_of(NULL::text, 'junk', 'read');
+SELECT apikey_internal.environments_of(NULL::text, :'some', 'look');
+SELECT apikey_internal.projects_of(NULL::int, :'all', 'read'), apikey_internal.projects_of(NULL::smallint, :'all', 'read', 'production');
+SELECT apikey_internal.projects_of(NULL::bigint, :'all', 'read'), apikey_internal.projects_of(0, :'some', 'read');
+SELECT cardinality(apikey_internal.projects_of(NULL::uuid, :'all', 'read')), apikey_internal.projects_of(NULL::uuid, :'some', 'read', 'development');
+SELECT apikey_internal.projects_of(NULL::v_mood, :'all', 'read'), apikey_internal.projects_of(NULL::v_mood, :'some', 'read', 'development');
+SELECT apikey_internal.projects_of(''::varchar, :'some', 'write'), apikey_internal.projects_of(''::text, :'some', 'write', 'production'::varchar);
+SELECT apikey_internal.environments_of(NULL::text, :'some', 'read'), apikey_internal.environments_of(NULL::varchar, :'some', 'read', 'v3');
+SELECT apikey_internal.projects_of(NULL::int, NULL, 'read'), apikey_internal.projects_of(NULL::int, :'all', NULL), apikey_internal.projects_of(NULL::int, :'all', 'read', NULL::text);
+SELECT pg_typeof(apikey_internal.projects_of(NULL::int, 'junk', 'read')), pg_typeof(apikey_internal.projects_of(NULL::v_mood, 'junk', 'read'));
+SELECT apikey_internal.projects_of(NULL::numeric, :'all', 'read');
+SELECT apikey_internal.projects_of(NULL::v_id, :'all', 'read');
+SELECT apikey_internal.projects_of(NULL, :'all', 'read');
 BEGIN;
 SET LOCAL apikey.key = :'some';
-SELECT apikey_environments('read'), apikey_environments('write', 'v3'), apikey_environments('read', 3),
-	apikey_projects_as(0, 'read'), apikey_projects_as(NULL::uuid, 'read', 'development'), apikey_environments_as(''::text, 'read'), apikey_environments_as(''::varchar, 'read', 'v7');
+SELECT apikey_internal.environments(NULL::text, 'read'), apikey_internal.environments(NULL::text, 'write', 'v3'), apikey_internal.environments(NULL::text, 'read', 3),
+	apikey_internal.projects(0, 'read'), apikey_internal.projects(NULL::uuid, 'read', 'development'), apikey_internal.environments(''::text, 'read'), apikey_internal.environments(''::varchar, 'read', 'v7');
 -- what is remembered follows changes, undone ones too
 SAVEPOINT s;
 SELECT as_application(format('apikey_add_project(''v_acme'', ''v_new''), apikey_grant(%L, ''v_new'', ''*'', ''read'')', :'some_id'));
@@ -45,12 +45,12 @@ SELECT apikey_projects('read');
 ROLLBACK TO s;
 SELECT apikey_projects('read');
 SELECT as_application(format('apikey_ungrant(%L, ''v7'', ''*''), apikey_remove_project(''high'')', :'some_id'));
-SELECT apikey_projects('read'), apikey_environments('read');
+SELECT apikey_projects('read'), apikey_internal.environments(NULL::text, 'read');
 ROLLBACK TO s;
 SELECT apikey_projects('read');
 -- a change of the registry alone
 SET LOCAL apikey.key = :'all';
-CREATE TEMP TABLE v_before AS SELECT apikey_projects('read') AS p, apikey_projects('read', 'staging') AS s, apikey_environments('read') AS e;
+CREATE TEMP TABLE v_before AS SELECT apikey_projects('read') AS p, apikey_projects('read', 'staging') AS s, apikey_internal.environments(NULL::text, 'read') AS e;
 SELECT as_application($$apikey_add_project('v_acme', 'v_new')$$);
 SELECT apikey_projects('read') = (SELECT array_agg(n ORDER BY n COLLATE "C") FROM unnest(p || 'v_new'::text) n) AS more FROM v_before;
 SELECT as_application($$apikey_remove_project('v_new')$$);

@@ -158,7 +158,7 @@ BEGIN
 		FOREACH change IN ARRAY changes LOOP
 			EXECUTE change;
 		END LOOP;
-		ours = (SELECT string_agg(polname, ' ' ORDER BY polname) FROM pg_policy, apikey_policy_columns(oid) c
+		ours = (SELECT string_agg(polname, ' ' ORDER BY polname) FROM pg_policy, apikey_internal.policy_columns(oid) c
 			WHERE polrelid = 'k_doc'::regclass AND c.project = 'owner_project' AND c.environment = 'environment');
 		protected = (SELECT count(*) FROM apikey_protected);
 		protect = left(attempt($c$SELECT apikey_protect('k_doc', 'owner_project', 'environment')$c$), 5);
@@ -296,7 +296,7 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT * FROM k_policies('k_varchar');
-SELECT c.* FROM pg_policy, apikey_policy_columns(oid) c WHERE polrelid = 'k_varchar'::regclass;
+SELECT c.* FROM pg_policy, apikey_internal.policy_columns(oid) c WHERE polrelid = 'k_varchar'::regclass;
 DROP TABLE k_varchar;
 -- nor a type with an implicit cast to text: a function of somebody's, called for each row
 CREATE FUNCTION k_cast(k_stage) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'cast'::text $$;
@@ -326,7 +326,7 @@ RESET client_min_messages;
 CREATE CAST (k_stage AS text) WITH FUNCTION k_cast(k_stage) AS IMPLICIT;
 -- made by hand it is not ours; one that was there before calls no cast, and stays
 CREATE POLICY apikey_select ON k_stages FOR SELECT USING (apikey_authorize(p, e, 'read'));
-SELECT polrelid::regclass, pg_get_expr(polqual, polrelid), c.* FROM pg_policy, apikey_policy_columns(oid) c WHERE polname = 'apikey_select' ORDER BY 1;
+SELECT polrelid::regclass, pg_get_expr(polqual, polrelid), c.* FROM pg_policy, apikey_internal.policy_columns(oid) c WHERE polname = 'apikey_select' ORDER BY 1;
 SELECT relation FROM apikey_protected WHERE relation IN ('k_stages'::regclass, 'k_earlier'::regclass);
 DROP TABLE k_stages, k_earlier;
 DROP FUNCTION k_try, k_refused, k_casts;

@@ -4,7 +4,7 @@ SELECT apikey_add_project('z_acme', 'z_web');
 SELECT key_id, key FROM apikey_create('z_acme', 'one', '[{"project": "z_web", "environment": "production", "level": "write"}]') \gset
 SELECT apikey_set_budget(:'key_id', 100);
 CREATE ROLE regress_apikey_trigger;
-GRANT EXECUTE ON FUNCTION apikey_changed, apikey_keep, apikey_sync_projects TO regress_apikey_trigger;
+GRANT EXECUTE ON FUNCTION apikey_changed, apikey_keep, apikey_internal.sync_projects TO regress_apikey_trigger;
 GRANT CREATE ON SCHEMA public TO regress_apikey_trigger;
 SELECT coalesce(max(at), '-infinity') AS mark FROM apikey_events \gset
 
@@ -23,7 +23,7 @@ END $$;
 -- every function at every event of a table of somebody's own
 CREATE FUNCTION z_own() RETURNS TABLE (function text, result text, count bigint) LANGUAGE sql AS $$
 	SELECT f, z_fire('z_own', t || ' ' || e || ' ON FOR EACH ' || r, f, c), count(*)
-	FROM unnest(array['apikey_changed()', 'apikey_keep()', 'apikey_sync_projects()', $a$apikey_sync_projects('name', 'organization')$a$]) f,
+	FROM unnest(array['apikey_internal.changed()', 'apikey_internal.keep()', 'apikey_internal.sync_projects()', $a$apikey_internal.sync_projects('name', 'organization')$a$]) f,
 		unnest(array['BEFORE', 'AFTER']) t, unnest(array['ROW', 'STATEMENT']) r,
 		(VALUES ('INSERT', 'INSERT INTO z_own VALUES (42)'), ('UPDATE', 'UPDATE z_own SET organization = 43'),
 			('DELETE', 'DELETE FROM z_own'), ('TRUNCATE', 'TRUNCATE z_own')) v (e, c)
@@ -31,7 +31,7 @@ CREATE FUNCTION z_own() RETURNS TABLE (function text, result text, count bigint)
 	GROUP BY 1, 2
 	UNION ALL
 	SELECT f, z_fire('z_own', x, f, 'INSERT INTO z_own VALUES (42)'), count(*)
-	FROM unnest(array[$a$apikey_sync_projects('name', 'organization', 'x')$a$]) f,
+	FROM unnest(array[$a$apikey_internal.sync_projects('name', 'organization', 'x')$a$]) f,
 		unnest(array['AFTER INSERT ON FOR EACH ROW', 'BEFORE INSERT OR UPDATE OR DELETE ON FOR EACH ROW',
 			'AFTER INSERT OR UPDATE OR DELETE ON FOR EACH STATEMENT', 'AFTER INSERT OR UPDATE OF name OR DELETE ON FOR EACH ROW',
 			'AFTER INSERT OR UPDATE ON FOR EACH ROW', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON FOR EACH STATEMENT']) x
@@ -47,15 +47,15 @@ INSERT INTO z_own VALUES (1);
 SELECT * FROM z_own();
 -- one that has all the names and types
 CREATE TABLE z_mine (key_id uuid, organization text COLLATE "C", revoked_at timestamptz, at timestamptz);
-SELECT z_fire('z_mine', 'AFTER INSERT ON FOR EACH ROW', 'apikey_changed()', format('INSERT INTO z_mine VALUES (%L, %L)', :'key_id', 'z_acme'));
-CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON z_mine FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION apikey_changed();
+SELECT z_fire('z_mine', 'AFTER INSERT ON FOR EACH ROW', 'apikey_internal.changed()', format('INSERT INTO z_mine VALUES (%L, %L)', :'key_id', 'z_acme'));
+CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON z_mine FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION apikey_internal.changed();
 SELECT attempt($$INSERT INTO z_mine VALUES (NULL)$$);
 CREATE TABLE z_child (LIKE z_mine);
 CREATE VIEW z_view AS SELECT * FROM z_mine;
-CREATE TRIGGER t INSTEAD OF INSERT ON z_view FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE TRIGGER t INSTEAD OF INSERT ON z_view FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 SELECT attempt($$INSERT INTO z_view VALUES (NULL)$$);
 SET client_min_messages = warning;
-CREATE CONSTRAINT TRIGGER c AFTER INSERT ON z_child DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+CREATE CONSTRAINT TRIGGER c AFTER INSERT ON z_child DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 BEGIN;
 INSERT INTO z_child VALUES (NULL);
 COMMIT;
@@ -64,28 +64,28 @@ RESET ROLE;
 -- tables of ours where they have no business, and not as the script makes them
 INSERT INTO apikey_use VALUES (:'key_id', 1, 1);
 SELECT o.*, z_fire(o.relation, o.at, o.function, replace(o.command, 'ID', :'key_id')) FROM (VALUES
-	('apikey_event', 'AFTER INSERT ON FOR EACH ROW', 'apikey_changed()', 'SELECT apikey_disable($$ID$$)'),
-	('apikey_event', 'BEFORE INSERT ON FOR EACH ROW', 'apikey_keep()', 'INSERT INTO apikey_event SELECT now(), key_id, $$x$$, key_id, NULL, $$x$$, NULL, NULL, NULL, $${}$$ FROM apikey_key WHERE key_id = $$ID$$'),
-	('apikey_event', 'BEFORE UPDATE ON FOR EACH STATEMENT', 'apikey_keep()', 'UPDATE apikey_event SET role = $$x$$'),
-	('apikey_event', 'BEFORE TRUNCATE ON FOR EACH STATEMENT', 'apikey_changed()', 'TRUNCATE apikey_event'),
-	('apikey_use', 'AFTER UPDATE ON FOR EACH ROW', 'apikey_changed()', 'UPDATE apikey_use SET uses = 0'),
-	('apikey_use', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_keep()', 'UPDATE apikey_use SET uses = 0'),
-	('apikey_use_hour', 'AFTER TRUNCATE ON FOR EACH STATEMENT', 'apikey_changed()', 'TRUNCATE apikey_use_hour'),
-	('apikey_key_proxy', 'AFTER INSERT ON FOR EACH ROW', 'apikey_changed()', 'INSERT INTO apikey_key_proxy DEFAULT VALUES'),
-	('apikey_key', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_changed()', 'SELECT apikey_disable($$ID$$)'),
-	('apikey_key', 'AFTER UPDATE ON FOR EACH STATEMENT', 'apikey_changed()', 'SELECT apikey_disable($$ID$$)'),
-	('apikey_key', 'BEFORE TRUNCATE ON FOR EACH STATEMENT', 'apikey_changed()', 'TRUNCATE apikey_key CASCADE'),
-	('apikey_key', 'AFTER UPDATE ON FOR EACH ROW', 'apikey_keep()', 'SELECT apikey_disable($$ID$$)'),
-	('apikey_key', 'BEFORE DELETE ON FOR EACH ROW', 'apikey_keep()', 'SELECT apikey_delete($$ID$$)'),
-	('apikey_key', 'BEFORE UPDATE ON FOR EACH STATEMENT', 'apikey_keep()', 'SELECT apikey_disable($$ID$$)'),
-	('apikey_grant', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_keep()', 'UPDATE apikey_grant SET level = $$read$$ WHERE key_id = $$ID$$'),
-	('apikey_project', 'AFTER INSERT OR UPDATE OR DELETE ON FOR EACH ROW', 'apikey_sync_projects($$project$$, $$organization$$, $$x$$)', 'SELECT apikey_add_project($$z_acme$$, $$z_new$$)'))
+	('apikey_event', 'AFTER INSERT ON FOR EACH ROW', 'apikey_internal.changed()', 'SELECT apikey_disable($$ID$$)'),
+	('apikey_event', 'BEFORE INSERT ON FOR EACH ROW', 'apikey_internal.keep()', 'INSERT INTO apikey_event SELECT now(), key_id, $$x$$, key_id, NULL, $$x$$, NULL, NULL, NULL, $${}$$ FROM apikey_key WHERE key_id = $$ID$$'),
+	('apikey_event', 'BEFORE UPDATE ON FOR EACH STATEMENT', 'apikey_internal.keep()', 'UPDATE apikey_event SET role = $$x$$'),
+	('apikey_event', 'BEFORE TRUNCATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'TRUNCATE apikey_event'),
+	('apikey_use', 'AFTER UPDATE ON FOR EACH ROW', 'apikey_internal.changed()', 'UPDATE apikey_use SET uses = 0'),
+	('apikey_use', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_internal.keep()', 'UPDATE apikey_use SET uses = 0'),
+	('apikey_use_hour', 'AFTER TRUNCATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'TRUNCATE apikey_use_hour'),
+	('apikey_internal.key_proxy', 'AFTER INSERT ON FOR EACH ROW', 'apikey_internal.changed()', 'INSERT INTO apikey_internal.key_proxy DEFAULT VALUES'),
+	('apikey_key', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_internal.changed()', 'SELECT apikey_disable($$ID$$)'),
+	('apikey_key', 'AFTER UPDATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'SELECT apikey_disable($$ID$$)'),
+	('apikey_key', 'BEFORE TRUNCATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'TRUNCATE apikey_key CASCADE'),
+	('apikey_key', 'AFTER UPDATE ON FOR EACH ROW', 'apikey_internal.keep()', 'SELECT apikey_disable($$ID$$)'),
+	('apikey_key', 'BEFORE DELETE ON FOR EACH ROW', 'apikey_internal.keep()', 'SELECT apikey_delete($$ID$$)'),
+	('apikey_key', 'BEFORE UPDATE ON FOR EACH STATEMENT', 'apikey_internal.keep()', 'SELECT apikey_disable($$ID$$)'),
+	('apikey_grant', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_internal.keep()', 'UPDATE apikey_grant SET level = $$read$$ WHERE key_id = $$ID$$'),
+	('apikey_project', 'AFTER INSERT OR UPDATE OR DELETE ON FOR EACH ROW', 'apikey_internal.sync_projects($$project$$, $$organization$$, $$x$$)', 'SELECT apikey_add_project($$z_acme$$, $$z_new$$)'))
 	o (relation, at, function, command);
 SELECT attempt($$SELECT apikey_attach_projects('apikey_project', 'project', 'organization')$$);
 DELETE FROM apikey_use WHERE key_id = :'key_id';
 -- no functions, no event triggers
-SELECT attempt('SELECT ' || f || '()') FROM unnest(array['apikey_changed', 'apikey_keep', 'apikey_sync_projects']) f;
-SELECT attempt(format('CREATE EVENT TRIGGER z ON ddl_command_end EXECUTE FUNCTION %s()', f)) FROM unnest(array['apikey_changed', 'apikey_keep', 'apikey_sync_projects']) f;
+SELECT attempt('SELECT ' || f || '()') FROM unnest(array['apikey_changed', 'apikey_keep', 'apikey_internal.sync_projects']) f;
+SELECT attempt(format('CREATE EVENT TRIGGER z ON ddl_command_end EXECUTE FUNCTION %s()', f)) FROM unnest(array['apikey_changed', 'apikey_keep', 'apikey_internal.sync_projects']) f;
 SELECT attempt(format('CREATE FUNCTION z_%s() RETURNS %s LANGUAGE c AS %L, %L', r, r, probin, 'apikey_changed')) FROM pg_proc, unnest(array['int', 'event_trigger']) r
 WHERE oid = 'apikey_changed'::regproc;
 SELECT attempt('SELECT z_int()');
@@ -203,7 +203,7 @@ ROLLBACK;
 DROP VIEW z_keys;
 DROP TABLE z_own, z_id;
 DROP FUNCTION z_fire, z_own, z_views, z_look, z_try, z_all, z_back;
-REVOKE ALL ON FUNCTION apikey_changed, apikey_keep, apikey_sync_projects FROM regress_apikey_trigger;
+REVOKE ALL ON FUNCTION apikey_changed, apikey_keep, apikey_internal.sync_projects FROM regress_apikey_trigger;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_trigger;
 DROP ROLE regress_apikey_trigger;
 DELETE FROM apikey_key WHERE organization LIKE 'z\_%';

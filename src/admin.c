@@ -26,6 +26,7 @@
 #include "projects.h"
 #include "redact.h"
 #include "schema.h"
+#include "store.h"
 #include "use.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -365,73 +366,97 @@ apikey_cancel_rotation(PG_FUNCTION_ARGS)
 
 /* ---------------------------------------------------------------- update */
 
-/*
- * Is this the default of a text argument, "leave it as it is"?  The defaults
- * stand in the SQL script.
- */
-static bool
-is_default_text(FunctionCallInfo fcinfo, int argno)
+/* What can be taken away, and the arguments that give it. */
+static const struct
 {
-	text	   *value;
+	const char *name;
+	int			argno;
+}			removable[] =
 
-	if (PG_ARGISNULL(argno))
-		return false;
-	value = PG_GETARG_TEXT_PP(argno);
-	return VARSIZE_ANY_EXHDR(value) == 1 && VARDATA_ANY(value)[0] == '\n';
+{
+	{"expires_at", 2},
+	{"created_by", 3},
+	{"allowed_networks", 4},
+	{"metadata", 5},
+	{"rate_limit", 6}
+};
+
+/* The number of the argument that gives a field. */
+static int
+find_removable(const AkName *name)
+{
+	for (int i = 0; i < (int) lengthof(removable); i++)
+		if (name->len == (int) strlen(removable[i].name) &&
+			memcmp(name->data, removable[i].name, name->len) == 0)
+			return removable[i].argno;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("there is no field \"%s\" to remove", ak_redact_name(name)),
+			 errhint("What can be removed is expires_at, created_by, allowed_networks, metadata and rate_limit.")));
 }
 
-static bool
-is_default_networks(FunctionCallInfo fcinfo, int argno)
+/* The fields in an array, as bits of the arguments that give them. */
+static uint32
+get_removed(FunctionCallInfo fcinfo, int argno)
 {
-	ArrayType  *networks;
+	uint32		removed = 0;
+	Datum	   *names;
+	bool	   *nulls;
+	int			count;
 
 	if (PG_ARGISNULL(argno))
-		return false;
-	networks = PG_GETARG_ARRAYTYPE_P(argno);
-	return ArrayGetNItems(ARR_NDIM(networks), ARR_DIMS(networks)) == 1 &&
-		array_contains_nulls(networks);
+		return 0;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argno), TEXTOID, -1, false,
+					  TYPALIGN_INT, &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		AkName		name;
+		int			given;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("field to remove must not be null")));
+		name = ak_store_name(names[i]);
+		given = find_removable(&name);
+		if (!PG_ARGISNULL(given))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("field \"%.*s\" is both given and removed",
+							name.len, name.data)));
+		removed |= 1 << given;
+	}
+	return removed;
 }
 
-static bool
-is_default_json(FunctionCallInfo fcinfo, int argno)
-{
-	Jsonb	   *json;
-	JsonbValue	value;
-
-	if (PG_ARGISNULL(argno))
-		return false;
-	json = PG_GETARG_JSONB_P(argno);
-	return JB_ROOT_IS_SCALAR(json) &&
-		JsonbExtractScalar(&json->root, &value) &&
-		value.type == jbvString && value.val.string.len == 1 &&
-		value.val.string.val[0] == '\n';
-}
-
+/* A null that is not meant to be removed changes nothing. */
 static void
 get_changes(FunctionCallInfo fcinfo, AkKeyChanges *changes)
 {
-	changes->label.change = !is_default_text(fcinfo, 1);
+	uint32		removed = get_removed(fcinfo, 7);
+
+#define CHANGES(argno)	(!PG_ARGISNULL(argno) || (removed & 1 << (argno)) != 0)
+
+	changes->label.change = !PG_ARGISNULL(1);
 	if (changes->label.change)
 		changes->label.value.value = ak_options_label(fcinfo, 1);
 
-	changes->expires_at.change = PG_ARGISNULL(2) ||
-		!TIMESTAMP_IS_NOBEGIN(PG_GETARG_TIMESTAMPTZ(2));
-	if (changes->expires_at.change)
-		changes->expires_at.value = ak_options_expiry(fcinfo, 2);
+	changes->expires_at.change = CHANGES(2);
+	changes->expires_at.value = ak_options_expiry(fcinfo, 2);
 
-	changes->created_by.change = !is_default_text(fcinfo, 3);
+	changes->created_by.change = CHANGES(3);
 	changes->created_by.value = fcinfo->args[3];
 
-	changes->allowed_networks.change = !is_default_networks(fcinfo, 4);
-	if (changes->allowed_networks.change)
-		changes->allowed_networks.value = ak_options_networks(fcinfo, 4);
+	changes->allowed_networks.change = CHANGES(4);
+	changes->allowed_networks.value = ak_options_networks(fcinfo, 4);
 
-	changes->metadata.change = !is_default_json(fcinfo, 5);
+	changes->metadata.change = CHANGES(5);
 	changes->metadata.value = fcinfo->args[5];
 
-	changes->change_limit = !is_default_text(fcinfo, 6);
+	changes->change_limit = CHANGES(6);
 	if (changes->change_limit)
 		ak_options_rate_limit(fcinfo, 6, &changes->limit);
+#undef CHANGES
 }
 
 /* The new value of a column. */

@@ -13,7 +13,14 @@
  *
  * Others may have put functions and operators into that schema.  So a call
  * here matches one of pg_catalog or of this script exactly, or is qualified.
+ *
+ * What nobody calls by name is in a schema of the extension's own, closed to
+ * everybody: views, policies, triggers and plans know it by OID.  If there is one
+ * of this name, whoever made it could have put anything there: CREATE fails.
  */
+CREATE SCHEMA apikey_internal;
+COMMENT ON SCHEMA apikey_internal IS
+'what is behind the views, triggers and policies of the extension apikey; to be called by nobody';
 
 /* ---------------------------------------------------------------- types */
 
@@ -64,12 +71,12 @@ CREATE INDEX apikey_environment_organization_idx
 /* ----------------------------------------------------------------- keys */
 
 -- the one that knows which limits there can be: 22023 for others
-CREATE FUNCTION apikey_rate_limit_text(count integer, per interval,
+CREATE FUNCTION apikey_internal.rate_limit_text(count integer, per interval,
 	burst integer)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_rate_limit_text(integer, interval, integer) IS
+AS 'MODULE_PATHNAME', 'apikey_rate_limit_text';
+COMMENT ON FUNCTION apikey_internal.rate_limit_text(integer, interval, integer) IS
 'a rate limit as apikey_create takes it';
 
 /*
@@ -104,7 +111,7 @@ CREATE TABLE apikey_key (
 		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage'),
 	CONSTRAINT apikey_key_rate_limit CHECK (
 		rate_count IS NULL AND rate_interval IS NULL AND rate_burst IS NULL
-		OR apikey_rate_limit_text(rate_count, rate_interval, rate_burst)
+		OR apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst)
 			IS NOT NULL)
 );
 COMMENT ON TABLE apikey_key IS
@@ -276,45 +283,45 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
  * them tells every backend that remembered keys, or the remembered registry,
  * may have changed; see src/inval.h.
  */
-CREATE TABLE apikey_key_proxy ();
-COMMENT ON TABLE apikey_key_proxy IS
+CREATE TABLE apikey_internal.key_proxy ();
+COMMENT ON TABLE apikey_internal.key_proxy IS
 'always empty: its invalidation tells every backend to forget keys';
-CREATE TABLE apikey_registry_proxy ();
-COMMENT ON TABLE apikey_registry_proxy IS
+CREATE TABLE apikey_internal.registry_proxy ();
+COMMENT ON TABLE apikey_internal.registry_proxy IS
 'always empty: its invalidation tells every backend to forget the registry';
 
-CREATE FUNCTION apikey_changed() RETURNS trigger
-LANGUAGE C AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_changed() FROM PUBLIC;
-COMMENT ON FUNCTION apikey_changed() IS
+CREATE FUNCTION apikey_internal.changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'apikey_changed';
+REVOKE ALL ON FUNCTION apikey_internal.changed() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.changed() IS
 'trigger on the tables of this extension: makes every backend see the change, holds new rows to the foreign keys, and records what SQL did';
 
 /* Logical replication fires only row triggers, and only ENABLE ALWAYS ones. */
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
-	ON apikey_project FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+	ON apikey_project FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
-	ON apikey_environment FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+	ON apikey_environment FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
-	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
-	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
-	ON apikey_grant FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+	ON apikey_grant FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 -- for the history alone: no decision rests on it
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
-	ON apikey_budget FOR EACH ROW EXECUTE FUNCTION apikey_changed();
+	ON apikey_budget FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
-	ON apikey_project FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+	ON apikey_project FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
-	ON apikey_environment FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+	ON apikey_environment FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
-	ON apikey_key FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+	ON apikey_key FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
-	ON apikey_secret FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+	ON apikey_secret FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
-	ON apikey_grant FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+	ON apikey_grant FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
-	ON apikey_budget FOR EACH STATEMENT EXECUTE FUNCTION apikey_changed();
+	ON apikey_budget FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
@@ -328,20 +335,20 @@ ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
 ALTER TABLE apikey_budget ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 
-CREATE FUNCTION apikey_keep() RETURNS trigger
-LANGUAGE C AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_keep() FROM PUBLIC;
-COMMENT ON FUNCTION apikey_keep() IS
+CREATE FUNCTION apikey_internal.keep() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'apikey_keep';
+REVOKE ALL ON FUNCTION apikey_internal.keep() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.keep() IS
 'trigger on apikey_event and apikey_key: refuses to change or remove events, but for apikey_purge_events, and to bring a revoked key back';
 
 CREATE TRIGGER apikey_keep BEFORE UPDATE OR DELETE
-	ON apikey_event FOR EACH ROW EXECUTE FUNCTION apikey_keep();
+	ON apikey_event FOR EACH ROW EXECUTE FUNCTION apikey_internal.keep();
 CREATE TRIGGER apikey_keep_all BEFORE TRUNCATE
-	ON apikey_event FOR EACH STATEMENT EXECUTE FUNCTION apikey_keep();
+	ON apikey_event FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.keep();
 ALTER TABLE apikey_event ENABLE ALWAYS TRIGGER apikey_keep,
 	ENABLE ALWAYS TRIGGER apikey_keep_all;
 CREATE TRIGGER apikey_keep BEFORE UPDATE
-	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_keep();
+	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_internal.keep();
 ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_keep;
 
 /* --------------------------------------------------- registry functions */
@@ -363,41 +370,12 @@ REVOKE ALL ON FUNCTION apikey_add_project(text, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_add_project(text, text, text[]) IS
 'register a project of an organization, or more environments of it; 23505 if another organization has it';
 
-CREATE FUNCTION apikey_add_project(organization anyelement,
-	project anycompatible,
-	environments text[] DEFAULT '{production,development}')
-RETURNS void
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_add_project(anyelement, anycompatible, text[])
-FROM PUBLIC;
-COMMENT ON FUNCTION apikey_add_project(anyelement, anycompatible, text[]) IS
-'the same for identifiers that are not text';
-
-/* An untyped literal decides no polymorphic type: ('acme', 42) needs this. */
-CREATE FUNCTION apikey_add_project(organization text, project anyelement,
-	environments text[] DEFAULT '{production,development}')
-RETURNS void
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_add_project(text, anyelement, text[])
-FROM PUBLIC;
-COMMENT ON FUNCTION apikey_add_project(text, anyelement, text[]) IS
-'the same for a project that is not text';
-
 CREATE FUNCTION apikey_remove_project(project text) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_remove_project(text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_project(text) IS
 'remove a project, its environments and every grant on them; 42704 if there is none';
-
-CREATE FUNCTION apikey_remove_project(project anyelement) RETURNS void
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_remove_project(anyelement) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_remove_project(anyelement) IS
-'the same for an identifier that is not text';
 
 CREATE FUNCTION apikey_remove_environment(project text, environment text)
 RETURNS void
@@ -406,16 +384,6 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_remove_environment(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_environment(text, text) IS
 'remove one environment of a project and every grant on just this one; 42704 if there is none';
-
-CREATE FUNCTION apikey_remove_environment(project anyelement,
-	environment anycompatible)
-RETURNS void
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_remove_environment(anyelement, anycompatible)
-FROM PUBLIC;
-COMMENT ON FUNCTION apikey_remove_environment(anyelement, anycompatible) IS
-'the same for identifiers that are not text';
 
 /*
  * Both run as the caller, who must own the table (42501).  What the triggers
@@ -440,11 +408,11 @@ REVOKE ALL ON FUNCTION apikey_detach_projects(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_detach_projects(regclass) IS
 'undo apikey_attach_projects; the projects stay registered; 42704 if the table is not attached';
 
-CREATE FUNCTION apikey_sync_projects() RETURNS trigger
+CREATE FUNCTION apikey_internal.sync_projects() RETURNS trigger
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_sync_projects() FROM PUBLIC;
-COMMENT ON FUNCTION apikey_sync_projects() IS
+AS 'MODULE_PATHNAME', 'apikey_sync_projects';
+REVOKE ALL ON FUNCTION apikey_internal.sync_projects() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.sync_projects() IS
 'trigger of attached tables: makes the registry follow';
 
 /* -------------------------------------------------------- life of a key */
@@ -462,20 +430,6 @@ REVOKE ALL ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
 COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
 	timestamptz, text, cidr[], jsonb, text, text) IS
 'issue an API key: the only time that it is shown; grants: [{"project": "web", "environment": "production", "level": "write"}, ...], "*" for all';
-
-CREATE FUNCTION apikey_create(organization anyelement, label text,
-	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
-	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
-	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
-RETURNS TABLE (key_id uuid, key text)
-LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_create(anyelement, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text, text) IS
-'the same for an organization whose identifier is not text';
 
 /*
  * The hash of a key from elsewhere, by its scheme: formbricks-v2 (bcrypt, with
@@ -496,21 +450,6 @@ COMMENT ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
 	apikey_level, timestamptz, text, cidr[], jsonb, text, text) IS
 'take over an API key of another system by its hash; its text goes on to work';
 
-CREATE FUNCTION apikey_import(organization anyelement, label text, scheme text,
-	hash text, lookup text DEFAULT NULL, grants jsonb DEFAULT '[]',
-	organization_level apikey_level DEFAULT NULL,
-	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
-	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
-RETURNS uuid
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_import(anyelement, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_import(anyelement, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text, text) IS
-'the same for an organization whose identifier is not text';
-
 CREATE FUNCTION apikey_rotate(key_id uuid, overlap interval DEFAULT '0')
 RETURNS TABLE (key_id uuid, key text)
 LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -527,21 +466,23 @@ COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
 'undo apikey_rotate while the overlap lasts: the new secret is refused, the old one stays; 55000 if it is over';
 
 /*
- * The defaults are values that no argument has by accident.  They mean: leave
- * it as it is.
+ * A null changes nothing, so that a parameter that was not set takes nothing
+ * away: what is to go is named in "remove", which may hold expires_at, created_by,
+ * allowed_networks, metadata and rate_limit.  22023 for other names, and for a
+ * field that is both given and removed.
  */
-CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT E'\n',
-	expires_at timestamptz DEFAULT '-infinity', created_by text DEFAULT E'\n',
-	allowed_networks cidr[] DEFAULT '{NULL}', metadata jsonb DEFAULT E'"\\n"',
-	rate_limit text DEFAULT E'\n')
+CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT NULL,
+	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
+	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT NULL,
+	rate_limit text DEFAULT NULL, remove text[] DEFAULT '{}')
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb, text) FROM PUBLIC;
+	jsonb, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb, text) IS
-'change what is said of an API key; an argument that is left out changes nothing, null takes a value away';
+	jsonb, text, text[]) IS
+'change what is said of an API key; null changes nothing, and what is named in "remove" is taken away';
 
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
 	level apikey_level)
@@ -553,17 +494,6 @@ FROM PUBLIC;
 COMMENT ON FUNCTION apikey_grant(uuid, text, text, apikey_level) IS
 'give an API key a level on a project and an environment ("*" for all), or change it';
 
-CREATE FUNCTION apikey_grant(key_id uuid, project anyelement,
-	environment anycompatible, level apikey_level)
-RETURNS void
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_grant(uuid, anyelement, anycompatible,
-	apikey_level) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_grant(uuid, anyelement, anycompatible,
-	apikey_level) IS
-'the same for identifiers that are not text';
-
 CREATE FUNCTION apikey_ungrant(key_id uuid, project text, environment text)
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -571,16 +501,6 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_ungrant(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_ungrant(uuid, text, text) IS
 'take away the grant on just this project and environment; 42704 if there is none';
-
-CREATE FUNCTION apikey_ungrant(key_id uuid, project anyelement,
-	environment anycompatible)
-RETURNS void
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_ungrant(uuid, anyelement, anycompatible)
-FROM PUBLIC;
-COMMENT ON FUNCTION apikey_ungrant(uuid, anyelement, anycompatible) IS
-'the same for identifiers that are not text';
 
 CREATE FUNCTION apikey_set_organization_level(key_id uuid, level apikey_level)
 RETURNS void
@@ -655,59 +575,85 @@ COMMENT ON FUNCTION apikey_purge_events(timestamptz) IS
  * than the decision; the C code looks up nothing by search_path.  A null or
  * a bad key, project or environment gives false; a verb that does not exist
  * raises 22023.
+ *
+ * Identifiers are text or anything else, in all combinations: a literal or a
+ * parameter without a type is text then, whatever the other one is.
  */
-CREATE FUNCTION apikey_support(request internal) RETURNS internal
+CREATE FUNCTION apikey_internal.support(request internal) RETURNS internal
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_support(internal) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_support(internal) IS
+AS 'MODULE_PATHNAME', 'apikey_support';
+REVOKE ALL ON FUNCTION apikey_internal.support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.support(internal) IS
 'planner support for apikey_authorize: index conditions, selectivity, cost';
 
-CREATE FUNCTION apikey_authorize(key text, project text, environment text,
-	verb text)
+CREATE FUNCTION apikey_authorize(key text, project text, environment text, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_key';
 COMMENT ON FUNCTION apikey_authorize(text, text, text, text) IS
 'may this API key do this (read, write, manage, an HTTP method or an SQL command) in the environment of the project?';
 
-CREATE FUNCTION apikey_authorize(key text, project anyelement,
-	environment anycompatible, verb text)
+CREATE FUNCTION apikey_authorize(key text, project text, environment "any", verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_key';
-COMMENT ON FUNCTION apikey_authorize(text, anyelement, anycompatible, text) IS
-'the same for identifiers that are not text';
+COMMENT ON FUNCTION apikey_authorize(text, text, "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_authorize(key text, project "any", environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
+AS 'MODULE_PATHNAME', 'apikey_authorize_key';
+COMMENT ON FUNCTION apikey_authorize(text, "any", text, text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_authorize(key text, project "any", environment "any", verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
+AS 'MODULE_PATHNAME', 'apikey_authorize_key';
+COMMENT ON FUNCTION apikey_authorize(text, "any", "any", text) IS
+'the same for identifiers that are not all text';
 
 CREATE FUNCTION apikey_authorize(project text, environment text, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_session';
 COMMENT ON FUNCTION apikey_authorize(text, text, text) IS
 'may the API key of the session do this in the environment of the project?';
 
-CREATE FUNCTION apikey_authorize(project anyelement,
-	environment anycompatible, verb text)
+CREATE FUNCTION apikey_authorize(project text, environment "any", verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_support
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_session';
-COMMENT ON FUNCTION apikey_authorize(anyelement, anycompatible, text) IS
-'the same for identifiers that are not text';
+COMMENT ON FUNCTION apikey_authorize(text, "any", text) IS
+'the same for identifiers that are not all text';
 
-CREATE FUNCTION apikey_authorize_organization(key text, organization text,
-	verb text)
+CREATE FUNCTION apikey_authorize(project "any", environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
+AS 'MODULE_PATHNAME', 'apikey_authorize_session';
+COMMENT ON FUNCTION apikey_authorize("any", text, text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_authorize(project "any", environment "any", verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
+AS 'MODULE_PATHNAME', 'apikey_authorize_session';
+COMMENT ON FUNCTION apikey_authorize("any", "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_authorize_organization(key text, organization text, verb text)
 RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text, text) IS
 'does this API key have organization-level access to the organization?';
 
-CREATE FUNCTION apikey_authorize_organization(key text,
-	organization anyelement, verb text)
+CREATE FUNCTION apikey_authorize_organization(key text, organization "any", verb text)
 RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
-COMMENT ON FUNCTION apikey_authorize_organization(text, anyelement, text) IS
+COMMENT ON FUNCTION apikey_authorize_organization(text, "any", text) IS
 'the same for an identifier that is not text';
 
 CREATE FUNCTION apikey_authorize_organization(organization text, verb text)
@@ -717,66 +663,156 @@ AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text) IS
 'does the API key of the session have organization-level access to the organization?';
 
-CREATE FUNCTION apikey_authorize_organization(organization anyelement,
-	verb text)
+CREATE FUNCTION apikey_authorize_organization(organization "any", verb text)
 RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
-COMMENT ON FUNCTION apikey_authorize_organization(anyelement, text) IS
+COMMENT ON FUNCTION apikey_authorize_organization("any", text) IS
 'the same for an identifier that is not text';
+
+CREATE FUNCTION apikey_require(key text, project text, environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_require_key';
+COMMENT ON FUNCTION apikey_require(text, text, text, text) IS
+'true if this API key may do this, else error 42501';
+
+CREATE FUNCTION apikey_require(key text, project text, environment "any", verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_require_key';
+COMMENT ON FUNCTION apikey_require(text, text, "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_require(key text, project "any", environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_require_key';
+COMMENT ON FUNCTION apikey_require(text, "any", text, text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_require(key text, project "any", environment "any", verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_require_key';
+COMMENT ON FUNCTION apikey_require(text, "any", "any", text) IS
+'the same for identifiers that are not all text';
 
 CREATE FUNCTION apikey_require(project text, environment text, verb text)
 RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME';
+AS 'MODULE_PATHNAME', 'apikey_require_session';
 COMMENT ON FUNCTION apikey_require(text, text, text) IS
 'true if the API key of the session may do this, else error 42501';
 
-CREATE FUNCTION apikey_require(project anyelement, environment anycompatible,
-	verb text)
+CREATE FUNCTION apikey_require(project text, environment "any", verb text)
 RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_require(anyelement, anycompatible, text) IS
-'the same for identifiers that are not text';
+AS 'MODULE_PATHNAME', 'apikey_require_session';
+COMMENT ON FUNCTION apikey_require(text, "any", text) IS
+'the same for identifiers that are not all text';
 
-CREATE FUNCTION apikey_explain(key text, project text, environment text,
-	verb text, OUT allowed boolean, OUT reason text)
+CREATE FUNCTION apikey_require(project "any", environment text, verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_require_session';
+COMMENT ON FUNCTION apikey_require("any", text, text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_require(project "any", environment "any", verb text)
+RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_require_session';
+COMMENT ON FUNCTION apikey_require("any", "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_explain(key text, project text, environment text, verb text,
+	OUT allowed boolean, OUT reason text)
 RETURNS record
 LANGUAGE C STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME';
+AS 'MODULE_PATHNAME', 'apikey_explain_key';
 COMMENT ON FUNCTION apikey_explain(text, text, text, text) IS
 'the verdict of apikey_authorize and the rule that made it';
 
-CREATE FUNCTION apikey_explain(key text, project anyelement,
-	environment anycompatible, verb text, OUT allowed boolean,
-	OUT reason text)
+CREATE FUNCTION apikey_explain(key text, project text, environment "any", verb text,
+	OUT allowed boolean, OUT reason text)
 RETURNS record
 LANGUAGE C STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_explain(text, anyelement, anycompatible, text) IS
-'the same for identifiers that are not text';
+AS 'MODULE_PATHNAME', 'apikey_explain_key';
+COMMENT ON FUNCTION apikey_explain(text, text, "any", text) IS
+'the same for identifiers that are not all text';
 
-CREATE FUNCTION apikey_projects(verb text) RETURNS text[]
+CREATE FUNCTION apikey_explain(key text, project "any", environment text, verb text,
+	OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_explain_key';
+COMMENT ON FUNCTION apikey_explain(text, "any", text, text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_explain(key text, project "any", environment "any", verb text,
+	OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_explain_key';
+COMMENT ON FUNCTION apikey_explain(text, "any", "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_explain(project text, environment text, verb text,
+	OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_explain_session';
+COMMENT ON FUNCTION apikey_explain(text, text, text) IS
+'the same of the API key of the session';
+
+CREATE FUNCTION apikey_explain(project text, environment "any", verb text,
+	OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_explain_session';
+COMMENT ON FUNCTION apikey_explain(text, "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_explain(project "any", environment text, verb text,
+	OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_explain_session';
+COMMENT ON FUNCTION apikey_explain("any", text, text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_explain(project "any", environment "any", verb text,
+	OUT allowed boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_explain_session';
+COMMENT ON FUNCTION apikey_explain("any", "any", text) IS
+'the same for identifiers that are not all text';
+
+CREATE FUNCTION apikey_projects(verb text)
+RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text) IS
 'projects where the API key of the session may do this in some environment, sorted';
 
-CREATE FUNCTION apikey_projects(verb text, environment text) RETURNS text[]
+CREATE FUNCTION apikey_projects(verb text, environment text)
+RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text, text) IS
 'projects where the API key of the session may do this in this environment, sorted';
 
-CREATE FUNCTION apikey_projects(verb text, environment anyelement)
+CREATE FUNCTION apikey_projects(verb text, environment "any")
 RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
-COMMENT ON FUNCTION apikey_projects(text, anyelement) IS
+COMMENT ON FUNCTION apikey_projects(text, "any") IS
 'the same for an identifier that is not text';
 
-CREATE FUNCTION apikey_projects_of(key text, verb text) RETURNS text[]
+CREATE FUNCTION apikey_projects_of(key text, verb text)
+RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text) IS
@@ -789,124 +825,78 @@ AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text, text) IS
 'projects where this API key may do this in this environment, sorted';
 
-CREATE FUNCTION apikey_projects_of(key text, verb text, environment anyelement)
+CREATE FUNCTION apikey_projects_of(key text, verb text, environment "any")
 RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
-COMMENT ON FUNCTION apikey_projects_of(text, text, anyelement) IS
-'the same for an identifier that is not text';
-
-CREATE FUNCTION apikey_environments(verb text) RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME', 'apikey_environments_session';
-COMMENT ON FUNCTION apikey_environments(text) IS
-'environments where the API key of the session may do this in some project, sorted';
-
-CREATE FUNCTION apikey_environments(verb text, project text) RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME', 'apikey_environments_session';
-COMMENT ON FUNCTION apikey_environments(text, text) IS
-'environments where the API key of the session may do this in this project, sorted';
-
-CREATE FUNCTION apikey_environments(verb text, project anyelement)
-RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME', 'apikey_environments_session';
-COMMENT ON FUNCTION apikey_environments(text, anyelement) IS
-'the same for an identifier that is not text';
-
-CREATE FUNCTION apikey_environments_of(key text, verb text) RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME', 'apikey_environments_key';
-COMMENT ON FUNCTION apikey_environments_of(text, text) IS
-'environments where this API key may do this in some project, sorted';
-
-CREATE FUNCTION apikey_environments_of(key text, verb text, project text)
-RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME', 'apikey_environments_key';
-COMMENT ON FUNCTION apikey_environments_of(text, text, text) IS
-'environments where this API key may do this in this project, sorted';
-
-CREATE FUNCTION apikey_environments_of(key text, verb text, project anyelement)
-RETURNS text[]
-LANGUAGE C STABLE PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME', 'apikey_environments_key';
-COMMENT ON FUNCTION apikey_environments_of(text, text, anyelement) IS
+COMMENT ON FUNCTION apikey_projects_of(text, text, "any") IS
 'the same for an identifier that is not text';
 
 /*
- * The same as arrays of another type, that of the first argument, whose value
- * does not matter: text, varchar, uuid, smallint, integer, bigint or an enum
- * (42804 for others).  What has no value of that type is left out.
+ * For index conditions: the same, and the other way round, as arrays of the type of
+ * the first argument, whose value does not matter: text, varchar, uuid, smallint,
+ * integer, bigint or an enum (42804 for others).  What has no value of that type
+ * is left out.
  */
-CREATE FUNCTION apikey_projects_as(type anyelement, verb text)
+CREATE FUNCTION apikey_internal.projects(type anyelement, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_session';
-COMMENT ON FUNCTION apikey_projects_as(anyelement, text) IS
-'projects where the API key of the session may do this in some environment, as values of another type';
+COMMENT ON FUNCTION apikey_internal.projects(anyelement, text) IS
+'projects where the API key of the session may do this in some environment, as values of a type';
 
-CREATE FUNCTION apikey_projects_as(type anyelement, verb text,
-	environment anycompatible)
+CREATE FUNCTION apikey_internal.projects(type anyelement, verb text, environment "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_session';
-COMMENT ON FUNCTION apikey_projects_as(anyelement, text,
-	anycompatible) IS
-'projects where the API key of the session may do this in this environment, as values of another type';
+COMMENT ON FUNCTION apikey_internal.projects(anyelement, text, "any") IS
+'projects where the API key of the session may do this in this environment, as values of a type';
 
-CREATE FUNCTION apikey_projects_of_as(type anyelement, key text, verb text)
+CREATE FUNCTION apikey_internal.projects_of(type anyelement, key text, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_key';
-COMMENT ON FUNCTION apikey_projects_of_as(anyelement, text, text) IS
-'projects where this API key may do this in some environment, as values of another type';
+COMMENT ON FUNCTION apikey_internal.projects_of(anyelement, text, text) IS
+'projects where this API key may do this in some environment, as values of a type';
 
-CREATE FUNCTION apikey_projects_of_as(type anyelement, key text, verb text,
-	environment anycompatible)
+CREATE FUNCTION apikey_internal.projects_of(type anyelement, key text, verb text, environment "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_key';
-COMMENT ON FUNCTION apikey_projects_of_as(anyelement, text, text,
-	anycompatible) IS
-'projects where this API key may do this in this environment, as values of another type';
+COMMENT ON FUNCTION apikey_internal.projects_of(anyelement, text, text, "any") IS
+'projects where this API key may do this in this environment, as values of a type';
 
-CREATE FUNCTION apikey_environments_as(type anyelement, verb text)
+CREATE FUNCTION apikey_internal.environments(type anyelement, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_session';
-COMMENT ON FUNCTION apikey_environments_as(anyelement, text) IS
-'environments where the API key of the session may do this in some project, as values of another type';
+COMMENT ON FUNCTION apikey_internal.environments(anyelement, text) IS
+'environments where the API key of the session may do this in some project, as values of a type';
 
-CREATE FUNCTION apikey_environments_as(type anyelement, verb text,
-	project anycompatible)
+CREATE FUNCTION apikey_internal.environments(type anyelement, verb text, project "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_session';
-COMMENT ON FUNCTION apikey_environments_as(anyelement, text,
-	anycompatible) IS
-'environments where the API key of the session may do this in this project, as values of another type';
+COMMENT ON FUNCTION apikey_internal.environments(anyelement, text, "any") IS
+'environments where the API key of the session may do this in this project, as values of a type';
 
-CREATE FUNCTION apikey_environments_of_as(type anyelement, key text, verb text)
+CREATE FUNCTION apikey_internal.environments_of(type anyelement, key text, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
-COMMENT ON FUNCTION apikey_environments_of_as(anyelement, text, text) IS
-'environments where this API key may do this in some project, as values of another type';
+COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text) IS
+'environments where this API key may do this in some project, as values of a type';
 
-CREATE FUNCTION apikey_environments_of_as(type anyelement, key text, verb text,
-	project anycompatible)
+CREATE FUNCTION apikey_internal.environments_of(type anyelement, key text, verb text, project "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
-COMMENT ON FUNCTION apikey_environments_of_as(anyelement, text, text,
-	anycompatible) IS
-'environments where this API key may do this in this project, as values of another type';
+COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text, "any") IS
+'environments where this API key may do this in this project, as values of a type';
 
 CREATE FUNCTION apikey_verify(key text)
-RETURNS TABLE (key_id uuid, organization text,
-	organization_level apikey_level, label text, expires_at timestamptz,
+RETURNS TABLE (key_id uuid, organization text, organization_level text,
+	label text, expires_at timestamptz,
 	created_at timestamptz, created_by text, metadata jsonb)
 LANGUAGE C VOLATILE ROWS 1 PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME';
@@ -921,15 +911,15 @@ COMMENT ON FUNCTION apikey_verify(text) IS
  * the transaction.  22004 for a null amount, 22023 for one below 1, 25006 where
  * nothing can be written.
  *
- * A literal, or a parameter without a type, is a key: apikey_spend('5') is
- * refused, apikey_spend(5) spends 5.
+ * The two differ in the number of their arguments alone, so no amount is ever
+ * taken for a key.
  */
-CREATE FUNCTION apikey_spend(key text, amount bigint DEFAULT 1)
+CREATE FUNCTION apikey_spend(key text, amount bigint)
 RETURNS bigint
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_spend_key';
 COMMENT ON FUNCTION apikey_spend(text, bigint) IS
-'take an amount from the budget of this API key; what remains, null without a budget; error 53400 if that is not enough, 28000 for a bad key';
+'take an amount from the budget of this API key; what remains, null without a budget; error 53B00 if that is not enough, 28000 for a bad key';
 
 CREATE FUNCTION apikey_spend(amount bigint DEFAULT 1) RETURNS bigint
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -940,8 +930,8 @@ COMMENT ON FUNCTION apikey_spend(bigint) IS
 /* ---------------------------------------------------- the session's key */
 
 CREATE FUNCTION apikey_login(key text)
-RETURNS TABLE (key_id uuid, organization text,
-	organization_level apikey_level, label text, expires_at timestamptz,
+RETURNS TABLE (key_id uuid, organization text, organization_level text,
+	label text, expires_at timestamptz,
 	created_at timestamptz, created_by text, metadata jsonb)
 LANGUAGE C VOLATILE ROWS 1 PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
@@ -954,21 +944,33 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_pre_request() IS
 'db-pre-request of PostgREST: log in with the x-api-key header, else with a bearer token that has the form of a key; error 28000 for a bad key';
 
-CREATE FUNCTION apikey_rate(key text)
-RETURNS TABLE (rate_limit text, remaining bigint, retry_after interval)
+CREATE FUNCTION apikey_rate_limit(key text)
+RETURNS TABLE (rate_limit text, remaining bigint, retry_after double precision)
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_rate(text) IS
-'the rate limit of this API key, how many more log-ins are within it now, and how long until the next one is, zero if it is now; no row for a bad key or one without a limit';
+COMMENT ON FUNCTION apikey_rate_limit(text) IS
+'the rate limit of this API key, how many more log-ins are within it now, and how many seconds until the next one is, zero if it is now; no row for a bad key or one without a limit';
 
 CREATE FUNCTION apikey_whoami()
-RETURNS TABLE (key_id uuid, organization text,
-	organization_level apikey_level, label text, expires_at timestamptz,
+RETURNS TABLE (key_id uuid, organization text, organization_level text,
+	label text, expires_at timestamptz,
 	created_at timestamptz, created_by text, metadata jsonb)
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_whoami() IS
 'one row about the API key of the session if it is good, else none';
+
+CREATE FUNCTION apikey_key_id() RETURNS uuid
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_key_id() IS
+'the id of the API key of the session if it is good, else null: for defaults, policies and triggers';
+
+CREATE FUNCTION apikey_logout() RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_logout() IS
+'undo apikey_login: the session has no API key for the rest of the transaction';
 
 /* -------------------------------------------------- row-level security */
 
@@ -976,8 +978,8 @@ COMMENT ON FUNCTION apikey_whoami() IS
  * Both run as the caller, who must own the table (42501).  Columns are of the types
  * that identifiers may have, without an implicit cast to text (42804).
  */
-CREATE FUNCTION apikey_protect(relation regclass, project name,
-	environment name, force boolean DEFAULT false)
+CREATE FUNCTION apikey_protect(relation regclass, project_column name,
+	environment_column name, force boolean DEFAULT false)
 RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
@@ -1011,12 +1013,12 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_explain_rls(regclass) IS
 'the same of the API key of the session';
 
-CREATE FUNCTION apikey_policy_columns(policy oid, OUT project name,
+CREATE FUNCTION apikey_internal.policy_columns(policy oid, OUT project name,
 	OUT environment name)
 RETURNS record
 LANGUAGE C STABLE STRICT
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_policy_columns(oid) IS
+AS 'MODULE_PATHNAME', 'apikey_policy_columns';
+COMMENT ON FUNCTION apikey_internal.policy_columns(oid) IS
 'columns that a policy made by apikey_protect hands to apikey_authorize; nulls for any other policy';
 
 /* ---------------------------------------------------------------- leaks */
@@ -1028,14 +1030,14 @@ COMMENT ON FUNCTION apikey_policy_columns(oid) IS
  * apikey_keys, whatever network the client is in.  Otherwise it is "unknown", or
  * "malformed" where the checksum is wrong.  A null text has no rows.
  *
- * apikey_find is open to PUBLIC: it tells only about keys that the caller has.
+ * apikey_find_keys is open to PUBLIC: it tells only about keys that the caller has.
  */
-CREATE FUNCTION apikey_find(text text)
+CREATE FUNCTION apikey_find_keys(text text)
 RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
 	status text)
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_find(text) IS
+COMMENT ON FUNCTION apikey_find_keys(text) IS
 'API keys in a text, masked: active, disabled, revoked, expired, unknown or malformed';
 
 CREATE FUNCTION apikey_report_leak(text text, source text DEFAULT NULL)
@@ -1046,7 +1048,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_report_leak(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_report_leak(text, text) IS
-'revoke every API key in a text; the rows of apikey_find after that';
+'revoke every API key in a text; the rows of apikey_find_keys after that';
 
 CREATE FUNCTION apikey_pattern(prefix text DEFAULT NULL) RETURNS text
 LANGUAGE C STABLE PARALLEL SAFE
@@ -1070,10 +1072,10 @@ COMMENT ON FUNCTION apikey_scanner_alert(jsonb) IS
 
 /* -------------------------------------------------------------- looking */
 
-CREATE FUNCTION apikey_masked(prefix text, key_id uuid) RETURNS text
+CREATE FUNCTION apikey_internal.masked(prefix text, key_id uuid) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_masked(text, uuid) IS
+AS 'MODULE_PATHNAME', 'apikey_masked';
+COMMENT ON FUNCTION apikey_internal.masked(text, uuid) IS
 'what may be shown of an API key: its prefix and id';
 
 CREATE FUNCTION apikey_cache_stats(OUT keys bigint, OUT bytes bigint,
@@ -1089,40 +1091,39 @@ COMMENT ON FUNCTION apikey_cache_stats() IS
  * Use is counted where the extension is preloaded: by each server for itself, and
  * shown together with what its background worker has written.
  *
- * The functions that the views call for each key are open to PUBLIC, as whoever
- * may read a view must be allowed to call them, but they ask for SELECT on that
- * view (42501).  All but apikey_last_used raise 55000 where the extension is not
- * preloaded.
+ * Whoever may read a view must be allowed to call its functions, so these are open
+ * to PUBLIC; but only in the view, for nobody may look into their schema.  All but
+ * last_used raise 55000 where the extension is not preloaded.
  */
-CREATE FUNCTION apikey_last_used(key_id uuid) RETURNS timestamptz
+CREATE FUNCTION apikey_internal.last_used(key_id uuid) RETURNS timestamptz
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_last_used(uuid) IS
+AS 'MODULE_PATHNAME', 'apikey_last_used';
+COMMENT ON FUNCTION apikey_internal.last_used(uuid) IS
 'for the view apikey_keys: when an API key was last used; null if never';
 
-CREATE FUNCTION apikey_usage_of(key_id uuid, OUT uses bigint,
+CREATE FUNCTION apikey_internal.usage_of(key_id uuid, OUT uses bigint,
 	OUT refusals bigint, OUT last_used_at timestamptz,
 	OUT last_refused_at timestamptz)
 RETURNS record
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_usage_of(uuid) IS
+AS 'MODULE_PATHNAME', 'apikey_usage_of';
+COMMENT ON FUNCTION apikey_internal.usage_of(uuid) IS
 'for the view apikey_usage: how often an API key was used and refused, and when last';
 
-CREATE FUNCTION apikey_usage_hours_of(key_id uuid)
+CREATE FUNCTION apikey_internal.usage_hours_of(key_id uuid)
 RETURNS TABLE (hour timestamptz, uses bigint, refusals bigint)
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100 ROWS 100
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_usage_hours_of(uuid) IS
+AS 'MODULE_PATHNAME', 'apikey_usage_hours_of';
+COMMENT ON FUNCTION apikey_internal.usage_hours_of(uuid) IS
 'for the view apikey_usage_hours: the same by hour';
 
-CREATE FUNCTION apikey_refusals_here()
+CREATE FUNCTION apikey_internal.guesses()
 RETURNS TABLE (address inet, refusals bigint, over_limit bigint,
 	first_at timestamptz, last_at timestamptz)
 LANGUAGE C VOLATILE PARALLEL SAFE ROWS 100
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_refusals_here() IS
-'for the view apikey_refusals: from where how often something was sent that is no API key';
+AS 'MODULE_PATHNAME', 'apikey_guesses_here';
+COMMENT ON FUNCTION apikey_internal.guesses() IS
+'for the view apikey_guesses: from where how often something was sent that is no API key';
 
 CREATE FUNCTION apikey_usage_stats(OUT keys bigint, OUT pending bigint,
 	OUT capacity bigint, OUT bytes bigint, OUT lost_uses bigint,
@@ -1134,17 +1135,26 @@ REVOKE ALL ON FUNCTION apikey_usage_stats() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_usage_stats() IS
 'the shared memory of this server: keys in it, how many of them are still to be written, how many there is room for; and what found no room';
 
+CREATE VIEW apikey_registry AS
+SELECT organization, project,
+	ARRAY(SELECT e.environment FROM apikey_environment e
+		WHERE e.project = p.project AND e.environment <> '*'
+		ORDER BY e.environment) AS environments
+FROM apikey_project p;
+COMMENT ON VIEW apikey_registry IS
+'the projects of each organization, and the environments of each';
+
 CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,
-	CASE WHEN scheme IS NOT NULL THEN apikey_masked(prefix, key_id) END AS key,
+	CASE WHEN scheme IS NOT NULL THEN apikey_internal.masked(prefix, key_id) END AS key,
 	CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
 		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
 	metadata, disabled_at, revoked_at,
-	apikey_rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
-	apikey_last_used(key_id) AS last_used_at
+	apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
+	apikey_internal.last_used(key_id) AS last_used_at
 FROM apikey_key;
 COMMENT ON VIEW apikey_keys IS
 'API keys without anything that could be used as one';
@@ -1156,12 +1166,12 @@ FROM apikey_grant;
 COMMENT ON VIEW apikey_grants IS
 'what each API key may do';
 
-CREATE FUNCTION apikey_budget_period(started_at timestamptz, refill interval,
+CREATE FUNCTION apikey_internal.budget_period(started_at timestamptz, refill interval,
 	at timestamptz, OUT refilled_at timestamptz, OUT refills_at timestamptz)
 RETURNS record
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_budget_period(timestamptz, interval, timestamptz) IS
+AS 'MODULE_PATHNAME', 'apikey_budget_period';
+COMMENT ON FUNCTION apikey_internal.budget_period(timestamptz, interval, timestamptz) IS
 'period of a budget at some time, by the calendar of UTC: when it was filled up, and when it will be';
 
 CREATE VIEW apikey_budgets AS
@@ -1171,7 +1181,7 @@ SELECT b.key_id, k.organization, b.budget,
 	b.refill, coalesce(p.refilled_at, b.started_at) AS refilled_at,
 	p.refills_at
 FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
-	LATERAL apikey_budget_period(b.started_at, b.refill,
+	LATERAL apikey_internal.budget_period(b.started_at, b.refill,
 		greatest(statement_timestamp(), now())) p;
 COMMENT ON VIEW apikey_budgets IS
 'what API keys may spend, as it would be now; keys without a budget are not in it';
@@ -1186,20 +1196,20 @@ COMMENT ON VIEW apikey_events IS
 CREATE VIEW apikey_usage AS
 SELECT k.key_id, k.organization, k.label, u.uses, u.refusals, u.last_used_at,
 	u.last_refused_at
-FROM apikey_key k, LATERAL apikey_usage_of(k.key_id) u;
+FROM apikey_key k, LATERAL apikey_internal.usage_of(k.key_id) u;
 COMMENT ON VIEW apikey_usage IS
 'how often each API key was used and refused on this server, and when last';
 
 CREATE VIEW apikey_usage_hours AS
 SELECT k.key_id, k.organization, u.hour, u.uses, u.refusals
-FROM apikey_key k, LATERAL apikey_usage_hours_of(k.key_id) u;
+FROM apikey_key k, LATERAL apikey_internal.usage_hours_of(k.key_id) u;
 COMMENT ON VIEW apikey_usage_hours IS
 'the same by hour';
 
-CREATE VIEW apikey_refusals AS
+CREATE VIEW apikey_guesses AS
 SELECT address, refusals, over_limit, first_at, last_at
-FROM apikey_refusals_here();
-COMMENT ON VIEW apikey_refusals IS
+FROM apikey_internal.guesses();
+COMMENT ON VIEW apikey_guesses IS
 'addresses that sent what is no API key: how often, how often above apikey.guess_limit a minute, first and last when; since this server started';
 
 CREATE VIEW apikey_protected AS
@@ -1211,7 +1221,7 @@ SELECT p.polrelid::regclass AS relation, c.project, c.environment,
 		AND a.attname = c.project) AS indexed
 FROM pg_policy p
 	JOIN pg_class r ON r.oid = p.polrelid,
-	LATERAL apikey_policy_columns(p.oid) c
+	LATERAL apikey_internal.policy_columns(p.oid) c
 WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
 COMMENT ON VIEW apikey_protected IS
 'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, and finds an index on the project column';
@@ -1229,29 +1239,17 @@ REVOKE ALL ON FUNCTION apikey_reach(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_reach(uuid) IS
 'which SQL commands the grants of an API key open on each table under apikey_protect, whatever state the key is in; 42704 if there is none';
 
-CREATE FUNCTION apikey_who(project text, environment text, verb text)
+CREATE FUNCTION apikey_who_can(project text, environment text, verb text)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
 	level apikey_level)
 LANGUAGE C STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_who(text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_who(text, text, text) IS
+REVOKE ALL ON FUNCTION apikey_who_can(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_who_can(text, text, text) IS
 'every API key that may do this now, wherever it is used from, with its highest level';
 
-CREATE FUNCTION apikey_who(project anyelement, environment anycompatible,
-	verb text)
-RETURNS TABLE (key_id uuid, organization text, label text, key text,
-	level apikey_level)
-LANGUAGE C STABLE ROWS 100
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_who(anyelement, anycompatible, text)
-FROM PUBLIC;
-COMMENT ON FUNCTION apikey_who(anyelement, anycompatible, text) IS
-'the same for identifiers that are not text';
-
-CREATE FUNCTION apikey_unused(since interval)
+CREATE FUNCTION apikey_unused(idle interval)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
 	created_at timestamptz, last_used_at timestamptz)
 LANGUAGE C STABLE ROWS 100
@@ -1296,6 +1294,13 @@ BEGIN
 		WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 			AND d.refclassid = 'pg_extension'::regclass
 			AND a.grantee <> f.proowner
+		UNION
+		SELECT format('REVOKE ALL ON SCHEMA apikey_internal FROM %s',
+			coalesce(quote_ident(r.rolname), 'PUBLIC'))
+		FROM pg_namespace n,
+			LATERAL aclexplode(n.nspacl) a
+			LEFT JOIN pg_roles r ON r.oid = a.grantee
+		WHERE n.nspname = 'apikey_internal' AND a.grantee <> n.nspowner
 	LOOP
 		EXECUTE item.command;
 	END LOOP;

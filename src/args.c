@@ -51,7 +51,7 @@ argument_type(FmgrInfo *flinfo, int argno)
 		(void) get_func_signature(flinfo->fn_oid, &types, &count);
 		type = types[argno];
 	}
-	if (type == ANYELEMENTOID || type == ANYCOMPATIBLEOID)
+	if (type == ANYOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_INDETERMINATE_DATATYPE),
 				 errmsg("could not determine type of argument %d", argno + 1)));

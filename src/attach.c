@@ -63,6 +63,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#define FUNCTION			"sync_projects"
 #define ROW_TRIGGER			"apikey_sync"
 #define TRUNCATE_TRIGGER	"apikey_sync_truncate"
 
@@ -355,7 +356,7 @@ get_trigger(FunctionCallInfo fcinfo)
 	if (!ours)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("apikey_sync_projects must be called by a trigger that apikey_attach_projects made")));
+				 errmsg(FUNCTION " must be called by a trigger that apikey_attach_projects made")));
 	return data;
 }
 
@@ -436,9 +437,9 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 static Oid
 find_function(Oid *owner)
 {
-	Oid			namespace = ak_schema_get()->namespace;
+	Oid			namespace = ak_schema_get()->internal;
 	HeapTuple	tuple = SearchSysCache3(PROCNAMEARGSNSP,
-										CStringGetDatum("apikey_sync_projects"),
+										CStringGetDatum(FUNCTION),
 										PointerGetDatum(buildoidvector(NULL, 0)),
 										ObjectIdGetDatum(namespace));
 	Oid			function = InvalidOid;
@@ -455,7 +456,7 @@ find_function(Oid *owner)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" of extension \"apikey\" is missing",
-						"apikey_sync_projects"),
+						FUNCTION),
 				 errhint("Restore what was dropped or changed.")));
 	return function;
 }
@@ -521,13 +522,11 @@ static void
 create_triggers(const Source *source, const char *table, const char *id,
 				const char *organization)
 {
-	const char *schema = ak_schema_name();
 	StringInfoData call;
 
 	initStringInfo(&call);
-	appendStringInfo(&call, "EXECUTE FUNCTION %s.apikey_sync_projects(%s, %s",
-					 quote_identifier(schema), quote_literal_cstr(id),
-					 quote_literal_cstr(organization));
+	appendStringInfo(&call, "EXECUTE FUNCTION " AK_INTERNAL "." FUNCTION "(%s, %s",
+					 quote_literal_cstr(id), quote_literal_cstr(organization));
 	for (int i = 0; i < source->nenvironments; i++)
 		appendStringInfo(&call, ", %s",
 						 quote_literal_cstr(pnstrdup(source->environments[i].data,

@@ -123,6 +123,8 @@ ak_authz_reason(const AkVerdict *verdict)
 	{
 		case AK_REASON_INVALID_KEY:
 			return pstrdup("invalid key");
+		case AK_REASON_NO_KEY:
+			return pstrdup("no API key is logged in");
 		case AK_REASON_REVOKED:
 			return pstrdup("key is revoked");
 		case AK_REASON_EXPIRED:

@@ -18,6 +18,7 @@
 typedef enum AkReason
 {
 	AK_REASON_INVALID_KEY = 0,	/* did not prove itself */
+	AK_REASON_NO_KEY,			/* of session.h: there is none in the session */
 	AK_REASON_REVOKED,
 	AK_REASON_EXPIRED,
 	AK_REASON_DISABLED,

@@ -9,8 +9,10 @@
 #include "access/xact.h"
 #include "args.h"
 #include "authz.h"
+#include "clock.h"
 #include "compat.h"
 #include "period.h"
+#include "ratelimit.h"
 #include "schema.h"
 #include "session.h"
 #include "use.h"
@@ -39,6 +41,8 @@ get_key(FunctionCallInfo fcinfo, int argno)
 		ak_use_asked(finding.key, reason);
 	else if (argno >= 0 && ak_arg_has_text(fcinfo, argno))
 		ak_use_called(NULL, reason);
+	if (argno < 0)
+		ak_session_require_text(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
 	if (reason != AK_REASON_ALIVE)
 		ak_authz_refuse(reason);
 	return finding.key;
@@ -62,22 +66,22 @@ get_amount(FunctionCallInfo fcinfo, int argno)
 	return PG_GETARG_INT64(argno);
 }
 
+/* For machines: the seconds until there is enough, if ever, and how much there is. */
 pg_noreturn static void
 refuse(int64 amount, const AkBudget *budget)
 {
-	const char *when = "";
+	const char *wait = "";
 
-	if (amount > budget->budget)
-		when = psprintf(" The whole budget is %lld.",
-						(long long) budget->budget);
-	else if (budget->refills_at != DT_NOEND)
-		when = psprintf(" The budget is refilled at %s.",
-						timestamptz_to_str(budget->refills_at));
+	if (amount <= budget->budget && budget->refills_at != DT_NOEND)
+		wait = psprintf("retry_after=%s ",
+						ak_ratelimit_print_wait((budget->refills_at -
+												 ak_clock_now()) * 1000));
 	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			(errcode(AK_ERRCODE_BUDGET),
 			 errmsg("API key has spent its budget"),
-			 errdetail("Asked for %lld, %lld left.%s", (long long) amount,
-					   (long long) budget->remaining, when),
+			 errdetail("%sremaining=%lld budget=%lld", wait,
+					   (long long) budget->remaining,
+					   (long long) budget->budget),
 			 errhidestmt(true)));
 }
 

@@ -16,4 +16,7 @@
 #ifndef AK_BUDGET_H
 #define AK_BUDGET_H
 
+/* No code of PostgreSQL's: one of the class "insufficient resources". */
+#define AK_ERRCODE_BUDGET	MAKE_SQLSTATE('5', '3', 'B', '0', '0')
+
 #endif							/* AK_BUDGET_H */

@@ -356,10 +356,9 @@ apikey_authorize_session(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(authorize(fcinfo, -1, 0));
 }
 
-/* The reason goes to the server log alone. */
-AK_FUNCTION_INFO_V1(apikey_require);
-Datum
-apikey_require(PG_FUNCTION_ARGS)
+/* The reason goes to the server log alone, but for a key that was forgotten. */
+static Datum
+require(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	Call	   *call = get_call(fcinfo);
 	AkName		project;
@@ -368,12 +367,14 @@ apikey_require(PG_FUNCTION_ARGS)
 	const AkKey *key;
 	AkVerdict	verdict;
 
-	if (authorize(fcinfo, -1, 0))
+	if (authorize(fcinfo, key_argno, first))
 		PG_RETURN_BOOL(true);
-	named = ak_arg_name(fcinfo, 0, &call->names[0], &project) &&
-		ak_arg_name(fcinfo, 1, &call->names[1], &environment);
-	key = get_call_key(fcinfo, -1, call);
+	named = ak_arg_name(fcinfo, first, &call->names[0], &project) &&
+		ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
+	key = get_call_key(fcinfo, key_argno, call);
 	ak_use_refused(key);
+	if (key_argno < 0)
+		ak_session_require_text(ERRCODE_INSUFFICIENT_PRIVILEGE);
 	verdict = ak_authz_explain(key, named ? &project : NULL,
 							   named ? &environment : NULL, call->wanted);
 	ereport(ERROR,
@@ -381,6 +382,20 @@ apikey_require(PG_FUNCTION_ARGS)
 			 errmsg("permission denied by API key"),
 			 errdetail_log("%s", ak_authz_reason(&verdict)),
 			 errhidestmt(true)));
+}
+
+AK_FUNCTION_INFO_V1(apikey_require_key);
+Datum
+apikey_require_key(PG_FUNCTION_ARGS)
+{
+	return require(fcinfo, 0, 1);
+}
+
+AK_FUNCTION_INFO_V1(apikey_require_session);
+Datum
+apikey_require_session(PG_FUNCTION_ARGS)
+{
+	return require(fcinfo, -1, 0);
 }
 
 /* What apikey_login would say of a good key's rate limit, if anything. */
@@ -400,30 +415,47 @@ explain_limit(const AkKey *key)
 					ak_ratelimit_print_wait(wait));
 }
 
-AK_FUNCTION_INFO_V1(apikey_explain);
-Datum
-apikey_explain(PG_FUNCTION_ARGS)
+static Datum
+explain(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	Call	   *call = get_call(fcinfo);
-	AkLevel		wanted = get_verb(fcinfo, 3, call);
+	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
 	AkName		project;
 	AkName		environment;
-	bool		has_project = ak_arg_name(fcinfo, 1, &call->names[0], &project);
-	bool		has_environment = ak_arg_name(fcinfo, 2, &call->names[1],
-											  &environment);
-	const AkKey *key = get_call_key(fcinfo, 0, call);
+	bool		has_project = ak_arg_name(fcinfo, first, &call->names[0],
+										  &project);
+	bool		has_environment = ak_arg_name(fcinfo, first + 1,
+											  &call->names[1], &environment);
+	const AkKey *key = get_call_key(fcinfo, key_argno, call);
 	AkVerdict	verdict =
 	ak_authz_explain(key, has_project ? &project : NULL,
 					 has_environment ? &environment : NULL, wanted);
-	char	   *reason = ak_authz_reason(&verdict);
+	char	   *reason;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
+	if (key_argno < 0 && !ak_session_has_text())
+		verdict.reason = AK_REASON_NO_KEY;
+	reason = ak_authz_reason(&verdict);
 	if (ak_authz_alive(key) == AK_REASON_ALIVE)
 		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);
 	values[1] = CStringGetTextDatum(reason);
 	return ak_return_record(fcinfo, values, nulls);
+}
+
+AK_FUNCTION_INFO_V1(apikey_explain_key);
+Datum
+apikey_explain_key(PG_FUNCTION_ARGS)
+{
+	return explain(fcinfo, 0, 1);
+}
+
+AK_FUNCTION_INFO_V1(apikey_explain_session);
+Datum
+apikey_explain_session(PG_FUNCTION_ARGS)
+{
+	return explain(fcinfo, -1, 0);
 }
 
 /* Arguments organization, verb from "first" on. */

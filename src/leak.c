@@ -169,9 +169,9 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 	MemoryContextDelete(row);
 }
 
-AK_FUNCTION_INFO_V1(apikey_find);
+AK_FUNCTION_INFO_V1(apikey_find_keys);
 Datum
-apikey_find(PG_FUNCTION_ARGS)
+apikey_find_keys(PG_FUNCTION_ARGS)
 {
 	text	   *volatile content = NULL;
 

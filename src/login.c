@@ -7,19 +7,24 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "args.h"
 #include "authz.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
+#include "executor/execdesc.h"
 #include "guc.h"
 #include "ratelimit.h"
 #include "schema.h"
 #include "session.h"
+#include "tcop/pquery.h"
 #include "use.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/portal.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 /* The key in the argument; NULL unless it proves itself. */
 static const AkKey *
@@ -34,6 +39,9 @@ get_key(FunctionCallInfo fcinfo)
 	ak_authn_find(&finding, token.data, token.len);
 	return finding.key;
 }
+
+/* Where the organization level is in the row. */
+#define LEVEL	2
 
 /* The row about a key that may act; false, and why, for any other. */
 static bool
@@ -55,6 +63,11 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	}
 	memcpy(values, profile.values, sizeof(profile.values));
 	memcpy(nulls, profile.nulls, sizeof(profile.nulls));
+	/* as text: some drivers cannot read an enum in a row */
+	if (!nulls[LEVEL])
+		values[LEVEL] =
+			CStringGetTextDatum(ak_scope_level_name(ak_schema_level(ak_schema_get(),
+																	DatumGetObjectId(values[LEVEL]))));
 	return true;
 }
 
@@ -66,7 +79,7 @@ refuse_login(AkReason reason, int64 wait, int code)
 		ereport(ERROR,
 				(errcode(code),
 				 errmsg("API key is over its rate limit"),
-				 errdetail("It may retry after %s seconds.", ak_ratelimit_print_wait(wait)),
+				 errdetail("retry_after=%s", ak_ratelimit_print_wait(wait)),
 				 errhidestmt(true)));
 	ak_authz_refuse(reason);
 }
@@ -129,11 +142,53 @@ fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return fill_profile(ak_session_key(), values, nulls, &reason);
 }
 
+AK_FUNCTION_INFO_V1(apikey_key_id);
+Datum
+apikey_key_id(PG_FUNCTION_ARGS)
+{
+	const AkKey *key;
+
+	ak_schema_accept();
+	key = ak_session_key();
+	if (ak_authz_alive(key) != AK_REASON_ALIVE)
+		PG_RETURN_NULL();
+	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key->id,
+							sizeof(pg_uuid_t)));
+}
+
 AK_FUNCTION_INFO_V1(apikey_whoami);
 Datum
 apikey_whoami(PG_FUNCTION_ARGS)
 {
 	return ak_return_row(fcinfo, fill_whoami);
+}
+
+/*
+ * Is the function called by what the client has sent, not by another function or
+ * command?
+ */
+static bool
+is_top_level(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	QueryDesc  *query = ActivePortal == NULL ? NULL : ActivePortal->queryDesc;
+
+	return query != NULL && result != NULL && IsA(result, ReturnSetInfo) &&
+		result->econtext->ecxt_estate == query->estate;
+}
+
+/* Two keys in one transaction may be two customers in one. */
+static void
+tell_of_another(const pg_uuid_t *id)
+{
+	const AkKey *before = ak_session_key();
+
+	if (ak_authz_alive(before) == AK_REASON_ALIVE &&
+		memcmp(&before->id, id, sizeof(pg_uuid_t)) != 0)
+		ereport(NOTICE,
+				(errmsg("another API key was logged in before"),
+				 errhint("Call apikey_logout first if it was meant, else end the transaction."),
+				 errhidestmt(true)));
 }
 
 static bool
@@ -145,10 +200,21 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 	if (reason != AK_REASON_ALIVE)
 		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
+	if (ak_session_has_text())
+		tell_of_another(DatumGetUUIDP(values[0]));
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
 	ak_guc_set_key(token);
 	explicit_bzero(token, strlen(token));
 	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_logout);
+Datum
+apikey_logout(PG_FUNCTION_ARGS)
+{
+	ak_guc_set_key("");
+	PG_RETURN_VOID();
 }
 
 AK_FUNCTION_INFO_V1(apikey_login);
@@ -279,24 +345,21 @@ fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	const AkKey *key = get_key(fcinfo);
 	int64		wait;
 	int64		remaining;
-	Interval   *interval;
 
 	if (key == NULL)
 		ak_use_guessed_argument(fcinfo, 0);
 	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit == NULL)
 		return false;
 	(void) ak_use_look_at_limit(key, &wait, &remaining);
-	interval = palloc0(sizeof(Interval));
-	interval->time = (wait + 999) / 1000;
 	values[0] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
 	values[1] = Int64GetDatum(remaining);
-	values[2] = IntervalPGetDatum(interval);
+	values[2] = Float8GetDatum(ak_ratelimit_seconds(wait));
 	return true;
 }
 
-AK_FUNCTION_INFO_V1(apikey_rate);
+AK_FUNCTION_INFO_V1(apikey_rate_limit);
 Datum
-apikey_rate(PG_FUNCTION_ARGS)
+apikey_rate_limit(PG_FUNCTION_ARGS)
 {
 	return ak_return_row(fcinfo, fill_rate);
 }

@@ -62,7 +62,7 @@
 #define WHO \
 "SELECT k.key_id, k.organization, k.label," \
 " CASE WHEN k.scheme IS NOT NULL THEN" \
-" $S.apikey_masked(k.prefix, k.key_id) END, max(g.level)" \
+" apikey_internal.masked(k.prefix, k.key_id) END, max(g.level)" \
 " FROM $S.apikey_environment e," \
 " LATERAL (SELECT key_id, level FROM $S.apikey_grant" \
 " WHERE project = $1 AND environment IN ($2, '*')" \
@@ -149,9 +149,9 @@ apikey_reach(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-AK_FUNCTION_INFO_V1(apikey_who);
+AK_FUNCTION_INFO_V1(apikey_who_can);
 Datum
-apikey_who(PG_FUNCTION_ARGS)
+apikey_who_can(PG_FUNCTION_ARGS)
 {
 	ParamListInfo arguments = makeParamList(3);
 	AkArg		args[2] = {0};

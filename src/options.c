@@ -94,7 +94,7 @@ ak_options_networks(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("allowed networks must not be empty"),
-				 errhint("Use null to allow any address.")));
+				 errhint("To allow any address, leave it out, or remove it by apikey_update.")));
 	if (array_contains_nulls(networks))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

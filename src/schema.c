@@ -10,10 +10,12 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -45,8 +47,8 @@ static const struct
 	[AK_TABLE_EVENT] = {"apikey_event", AK_TOPIC_SCHEMA},
 	[AK_TABLE_USE] = {"apikey_use", AK_TOPIC_SCHEMA},
 	[AK_TABLE_USE_HOUR] = {"apikey_use_hour", AK_TOPIC_SCHEMA},
-	[AK_TABLE_KEY_PROXY] = {"apikey_key_proxy", AK_TOPIC_KEYS},
-	[AK_TABLE_REGISTRY_PROXY] = {"apikey_registry_proxy", AK_TOPIC_REGISTRY}
+	[AK_TABLE_KEY_PROXY] = {"key_proxy", AK_TOPIC_KEYS},
+	[AK_TABLE_REGISTRY_PROXY] = {"registry_proxy", AK_TOPIC_REGISTRY}
 };
 
 /* The first number of the versions of the extension that this library serves. */
@@ -117,6 +119,22 @@ find_table(const char *name, Oid namespace, Oid extension)
 	return table;
 }
 
+/* So must the schema of what nobody calls by name. */
+static Oid
+find_internal(Oid extension)
+{
+	Oid			namespace = get_namespace_oid(AK_INTERNAL, true);
+
+	if (!OidIsValid(namespace) ||
+		getExtensionOfObject(NamespaceRelationId, namespace) != extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("schema \"%s\" of extension \"apikey\" is missing",
+						AK_INTERNAL),
+				 errhint("Restore what was dropped or changed.")));
+	return namespace;
+}
+
 static void
 find_levels(AkSchema *found)
 {
@@ -151,8 +169,11 @@ find_all(AkSchema *found)
 
 	memset(found, 0, sizeof(AkSchema));
 	found->namespace = namespace;
+	found->internal = find_internal(extension);
 	for (int table = 0; table < AK_TABLES; table++)
-		found->tables[table] = find_table(tables[table].name, namespace,
+		found->tables[table] = find_table(tables[table].name,
+										  table < AK_TABLE_KEY_PROXY ?
+										  namespace : found->internal,
 										  extension);
 	find_levels(found);
 }

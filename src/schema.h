@@ -32,15 +32,20 @@ typedef enum AkTable
 	AK_TABLE_EVENT,
 	AK_TABLE_USE,
 	AK_TABLE_USE_HOUR,
+	/* from here on in the other schema */
 	AK_TABLE_KEY_PROXY,
 	AK_TABLE_REGISTRY_PROXY
 } AkTable;
 
 #define AK_TABLES	(AK_TABLE_REGISTRY_PROXY + 1)
 
+/* The schema of what nobody calls by name. */
+#define AK_INTERNAL	"apikey_internal"
+
 typedef struct AkSchema
 {
-	Oid			namespace;
+	Oid			namespace;		/* that the user has chosen */
+	Oid			internal;		/* AK_INTERNAL */
 	Oid			tables[AK_TABLES];
 	Oid			level;			/* the type apikey_level */
 	Oid			levels[AK_LEVELS];	/* and its values */

@@ -32,3 +32,24 @@ ak_session_key(void)
 	}
 	return last.key;
 }
+
+bool
+ak_session_has_text(void)
+{
+	int			len;
+
+	(void) ak_guc_key(&len);
+	return len > 0;
+}
+
+void
+ak_session_require_text(int sqlerrcode)
+{
+	AkVerdict	verdict = {AK_REASON_NO_KEY, AK_LEVEL_NONE};
+
+	if (!ak_session_has_text())
+		ereport(ERROR,
+				(errcode(sqlerrcode),
+				 errmsg_internal("%s", ak_authz_reason(&verdict)),
+				 errhint("Log in by apikey_login, and work in the same transaction.")));
+}

@@ -18,4 +18,10 @@
  */
 extern const AkKey *ak_session_key(void);
 
+/* Is there any text in apikey.key, good or bad? */
+extern bool ak_session_has_text(void);
+
+/* Raises an error that says so, of this SQLSTATE, if there is none. */
+extern void ak_session_require_text(int sqlerrcode);
+
 #endif							/* AK_SESSION_H */

@@ -31,7 +31,7 @@
 #define REFILLED \
 "CASE WHEN " DUE " THEN budget ELSE remaining END"
 #define REFILLS_AT(first, from) \
-"($S.apikey_budget_period(" first ", " from ", " NOW ")).refills_at"
+"(apikey_internal.budget_period(" first ", " from ", " NOW ")).refills_at"
 
 /* "$S" stands for the schema. */
 static const struct

@@ -45,12 +45,13 @@
 #include "optimizer/restrictinfo.h"
 #include "question.h"
 #include "reach.h"
+#include "schema.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-/* What the planner calls: the OID of apikey_support. */
+/* What the planner calls: the OID of our function. */
 static Oid	support_function;
 
 /*
@@ -230,32 +231,34 @@ prepare_index(PlannerInfo *root, IndexOptInfo *index, int column)
 	return true;
 }
 
-/* The function that lists what the condition needs; InvalidOid if it may not
- * be called. */
+/*
+ * The function that lists what the condition needs; InvalidOid if it may not be
+ * called.  Projects as text have one that users know.
+ */
 static Oid
-find_list_function(Oid authorize, AkReachOf of, bool keyed, Oid element,
-				   Oid within)
+find_list_function(AkReachOf of, bool keyed, Oid element, Oid within)
 {
+	const AkSchema *schema = ak_schema_get();
+	bool		public = of == AK_REACH_PROJECTS && element == TEXTOID;
+	const char *name = psprintf("%s%s%s", public ? "apikey_" : "",
+								of == AK_REACH_PROJECTS ? "projects" : "environments",
+								keyed ? "_of" : "");
 	Oid			types[4];
 	int			count = 0;
-	const char *name = psprintf("apikey_%s%s%s",
-								of == AK_REACH_PROJECTS ? "projects" : "environments",
-								keyed ? "_of" : "",
-								element == TEXTOID ? "" : "_as");
 	Oid			function;
 
-	if (element != TEXTOID)
+	if (!public)
 		types[count++] = ANYELEMENTOID;
 	if (keyed)
 		types[count++] = TEXTOID;
 	types[count++] = TEXTOID;
 	if (OidIsValid(within))
-		types[count++] = element != TEXTOID ? ANYCOMPATIBLEOID :
-			within == TEXTOID ? TEXTOID : ANYELEMENTOID;
+		types[count++] = public && within == TEXTOID ? TEXTOID : ANYOID;
 	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 							   CStringGetDatum(name),
 							   PointerGetDatum(buildoidvector(types, count)),
-							   ObjectIdGetDatum(get_func_namespace(authorize)));
+							   ObjectIdGetDatum(public ? schema->namespace :
+												schema->internal));
 	if (!OidIsValid(function) ||
 		object_aclcheck(ProcedureRelationId, function, GetUserId(),
 						ACL_EXECUTE) != ACLCHECK_OK)
@@ -354,14 +357,14 @@ index_condition(SupportRequestIndexCondition *req)
 		 column_follows(index, req->indexcol, question.project)))
 		return NULL;
 
-	list_function = find_list_function(req->funcid, of, question.key != NULL,
-									   element,
+	ak_schema_accept();
+	list_function = find_list_function(of, question.key != NULL, element,
 									   within ? exprType(within) : InvalidOid);
 	if (!OidIsValid(list_function) ||
 		!prepare_index(req->root, index, req->indexcol))
 		return NULL;
-	if (element != TEXTOID)
-		args = lappend(args, makeNullConst(element, -1, InvalidOid));
+	if (of == AK_REACH_ENVIRONMENTS || element != TEXTOID)
+		args = lappend(args, makeNullConst(element, -1, collation));
 	if (question.key != NULL)
 		args = lappend(args, question.key);
 	args = lappend(args, verb);

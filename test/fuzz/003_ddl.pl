@@ -59,14 +59,14 @@ my @decide = (
 	"SELECT 'WRONG row', k, kind, old FROM token, apikey_verify(key) WHERE old OR kind NOT IN ('good', 'nothing', 'ungranted');",
 	"SELECT 'WRONG project', k, kind, old FROM token WHERE (old OR kind <> 'good') AND apikey_projects_of(key, 'write') <> '{}';",
 	"SELECT 'WRONG reason', k, kind, old FROM token, apikey_explain(key, $asked) WHERE allowed AND (old OR kind <> 'good');",
-	"SELECT 'WRONG status', k, kind, old FROM token, apikey_find(key) WHERE status = 'active' AND (old OR kind IN ('revoked', 'disabled', 'expired'));",
+	"SELECT 'WRONG status', k, kind, old FROM token, apikey_find_keys(key) WHERE status = 'active' AND (old OR kind IN ('revoked', 'disabled', 'expired'));",
 	"BEGIN; SELECT set_config('apikey.key', key, true) AS nothing FROM token WHERE kind = 'revoked' ORDER BY k LIMIT 1 \\gset\n"
 	  . "SELECT 'WRONG session' WHERE apikey_authorize($asked); COMMIT;");
 my $served = "SELECT 'served', count(*) FROM token WHERE kind = 'good' AND NOT old AND apikey_authorize(key, $asked);";
 my $good = "SELECT 'WRONG no', k FROM token WHERE kind = 'good' AND NOT old AND NOT apikey_authorize(key, $asked);";
 my $look = 'SELECT count(*) AS nothing FROM apikey_keys \gset' . "\n"
   . 'SELECT count(*) AS nothing FROM apikey_usage \gset' . "\n"
-  . qq{SELECT count(*) AS nothing FROM apikey_who($asked) \\gset\n};
+  . qq{SELECT count(*) AS nothing FROM apikey_who_can($asked) \\gset\n};
 
 sub decider
 {

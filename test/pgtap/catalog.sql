@@ -50,13 +50,13 @@ SELECT s, 'TABLE(key_id uuid, organization text, organization_level apikey_level
 	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),
 	('apikey_whoami()', 'stable', 'safe')) AS t (s, v, p);
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, organization text, label text, key text, level apikey_level)', 'stable', 'unsafe', true, false
-	FROM unnest(array['apikey_who(text,text,text)', 'apikey_who(anyelement,anycompatible,text)']) s;
+	FROM unnest(array['apikey_who_can(text,text,text)', 'apikey_who_can(anyelement,anycompatible,text)']) s;
 INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid, organization text, status text)', v, p, d, o
-	FROM (VALUES ('apikey_find(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
+	FROM (VALUES ('apikey_find_keys(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
 INSERT INTO expected VALUES
 	('apikey_spend(text,bigint)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_spend(bigint)', 'bigint', 'volatile', 'unsafe', true, true),
-	('apikey_budget_period(timestamp with time zone,interval,timestamp with time zone)', 'record', 'immutable', 'safe', false, true),
+	('apikey_internal.budget_period(timestamp with time zone,interval,timestamp with time zone)', 'record', 'immutable', 'safe', false, true),
 	('apikey_revoke_self(text)', 'void', 'volatile', 'unsafe', true, true),
 	('apikey_purge_events(timestamp with time zone)', 'bigint', 'volatile', 'unsafe', true, false),
 	('apikey_pattern(text)', 'text', 'stable', 'safe', false, true),
@@ -67,23 +67,23 @@ INSERT INTO expected VALUES
 	('apikey_unprotect(regclass)', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_attach_projects(regclass,name,name,text[])', 'void', 'volatile', 'unsafe', false, false),
 	('apikey_detach_projects(regclass)', 'void', 'volatile', 'unsafe', false, false),
-	('apikey_sync_projects()', 'trigger', 'volatile', 'unsafe', true, false),
-	('apikey_policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
-	('apikey_masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
-	('apikey_rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
+	('apikey_internal.sync_projects()', 'trigger', 'volatile', 'unsafe', true, false),
+	('apikey_internal.policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
+	('apikey_internal.masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
+	('apikey_internal.rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
-	('apikey_rate(text)', 'TABLE(rate_limit text, remaining bigint, retry_after interval)', 'stable', 'safe', false, true),
-	('apikey_last_used(uuid)', 'timestamp with time zone', 'stable', 'safe', false, true),
-	('apikey_usage_of(uuid)', 'record', 'stable', 'safe', false, true),
-	('apikey_usage_hours_of(uuid)', 'TABLE(hour timestamp with time zone, uses bigint, refusals bigint)', 'stable', 'safe', false, true),
-	('apikey_refusals_here()', 'TABLE(address inet, refusals bigint, over_limit bigint, first_at timestamp with time zone, last_at timestamp with time zone)',
+	('apikey_rate_limit(text)', 'TABLE(rate_limit text, remaining bigint, retry_after interval)', 'stable', 'safe', false, true),
+	('apikey_internal.last_used(uuid)', 'timestamp with time zone', 'stable', 'safe', false, true),
+	('apikey_internal.usage_of(uuid)', 'record', 'stable', 'safe', false, true),
+	('apikey_internal.usage_hours_of(uuid)', 'TABLE(hour timestamp with time zone, uses bigint, refusals bigint)', 'stable', 'safe', false, true),
+	('apikey_internal.guesses()', 'TABLE(address inet, refusals bigint, over_limit bigint, first_at timestamp with time zone, last_at timestamp with time zone)',
 		'volatile', 'safe', false, true),
 	('apikey_usage_stats()', 'record', 'volatile', 'safe', false, false),
 	('apikey_unused(interval)', 'TABLE(key_id uuid, organization text, label text, key text, created_at timestamp with time zone, last_used_at timestamp with time zone)',
 		'stable', 'unsafe', true, false),
-	('apikey_support(internal)', 'internal', 'immutable', 'safe', false, false),
-	('apikey_changed()', 'trigger', 'volatile', 'unsafe', false, false),
-	('apikey_keep()', 'trigger', 'volatile', 'unsafe', false, false);
+	('apikey_internal.support(internal)', 'internal', 'immutable', 'safe', false, false),
+	('apikey_internal.changed()', 'trigger', 'volatile', 'unsafe', false, false),
+	('apikey_internal.keep()', 'trigger', 'volatile', 'unsafe', false, false);
 
 SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
 		CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END AS v,
@@ -96,8 +96,8 @@ SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig I
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
-SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_masked', 'apikey_rate_limit_text', 'apikey_budget_period', 'apikey_policy_columns', 'apikey_support',
-	'apikey_last_used', 'apikey_usage_of', 'apikey_usage_hours_of')$$,
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_internal.masked', 'apikey_internal.rate_limit_text', 'apikey_internal.budget_period', 'apikey_internal.policy_columns', 'apikey_internal.support',
+	'apikey_internal.last_used', 'apikey_internal.usage_of', 'apikey_internal.usage_hours_of')$$,
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');
@@ -110,8 +110,8 @@ SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::reg
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'),
-	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('apikey_key_proxy', 'r'), ('apikey_registry_proxy', 'r'),
-	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_refusals', 'v'),
+	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('apikey_internal.key_proxy', 'r'), ('apikey_internal.registry_proxy', 'r'),
+	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
 	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');

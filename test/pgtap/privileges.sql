@@ -22,11 +22,11 @@ SELECT throws_ok('SELECT apikey_spend(''x'', 1)', '28000', NULL, 'nothing withou
 SELECT throws_ok('UPDATE apikey_budget SET remaining = budget', '42501', NULL, 'gives nothing back');
 SELECT results_eq('SELECT label FROM apikey_whoami()', $$VALUES ('k')$$, 'who am I');
 SELECT lives_ok('SELECT apikey_cache_stats()', 'its own cache');
-SELECT results_eq('SELECT f.key_id, organization, status FROM token t, apikey_find(t.key) f', $$SELECT key_id, 'acme', 'active' FROM token$$, 'finds a key that it has');
-SELECT results_eq($$SELECT organization, status FROM token t, apikey_find(overlay(t.key PLACING 'apk_00' FROM 1 FOR 6)) f$$,
+SELECT results_eq('SELECT f.key_id, organization, status FROM token t, apikey_find_keys(t.key) f', $$SELECT key_id, 'acme', 'active' FROM token$$, 'finds a key that it has');
+SELECT results_eq($$SELECT organization, status FROM token t, apikey_find_keys(overlay(t.key PLACING 'apk_00' FROM 1 FOR 6)) f$$,
 	$$VALUES (NULL::text, 'malformed')$$, 'learns nothing of one that it has not');
 SELECT is(apikey_pattern('acme'), 'acme_[0-9A-Za-z]{71}', 'tells what they look like');
-SELECT is(apikey_rate_limit_text(10, '1 minute', 5), '10 per 1 minute burst 5', 'prints a rate limit');
+SELECT is(apikey_internal.rate_limit_text(10, '1 minute', 5), '10 per 1 minute burst 5', 'prints a rate limit');
 SELECT throws_ok('SELECT * FROM ' || relname, '42501', NULL, 'may not read ' || relname)
 FROM pg_class WHERE relname LIKE 'apikey\_%' AND relkind IN ('r', 'v');
 SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array[
@@ -40,19 +40,19 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_set_organization_level(gen_random_uuid(), 'read')$$, $$SELECT apikey_disable(gen_random_uuid())$$,
 	$$SELECT apikey_enable(gen_random_uuid())$$, $$SELECT apikey_revoke(gen_random_uuid())$$,
 	$$SELECT apikey_delete(gen_random_uuid())$$, $$SELECT apikey_reach(gen_random_uuid())$$,
-	$$SELECT apikey_who('web', 'production', 'read')$$, $$SELECT apikey_who(1, 2, 'read')$$,
+	$$SELECT apikey_who_can('web', 'production', 'read')$$, $$SELECT apikey_who_can(1, 2, 'read')$$,
 	$$SELECT apikey_rotate(gen_random_uuid())$$, $$SELECT apikey_rotate(gen_random_uuid(), '1 day')$$,
 	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
 	$$SELECT apikey_import('acme', 'x', 'sha256', repeat('0', 64))$$, $$SELECT apikey_import(1, 'x', 'sha256', repeat('0', 64))$$,
 	$$SELECT apikey_purge_events(now())$$, $$SELECT apikey_set_budget(gen_random_uuid(), 5)$$, $$SELECT apikey_set_budget(gen_random_uuid(), NULL)$$,
-	$$SELECT apikey_last_used(key_id) FROM token$$, $$SELECT apikey_usage_of(key_id) FROM token$$,
-	$$SELECT apikey_usage_hours_of(key_id) FROM token$$, $$SELECT apikey_refusals_here()$$,
+	$$SELECT apikey_internal.last_used(key_id) FROM token$$, $$SELECT apikey_internal.usage_of(key_id) FROM token$$,
+	$$SELECT apikey_internal.usage_hours_of(key_id) FROM token$$, $$SELECT apikey_internal.guesses()$$,
 	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
-SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_changed()', '42501', NULL, 'nor use the trigger');
-SELECT throws_ok('CREATE TRIGGER t BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION apikey_keep()', '42501', NULL, 'nor the one of the history');
+SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed()', '42501', NULL, 'nor use the trigger');
+SELECT throws_ok('CREATE TRIGGER t BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION apikey_internal.keep()', '42501', NULL, 'nor the one of the history');
 CREATE TEMP TABLE mine (id text PRIMARY KEY, organization text);
-SELECT throws_ok($$CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION apikey_sync_projects('id', 'organization', 'production')$$,
+SELECT throws_ok($$CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION apikey_internal.sync_projects('id', 'organization', 'production')$$,
 	'42501', NULL, 'nor that of attached tables, on a table of its own');
 SELECT throws_ok('SET apikey.client_address = ''10.0.0.1''', '42501', NULL, 'may not say where the client is');
 -- who holds a key may end it
@@ -62,7 +62,7 @@ SELECT ok(NOT apikey_authorize(key, 'web', 'production', 'read'), 'which is the 
 RESET ROLE;
 -- what follows is done by roles, not by the key of the session
 SET LOCAL apikey.key = '';
-SELECT throws_ok('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT apikey_changed() $f$', NULL, NULL, 'the trigger is no function');
+SELECT throws_ok('CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT apikey_internal.changed() $f$', NULL, NULL, 'the trigger is no function');
 
 -- a role that may make and revoke keys, and cannot look at the tables
 SET ROLE key_maker;
@@ -163,10 +163,10 @@ RESET ROLE;
 
 
 -- who may only ask about keys needs no table
-GRANT EXECUTE ON FUNCTION apikey_who(text, text, text), apikey_reach(uuid) TO nobody_special;
+GRANT EXECUTE ON FUNCTION apikey_who_can(text, text, text), apikey_reach(uuid) TO nobody_special;
 REVOKE SELECT ON apikey_keys, apikey_grants FROM nobody_special;
 SET ROLE nobody_special;
-SELECT results_eq('SELECT label, level::text FROM apikey_who(''web'', ''production'', ''write'')', $$VALUES ('k', 'write')$$, 'who may do it');
+SELECT results_eq('SELECT label, level::text FROM apikey_who_can(''web'', ''production'', ''write'')', $$VALUES ('k', 'write')$$, 'who may do it');
 SELECT lives_ok('SELECT * FROM token, apikey_reach(key_id)', 'what a key opens');
 RESET ROLE;
 

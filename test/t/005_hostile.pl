@@ -32,7 +32,7 @@ my $plant = q{
 	-- better matches for calls with literals, varchar or unknown arguments
 	CREATE FUNCTION evil.apikey_authorize(varchar, varchar, varchar) RETURNS boolean
 		LANGUAGE sql AS $$ SELECT evil.marked('authorize') $$;
-	CREATE FUNCTION evil.apikey_changed() RETURNS trigger LANGUAGE plpgsql AS
+	CREATE FUNCTION evil.apikey_internal.changed() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM evil.marked('changed'); RETURN NULL; END $$;
 	CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM evil.marked('now'); RETURN 'epoch'; END $$;

@@ -357,7 +357,7 @@ $node->safe_psql('postgres', q{
 		CREATE ROLE app;
 		GRANT SELECT ON project, environment, verb, token, quiz, pair, question TO app;
 		GRANT INSERT ON answer, other_plan TO app;
-		GRANT EXECUTE ON FUNCTION apikey_who(text, text, text), apikey_who(anyelement, anycompatible, text) TO app;
+		GRANT EXECUTE ON FUNCTION apikey_who_can(text, text, text), apikey_who_can(anyelement, anycompatible, text) TO app;
 		PERFORM apikey_protect('doc', 'project', 'environment'), apikey_protect('doc_int', 'project', 'environment'),
 			apikey_protect('doc_uuid', 'project', 'environment');
 		-- not a type for apikey_protect
@@ -482,7 +482,7 @@ foreach my $entry (sort keys %who)
 
 	push @entries, $entry;
 	$script .= "INSERT INTO answer SELECT '$entry', k * 100000 + id, key_id = ANY (keys)
-		FROM token, (SELECT id, ARRAY(SELECT key_id FROM apikey_who($arguments, verb)) AS keys
+		FROM token, (SELECT id, ARRAY(SELECT key_id FROM apikey_who_can($arguments, verb)) AS keys
 			FROM quiz WHERE " . ($condition // 'true') . " OFFSET 0) q
 		WHERE genuine AND name !~ 'network';\n";
 }

@@ -147,7 +147,7 @@ is($lost, 0, 'no budget that was set is lost');
 # Spending does not wait for the disk where the work does not.
 my %flushed = map { $_ => 1 } grep /\//, split /\n/, $node->safe_psql('postgres',
 	"SET synchronous_commit = off; SELECT apikey_set_budget('$id', 100);"
-	  . "SELECT apikey_spend('$key'); SELECT pg_current_wal_flush_lsn();" x 20);
+	  . "SELECT apikey_spend('$key', 1); SELECT pg_current_wal_flush_lsn();" x 20);
 cmp_ok(scalar keys %flushed, '<', 10, 'synchronous_commit holds for spending');
 set_budget(5);
 
@@ -161,7 +161,7 @@ $node->safe_psql('postgres', "SELECT apikey_spend('$key', 2)");
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', "SELECT remaining FROM apikey_budgets WHERE key_id = '$id'"), 3,
 	'a standby knows what remains');
-foreach my $call ("apikey_spend('$key')", "apikey_spend('rubbish', NULL)", 'apikey_spend()')
+foreach my $call ("apikey_spend('$key', 1)", "apikey_spend('rubbish', NULL)", 'apikey_spend()')
 {
 	my ($status, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
 
@@ -195,13 +195,13 @@ $other->safe_psql('postgres', 'DROP SUBSCRIPTION s');
 my $from = -s $node->logfile;
 set_budget(5);
 foreach my $call ("apikey_spend('$key', 6)", "apikey_spend('$key', 0)", "apikey_spend('$key', NULL)",
-	"apikey_spend(overlay('$key' PLACING 'x' FROM 40))")
+	"apikey_spend(overlay('$key' PLACING 'x' FROM 40), 1)")
 {
 	isnt($node->psql('postgres', "SELECT $call"), 0, 'a call that fails');
 }
-isnt($node->psql('postgres', "BEGIN READ ONLY; SELECT apikey_spend('$key')"), 0, 'another');
+isnt($node->psql('postgres', "BEGIN READ ONLY; SELECT apikey_spend('$key', 1)"), 0, 'another');
 $node->safe_psql('postgres', "SELECT apikey_disable('$id')");
-isnt($node->psql('postgres', "SELECT apikey_spend('$key')"), 0, 'and another');
+isnt($node->psql('postgres', "SELECT apikey_spend('$key', 1)"), 0, 'and another');
 my $log = substr(slurp_file($node->logfile), $from);
 like($log, qr/ERROR:  API key has spent its budget/, 'the log has the refusal');
 like($log, qr/DETAIL:  Asked for 6, 5 left\./, 'with the reason');

@@ -261,12 +261,12 @@ my $columns = $node->safe_psql('postgres', q{
 	SELECT relname, string_agg(attname, ',' ORDER BY attnum) FROM pg_class
 	JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
 	WHERE relname IN ('apikey_keys', 'apikey_grants', 'apikey_protected', 'apikey_events',
-	'apikey_refusals', 'apikey_budgets', 'apikey_usage', 'apikey_usage_hours')
+	'apikey_guesses', 'apikey_budgets', 'apikey_usage', 'apikey_usage_hours')
 	GROUP BY 1
 	UNION ALL SELECT DISTINCT proname, array_to_string(proargnames[pronargs + 1:], ',')
-	FROM pg_proc WHERE proname IN ('apikey_cache_stats', 'apikey_verify', 'apikey_rate',
-	'apikey_create', 'apikey_explain', 'apikey_policy_columns', 'apikey_rotate',
-	'apikey_find', 'apikey_who', 'apikey_reach', 'apikey_unused', 'apikey_usage_stats'); });
+	FROM pg_proc WHERE proname IN ('apikey_cache_stats', 'apikey_verify', 'apikey_rate_limit',
+	'apikey_create', 'apikey_explain', 'apikey_internal.policy_columns', 'apikey_rotate',
+	'apikey_find_keys', 'apikey_who_can', 'apikey_reach', 'apikey_unused', 'apikey_usage_stats'); });
 foreach (split /\n/, $columns)
 {
 	my ($name, @wanted) = split /[|,]/;

@@ -122,20 +122,20 @@ my @deciding = (
 	q{apikey_projects('read', 'production')},
 	q{apikey_projects_of(:'a', 'read')},
 	q{apikey_projects_of(:'a', 'read', 'production')},
-	q{apikey_environments('read')},
-	q{apikey_environments('read', 'web')},
-	q{apikey_environments('read', 7)},
-	q{apikey_environments_of(:'a', 'read')},
-	q{apikey_environments_of(:'a', 'read', 'web')},
-	q{apikey_environments_of(:'a', 'read', 7)},
-	q{apikey_projects_as(null::text, 'read')},
-	q{apikey_projects_as(null::int, 'read', 'production'::text)},
-	q{apikey_projects_of_as(null::int, :'a', 'read')},
-	q{apikey_projects_of_as(null::int, :'a', 'read', 'production'::text)},
-	q{apikey_environments_as(null::text, 'read')},
-	q{apikey_environments_as(null::text, 'read', 7)},
-	q{apikey_environments_of_as(null::text, :'a', 'read')},
-	q{apikey_environments_of_as(null::text, :'a', 'read', 7)});
+	q{apikey_internal.environments(NULL::text, 'read')},
+	q{apikey_internal.environments(NULL::text, 'read', 'web')},
+	q{apikey_internal.environments(NULL::text, 'read', 7)},
+	q{apikey_internal.environments_of(NULL::text, :'a', 'read')},
+	q{apikey_internal.environments_of(NULL::text, :'a', 'read', 'web')},
+	q{apikey_internal.environments_of(NULL::text, :'a', 'read', 7)},
+	q{apikey_internal.projects(null::text, 'read')},
+	q{apikey_internal.projects(null::int, 'read', 'production'::text)},
+	q{apikey_internal.projects_of(null::int, :'a', 'read')},
+	q{apikey_internal.projects_of(null::int, :'a', 'read', 'production'::text)},
+	q{apikey_internal.environments(null::text, 'read')},
+	q{apikey_internal.environments(null::text, 'read', 7)},
+	q{apikey_internal.environments_of(null::text, :'a', 'read')},
+	q{apikey_internal.environments_of(null::text, :'a', 'read', 7)});
 my $session = q{SET apikey.key = :'a'};
 
 adds("$session; SELECT $_", 'a 1/0', $_) foreach @deciding;
@@ -147,9 +147,9 @@ is( $node->safe_psql('postgres', q{
 	'', 'that is all of them');
 
 # To spend is to use, and a budget that is spent is a refusal.
-adds(q{SELECT apikey_spend(:'a')}, 'a 1/0', 'apikey_spend');
+adds(q{SELECT apikey_spend(:'a', 1)}, 'a 1/0', 'apikey_spend');
 adds("$session; SELECT apikey_spend(2)", 'a 1/0', 'of the session\'s key');
-adds(q{SELECT apikey_spend(:'revoked')}, 'revoked 0/1', 'of one that is revoked');
+adds(q{SELECT apikey_spend(:'revoked', 1)}, 'revoked 0/1', 'of one that is revoked');
 $node->safe_psql('postgres', "SELECT apikey_set_budget('$id{spender}', 1)");
 adds(q{SELECT apikey_spend(:'spender', 2)}, 'spender 1/1', 'more than there is');
 
@@ -166,8 +166,8 @@ adds(q{BEGIN; SELECT label FROM apikey_login(:'a'); SELECT * FROM doc; SELECT ap
 # What only looks does not count.
 adds("$session; SELECT * FROM apikey_whoami()", '', 'apikey_whoami');
 adds(q{SELECT * FROM apikey_explain(:'a', 'web', 'production', 'manage')}, '', 'apikey_explain');
-adds(q{SELECT * FROM apikey_find(:'a')}, '', 'apikey_find');
-adds(q{SELECT * FROM apikey_rate(:'limited')}, '', 'apikey_rate');
+adds(q{SELECT * FROM apikey_find_keys(:'a')}, '', 'apikey_find_keys');
+adds(q{SELECT * FROM apikey_rate_limit(:'limited')}, '', 'apikey_rate_limit');
 adds("SELECT * FROM apikey_explain_rls('doc', :'a'); SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
 	. "SET ROLE app; SELECT * FROM apikey_explain_rls('doc', :'a'), apikey_explain_rls('part', :'disabled')", '', 'apikey_explain_rls');
 adds("$session; SET ROLE app; EXPLAIN SELECT * FROM doc; RESET ROLE; SELECT * FROM apikey_usage, apikey_keys", '', 'nothing');
@@ -400,7 +400,7 @@ is($as->('tenant', "SELECT label FROM mine WHERE key_id = '$id{b}'"), 'b', 'by o
 fails($node, "SET ROLE tenant; SELECT * FROM mine", qr/42501: permission denied for view apikey_keys\nHINT: /, 'which needs more');
 $node->safe_psql('postgres', 'GRANT SELECT (last_used_at) ON apikey_keys TO tenant');
 is($as->('tenant', "SELECT last_used_at FROM mine WHERE key_id = '$id{b}'"), $asked, 'that is, SELECT on one column');
-foreach my $call ("apikey_last_used('$id{b}')", "apikey_usage_of('$id{b}')", "apikey_usage_hours_of('$id{b}')")
+foreach my $call ("apikey_internal.last_used('$id{b}')", "apikey_internal.usage_of('$id{b}')", "apikey_internal.usage_hours_of('$id{b}')")
 {
 	fails($node, "SET ROLE stranger; SELECT * FROM $call", qr/42501: /, "$call is for readers of the view");
 }
@@ -552,7 +552,7 @@ $node->stop;
 my $plain = start_node('usage_plain');
 my ($plain_id, $plain_key) = issue($plain);
 my $needed = qr/55000: .* need the extension to be preloaded\nHINT:  Add apikey to shared_preload_libraries/;
-fails($plain, "SELECT * FROM $_", $needed, "not preloaded: $_") foreach 'apikey_usage', 'apikey_usage_hours', 'apikey_refusals', 'apikey_usage_stats()', "apikey_unused('1 day')";
+fails($plain, "SELECT * FROM $_", $needed, "not preloaded: $_") foreach 'apikey_usage', 'apikey_usage_hours', 'apikey_guesses', 'apikey_usage_stats()', "apikey_unused('1 day')";
 is(may($plain, $plain_key), 't', 'not preloaded: a decision');
 is($plain->safe_psql('postgres', "SELECT label FROM apikey_login('$plain_key')"), 'test', 'a log-in');
 is($plain->safe_psql('postgres', "SELECT label, last_used_at FROM apikey_keys"), 'test|', 'apikey_keys');

@@ -44,7 +44,7 @@ $node->safe_psql('postgres', q{
 		END LOOP;
 		RETURN passed;
 	END $$;
-	CREATE FUNCTION remaining(key text) RETURNS bigint LANGUAGE sql AS 'SELECT remaining FROM apikey_rate(key)';
+	CREATE FUNCTION remaining(key text) RETURNS bigint LANGUAGE sql AS 'SELECT remaining FROM apikey_rate_limit(key)';
 });
 
 sub sql
@@ -194,7 +194,7 @@ sql(qq{DO \$\$
 		FOR i IN 1 .. 3 LOOP
 			IF i = 1 AND hit(key) <> 1 THEN RAISE 'a new key is not let in'; END IF;
 			before := clock_timestamp();
-			SELECT retry_after INTO told FROM apikey_rate(key);
+			SELECT retry_after INTO told FROM apikey_rate_limit(key);
 			after := clock_timestamp();
 			IF told > '0.3 seconds' OR told <= '0' THEN RAISE 'retry after %', told; END IF;
 			LOOP
@@ -239,8 +239,8 @@ like(sql("SELECT * FROM apikey_explain('$told', 'web', 'production', 'write')"),
 	qr/^t\|granted: write; no log-in, over the rate limit, retry after 1\d{6}\.\d{3} seconds$/, 'apikey_explain says why, and what may be done');
 like(sql("SELECT * FROM apikey_explain('$told', 'web', 'production', 'manage')"),
 	qr/^f\|highest grant is write; no log-in, over the rate limit, retry after/, 'and what may not');
-like(sql("SELECT rate_limit, remaining, extract(epoch FROM retry_after) FROM apikey_rate('$told')"),
-	qr/^2 per 41 days 16 hours\|0\|1\d{6}\.\d{6}$/, 'apikey_rate');
+like(sql("SELECT rate_limit, remaining, extract(epoch FROM retry_after) FROM apikey_rate_limit('$told')"),
+	qr/^2 per 41 days 16 hours\|0\|1\d{6}\.\d{6}$/, 'apikey_rate_limit');
 is(sql("SELECT apikey_authorize('$told', 'web', 'production', 'write')"), 't', 'what decides has no limit');
 is( sql(qq{
 		BEGIN;
@@ -260,7 +260,7 @@ like(error("SELECT apikey_login('$told')"), qr/^53400: $over/, 'still');
 sql("SELECT apikey_disable('$told_id')");
 like(error("SELECT apikey_login('$told')"), qr/^28000: invalid API key $/, 'disabled: 28000');
 is(sql("SELECT reason FROM apikey_explain('$told', 'web', 'production', 'write')"), 'key is disabled', 'and nothing of the limit');
-is(sql("SELECT count(*) FROM apikey_rate('$told')"), 0, 'nor here');
+is(sql("SELECT count(*) FROM apikey_rate_limit('$told')"), 0, 'nor here');
 like(sql("SELECT apikey_revoke_self('$told'), 1"), qr/^\|1$/, 'its bearer may revoke it');
 
 # ----------------------------------------------------------- what takes nothing
@@ -273,10 +273,10 @@ my $headers = "SET \"request.headers\" = '{\"x-api-key\": \"$quiet\"}';";
 sql(join ';', $headers, map { my $s = $_; map $s, 1 .. 100 }
 	  "EXPLAIN SELECT * FROM apikey_login('$quiet')", "EXPLAIN VERBOSE SELECT apikey_verify('$quiet')", 'EXPLAIN SELECT apikey_pre_request()',
 	"EXPLAIN SELECT * FROM hits WHERE key = (SELECT label FROM apikey_verify('$quiet'))",
-	"EXPLAIN ANALYZE SELECT * FROM apikey_rate('$quiet')",
-	"SELECT * FROM apikey_explain('$quiet', 'web', 'production', 'write')", "SELECT * FROM apikey_rate('$quiet')",
+	"EXPLAIN ANALYZE SELECT * FROM apikey_rate_limit('$quiet')",
+	"SELECT * FROM apikey_explain('$quiet', 'web', 'production', 'write')", "SELECT * FROM apikey_rate_limit('$quiet')",
 	"SELECT apikey_authorize('$quiet', 'web', 'production', 'write')");
-is(remaining($quiet), 7, 'EXPLAIN, apikey_explain, apikey_rate, apikey_authorize, a hundred times');
+is(remaining($quiet), 7, 'EXPLAIN, apikey_explain, apikey_rate_limit, apikey_authorize, a hundred times');
 sql(qq{DO \$\$ BEGIN FOR i IN 1 .. 100 LOOP
 	PERFORM apikey_verify('$wrong');
 	BEGIN PERFORM apikey_login('$wrong'); RAISE 'let in'; EXCEPTION WHEN invalid_authorization_specification THEN END;
@@ -318,7 +318,7 @@ sql("$update '2 per 400 hours')");
 is(hit($changed, 20), 0, 'a smaller one: none');
 sql("$update NULL)");
 is(hit($changed, 200), 200, 'none at all');
-is(sql("SELECT count(*) FROM apikey_rate('$changed')"), 0, 'then apikey_rate has no row');
+is(sql("SELECT count(*) FROM apikey_rate_limit('$changed')"), 0, 'then apikey_rate_limit has no row');
 sql("$update '5 per 1000 hours')");
 is(hit($changed, 20), 3, 'back again: used up by two, as it was at most under the smaller one');
 sql("BEGIN; $update '100 per 1000 hours'); ROLLBACK");
@@ -329,7 +329,7 @@ my ($year_id, $year) = limited('1 per 366 days');
 is(hit($year, 3), 1, 'one a year');
 $node->poll_query_until('postgres', "SELECT limit_until > now() + '365 days' FROM apikey_use WHERE key_id = '$year_id'") or die;
 sql("SELECT apikey_update('$year_id', rate_limit => '1 per 0.2 seconds')");
-is(sql("SELECT coalesce(retry_after, '0') <= '0.2 seconds' FROM apikey_rate('$year')"), 't', 'one in 0.2 seconds, from now on');
+is(sql("SELECT coalesce(retry_after, '0') <= '0.2 seconds' FROM apikey_rate_limit('$year')"), 't', 'one in 0.2 seconds, from now on');
 ok($node->poll_query_until('postgres', "SELECT remaining('$year') = 1"), 'it is good after these, though nobody came');
 is(hit($year), 1, 'it is');
 $node->poll_query_until('postgres', "SELECT limit_until < now() FROM apikey_use WHERE key_id = '$year_id'") or die;
@@ -425,7 +425,7 @@ my $needed = qr/^55000: rate limits need the extension to be preloaded HINT:  Ad
 like(error("SELECT apikey_login('$kept')"), $needed, 'not preloaded: apikey_login');
 like(error("SELECT apikey_verify('$kept')"), $needed, 'apikey_verify');
 like(error("SELECT set_config('request.headers', '{\"x-api-key\": \"$kept\"}', false); SELECT apikey_pre_request()"), $needed, 'apikey_pre_request');
-like(error("SELECT apikey_rate('$kept')"), $needed, 'apikey_rate');
+like(error("SELECT apikey_rate_limit('$kept')"), $needed, 'apikey_rate_limit');
 is(sql("SELECT reason FROM apikey_explain('$kept', 'web', 'production', 'write')"),
 	'granted: write; no log-in, as the rate limit needs the extension to be preloaded', 'apikey_explain says so');
 is(may($node, $kept), 't', 'all else works');
@@ -450,7 +450,7 @@ foreach my $time ('a database of its own', 'dropped and created again')
 			CREATE EXTENSION apikey CASCADE;
 			SELECT key FROM apikey_create('acme', 'x', rate_limit => '3 per 1000 hours') \gset
 			SELECT count(key_id) FROM (SELECT (apikey_verify(:'key')).key_id FROM generate_series(1, 10)) s;
-			SELECT remaining FROM apikey_rate(:'key')}),
+			SELECT remaining FROM apikey_rate_limit(:'key')}),
 		"3\n0", $time);
 }
 

@@ -56,7 +56,7 @@ sub refusals
 	my ($address) = @_;
 	my $which = defined $address ? "= '$address'" : 'IS NULL';
 
-	return sql("SELECT refusals, over_limit FROM apikey_refusals WHERE address $which");
+	return sql("SELECT refusals, over_limit FROM apikey_guesses WHERE address $which");
 }
 
 # What some SQL adds to the refusals of an address that nobody had.
@@ -102,8 +102,8 @@ my %calls = (
 	apikey_authorize_organization => "SELECT apikey_authorize_organization(TEXT, 'acme', 'read')",
 	apikey_projects_of => "SELECT apikey_projects_of(TEXT, 'read')",
 	apikey_explain => "SELECT apikey_explain(TEXT, 'web', 'production', 'read')",
-	apikey_spend => 'SELECT apikey_spend(TEXT)',
-	apikey_rate => 'SELECT apikey_rate(TEXT)');
+	apikey_spend => 'SELECT apikey_spend(TEXT, 1)',
+	apikey_rate_limit => 'SELECT apikey_rate_limit(TEXT)');
 foreach my $call (sort keys %calls)
 {
 	my %got = map {
@@ -123,7 +123,7 @@ is( adds("DO \$\$ BEGIN FOR i IN 1 .. 100 LOOP PERFORM set_config('apikey.key', 
 		apikey_projects('read'); END LOOP; END \$\$"), 100, 'a hundred as the key of the session');
 is( adds("SELECT apikey_authorize('x', 'web', 'production', 'read'), apikey_explain('x', 'a', 'b', 'read'), apikey_projects_of('x', 'read')
 		FROM generate_series(1, 100)"), 1, 'but each once a statement');
-is(adds("DO \$\$ BEGIN FOR i IN 1 .. 5 LOOP PERFORM apikey_rate('x'); COMMIT; END LOOP; END \$\$"), 5, 'and in each transaction of one that commits');
+is(adds("DO \$\$ BEGIN FOR i IN 1 .. 5 LOOP PERFORM apikey_rate_limit('x'); COMMIT; END LOOP; END \$\$"), 5, 'and in each transaction of one that commits');
 is(adds("SELECT count(*) FROM doc WHERE apikey_authorize('x', project, environment, 'read')"), 1, 'however many rows there are');
 is(adds("SELECT apikey_authorize('x', 'web', 'production', 'read')\\;" x 3 . 'SELECT 1;'), 1, 'statements of one message are one');
 is(adds("SELECT apikey_authorize('x', 'web', 'production', 'read');\n" x 3), 3, 'three messages are three');
@@ -136,12 +136,12 @@ is(adds("SET apikey.key = '$unknown'; SELECT $_;"), 1, "$_: of the session")
   foreach 'apikey_spend()', 'apikey_whoami()', "apikey_require('web', 'production', 'read')", "apikey_disable('$id')",
   "apikey_explain_rls('doc')";
 is(adds("SET apikey.key = '$unknown'; SELECT apikey_remove_project('web');"), 0, 'what is refused to all keys does not ask whose it is');
-is(adds("SELECT $_;"), 1, $_) foreach "apikey_spend('x')", "apikey_explain_rls('doc', 'x')";
+is(adds("SELECT $_;"), 1, $_) foreach "apikey_spend('x', 1)", "apikey_explain_rls('doc', 'x')";
 is(adds("SELECT count(*) FROM apikey_whoami(), apikey_explain_rls('doc')"), 0, 'nobody came with a key');
 # what is looked for in a text has the form of a key: the checksum tells a guess
-is(adds("SELECT status FROM apikey_find('$good $disabled $damaged rubbish')"), 0, 'apikey_find: nothing');
-is(adds("SELECT status FROM apikey_find('$unknown $wrong $unknown')"), 2, 'apikey_find: each that is unknown');
-is(adds("SELECT count(*) FROM generate_series(1, 50), apikey_find('$unknown')"), 1, 'once a statement');
+is(adds("SELECT status FROM apikey_find_keys('$good $disabled $damaged rubbish')"), 0, 'apikey_find_keys: nothing');
+is(adds("SELECT status FROM apikey_find_keys('$unknown $wrong $unknown')"), 2, 'apikey_find_keys: each that is unknown');
+is(adds("SELECT count(*) FROM generate_series(1, 50), apikey_find_keys('$unknown')"), 1, 'once a statement');
 is(adds("SELECT status FROM apikey_report_leak('$unknown $wrong')"), 0, 'who may revoke keys is not guessing');
 is(adds("SELECT apikey_scanner_alert('[{\"token\": \"$unknown\", \"type\": \"t\", \"url\": \"\"}]')"), 0, 'nor is a scanner');
 is(adds("BEGIN; SELECT apikey_verify('x'); ROLLBACK;"), 1, 'no ROLLBACK takes it back');
@@ -170,7 +170,7 @@ SKIP:
 	skip 'no IPv6', 1 if as('app', '::1', "SELECT apikey_verify('x')") ne '';
 	is(refusals('::/64'), '1|0', 'over IPv6: the network');
 }
-is(sql("SELECT count(*) FROM apikey_refusals WHERE address IS NULL"), 1, 'which is not the Unix socket');
+is(sql("SELECT count(*) FROM apikey_guesses WHERE address IS NULL"), 1, 'which is not the Unix socket');
 as('proxy', '127.0.0.1', "SET apikey.client_address = '203.0.113.9'; SELECT apikey_verify('x')");
 is(refusals('203.0.113.9'), '1|0', 'from a proxy: that which it hands over');
 is(refusals('127.0.0.1'), '2|0', 'and not its own');
@@ -178,7 +178,7 @@ like(as('app', '127.0.0.1', "SET apikey.client_address = '203.0.113.10'; SELECT 
 is(refusals('127.0.0.1'), '3|0', 'it is theirs');
 sql("SET apikey.client_address = '$_'; SELECT guess(1)")
   foreach '2001:db8:1:2:3:4:5:6', '2001:db8:1:2::1', '2001:db8:1:3::1', '::ffff:203.0.113.9', '0.0.0.0';
-is(sql("SELECT address, refusals FROM apikey_refusals WHERE address <<= '2001:db8::/32' ORDER BY 1"),
+is(sql("SELECT address, refusals FROM apikey_guesses WHERE address <<= '2001:db8::/32' ORDER BY 1"),
 	"2001:db8:1:2::/64|2\n2001:db8:1:3::/64|1", 'IPv6 by /64');
 is(refusals('203.0.113.9'), '2|0', 'an IPv4 address that is called an IPv6 one');
 is(refusals('0.0.0.0'), '1|0', '0.0.0.0 is one');
@@ -189,13 +189,13 @@ is(sql('SHOW apikey.guess_limit') . sql('SHOW apikey.guess_delay'), '200', 'the 
 my $before = sql("SELECT clock_timestamp()");
 sql("SET apikey.client_address = '10.100.0.1'; SELECT guess(50)");
 is(refusals('10.100.0.1'), '50|30', 'of fifty at once thirty are over the limit of 20');
-is(sql("SELECT first_at BETWEEN '$before' AND last_at, last_at BETWEEN '$before' AND clock_timestamp() FROM apikey_refusals WHERE address = '10.100.0.1'"), 't|t', 'first and last');
+is(sql("SELECT first_at BETWEEN '$before' AND last_at, last_at BETWEEN '$before' AND clock_timestamp() FROM apikey_guesses WHERE address = '10.100.0.1'"), 't|t', 'first and last');
 sql("SET apikey.client_address = '10.100.0.2'; SET apikey.guess_limit = 1; SELECT guess(3)");
 is(refusals('10.100.0.2'), '3|2', 'a limit of 1');
 my $script = PostgreSQL::Test::Utils::tempdir . '/guess';
 PostgreSQL::Test::Utils::append_to_file($script, "SET apikey.client_address = '10.100.0.3';\nSELECT guess(100);\n");
 $node->command_ok([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', 5, '-f', $script, $node->connstr('postgres') ], 'eight clients');
-my ($count, $over, $seconds) = split /\|/, sql("SELECT refusals, over_limit, extract(epoch FROM last_at - first_at) FROM apikey_refusals WHERE address = '10.100.0.3'");
+my ($count, $over, $seconds) = split /\|/, sql("SELECT refusals, over_limit, extract(epoch FROM last_at - first_at) FROM apikey_guesses WHERE address = '10.100.0.3'");
 is($count, 4000, 'all are counted');
 # their times are those of the limit but for who came first
 cmp_ok(abs($over - (4000 - 20 - int($seconds / 3))), '<=', 1, 'and those over the limit');
@@ -208,7 +208,7 @@ $late->query_safe('SELECT 1');
 $_->quit foreach $late, $lock;
 sql("SET apikey.client_address = '10.255.0.1'; SET apikey.guess_limit = 10; SELECT guess(1)");
 # six seconds give one back, should it have taken so long
-is(sql("SELECT refusals, over_limit + floor(extract(epoch FROM last_at - first_at) / 6) FROM apikey_refusals WHERE address = '10.255.0.1'"), '17|7',
+is(sql("SELECT refusals, over_limit + floor(extract(epoch FROM last_at - first_at) / 6) FROM apikey_guesses WHERE address = '10.255.0.1'"), '17|7',
 	'who comes late gives nothing back');
 
 # ----------------------------------------------------------------- delay
@@ -218,7 +218,7 @@ my $slow = "SET statement_timeout = '40s'; SET apikey.guess_limit = 3; SET apike
 is(sql("$slow SET apikey.client_address = '10.200.0.1'; SELECT guess(3); SELECT label FROM apikey_login('$good'); SELECT label FROM apikey_verify('$good')"),
 	"\ntest\ntest", 'no delay up to the limit, nor of a good key');
 is( sql("$slow SET apikey.client_address = '10.200.0.1'; SET apikey.guess_limit = 1;
-		SELECT apikey_authorize('x', 'web', 'production', 'read'), count(*) FROM apikey_explain('x', 'a', 'b', 'read'), apikey_rate('x');
+		SELECT apikey_authorize('x', 'web', 'production', 'read'), count(*) FROM apikey_explain('x', 'a', 'b', 'read'), apikey_rate_limit('x');
 		SELECT label FROM apikey_login('$good'); SELECT count(*) FROM apikey_verify('$disabled')"),
 	"f|1\ntest\n0" =~ s/f\|1/f|0/r, 'nor of what decides, nor of a good key from where too many bad ones came');
 my $hurry = "SET apikey.client_address = '10.200.0.2'; SET apikey.guess_limit = 1; SELECT guess(1);";
@@ -263,22 +263,22 @@ sql('ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()');
 
 like(as('app', undef, "SET apikey.$_ = 1"), qr/permission denied to set parameter "apikey\.$_"/, "an ordinary role cannot set $_")
   foreach 'guess_limit', 'guess_delay';
-like(as('app', undef, "SELECT * FROM apikey_refusals"), qr/permission denied for view apikey_refusals/, 'nor see the view');
-like(as('app', undef, "SELECT * FROM apikey_refusals_here()"), qr/permission denied for view apikey_refusals/, 'nor what is behind it');
-sql('GRANT SELECT ON apikey_refusals TO app');
-is(as('app', undef, 'SELECT * FROM apikey_refusals'), '', 'unless it is let');
-sql('REVOKE SELECT ON apikey_refusals FROM app; GRANT SELECT (address) ON apikey_refusals TO app');
-is(as('app', undef, 'SELECT address FROM apikey_refusals'), '', 'or a column of it');
-like(as('app', undef, 'SELECT refusals FROM apikey_refusals'), qr/permission denied for view/, 'then that');
+like(as('app', undef, "SELECT * FROM apikey_guesses"), qr/permission denied for view apikey_guesses/, 'nor see the view');
+like(as('app', undef, "SELECT * FROM apikey_internal.guesses()"), qr/permission denied for view apikey_guesses/, 'nor what is behind it');
+sql('GRANT SELECT ON apikey_guesses TO app');
+is(as('app', undef, 'SELECT * FROM apikey_guesses'), '', 'unless it is let');
+sql('REVOKE SELECT ON apikey_guesses FROM app; GRANT SELECT (address) ON apikey_guesses TO app');
+is(as('app', undef, 'SELECT address FROM apikey_guesses'), '', 'or a column of it');
+like(as('app', undef, 'SELECT refusals FROM apikey_guesses'), qr/permission denied for view/, 'then that');
 
 sql('CREATE DATABASE other TEMPLATE template0');
 is( $node->safe_psql('other', q{
 		SET client_min_messages = warning;
 		CREATE EXTENSION apikey CASCADE;
-		SELECT count(*) FROM apikey_refusals;
+		SELECT count(*) FROM apikey_guesses;
 		SET apikey.client_address = '10.100.0.1';
 		SELECT count(*) FROM apikey_verify('x');
-		SELECT * FROM (SELECT address, refusals, over_limit FROM apikey_refusals) r}),
+		SELECT * FROM (SELECT address, refusals, over_limit FROM apikey_guesses) r}),
 	"0\n0\n10.100.0.1|1|0", 'each database has its own');
 is(refusals('10.100.0.1'), '50|30', 'both ways');
 
@@ -288,7 +288,7 @@ sql(q{DO $$ BEGIN FOR i IN 1 .. 4000 LOOP
 	PERFORM set_config('apikey.client_address', host('11.0.0.0'::inet + i), false), apikey_verify('x');
 	IF i % 20 = 0 THEN PERFORM set_config('apikey.client_address', '12.0.0.1', false), apikey_verify('x'); END IF;
 	END LOOP; END $$});
-is( $node->safe_psql('postgres', 'SELECT count(*) FROM apikey_refusals') + $node->safe_psql('other', 'SELECT count(*) FROM apikey_refusals'),
+is( $node->safe_psql('postgres', 'SELECT count(*) FROM apikey_guesses') + $node->safe_psql('other', 'SELECT count(*) FROM apikey_guesses'),
 	1024, 'there is room for 1024 addresses');
 like(refusals('12.0.0.1'), qr/^200\|1\d\d$/, 'who goes on stays');
 is(refusals('11.0.15.160'), '1|0', 'the last one is there');
@@ -298,7 +298,7 @@ is(refusals('10.100.0.1'), '', 'who was silent has gone');
 
 $node->stop('fast');
 $node->start;
-is(sql('SELECT count(*) FROM apikey_refusals'), 0, 'nothing is kept over a restart');
+is(sql('SELECT count(*) FROM apikey_guesses'), 0, 'nothing is kept over a restart');
 sql('SELECT guess(1)');
 $node->stop('fast');
 my $log = slurp_file($node->logfile);
@@ -306,7 +306,7 @@ unlike($log, qr/\Q$_\E/, 'no key in the log') foreach $wrong, $unknown, $good, $
 unlike($log, qr/STATEMENT:.*apikey_(?:login|verify|pre_request|revoke_self)/, 'nor a statement that could hold one');
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->start;
-my ($status, undef, $err) = $node->psql('postgres', 'SELECT * FROM apikey_refusals');
+my ($status, undef, $err) = $node->psql('postgres', 'SELECT * FROM apikey_guesses');
 like($err, qr/counts of refusals need the extension to be preloaded\nHINT:  Add apikey to shared_preload_libraries/, 'not preloaded: the view says so');
 is(sql("SET apikey.guess_limit = 1; SET apikey.guess_delay = '60s'; SET statement_timeout = '40s'; SELECT apikey_verify('x') FROM generate_series(1, 5)"),
 	'', 'and nothing is delayed');
