@@ -45,12 +45,11 @@
 #include "args.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "change.h"
 #include "commands/trigger.h"
 #include "compat.h"
-#include "executor/spi.h"
+#include "ddl.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -61,7 +60,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #define FUNCTION			"sync_projects"
 #define ROW_TRIGGER			"apikey_sync"
@@ -433,34 +431,6 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------------- DDL */
 
-/* The function of our triggers, and its owner. */
-static Oid
-find_function(Oid *owner)
-{
-	Oid			namespace = ak_schema_get()->internal;
-	HeapTuple	tuple = SearchSysCache3(PROCNAMEARGSNSP,
-										CStringGetDatum(FUNCTION),
-										PointerGetDatum(buildoidvector(NULL, 0)),
-										ObjectIdGetDatum(namespace));
-	Oid			function = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-
-		function = form->oid;
-		*owner = form->proowner;
-		ReleaseSysCache(tuple);
-	}
-	if (!OidIsValid(function) || !ak_schema_has_function(function))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("function \"%s\" of extension \"apikey\" is missing",
-						FUNCTION),
-				 errhint("Restore what was dropped or changed.")));
-	return function;
-}
-
 static bool
 has_our_name(const char *trigger)
 {
@@ -501,26 +471,19 @@ find_triggers(Relation rel, Oid function)
 }
 
 static void
-execute(const char *command)
-{
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute a command: %s", command);
-}
-
-static void
 drop_trigger(const char *name, const char *table)
 {
-	execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table));
+	ak_ddl_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name),
+							table));
 }
 
 /*
  * Those that are there already are replaced, which does not lock readers out
- * as dropping them would.  The current user needs the right to call our
- * function.
+ * as dropping them would.  "owner" is that of our function.
  */
 static void
-create_triggers(const Source *source, const char *table, const char *id,
-				const char *organization)
+create_triggers(const Source *source, Oid owner, const char *table,
+				const char *id, const char *organization)
 {
 	StringInfoData call;
 
@@ -532,12 +495,14 @@ create_triggers(const Source *source, const char *table, const char *id,
 						 quote_literal_cstr(pnstrdup(source->environments[i].data,
 													 source->environments[i].len)));
 	appendStringInfoChar(&call, ')');
-	execute(psprintf("CREATE OR REPLACE TRIGGER " ROW_TRIGGER
-					 " AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW %s",
-					 table, call.data));
-	execute(psprintf("CREATE OR REPLACE TRIGGER " TRUNCATE_TRIGGER
-					 " BEFORE TRUNCATE ON %s FOR EACH STATEMENT %s",
-					 table, call.data));
+	ak_ddl_execute_as(owner,
+					  psprintf("CREATE OR REPLACE TRIGGER " ROW_TRIGGER
+							   " AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW %s",
+							   table, call.data));
+	ak_ddl_execute_as(owner,
+					  psprintf("CREATE OR REPLACE TRIGGER " TRUNCATE_TRIGGER
+							   " BEFORE TRUNCATE ON %s FOR EACH STATEMENT %s",
+							   table, call.data));
 }
 
 AK_FUNCTION_INFO_V1(apikey_attach_projects);
@@ -579,28 +544,22 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	prepare_column(source.rel, &source.id);
 	prepare_column(source.rel, &source.organization);
 	(void) find_index(source.rel, source.id.number);
-	function = find_function(&owner);
+	function = ak_ddl_function(FUNCTION, &owner);
 	check_names(source.rel, function);
 	old = find_triggers(source.rel, function);
 	table = qualified_name(source.rel);
 	relation_close(source.rel, NoLock); /* ALTER TABLE refuses one in use */
 
-	SPI_connect();
 	foreach(cell, old)
 		if (!has_our_name(lfirst(cell)))
 		drop_trigger(lfirst(cell), table);
-
-	/* an error ends this role, too */
-	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	create_triggers(&source, table, id, organization);
-	SetUserIdAndSecContext(caller, context);
-
-	execute(psprintf("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER " ROW_TRIGGER
-					 ", ENABLE ALWAYS TRIGGER " TRUNCATE_TRIGGER, table));
-	SPI_finish();
+	create_triggers(&source, owner, table, id, organization);
+	ak_ddl_execute(psprintf("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER " ROW_TRIGGER
+							", ENABLE ALWAYS TRIGGER " TRUNCATE_TRIGGER, table));
 
 	source.rel = relation_open(relid, NoLock);
+	/* an error ends this role, too */
+	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	do_all(&source, false);
 	SetUserIdAndSecContext(caller, context);
@@ -623,7 +582,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 	ak_schema_accept();
 	relid = ak_arg_owned_relation(fcinfo, 0);
 	rel = relation_open(relid, AccessExclusiveLock);
-	triggers = find_triggers(rel, find_function(&owner));
+	triggers = find_triggers(rel, ak_ddl_function(FUNCTION, &owner));
 	table = qualified_name(rel);
 	if (triggers == NIL)
 		ereport(ERROR,
@@ -632,9 +591,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 						RelationGetRelationName(rel))));
 	relation_close(rel, NoLock);
 
-	SPI_connect();
 	foreach(cell, triggers)
 		drop_trigger(lfirst(cell), table);
-	SPI_finish();
 	PG_RETURN_VOID();
 }
