@@ -979,12 +979,13 @@ COMMENT ON FUNCTION apikey_logout() IS
  * that identifiers may have, without an implicit cast to text (42804).
  */
 CREATE FUNCTION apikey_protect(relation regclass, project_column name,
-	environment_column name, force boolean DEFAULT false)
+	environment_column name, force boolean DEFAULT false,
+	strict boolean DEFAULT false)
 RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_protect(regclass, name, name, boolean) IS
-'enable row-level security on a table with four policies: SELECT needs read, INSERT and UPDATE write, DELETE manage, on the project and environment in these columns; force subjects the owner of the table too';
+COMMENT ON FUNCTION apikey_protect(regclass, name, name, boolean, boolean) IS
+'enable row-level security on a table with four policies: SELECT needs read, INSERT and UPDATE write, DELETE manage, on the project and environment in these columns; force subjects the owner of the table too; strict raises errors where else nothing would be done';
 
 CREATE FUNCTION apikey_unprotect(relation regclass) RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
@@ -1014,12 +1015,30 @@ COMMENT ON FUNCTION apikey_explain_rls(regclass) IS
 'the same of the API key of the session';
 
 CREATE FUNCTION apikey_internal.policy_columns(policy oid, OUT project name,
-	OUT environment name)
+	OUT environment name, OUT strict boolean)
 RETURNS record
 LANGUAGE C STABLE STRICT
 AS 'MODULE_PATHNAME', 'apikey_policy_columns';
 COMMENT ON FUNCTION apikey_internal.policy_columns(oid) IS
-'columns that a policy made by apikey_protect hands to apikey_authorize; nulls for any other policy';
+'columns that a policy made by apikey_protect hands to apikey_authorize, and whether it leaves what is done to rows to triggers; nulls for any other policy';
+
+/*
+ * What policies and triggers of strict tables call; see src/strict.c.  The first
+ * raises 55000 for a table without those triggers, and 42501 where they would not judge
+ * who runs the statement.  Who attaches a partition needs the right to call the
+ * second; nobody can name it, and it does nothing but refuse.
+ */
+CREATE FUNCTION apikey_internal.judged(relation oid) RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE STRICT
+AS 'MODULE_PATHNAME', 'apikey_judged';
+COMMENT ON FUNCTION apikey_internal.judged(oid) IS
+'true if the triggers of a strict table judge what the current role does to its rows, else an error';
+
+CREATE FUNCTION apikey_internal.judge() RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'apikey_judge';
+COMMENT ON FUNCTION apikey_internal.judge() IS
+'trigger of strict tables: refuses what the API key may not do';
 
 /* ---------------------------------------------------------------- leaks */
 
@@ -1218,13 +1237,19 @@ SELECT p.polrelid::regclass AS relation, c.project, c.environment,
 	EXISTS (SELECT FROM pg_index i
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = p.polrelid AND i.indisvalid AND i.indpred IS NULL
-		AND a.attname = c.project) AS indexed
+		AND a.attname = c.project) AS indexed,
+	2 = (SELECT count(*) FROM pg_policy s,
+		LATERAL apikey_internal.policy_columns(s.oid) j
+		WHERE s.polrelid = p.polrelid AND j.strict)
+	AND 3 = (SELECT count(*) FROM pg_trigger t
+		WHERE t.tgrelid = p.polrelid AND t.tgenabled = 'A'
+		AND t.tgfoid = 'apikey_internal.judge()'::regprocedure) AS strict
 FROM pg_policy p
 	JOIN pg_class r ON r.oid = p.polrelid,
 	LATERAL apikey_internal.policy_columns(p.oid) c
 WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
 COMMENT ON VIEW apikey_protected IS
-'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, and finds an index on the project column';
+'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, finds an index on the project column, and is strict';
 
 /*
  * Both read by the snapshot of the statement that calls them, like the views.

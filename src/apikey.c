@@ -12,6 +12,7 @@
 #include "mask.h"
 #include "notify.h"
 #include "once.h"
+#include "strict.h"
 #include "usage.h"
 #include "use.h"
 #include "worker.h"
@@ -26,6 +27,7 @@ _PG_init(void)
 	ak_guc_init();
 	ak_inval_init();
 	ak_notify_init();
+	ak_strict_init();
 	ak_usage_init();
 	if (ak_usage_is_on())
 	{

@@ -15,6 +15,8 @@
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "nodes/plannodes.h"
+#include "parser/parse_relation.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 
@@ -49,6 +51,24 @@
 #define AK_EXECUTE_ONCE_PARAMETER	, bool execute_once
 #define AK_EXECUTE_ONCE_ARGUMENT	, execute_once
 #endif
+
+/*
+ * Is this a relation that a query names, not a child of one?  Then "role" is whose
+ * rights count, InvalidOid for the current one's.
+ */
+static inline bool
+ak_is_named(const PlannedStmt *statement, RangeTblEntry *entry, Oid *role)
+{
+#if PG_VERSION_NUM >= 160000
+	if (entry->perminfoindex == 0)
+		return false;
+	*role = getRTEPermissionInfo(statement->permInfos, entry)->checkAsUser;
+	return true;
+#else
+	*role = entry->checkAsUser;
+	return entry->requiredPerms != 0;
+#endif
+}
 
 /* The constraints of a table that rows are added to, ready to run. */
 #if PG_VERSION_NUM >= 180000

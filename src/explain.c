@@ -32,6 +32,7 @@
 #include "reach.h"
 #include "schema.h"
 #include "session.h"
+#include "strict.h"
 #include "use.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -47,10 +48,13 @@ typedef struct Explanation
 {
 	Oid			relid;
 	const char *table;			/* qualified and quoted */
+	bool		good;			/* is the key? */
 	bool		enabled;		/* row-level security */
 	bool		subject;		/* is the caller? */
 	bool		protected;		/* by apikey_protect */
 	AttrNumber	columns[2];		/* if so */
+	bool		strict;			/* is it an error to read it without a good
+								 * key? */
 	Oid			owner;
 	bool		owner_subject;
 	Node	   *condition;		/* to put into the query */
@@ -116,6 +120,8 @@ look_at_table(Explanation *explanation)
 	ReleaseSysCache(tuple);
 	condition = ak_protect_condition(relid, explanation->columns);
 	explanation->protected = condition != NULL;
+	explanation->strict = explanation->protected &&
+		ak_strict_has_triggers(relid);
 	explanation->condition =
 		explanation->protected && explanation->enabled &&
 		!explanation->subject && !explanation->owner_subject ?
@@ -223,7 +229,7 @@ advise(Explanation *explanation, const char *sentence)
 }
 
 static void
-advise_on_rows(Explanation *explanation, bool good, int projects)
+advise_on_rows(Explanation *explanation, int projects)
 {
 	if (!explanation->enabled)
 		advise(explanation, "Row-level security is not enabled: every row is visible, whatever the key. Call apikey_protect.");
@@ -237,8 +243,10 @@ advise_on_rows(Explanation *explanation, bool good, int projects)
 		advise(explanation, "No policy admits any row. Call apikey_protect.");
 	if (explanation->keyless > 0)
 		advise(explanation, "Rows that a policy without a key admits are visible whatever the key.");
-	if (!good)
-		advise(explanation, "The key is refused.");
+	if (!explanation->good)
+		advise(explanation, explanation->strict ?
+			   "The key is refused, with an error, as the table is strict." :
+			   "The key is refused.");
 	else if (projects == 0)
 		advise(explanation, "The key may read no project. Call apikey_grant.");
 	else if (explanation->rows == 0 && explanation->enabled)
@@ -275,7 +283,8 @@ look(void *arg)
 	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
 						   context | SECURITY_RESTRICTED_OPERATION);
-	look_at_rows(explanation);
+	if (explanation->good || !explanation->strict)
+		look_at_rows(explanation);
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(caller, context);
@@ -299,15 +308,16 @@ explain(Explanation *explanation, Datum *values, bool *nulls)
 {
 	const AkKey *key = ak_session_key();
 	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
-	bool		good = verdict.reason == AK_REASON_ALIVE;
 	const AkName *names;
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
 
-	values[0] = CStringGetTextDatum(good ? "good" : ak_authz_reason(&verdict));
+	explanation->good = verdict.reason == AK_REASON_ALIVE;
+	values[0] = CStringGetTextDatum(explanation->good ? "good" :
+									ak_authz_reason(&verdict));
 	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
 	ak_use_uncounted(look, explanation);
-	advise_on_rows(explanation, good, count);
+	advise_on_rows(explanation, count);
 	advise_on_speed(explanation);
 	values[2] = Int64GetDatum(explanation->rows);
 	values[3] = BoolGetDatum(explanation->indexed);

@@ -7,12 +7,15 @@
  * they consist of: so neither a policy of the same name made by hand nor one that
  * was changed is ever taken for one of these.
  *
+ * Those of a strict table let UPDATE and DELETE find all that the key can read, and
+ * leave it to triggers to judge, see strict.c.
+ *
  * Nothing in the way from the column to apikey_authorize may be a function.  An
  * implicit cast can be one, of whoever owns the type, and would be called with
  * the rights of whoever asks.
  *
  * The functions run as their caller, who must own the table; what they do is
- * plain DDL, through SPI, under a pinned search_path.
+ * plain DDL, under a pinned search_path.
  */
 #include "postgres.h"
 
@@ -30,9 +33,12 @@
 #include "commands/comment.h"
 #include "commands/policy.h"
 #include "compat.h"
-#include "executor/spi.h"
+#include "ddl.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "parser/parse_coerce.h"
 #include "schema.h"
+#include "strict.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -51,6 +57,15 @@ typedef struct Policy
 	bool		using;
 	bool		check;
 } Policy;
+
+/* What a policy made by apikey_protect consists of. */
+typedef struct Made
+{
+	AttrNumber	columns[2];		/* project and environment */
+	Node	   *using;			/* the condition for rows that are found, or
+								 * NULL */
+	bool		strict;			/* is that left to the triggers? */
+} Made;
 
 static const Policy policies[POLICIES] = {
 	{"apikey_select", "SELECT", ACL_SELECT_CHR, "read", true, false},
@@ -83,6 +98,29 @@ is_text(Node *node, const char *value)
 	return IsA(node, Const) && constant->consttype == TEXTOID &&
 		!constant->constisnull &&
 		strcmp(TextDatumGetCString(constant->constvalue), value) == 0;
+}
+
+/* What follows judged(tableoid) in a condition of a strict table; NULL if nothing does. */
+static Node *
+after_judged(Node *condition)
+{
+	List	   *args;
+	FuncExpr   *call;
+	const char *name;
+
+	if (!is_andclause(condition))
+		return NULL;
+	args = ((BoolExpr *) condition)->args;
+	call = linitial(args);
+	if (list_length(args) != 2 || !IsA(call, FuncExpr) ||
+		list_length(call->args) != 1 || !IsA(linitial(call->args), Var) ||
+		linitial_node(Var, call->args)->varattno != TableOidAttributeNumber)
+		return NULL;
+	name = get_func_name(call->funcid);
+	if (name == NULL || strcmp(name, AK_STRICT_JUDGED) != 0 ||
+		!ak_schema_has_function(call->funcid))
+		return NULL;
+	return lsecond(args);
 }
 
 /* Is this apikey_authorize(project, environment, verb), and of which columns? */
@@ -129,38 +167,45 @@ get_expression(HeapTuple tuple, TupleDesc desc, int attribute)
 	return isnull ? NULL : stringToNode(TextDatumGetCString(expression));
 }
 
-/*
- * Is this one of the policies made by apikey_protect, and of which columns?  Its
- * condition for rows that are read goes to "using", unless that is NULL.
- */
+/* Is this one of the policies made by apikey_protect? */
 static bool
-is_ours(HeapTuple tuple, TupleDesc desc, AttrNumber *columns, Node **using)
+is_ours(HeapTuple tuple, TupleDesc desc, Made *made)
 {
 	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
 	const Policy *policy = policies;
-	Node	   *qual;
+	AttrNumber	checked[2];
 	Node	   *check;
+	Node	   *strict;
 
 	while (strcmp(NameStr(form->polname), policy->name) != 0)
 		if (++policy == policies + POLICIES)
 			return false;
-	qual = get_expression(tuple, desc, Anum_pg_policy_polqual);
+	made->using = get_expression(tuple, desc, Anum_pg_policy_polqual);
 	check = get_expression(tuple, desc, Anum_pg_policy_polwithcheck);
-	if (using != NULL)
-		*using = qual;
-	return form->polcmd == policy->polcmd && form->polpermissive &&
-		is_public(tuple, desc) &&
-		(qual != NULL) == policy->using && (check != NULL) == policy->check &&
-		(qual == NULL || check == NULL || equal(qual, check)) &&
-		is_our_call(qual != NULL ? qual : check, policy->verb, columns);
+	if (form->polcmd != policy->polcmd || !form->polpermissive ||
+		!is_public(tuple, desc) ||
+		(made->using != NULL) != policy->using ||
+		(check != NULL) != policy->check)
+		return false;
+
+	strict = made->using == NULL ? NULL : after_judged(made->using);
+	made->strict = strict != NULL;
+	if (check != NULL && !is_our_call(check, policy->verb, checked))
+		return false;
+	if (made->using == NULL)
+	{
+		memcpy(made->columns, checked, sizeof(checked));
+		return true;
+	}
+	return is_our_call(made->strict ? strict : made->using,
+					   made->strict ? "read" : policy->verb, made->columns) &&
+		(check == NULL ||
+		 memcmp(made->columns, checked, sizeof(checked)) == 0);
 }
 
-/*
- * The relation of a policy made by apikey_protect, and what is_ours() tells;
- * InvalidOid if it is none.
- */
+/* The relation of a policy made by apikey_protect; InvalidOid if it is none. */
 static Oid
-policy_columns(Oid policy, AttrNumber *columns, Node **using)
+find_made(Oid policy, Made *made)
 {
 	Relation	rel = table_open(PolicyRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -172,8 +217,7 @@ policy_columns(Oid policy, AttrNumber *columns, Node **using)
 				ObjectIdGetDatum(policy));
 	scan = systable_beginscan(rel, PolicyOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple) &&
-		is_ours(tuple, RelationGetDescr(rel), columns, using))
+	if (HeapTupleIsValid(tuple) && is_ours(tuple, RelationGetDescr(rel), made))
 		relation = ((Form_pg_policy) GETSTRUCT(tuple))->polrelid;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -184,16 +228,21 @@ AK_FUNCTION_INFO_V1(apikey_policy_columns);
 Datum
 apikey_policy_columns(PG_FUNCTION_ARGS)
 {
-	Datum		values[2] = {0};
-	bool		nulls[2] = {true, true};
-	AttrNumber	columns[2];
+	Datum		values[3] = {0};
+	bool		nulls[3] = {true, true, true};
+	Made		made;
 	Oid			relation;
 
 	ak_schema_accept();
-	relation = policy_columns(PG_GETARG_OID(0), columns, NULL);
+	relation = find_made(PG_GETARG_OID(0), &made);
+	if (OidIsValid(relation))
+	{
+		values[2] = BoolGetDatum(made.strict);
+		nulls[2] = false;
+	}
 	for (int i = 0; OidIsValid(relation) && i < 2; i++)
 	{
-		char	   *column = get_attname(relation, columns[i], true);
+		char	   *column = get_attname(relation, made.columns[i], true);
 
 		if (column == NULL)
 			continue;
@@ -208,10 +257,9 @@ static Oid
 own_policy(Oid relation, const char *name)
 {
 	Oid			policy = get_relation_policy_oid(relation, name, true);
-	AttrNumber	columns[2];
+	Made		made;
 
-	if (OidIsValid(policy) &&
-		!OidIsValid(policy_columns(policy, columns, NULL)))
+	if (OidIsValid(policy) && !OidIsValid(find_made(policy, &made)))
 		return InvalidOid;
 	return policy;
 }
@@ -221,12 +269,12 @@ ak_protect_condition(Oid relation, AttrNumber *columns)
 {
 	Oid			policy = get_relation_policy_oid(relation, policies[0].name,
 												 true);
-	Node	   *using;
+	Made		made;
 
-	if (OidIsValid(policy) &&
-		OidIsValid(policy_columns(policy, columns, &using)))
-		return using;
-	return NULL;
+	if (!OidIsValid(policy) || !OidIsValid(find_made(policy, &made)))
+		return NULL;
+	memcpy(columns, made.columns, sizeof(made.columns));
+	return made.using;
 }
 
 /* How many policies of a relation are not ours. */
@@ -245,9 +293,9 @@ count_other_policies(Oid relation)
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		AttrNumber	columns[2];
+		Made		made;
 
-		if (!is_ours(tuple, RelationGetDescr(rel), columns, NULL))
+		if (!is_ours(tuple, RelationGetDescr(rel), &made))
 			count++;
 	}
 	systable_endscan(scan);
@@ -256,13 +304,6 @@ count_other_policies(Oid relation)
 }
 
 /* ------------------------------------------------------------------ DDL */
-
-static void
-execute(const char *command)
-{
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute a command: %s", command);
-}
 
 /* A table locked for us, and what it was like before. */
 typedef struct Table
@@ -405,14 +446,15 @@ tell(const Table *table, AttrNumber project, AttrNumber environment,
 }
 
 /*
- * Drop our policies; returns the comment on the first, or NULL if there was
- * none of them.
+ * Drop our policies and triggers; returns the comment on the first policy, or NULL if
+ * there was none of them.
  */
 static const char *
-drop_policies(const Table *table)
+drop_all(const Table *table)
 {
 	const char *comment = NULL;
 
+	ak_strict_drop_triggers(table->relid, table->qualified);
 	for (int i = 0; i < POLICIES; i++)
 	{
 		Oid			policy = own_policy(table->relid, policies[i].name);
@@ -423,37 +465,38 @@ drop_policies(const Table *table)
 			comment = "";
 		if (i == 0 && GetComment(policy, PolicyRelationId, 0) != NULL)
 			comment = GetComment(policy, PolicyRelationId, 0);
-		execute(psprintf("DROP POLICY %s ON %s", policies[i].name,
-						 table->qualified));
+		ak_ddl_execute(psprintf("DROP POLICY %s ON %s", policies[i].name,
+								table->qualified));
 	}
 	return comment;
 }
 
+/* The current user may not name what a strict policy calls; "owner" may. */
 static void
-create_policies(const Table *table, AttrNumber project,
-				AttrNumber environment)
+create_policies(const Table *table, const char *columns, bool strict,
+				Oid owner)
 {
 	const char *schema = ak_schema_name();
-	const char *columns =
-	psprintf("%s, %s",
-			 quote_identifier(get_attname(table->relid, project, false)),
-			 quote_identifier(get_attname(table->relid, environment, false)));
 
 	for (int i = 0; i < POLICIES; i++)
 	{
-		const char *call = psprintf("(%s.apikey_authorize(%s, '%s'))",
-									quote_identifier(schema), columns,
-									policies[i].verb);
+		const Policy *policy = &policies[i];
+		bool		judged = strict && policy->polcmd != ACL_SELECT_CHR;
+		const char *call = psprintf("%s.apikey_authorize(%s, ",
+									quote_identifier(schema), columns);
+		const char *using = !policy->using ? "" :
+		psprintf(" USING (%s%s'%s'))",
+				 judged ? AK_INTERNAL "." AK_STRICT_JUDGED "(tableoid) AND " : "",
+				 call, judged ? "read" : policy->verb);
+		const char *check = !policy->check ? "" :
+		psprintf(" WITH CHECK (%s'%s'))", call, policy->verb);
 
-		execute(psprintf("CREATE POLICY %s ON %s FOR %s%s%s%s%s",
-						 policies[i].name, table->qualified,
-						 policies[i].command,
-						 policies[i].using ? " USING " : "",
-						 policies[i].using ? call : "",
-						 policies[i].check ? " WITH CHECK " : "",
-						 policies[i].check ? call : ""));
+		ak_ddl_execute_as(strict ? owner : GetUserId(),
+						  psprintf("CREATE POLICY %s ON %s FOR %s%s%s",
+								   policy->name, table->qualified,
+								   policy->command, using, check));
 		CommandCounterIncrement();
-		if (!OidIsValid(own_policy(table->relid, policies[i].name)))
+		if (!OidIsValid(own_policy(table->relid, policy->name)))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("a function apikey_authorize in schema \"%s\" does not belong to extension \"apikey\"",
@@ -461,6 +504,27 @@ create_policies(const Table *table, AttrNumber project,
 					 errdetail("For the types of these columns it would be called instead."),
 					 errhint("Drop it, and let nobody create objects in that schema.")));
 	}
+}
+
+/* Policies on these columns, and the triggers of a strict table. */
+static void
+create_all(const Table *table, AttrNumber project, AttrNumber environment,
+		   bool strict)
+{
+	const char *columns[] = {
+		quote_identifier(get_attname(table->relid, project, false)),
+		quote_identifier(get_attname(table->relid, environment, false))
+	};
+	Oid			owner = InvalidOid;
+
+	if (strict)
+	{
+		(void) ak_ddl_function(AK_STRICT_TRIGGER, &owner);
+		ak_strict_create_triggers(table->relid, table->qualified, columns,
+								  owner);
+	}
+	create_policies(table, psprintf("%s, %s", columns[0], columns[1]), strict,
+					owner);
 }
 
 AK_FUNCTION_INFO_V1(apikey_protect);
@@ -471,6 +535,7 @@ apikey_protect(PG_FUNCTION_ARGS)
 	AttrNumber	project = get_column(fcinfo, 1, &table);
 	AttrNumber	environment = get_column(fcinfo, 2, &table);
 	bool		force = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	bool		strict = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
 	const char *comment;
 
 	if (project == environment)
@@ -492,21 +557,19 @@ apikey_protect(PG_FUNCTION_ARGS)
 					 errhint("Drop or rename it first.")));
 	}
 
-	SPI_connect();
-	comment = drop_policies(&table);
+	comment = drop_all(&table);
 	if (comment == NULL)
 		comment = psprintf("made by apikey_protect%s%s",
 						   table.enabled ? "; " WAS_ENABLED : "",
 						   table.forced ? "; " WAS_FORCED : "");
-	create_policies(&table, project, environment);
-	execute(psprintf("COMMENT ON POLICY %s ON %s IS %s", policies[0].name,
-					 table.qualified, quote_literal_cstr(comment)));
-	execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
-					 table.qualified));
+	create_all(&table, project, environment, strict);
+	ak_ddl_execute(psprintf("COMMENT ON POLICY %s ON %s IS %s", policies[0].name,
+							table.qualified, quote_literal_cstr(comment)));
+	ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
+							table.qualified));
 	if (force)
-		execute(psprintf("ALTER TABLE %s FORCE ROW LEVEL SECURITY",
-						 table.qualified));
-	SPI_finish();
+		ak_ddl_execute(psprintf("ALTER TABLE %s FORCE ROW LEVEL SECURITY",
+								table.qualified));
 	tell(&table, project, environment, table.forced || force);
 	PG_RETURN_VOID();
 }
@@ -519,20 +582,18 @@ apikey_unprotect(PG_FUNCTION_ARGS)
 	const char *comment;
 
 	ak_schema_accept();
-	SPI_connect();
-	comment = drop_policies(&table);
+	comment = drop_all(&table);
 	if (comment == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" is not protected by apikey_protect",
 						table.name)));
 	if (strstr(comment, WAS_FORCED) == NULL)
-		execute(psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY",
-						 table.qualified));
+		ak_ddl_execute(psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY",
+								table.qualified));
 	if (strstr(comment, WAS_ENABLED) == NULL &&
 		count_other_policies(table.relid) == 0)
-		execute(psprintf("ALTER TABLE %s DISABLE ROW LEVEL SECURITY",
-						 table.qualified));
-	SPI_finish();
+		ak_ddl_execute(psprintf("ALTER TABLE %s DISABLE ROW LEVEL SECURITY",
+								table.qualified));
 	PG_RETURN_VOID();
 }

@@ -1,0 +1,38 @@
+/*
+ * strict.h
+ *		Tables under apikey_protect(..., strict => true): errors instead of silence.
+ *
+ * Whatever is done with them needs a good key.  Their policies let a row be found that
+ * the key can read, and their triggers refuse what the key may not do to it.
+ */
+#ifndef AK_STRICT_H
+#define AK_STRICT_H
+
+#include "postgres.h"
+
+/* To be called by _PG_init. */
+extern void ak_strict_init(void);
+
+/*
+ * What their policies for UPDATE and DELETE ask first, in the other schema: will the
+ * row be judged by a trigger?
+ */
+#define AK_STRICT_JUDGED	"judged"
+
+/* What their triggers call. */
+#define AK_STRICT_TRIGGER	"judge"
+
+/*
+ * Create the triggers of a table, locked for that, whose qualified name and columns,
+ * project and environment, are quoted.  "owner" owns the trigger function.
+ */
+extern void ak_strict_create_triggers(Oid relation, const char *name,
+									  const char *columns[2], Oid owner);
+
+/* Are all there, and enabled always?  The table must be locked. */
+extern bool ak_strict_has_triggers(Oid relation);
+
+/* Drop them, if there are any. */
+extern void ak_strict_drop_triggers(Oid relation, const char *name);
+
+#endif							/* AK_STRICT_H */
