@@ -227,14 +227,14 @@ is( $node->safe_psql('planted', q{
 	"f\ndoc_text", 'nor takes such a policy for one of ours');
 
 # He was there first.
-$node->safe_psql('postgres', 'CREATE DATABASE squatted');
-$node->safe_psql('squatted', q{
+$node->safe_psql('postgres', 'CREATE DATABASE occupied');
+$node->safe_psql('occupied', q{
 	CREATE EXTENSION pgcrypto;
-	GRANT CREATE ON DATABASE squatted TO mallory;
+	GRANT CREATE ON DATABASE occupied TO mallory;
 	SET ROLE mallory;
 	CREATE SCHEMA apikey_internal;
 	CREATE FUNCTION apikey_internal.changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$});
-like(($node->psql('squatted', 'CREATE EXTENSION apikey'))[2], qr/schema "apikey_internal" already exists/,
+like(($node->psql('occupied', 'CREATE EXTENSION apikey'))[2], qr/schema "apikey_internal" already exists/,
 	'no extension where its second schema is somebody\'s');
 
 # A table of his that a superuser is asked about: whatever of it is called by
@@ -353,6 +353,7 @@ $node->safe_psql('squatted', q{
 $node->safe_psql('squatted', q{
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO mallory, PUBLIC;
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO mallory;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO mallory, PUBLIC;
 	SET client_min_messages = warning;
 	CREATE EXTENSION apikey CASCADE});
 is( $node->safe_psql('squatted', "SELECT extnamespace::regnamespace FROM pg_extension
@@ -368,6 +369,7 @@ is( $node->safe_psql('squatted', q{
 		FROM pg_proc WHERE proname LIKE 'apikey%' AND prosecdef
 		AND proname NOT IN ('apikey_revoke_self', 'apikey_spend')}),
 	't|f', 'nor any function that changes something');
+is($node->safe_psql('squatted', "SELECT has_schema_privilege('mallory', 'apikey_internal', 'USAGE, CREATE')"), 'f', 'nor the schema behind');
 ($status, undef, $stderr) = $node->psql('squatted', q{
 	DROP EXTENSION apikey; CREATE EXTENSION apikey SCHEMA apikey});
 like($stderr, qr/relation "apikey_key" already exists|already exists/,
