@@ -263,7 +263,7 @@ SELECT * FROM y_levels('SELECT FROM y_doc', 'DELETE FROM y_doc WHERE id = 1', 'D
 ROLLBACK;
 RESET apikey.key;
 
--- other triggers come after: who may not delete a row does not call what would only mark it as deleted
+-- other triggers come after those that judge: who may not delete a row does not call what would only mark it as deleted
 CREATE FUNCTION y_mark() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
 	UPDATE y_doc SET body = 'deleted' WHERE id = OLD.id;
@@ -334,7 +334,11 @@ DROP TRIGGER z_stay ON y_parts;
 -- where another trigger comes later a move needs manage
 SELECT * FROM y_levels('UPDATE y_parts SET day = 3 WHERE project = ''y_web'' AND day = 1');
 DROP TRIGGER zzz_stay ON y_parts;
--- without them, rows that were updated, moved or not, and then not
+-- one row that is updated lets no other be deleted
+INSERT INTO y_parts VALUES (2, 'y_web', 'production', 'second', 1);
+SELECT * FROM generate_series(1, 2) i, LATERAL y_levels(format('MERGE INTO y_parts p USING (VALUES (1), (2)) s (n) ON project = ''y_web'' AND day = 1 AND p.id = n WHEN MATCHED AND n = %s THEN UPDATE SET body = ''x'' WHEN MATCHED THEN DELETE', i));
+DELETE FROM y_parts WHERE id = 2;
+-- nor itself
 SELECT * FROM y_levels('MERGE INTO y_parts p USING (VALUES (1), (2)) s (n) ON project = ''y_web'' AND day = 1 WHEN MATCHED AND n = 1 THEN UPDATE SET body = ''x'' WHEN MATCHED THEN DELETE',
 	'WITH u AS (UPDATE y_parts SET body = ''x'' WHERE project = ''y_web'' AND day = 1 RETURNING 1) DELETE FROM y_parts p USING (SELECT count(*) FROM u) t WHERE project = ''y_web'' AND day = 1');
 \x
@@ -452,6 +456,35 @@ SELECT what, o.* FROM (VALUES
 	(8, 'written anew', 'ALTER POLICY apikey_update ON y_doc USING (apikey_internal.judged(tableoid) AND apikey_authorize(project, environment, ''read''))
 		WITH CHECK (apikey_authorize(project, environment, ''write''))')) t (n, what, change), LATERAL y_ours(change) o ORDER BY n;
 DROP FUNCTION y_ours;
+
+-- odd names, and each type that a column may have
+CREATE SCHEMA "y ""s""";
+CREATE TYPE "y ""s"""."y stage" AS ENUM ('y_web', 'production');
+CREATE DOMAIN "y ""s"""."y domain" AS text;
+CREATE FUNCTION y_types() RETURNS TABLE (type text, protect text, is_strict boolean, updates text, deletes text) LANGUAGE plpgsql AS $$
+BEGIN
+	FOREACH type IN ARRAY array['text', 'varchar(9)', 'uuid', 'smallint', 'int', 'bigint', '"y ""s"""."y stage"', '"y ""s"""."y domain"', 'jsonb'] LOOP
+		EXECUTE format('CREATE TABLE "y ""s"""."y ''t''" ("Pro "" ject" %s, "a.b''c" %1$s)', type);
+		protect = attempt($c$SELECT apikey_protect('"y ""s"""."y ''t''"', 'Pro " ject', 'a.b''c', force => true, strict => true)$c$);
+		is_strict = (SELECT p.strict FROM apikey_protected p WHERE relation::text LIKE '%y ''t''%');
+		GRANT ALL ON SCHEMA "y ""s""" TO regress_apikey_app;
+		GRANT ALL ON "y ""s"""."y 't'" TO regress_apikey_app;
+		PERFORM set_config('apikey.key', (SELECT y.key FROM y_key y WHERE y.level = 'read'), true);
+		IF type LIKE '%stage%' THEN
+			INSERT INTO "y ""s"""."y 't'" VALUES ('y_web', 'production');
+		END IF;
+		updates = y_as_app('UPDATE "y ""s"""."y ''t''" SET "a.b''c" = "a.b''c"');
+		deletes = y_as_app('DELETE FROM "y ""s"""."y ''t''"');
+		PERFORM set_config('apikey.key', '', true);
+		DROP TABLE "y ""s"""."y 't'";
+		RETURN NEXT;
+	END LOOP;
+END $$;
+SET client_min_messages = error;
+SELECT * FROM y_types();
+DROP FUNCTION y_types;
+DROP SCHEMA "y ""s""" CASCADE;
+RESET client_min_messages;
 
 -- why so few rows?
 SELECT level, r.key_state, r.projects, r.visible_rows, r.advice FROM y_key, LATERAL apikey_explain_rls('y_doc', key) r WHERE level = 'read';
