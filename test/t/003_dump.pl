@@ -19,6 +19,12 @@ $node->safe_psql('postgres', qq{
 	SELECT apikey_protect('doc', 'project', 'environment', force => true);
 	CREATE ROLE app;
 	GRANT SELECT ON doc TO app;
+	CREATE TABLE ledger (project text, environment text, day int) PARTITION BY LIST (day);
+	CREATE TABLE ledger_1 PARTITION OF ledger FOR VALUES IN (1);
+	CREATE TABLE ledger_2 PARTITION OF ledger FOR VALUES IN (2);
+	INSERT INTO ledger VALUES ('web', 'production', 1), ('web', 'development', 1);
+	SELECT apikey_protect('ledger', 'project', 'environment', strict => true);
+	GRANT ALL ON ledger TO app;
 	SELECT apikey_grant('$id', '*', '*', 'read');
 	SELECT apikey_set_budget('$id', 10, '1 month');
 	SELECT apikey_spend('$key', 3);
@@ -32,7 +38,7 @@ my $look = q{
 	SELECT * FROM apikey_use_hour ORDER BY 2;
 	SELECT * FROM apikey_grants ORDER BY 1, 2, 3;
 	SELECT * FROM apikey_environment ORDER BY 1, 2;
-	SELECT * FROM apikey_protected;
+	SELECT * FROM apikey_protected ORDER BY relation::text;
 	SELECT * FROM apikey_budgets;
 	SELECT * FROM apikey_budget;
 	SELECT count(*) FROM apikey_events};
@@ -42,6 +48,18 @@ my $see = qq{
 	SELECT organization FROM apikey_login('$key');
 	SELECT * FROM doc;
 	COMMIT};
+my $change = qq{
+	\\set VERBOSITY sqlstate
+	SET ROLE app;
+	UPDATE ledger SET day = 2;
+	BEGIN;
+	SELECT organization FROM apikey_login('$key');
+	UPDATE ledger SET day = 2 WHERE environment = 'production' RETURNING *;
+	SAVEPOINT s;
+	UPDATE ledger SET day = 2 WHERE environment = 'development';
+	ROLLBACK TO s;
+	DELETE FROM ledger WHERE environment = 'production';
+	ROLLBACK};
 
 foreach my $format ('plain', 'custom')
 {
@@ -59,6 +77,9 @@ foreach my $format ('plain', 'custom')
 	is(may($node, $key, $format), 't', "$format: the key works");
 	is($node->safe_psql($format, $see), "acme\nweb|production",
 		"$format: row-level security works");
+	my ($status, $out, $err) = $node->psql($format, $change, on_error_stop => 0);
+	is($out, "acme\nweb|production|2", "$format: a strict table lets change what the key may");
+	is(join(' ', $err =~ /ERROR:  (\w+)/g), '28000 42501 42501', "$format: and nothing else");
 	is($node->safe_psql($format, "SELECT apikey_spend('$key', 2)"), 5, "$format: spending goes on");
 	unlike(slurp_file($file), qr/\Q$key\E/, "$format: the dump has no key in it");
 	$node->safe_psql($format, "SELECT apikey_revoke('$id')");
@@ -89,7 +110,7 @@ $node->safe_psql('weird', q{
 	SELECT apikey_add_project('acme', 'web');
 	CREATE TABLE public.doc (project text, environment text);
 	SET client_min_messages = error;
-	SELECT apikey_protect('public.doc', 'project', 'environment');
+	SELECT apikey_protect('public.doc', 'project', 'environment', strict => true);
 	ALTER DATABASE weird SET search_path = "Weird ""Schema";
 });
 my ($weird_id, $weird) = issue($node, 'weird');
@@ -98,6 +119,7 @@ $node->safe_psql('postgres', 'DROP DATABASE weird');
 $node->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$dir/weird" ],
 	'and restore');
 is(may($node, $weird, 'weird'), 't', 'its key works');
+is($node->safe_psql('weird', 'SELECT relation, strict FROM apikey_protected'), 'public.doc|t', 'and its strict table');
 $node->safe_psql('weird', "SELECT apikey_set_budget('$weird_id', 5, '1 day')");
 is($node->safe_psql('weird', "SELECT apikey_spend('$weird', 2)"), 3, 'it spends');
 $node->safe_psql('weird', "SELECT apikey_disable('$weird_id')");
