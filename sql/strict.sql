@@ -240,21 +240,26 @@ SELECT y_try('TABLE y_of_app') AS sees;
 DROP VIEW y_invoker, y_of_owner, y_of_app;
 
 -- without the triggers a key can change nothing at all
-CREATE FUNCTION y_without(change text) RETURNS TABLE (is_strict boolean, updates text, deletes text, reads text) LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE FUNCTION y_without(change text) RETURNS TABLE (is_strict boolean, updates text, deletes text, merges text, upserts text, locks text, reads text) LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
 	EXECUTE change;
 	is_strict = (SELECT p.strict FROM apikey_protected p WHERE relation = 'y_doc'::regclass);
 	updates = y_as_app('UPDATE y_doc SET body = ''x''');
 	deletes = y_as_app('DELETE FROM y_doc');
+	merges = y_as_app('MERGE INTO y_doc d USING (SELECT 1) s ON id = 2 WHEN MATCHED THEN DELETE');
+	upserts = y_as_app('INSERT INTO y_doc VALUES (2, ''y_web'', ''production'') ON CONFLICT (id) DO UPDATE SET project = ''y_web''');
+	locks = y_as_app('SELECT FROM y_doc FOR UPDATE');
 	reads = y_as_app('TABLE y_doc');
 	RAISE EXCEPTION USING ERRCODE = 'ZZZZZ';
 EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
 	RETURN NEXT;
 END $$;
 SET apikey.key = :'manage';
-SELECT c.* FROM unnest(array['ALTER TABLE y_doc ENABLE ALWAYS TRIGGER "00_apikey_update"', 'ALTER TABLE y_doc DISABLE TRIGGER USER', 'ALTER TABLE y_doc DISABLE TRIGGER ALL', 'ALTER TABLE y_doc ENABLE TRIGGER ALL',
+\x
+SELECT change, c.* FROM unnest(array['ALTER TABLE y_doc ENABLE ALWAYS TRIGGER "00_apikey_update"', 'ALTER TABLE y_doc DISABLE TRIGGER USER', 'ALTER TABLE y_doc DISABLE TRIGGER ALL', 'ALTER TABLE y_doc ENABLE TRIGGER ALL',
 	'ALTER TABLE y_doc DISABLE TRIGGER "00_apikey_update"', 'ALTER TABLE y_doc ENABLE TRIGGER "00_apikey_delete"', 'ALTER TABLE y_doc ENABLE REPLICA TRIGGER zz_apikey_move', 'DROP TRIGGER "00_apikey_delete" ON y_doc',
 	'ALTER POLICY apikey_update ON y_doc USING (apikey_authorize(project, environment, ''write''))']) WITH ORDINALITY AS t (change, n), LATERAL y_without(change) c ORDER BY n;
+\x
 -- nor a row of a child that has none
 BEGIN;
 CREATE TABLE y_child () INHERITS (y_doc);

@@ -197,7 +197,12 @@ apikey_judged(PG_FUNCTION_ARGS)
 	Oid			relation = PG_GETARG_OID(0);
 	Site	   *site = get_site(fcinfo);
 
-	if (site->relation == relation && site->role == GetUserId())
+	/*
+	 * A row that changed while we waited for it is looked at again, and then
+	 * PostgreSQL may not tell the table any more: that it was told before.
+	 */
+	if (!OidIsValid(relation) ||
+		(site->relation == relation && site->role == GetUserId()))
 		PG_RETURN_BOOL(true);
 	if (!ak_strict_has_triggers(relation))
 		ereport(ERROR,
