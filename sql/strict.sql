@@ -541,6 +541,20 @@ EXECUTE y_by_text;
 EXECUTE y_by_id(500);
 ROLLBACK;
 RESET ROLE;
+-- that there are triggers changes no estimate
+CREATE FUNCTION y_estimate(query text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+	RETURN plan #>> '{0,Plan,Plans,0,Plan Rows}';
+END $$;
+SET ROLE regress_apikey_app;
+BEGIN;
+SET LOCAL apikey.key = :'manage';
+SELECT y_estimate('DELETE FROM y_big') = y_estimate('SELECT count(*) FROM y_big') AS same;
+ROLLBACK;
+RESET ROLE;
 CREATE FUNCTION y_plans(query text) RETURNS TABLE (plan text, result text) LANGUAGE plpgsql AS $$
 DECLARE
 	kind text;
@@ -597,6 +611,6 @@ SELECT count(apikey_delete(key_id)) FROM apikey_keys WHERE organization LIKE 'y\
 SELECT count(apikey_remove_project(u::text)) FROM y_uuid;
 SELECT apikey_remove_project('y_web'), apikey_remove_project('y_shop'), apikey_remove_project('y_mars');
 DROP TABLE y_doc, y_key, y_big, y_uuid;
-DROP FUNCTION y_do, y_try, y_all, y_levels, y_as_app, y_fields, y_without, y_mark, y_stay, y_busy, y_state, y_plans;
+DROP FUNCTION y_do, y_try, y_all, y_levels, y_as_app, y_fields, y_without, y_mark, y_stay, y_busy, y_state, y_plans, y_estimate;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_owner, regress_apikey_app;
 DROP ROLE regress_apikey_owner, regress_apikey_app;

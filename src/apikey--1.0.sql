@@ -1030,13 +1030,20 @@ COMMENT ON FUNCTION apikey_internal.policy_columns(oid) IS
 'columns that a policy made by apikey_protect hands to apikey_authorize, and whether it leaves what is done to rows to triggers; nulls for any other policy';
 
 /*
- * What policies and triggers of strict tables call; see src/strict.c.  The first
+ * What policies and triggers of strict tables call; see src/strict.c.  "judged"
  * raises 55000 for a table without those triggers, and 42501 where they would not judge
- * who runs the statement.  Who attaches a partition needs the right to call the
- * second; nobody can name it, and it does nothing but refuse.
+ * who runs the statement.  Who attaches a partition needs the right to call
+ * "judge"; nobody can name it, and it does nothing but refuse.
  */
+CREATE FUNCTION apikey_internal.judged_support(request internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_judged_support';
+REVOKE ALL ON FUNCTION apikey_internal.judged_support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.judged_support(internal) IS
+'planner support for apikey_internal.judged: selectivity';
+
 CREATE FUNCTION apikey_internal.judged(relation oid) RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE STRICT
+LANGUAGE C STABLE PARALLEL SAFE STRICT SUPPORT apikey_internal.judged_support
 AS 'MODULE_PATHNAME', 'apikey_judged';
 COMMENT ON FUNCTION apikey_internal.judged(oid) IS
 'true if the triggers of a strict table judge what the current role does to its rows, else an error';

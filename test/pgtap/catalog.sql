@@ -64,6 +64,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.sync_projects()', 'trigger', 'volatile', 'unsafe', true, false),
 	('apikey_internal.policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
 	('apikey_internal.judged(oid)', 'boolean', 'stable', 'safe', false, true),
+	('apikey_internal.judged_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	-- who attaches a partition needs it
 	('apikey_internal.judge()', 'trigger', 'volatile', 'unsafe', false, true),
 	('apikey_internal.masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
@@ -95,7 +96,7 @@ SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND pro
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
 SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND pronamespace <> 'apikey_internal'::regnamespace$$,
 	'a null argument is decided by us');
-SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
+SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.support'::regproc$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');
 SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
