@@ -501,19 +501,18 @@ ak_write_remove_projects(const AkName *projects, int count)
 }
 
 /*
- * Other columns of the rows keep their values.  The foreign keys allow it because they
- * fire when all rows have moved; they would carry nothing along where removing could
- * not rely on them.
+ * The rows are updated, so that other columns keep their values.  The foreign keys fire
+ * when all have moved; they would carry nothing along where removing could not rely on
+ * them.  To update an environment waits for the grants on it that are being made, and
+ * keeps new ones away: so those that there are come last.
  */
 void
 ak_write_rename_project(const AkName *project, const AkName *new_name)
 {
 	Datum		values[] = {ak_store_datum(project), ak_store_datum(new_name)};
-	Datum		projects[] = {names_datum(project, 1)};
 	AkInsertion *together = ak_insert_begin();
 
 	ak_statement_begin();
-	ak_statement_execute_latest(AK_LOCK_ENVIRONMENTS, projects);
 	ak_statement_execute_part(AK_RENAME_PROJECT, values);
 	ak_statement_execute_part(AK_RENAME_ENVIRONMENTS, values);
 	ak_statement_execute_part(AK_RENAME_GRANTS, values);
