@@ -504,7 +504,7 @@ ak_write_remove_projects(const AkName *projects, int count)
  * The rows are updated, so that other columns keep their values.  The foreign keys fire
  * when all have moved; they would carry nothing along where removing could not rely on
  * them.  To update an environment waits for the grants on it that are being made, and
- * keeps new ones away: so those that there are come last.
+ * keeps new ones away: so grants come last.
  */
 void
 ak_write_rename_project(const AkName *project, const AkName *new_name)
