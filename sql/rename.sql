@@ -140,6 +140,26 @@ ALTER TABLE apikey_project DROP note, DROP made;
 ALTER TABLE apikey_environment DROP note;
 ALTER TABLE apikey_grant DROP note, DROP n;
 
+-- triggers of theirs fire when all is done, once a statement, and see what has moved
+CREATE TABLE n_fired (what text, old text, new text, count bigint);
+CREATE FUNCTION n_fire() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.n_fired SELECT TG_TABLE_NAME, (SELECT min(project) FROM old_rows), (SELECT min(project) FROM new_rows),
+		(SELECT count(*) FROM public.apikey_grant WHERE project = 'n_new');
+	RETURN NULL;
+END $$;
+CREATE TRIGGER n_fire AFTER UPDATE ON apikey_project REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION n_fire();
+CREATE TRIGGER n_fire AFTER UPDATE ON apikey_environment REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION n_fire();
+CREATE TRIGGER n_fire AFTER UPDATE ON apikey_grant REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION n_fire();
+SELECT apikey_rename_project('n_web', 'n_new');
+SELECT * FROM n_fired;
+DROP TRIGGER n_fire ON apikey_project;
+DROP TRIGGER n_fire ON apikey_environment;
+DROP TRIGGER n_fire ON apikey_grant;
+SELECT apikey_rename_project('n_new', 'n_web');
+DROP TABLE n_fired;
+DROP FUNCTION n_fire;
+
 -- where no foreign key fires
 SET session_replication_role = replica;
 SELECT apikey_rename_project('n_web', 'n_new'), apikey_add_environment('n_new', 'staging');
