@@ -312,7 +312,7 @@ apikey_remove_project(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
+	project = get_name(fcinfo, 0, "project");
 	if (ak_write_lock_projects(&project, 1, &locked) == 0)
 		refuse_unknown(&project);
 	remove_locked(locked, 1);
@@ -367,7 +367,7 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
+	project = get_name(fcinfo, 0, "project");
 	environment = get_name(fcinfo, 1, "environment");
 	if (!find_organization(&project, &environment, &organization) ||
 		!ak_write_remove_environment(&project, &environment))
