@@ -26,8 +26,8 @@ ak_secret_random(void *buf, size_t len)
 void
 ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
 {
-	uint64		us = now + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-		USECS_PER_DAY;
+	const int64 epoch = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;	/* days */
+	uint64		us = now + epoch * USECS_PER_DAY;
 	uint64		ms = us / 1000;
 	uint64		fraction = us % 1000 * 4096 / 1000;
 
