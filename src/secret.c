@@ -26,11 +26,16 @@ ak_secret_random(void *buf, size_t len)
 void
 ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
 {
+	static TimestampTz last;
 	const int64 epoch = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;	/* days */
-	uint64		us = now + epoch * USECS_PER_DAY;
-	uint64		ms = us / 1000;
-	uint64		fraction = us % 1000 * 4096 / 1000;
+	uint64		us;
+	uint64		ms;
+	uint64		fraction;
 
+	last = Max(now, last + 1);
+	us = last + epoch * USECS_PER_DAY;
+	ms = us / 1000;
+	fraction = us % 1000 * 4096 / 1000;
 	ak_secret_random(id, sizeof(pg_uuid_t));
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
