@@ -121,18 +121,16 @@ COMMENT ON TABLE apikey_key IS
  * For pages of apikey_keys, see doc/looking.md.  The partial ones hold nothing
  * of an ordinary key, but each costs a new one a little all the same.
  */
-CREATE INDEX apikey_key_created_idx ON apikey_key (created_at, key_id);
-CREATE INDEX apikey_key_organization_idx
-	ON apikey_key (organization, created_at, key_id);
-CREATE INDEX apikey_key_ended_idx ON apikey_key (created_at, key_id)
+CREATE INDEX apikey_key_ended_idx ON apikey_key (key_id)
 	WHERE revoked_at IS NOT NULL OR disabled_at IS NOT NULL;
 CREATE INDEX apikey_key_expires_idx
-	ON apikey_key (expires_at) WHERE expires_at IS NOT NULL;
+	ON apikey_key (expires_at, key_id) WHERE expires_at IS NOT NULL;
 
-/* The latter is for grants to refer to: new keys go to the end of both. */
+/* For pages too, of an organization and of all, and for others to refer to. */
 ALTER TABLE apikey_key
-	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
-	ADD CONSTRAINT apikey_key_organization_key UNIQUE (key_id, organization);
+	ADD CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id);
+ALTER TABLE apikey_key
+	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id);
 
 /*
  * The other secret of a key, if it has two: the one before a rotation, until
@@ -226,12 +224,13 @@ CREATE TABLE apikey_event (
 	acting_key uuid,
 	address inet,
 	detail jsonb NOT NULL,
-	CONSTRAINT apikey_event_pkey PRIMARY KEY (at, event_id)
+	CONSTRAINT apikey_event_pkey PRIMARY KEY (event_id)
 );
 COMMENT ON TABLE apikey_event IS
 'every change of keys, grants and the registry: rows are added and never changed';
+CREATE INDEX apikey_event_at_idx ON apikey_event (at);
 -- new keys go to the end of it, so events without a key must not be there
-CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, at);
+CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, event_id);
 
 /* ------------------------------------------------------------------ use */
 
