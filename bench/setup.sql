@@ -36,7 +36,7 @@ SELECT setseed(0.5);
 CREATE TABLE mixed AS SELECT 'q' || floor(random() * 1000) AS project,
 	CASE WHEN random() < 0.5 THEN 'production' ELSE 'development' END AS environment FROM generate_series(1, 1000000);
 CREATE TABLE project_uuid AS SELECT i, gen_random_uuid() AS project FROM generate_series(0, 9) i;
-SELECT count(apikey_add_project('big'::text, project)) FROM project_uuid;
+SELECT count(apikey_add_project('big', project::text)) FROM project_uuid;
 CREATE TABLE uuids AS SELECT project, 'production'::text AS environment FROM project_uuid, generate_series(1, 1000000) WHERE i = 0;
 CREATE TABLE unrelated (id int PRIMARY KEY, level int);
 INSERT INTO unrelated SELECT i, 0 FROM generate_series(1, 100) i;

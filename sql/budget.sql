@@ -13,7 +13,7 @@ BEGIN
 	RETURN coalesce(remains::text, 'unlimited');
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN concat_ws(' | ', SQLSTATE, SQLERRM, nullif(regexp_replace(detail, '\d{4}-\d\d-\d\d [\d:.]+\+00', 'TIME'), ''));
+	RETURN concat_ws(' | ', SQLSTATE, SQLERRM, nullif(regexp_replace(detail, 'retry_after=[\d.]+', concat('retry_after=', ceil(substring(detail FROM 'retry_after=([\d.]+)')::numeric / 60), ' min')), ''));
 END $$;
 CREATE FUNCTION bu_set(key_id uuid, arguments text) RETURNS text LANGUAGE sql AS $$
 	SELECT replace(attempt(format('SELECT apikey_set_budget(%L, %s)', key_id, arguments)), key_id::text, 'ID')
@@ -93,14 +93,17 @@ PREPARE bu_int (int) AS SELECT apikey_spend($1);
 PREPARE bu_named AS SELECT apikey_spend(amount => $1);
 PREPARE bu_varchar (varchar) AS SELECT apikey_spend($1);
 SELECT name, parameter_types FROM pg_prepared_statements WHERE name LIKE 'bu\_%' ORDER BY 1;
-EXECUTE bu_untyped (:'key');
 EXECUTE bu_untyped2 (:'key', 9);
-EXECUTE bu_varchar (:'key');
 BEGIN;
 SELECT label FROM apikey_login(:'key');
 EXECUTE bu_int (9);
 EXECUTE bu_named (10);
-SELECT attempt('SELECT apikey_spend(''5'')') AS a_literal_is_a_key, attempt('SELECT apikey_spend(NULL)') AS null_too;
+EXECUTE bu_untyped ('1');
+EXECUTE bu_varchar (' 2');
+SELECT apikey_spend('5') AS a_literal_is_an_amount, attempt('SELECT apikey_spend(NULL)'), attempt('SELECT apikey_spend(''-5'')');
+-- and no key either, whose text no message repeats
+SELECT call, attempt(format('SELECT apikey_spend(%L)', call)) FROM unnest(array['', 'x', '5 ', '5x', '5.0', '1e3', '9223372036854775808']) call;
+SELECT replace(attempt(format('SELECT apikey_spend(%L)', :'key')), :'key', 'KEY') AS a_key;
 COMMIT;
 DEALLOCATE ALL;
 SELECT bu_look(:'key_id');
@@ -113,10 +116,10 @@ SELECT bu_set(:'key_id', '100') AS disabled_is_not_final, bu_spend(:'key', '1');
 SELECT apikey_enable(:'key_id');
 SELECT apikey_update(:'key_id', allowed_networks => '{203.0.113.0/24}');
 SELECT bu_spend(:'key', '1');
-SELECT apikey_update(:'key_id', allowed_networks => NULL);
+SELECT apikey_update(:'key_id', remove => '{allowed_networks}');
 UPDATE apikey_key SET expires_at = statement_timestamp() WHERE key_id = :'key_id';
 SELECT bu_spend(:'key', '1');
-SELECT apikey_update(:'key_id', expires_at => NULL);
+SELECT apikey_update(:'key_id', remove => '{expires_at}');
 SELECT bu_spend(:'key', '1') AS none_of_them_was_counted;
 
 -- a rotation keeps it: both secrets spend from one

@@ -47,7 +47,7 @@ SELECT apikey_enable(y_id('one'));
 SELECT * FROM y_new();
 SELECT apikey_update(y_id('one'), label => 'first "one"');
 SELECT apikey_update(y_id('one'), 'uno', '2098-12-31 12:00+00', 'eve', '{10.1.0.0/16,2001:db8::/32}', '{"plan": {"a": [1, null]}}');
-SELECT apikey_update(y_id('one'), expires_at => NULL, created_by => NULL, allowed_networks => NULL, metadata => NULL);
+SELECT apikey_update(y_id('one'), remove => '{expires_at,created_by,allowed_networks,metadata}');
 SELECT apikey_update(y_id('one'), metadata => '3'), apikey_update(y_id('one'), expires_at => 'infinity');
 BEGIN;
 SET LOCAL DateStyle = 'German';

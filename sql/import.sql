@@ -91,7 +91,7 @@ SET LOCAL apikey.client_address = '10.1.2.3';
 SELECT i_look('full');
 COMMIT;
 SELECT action, organization, acting_key, detail FROM apikey_events WHERE key_id = :'full_id';
-SELECT apikey_import(7, 'an organization that is no text', 'sha256', i_hex('seven'), organization_level => 'read') AS seven_id \gset
+SELECT apikey_import('7', 'an organization that is a number', 'sha256', i_hex('seven'), organization_level => 'read') AS seven_id \gset
 SELECT apikey_authorize_organization('seven', 7, 'read') AS seven, organization FROM apikey_keys WHERE key_id = :'seven_id';
 SELECT apikey_delete(:'seven_id');
 
@@ -273,7 +273,7 @@ END $$;
 CREATE TABLE i_call (n serial, call text);
 INSERT INTO i_call (call) VALUES ('SELECT apikey_disable(ID)'), ('SELECT apikey_enable(ID)'), ($$SELECT apikey_ungrant(ID, 'i_web', 'production')$$),
 	($$SELECT apikey_grant(ID, 'i_web', '*', 'manage')$$), ($$SELECT apikey_set_organization_level(ID, 'write')$$),
-	($$SELECT apikey_update(ID, allowed_networks => '{203.0.113.0/24}')$$), ('SELECT apikey_update(ID, allowed_networks => NULL)'),
+	($$SELECT apikey_update(ID, allowed_networks => '{203.0.113.0/24}')$$), ($$SELECT apikey_update(ID, remove => '{allowed_networks}')$$),
 	($$UPDATE apikey_key SET expires_at = now() WHERE key_id = ID$$), ($$SELECT apikey_update(ID, expires_at => 'tomorrow')$$),
 	('SELECT apikey_revoke(ID)'), ('SELECT apikey_enable(ID)'), ('SELECT apikey_rotate(ID)');
 SELECT i_import('sha256', 'fbk_life of sha256', 'life') IS NOT NULL AS imported;
@@ -433,7 +433,7 @@ SELECT action, acting_key = :'importer_id' AS acting_key, detail FROM apikey_eve
 
 -- it is closed to PUBLIC
 SET ROLE regress_apikey_import;
-SELECT attempt($$SELECT apikey_import('i_acme', 'y', 'sha256', repeat('0', 64))$$), attempt($$SELECT apikey_import(1, 'y', 'sha256', repeat('0', 64))$$);
+SELECT attempt($$SELECT apikey_import('i_acme', 'y', 'sha256', repeat('0', 64))$$);
 RESET ROLE;
 
 -- very many in one statement, all or none

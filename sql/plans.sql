@@ -1,7 +1,7 @@
 -- Policies and queries by index: what the planner makes of apikey_authorize.
 SELECT count(apikey_add_project('v_acme', 'v' || i)) FROM generate_series(0, 49) i;
-SELECT count(apikey_add_project('v_acme', i)) FROM generate_series(-5, 5) i;
-SELECT count(apikey_add_project('v_acme', ('00000000-0000-4000-8000-00000000000' || i)::uuid)) FROM generate_series(0, 9) i;
+SELECT count(apikey_add_project('v_acme', i::text)) FROM generate_series(-5, 5) i;
+SELECT count(apikey_add_project('v_acme', '00000000-0000-4000-8000-00000000000' || i)) FROM generate_series(0, 9) i;
 -- names that are no canonical value of a type
 SELECT count(apikey_add_project('v_acme', n)) FROM unnest(array['007', '+3', ' 3', '3 ', '0x10', '-0', '1e3', '40000', '3000000000', '99999999999999999999',
 	'-9223372036854775808', '9223372036854775807', '-9223372036854775809', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc999c0b4ef8bb6d6bb9bd380a12',

@@ -40,13 +40,8 @@ CREATE TYPE r_star AS ENUM ('*');
 SELECT call, attempt('SELECT ' || call) FROM (VALUES
 	($$apikey_add_project('*', 'r_x')$$),
 	($$apikey_add_project('*', 'r_x', '{live}')$$),
-	($$apikey_add_project('*'::varchar, 'r_x'::varchar)$$),
-	($$apikey_add_project('*'::r_star, 42)$$),
-	($$apikey_add_project('r_acme', '*'::r_star)$$),
 	($$apikey_create('*', 'star')$$),
-	($$apikey_create('*'::r_star, 'star')$$),
 	($$apikey_import('*', 'star', 'sha256', repeat('1', 64))$$),
-	($$apikey_import('*'::r_star, 'star', 'sha256', repeat('1', 64))$$),
 	($$apikey_remove_project('*')$$),
 	($$apikey_remove_environment('*', 'production')$$)) AS t (call);
 SELECT attempt($$INSERT INTO apikey_project VALUES ('r_x', '*')$$), attempt($$UPDATE apikey_project SET organization = '*' WHERE project = 'r_mars'$$);
@@ -64,16 +59,18 @@ SELECT attempt($$SELECT apikey_create(repeat('o', 512), 'long', jsonb_build_arra
 SELECT attempt($$SELECT apikey_remove_project(repeat('p', 512))$$);
 SELECT attempt($$DELETE FROM apikey_key WHERE label = 'long'$$);
 
--- identifiers of other types
+-- identifiers of other types: whoever registers them casts them, who asks need not
 CREATE TYPE r_stage AS ENUM ('live', 'test');
-SELECT apikey_add_project(1, 42, '{live}');
-SELECT apikey_add_project('0b0e7b8e-25f4-4d5c-8a1d-1d2f6d6a3f11'::uuid,
-	'5F0C7A2E-7C58-4C8E-9F5B-2B1D1C0A9E77'::uuid, '{live}');
-SELECT apikey_add_project('r_acme', 43), apikey_add_project('r_acme'::varchar, 43::bigint), apikey_add_project('r_acme', '43'::varchar);
-SELECT apikey_remove_project(43);
+SELECT apikey_add_project(1::text, 42::text, '{live}');
+SELECT apikey_add_project('0b0e7b8e-25f4-4d5c-8a1d-1d2f6d6a3f11'::uuid::text,
+	'5F0C7A2E-7C58-4C8E-9F5B-2B1D1C0A9E77'::uuid::text, '{live}');
+SELECT apikey_add_project('r_acme', 43::text), apikey_add_project('r_acme'::varchar, '43'::varchar);
+SELECT apikey_remove_project('43');
+SELECT apikey_add_project('r_acme', 43);
+SELECT apikey_create('5F0C7A2E-7C58-4C8E-9F5B-2B1D1C0A9E77'::uuid, 'x');
 SELECT project, organization FROM apikey_project WHERE project IN ('42', '5f0c7a2e-7c58-4c8e-9f5b-2b1d1c0a9e77')
 ORDER BY 1;
-SELECT key AS key42, key_id AS id42 FROM apikey_create(1, 'int',
+SELECT key AS key42, key_id AS id42 FROM apikey_create('1', 'int',
 	'[{"project": 42, "environment": "live", "level": "read"}]') \gset
 SELECT apikey_authorize(:'key42', 42, 'live'::r_stage, 'read') AS int,
 	apikey_authorize(:'key42', 42::bigint, 'live'::r_stage, 'read') AS bigint,
@@ -81,14 +78,16 @@ SELECT apikey_authorize(:'key42', 42, 'live'::r_stage, 'read') AS int,
 	apikey_authorize(:'key42', 43, 'live'::r_stage, 'read') AS other_project,
 	apikey_authorize(:'key42', '42', 'live', 'read') AS literals,
 	apikey_authorize(:'key42', '42'::varchar, 'live'::r_stage, 'read') AS mixed,
+	apikey_authorize(:'key42', '42', 'live'::r_stage, 'read') AS literal_first,
+	apikey_authorize(:'key42', 42, 'live', 'read') AS literal_second,
 	apikey_authorize_organization(:'key42', 1, 'read') AS organization;
-SELECT apikey_grant(:'id42', 42, 'live'::r_stage, 'write');
+SELECT apikey_grant(:'id42', '42', 'live', 'write');
 SELECT apikey_authorize(:'key42', 42, 'live'::r_stage, 'write');
-SELECT apikey_ungrant(:'id42', 42, 'live'::r_stage);
+SELECT apikey_ungrant(:'id42', '42', 'live');
 SELECT apikey_authorize(:'key42', 42, 'live'::r_stage, 'read');
 SELECT apikey_delete(:'id42');
-SELECT apikey_remove_environment(42, 'live'::r_stage);
-SELECT apikey_remove_project(42), apikey_remove_project('5f0c7a2e-7c58-4c8e-9f5b-2b1d1c0a9e77'::uuid);
+SELECT apikey_remove_environment('42', 'live');
+SELECT apikey_remove_project('42'), apikey_remove_project('5f0c7a2e-7c58-4c8e-9f5b-2b1d1c0a9e77');
 
 -- removing a project ends every grant on it, for good
 SELECT key, key_id FROM apikey_create('r_acme', 'all of it', '[

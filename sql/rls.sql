@@ -124,9 +124,9 @@ RESET ROLE;
 -- partitions and other types of columns: the same rows whatever the plan
 CREATE TYPE q_stage AS ENUM ('production', 'development');
 CREATE DOMAIN q_domain AS text CHECK (value <> '');
-SELECT apikey_add_project('q_acme', 1001), apikey_add_project('q_acme', 1002), apikey_add_project('q_acme', '11111111-1111-1111-1111-111111111111'::uuid);
-SELECT apikey_grant(:'manage_id', 1001, 'production'::text, 'write'),
-	apikey_grant(:'manage_id', '11111111-1111-1111-1111-111111111111'::uuid, 'production'::text, 'read');
+SELECT apikey_add_project('q_acme', '1001'), apikey_add_project('q_acme', '1002'), apikey_add_project('q_acme', '11111111-1111-1111-1111-111111111111');
+SELECT apikey_grant(:'manage_id', '1001', 'production', 'write'),
+	apikey_grant(:'manage_id', '11111111-1111-1111-1111-111111111111', 'production', 'read');
 CREATE FUNCTION q_plans(query text) RETURNS TABLE (plan text, result text) LANGUAGE plpgsql AS $$
 DECLARE
 	setting text;
@@ -191,6 +191,7 @@ CREATE TABLE q_cast (project q_mood, environment text);
 INSERT INTO q_cast SELECT p, e FROM unnest(enum_range(NULL::q_mood)) p, unnest('{production,development}'::text[]) e, generate_series(1, 50);
 ALTER TABLE q_cast ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_hand ON q_cast USING (apikey_authorize(project, environment, 'read'));
+CREATE POLICY by_hand ON q_cast USING (apikey_authorize(project::text, environment, 'read'));
 GRANT SELECT ON q_cast TO regress_apikey_app;
 CREATE FUNCTION q_cast_plans(index text) RETURNS TABLE (plan text, result text, by_list bigint) LANGUAGE plpgsql AS $$
 DECLARE

@@ -148,7 +148,7 @@ DROP FUNCTION n_constant;
 SELECT key_id AS exp_id, key AS e1 FROM n_make('expires', now() + '1 day') \gset
 SELECT key AS e2 FROM apikey_rotate(:'exp_id', '2 days') \gset
 SELECT expires_at = (SELECT expires_at FROM apikey_keys WHERE key_id = :'exp_id') AS with_the_key FROM apikey_secret WHERE key_id = :'exp_id';
-SELECT apikey_update(:'exp_id', expires_at => NULL);
+SELECT apikey_update(:'exp_id', remove => '{expires_at}');
 SELECT expires_at <= now() + '1 day' AS as_it_was FROM apikey_secret WHERE key_id = :'exp_id';
 SELECT key AS e3 FROM apikey_rotate(:'exp_id', '2 days') \gset
 SELECT expires_at > now() + '1 day' AS by_the_overlap FROM apikey_secret WHERE key_id = :'exp_id';
@@ -284,7 +284,7 @@ SELECT apikey_cancel_rotation(:'id');
 SELECT n_look('n an old key') AS old, n_look(:'b') AS b, n_look(:'c') AS c, n_cancel(:'id');
 SELECT apikey_import('n_acme', 'imported', 'sha256', encode(sha256('n another old key'), 'hex'), expires_at => now() + '1 day') AS id \gset
 SELECT key AS b FROM apikey_rotate(:'id', '2 days') \gset
-SELECT apikey_update(:'id', expires_at => NULL);
+SELECT apikey_update(:'id', remove => '{expires_at}');
 SELECT expires_at <= now() + '1 day' AS no_later FROM apikey_secret WHERE key_id = :'id';
 SELECT key AS c FROM apikey_rotate(:'id') \gset
 SELECT n_look('n another old key') AS old, n_look(:'b') AS b, n_look(:'c') AS c, n_cancel(:'id');

@@ -175,6 +175,11 @@ SELECT attempt($$SELECT apikey_require('s_web', 'production', NULL)$$);
 COMMIT;
 SELECT attempt($$SELECT apikey_require('s_web', 'production', 'read')$$);
 SELECT attempt($$SELECT apikey_require('s_web', 'production', 'own')$$);
+-- by a key that is given, whoever is logged in
+SELECT apikey_require(:'a', 's_web', 'production', 'POST');
+SELECT what, attempt(format('SELECT apikey_require(%L, %L, %L, %L)', key, 's_web', environment, verb)) FROM (VALUES ('more', :'a', 'production', 'DELETE'), ('elsewhere', :'a', 'development', 'read'),
+	('bad', 'junk', 'production', 'read'), ('disabled', :'dead', 'production', 'read'), ('none', NULL, 'production', 'read'), ('nowhere', :'a', NULL, 'read'), ('nothing', :'a', 'production', NULL),
+	('unknown verb', :'a', 'production', 'own')) t (what, key, environment, verb);
 
 -- apikey_pre_request, as PostgREST calls it
 CREATE FUNCTION s_request(headers text) RETURNS text LANGUAGE plpgsql AS $$
@@ -210,6 +215,100 @@ BEGIN READ ONLY;
 SELECT s_request(json_build_object('x-api-key', :'a')::text);
 COMMIT;
 
-DROP FUNCTION s_look, s_request, s_show;
+-- a log-in that was forgotten says so, and one that is no good does not look like it
+CREATE FUNCTION s_forgotten() RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+BEGIN
+	RETURN NEXT (apikey_explain('s_web', 'production', 'read')).reason;
+	RETURN NEXT attempt('SELECT apikey_spend(1)');
+	PERFORM apikey_require('s_web', 'production', 'read');
+EXCEPTION WHEN insufficient_privilege THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN NEXT concat_ws(' | ', SQLERRM, nullif(hint, ''));
+END $$;
+SELECT s_forgotten();
+BEGIN;
+SET LOCAL apikey.key = 'junk';
+SELECT s_forgotten();
+SET LOCAL apikey.key = :'dead';
+SELECT s_forgotten();
+SET LOCAL apikey.key = :'a';
+SELECT * FROM apikey_explain('s_web', 'production', 'write');
+SELECT * FROM apikey_explain('s_web', 'production', 'manage');
+SELECT * FROM apikey_explain('s_web', 'development', 'read');
+SELECT * FROM apikey_explain(NULL, 'development', 'read');
+COMMIT;
+
+-- apikey_login warns where it has no effect: the client that sent it, and nobody else
+SELECT label FROM apikey_login(:'a');
+SELECT (apikey_login(:'a')).label;
+SELECT count(*) FROM apikey_login(:'a') l, generate_series(1, 2);
+PREPARE s_in AS SELECT label FROM apikey_login($1);
+EXECUTE s_in(:'a');
+DEALLOCATE s_in;
+CREATE FUNCTION s_work(key text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM apikey_login(key); RETURN s_look(); END $$;
+SELECT s_work(:'a');
+SELECT format('DO $do$ BEGIN PERFORM apikey_login(%L); END $do$', :'a') AS command \gset
+:command;
+SELECT label FROM apikey_login(:'a') \; SELECT s_look() AS in_one_message;
+BEGIN;
+SELECT label FROM apikey_login(:'a');
+SAVEPOINT s;
+SELECT label FROM apikey_login(:'a');
+COMMIT;
+
+-- another key in the same transaction: a notice, but not after a log-out
+SELECT key AS renewed FROM apikey_rotate(:'a_id', '1 hour') \gset
+BEGIN;
+SELECT label FROM apikey_login(:'a');
+SELECT label FROM apikey_login(:'renewed');
+SELECT label FROM apikey_login(:'b');
+SELECT apikey_logout();
+SELECT s_look();
+SELECT label FROM apikey_login(:'a');
+SET LOCAL apikey.key = 'junk';
+SELECT label FROM apikey_login(:'b');
+SAVEPOINT s;
+SELECT apikey_logout();
+SELECT s_look();
+ROLLBACK TO SAVEPOINT s;
+SELECT s_look();
+SELECT apikey_logout();
+COMMIT;
+SELECT set_config('apikey.key', :'a', false) <> '' AS for_the_session;
+BEGIN;
+SELECT apikey_logout();
+SELECT s_look();
+COMMIT;
+SELECT s_look() AS no_longer_than_the_transaction;
+RESET apikey.key;
+
+-- apikey_key_id
+CREATE TABLE s_made (id int, made_by uuid DEFAULT apikey_key_id());
+INSERT INTO s_made VALUES (1);
+BEGIN;
+SELECT label FROM apikey_login(:'a');
+INSERT INTO s_made VALUES (2);
+SET LOCAL apikey.key = 'junk';
+INSERT INTO s_made VALUES (3);
+SET LOCAL apikey.key = :'dead';
+INSERT INTO s_made VALUES (4);
+SELECT apikey_logout();
+INSERT INTO s_made VALUES (5);
+SET LOCAL apikey.key = :'a';
+INSERT INTO s_made VALUES (6);
+SELECT id, made_by = :'a_id' AS by_a FROM s_made ORDER BY 1;
+SELECT count(*) FROM s_made WHERE made_by = apikey_key_id();
+PREPARE s_mine AS SELECT count(*), bool_and(apikey_key_id() = made_by) FROM s_made WHERE made_by IS NOT DISTINCT FROM apikey_key_id();
+SET LOCAL plan_cache_mode = force_generic_plan;
+EXECUTE s_mine;
+SELECT apikey_logout();
+EXECUTE s_mine;
+COMMIT;
+DEALLOCATE s_mine;
+DROP TABLE s_made;
+
+DROP FUNCTION s_look, s_request, s_show, s_forgotten, s_work;
 DELETE FROM apikey_key WHERE organization LIKE 's\_%';
 DELETE FROM apikey_project WHERE organization LIKE 's\_%';

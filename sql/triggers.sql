@@ -4,7 +4,9 @@ SELECT apikey_add_project('z_acme', 'z_web');
 SELECT key_id, key FROM apikey_create('z_acme', 'one', '[{"project": "z_web", "environment": "production", "level": "write"}]') \gset
 SELECT apikey_set_budget(:'key_id', 100);
 CREATE ROLE regress_apikey_trigger;
-GRANT EXECUTE ON FUNCTION apikey_changed, apikey_keep, apikey_internal.sync_projects TO regress_apikey_trigger;
+-- more than anybody is to have
+GRANT USAGE ON SCHEMA apikey_internal TO regress_apikey_trigger;
+GRANT EXECUTE ON FUNCTION apikey_internal.changed, apikey_internal.keep, apikey_internal.sync_projects TO regress_apikey_trigger;
 GRANT CREATE ON SCHEMA public TO regress_apikey_trigger;
 SELECT coalesce(max(at), '-infinity') AS mark FROM apikey_events \gset
 
@@ -84,10 +86,10 @@ SELECT o.*, z_fire(o.relation, o.at, o.function, replace(o.command, 'ID', :'key_
 SELECT attempt($$SELECT apikey_attach_projects('apikey_project', 'project', 'organization')$$);
 DELETE FROM apikey_use WHERE key_id = :'key_id';
 -- no functions, no event triggers
-SELECT attempt('SELECT ' || f || '()') FROM unnest(array['apikey_changed', 'apikey_keep', 'apikey_internal.sync_projects']) f;
-SELECT attempt(format('CREATE EVENT TRIGGER z ON ddl_command_end EXECUTE FUNCTION %s()', f)) FROM unnest(array['apikey_changed', 'apikey_keep', 'apikey_internal.sync_projects']) f;
+SELECT attempt('SELECT ' || f || '()') FROM unnest(array['apikey_internal.changed', 'apikey_internal.keep', 'apikey_internal.sync_projects']) f;
+SELECT attempt(format('CREATE EVENT TRIGGER z ON ddl_command_end EXECUTE FUNCTION %s()', f)) FROM unnest(array['apikey_internal.changed', 'apikey_internal.keep', 'apikey_internal.sync_projects']) f;
 SELECT attempt(format('CREATE FUNCTION z_%s() RETURNS %s LANGUAGE c AS %L, %L', r, r, probin, 'apikey_changed')) FROM pg_proc, unnest(array['int', 'event_trigger']) r
-WHERE oid = 'apikey_changed'::regproc;
+WHERE oid = 'apikey_internal.changed'::regproc;
 SELECT attempt('SELECT z_int()');
 CREATE EVENT TRIGGER z ON ddl_command_end EXECUTE FUNCTION z_event_trigger();
 SELECT attempt('CREATE TABLE z_none ()');
@@ -203,7 +205,8 @@ ROLLBACK;
 DROP VIEW z_keys;
 DROP TABLE z_own, z_id;
 DROP FUNCTION z_fire, z_own, z_views, z_look, z_try, z_all, z_back;
-REVOKE ALL ON FUNCTION apikey_changed, apikey_keep, apikey_internal.sync_projects FROM regress_apikey_trigger;
+REVOKE ALL ON FUNCTION apikey_internal.changed, apikey_internal.keep, apikey_internal.sync_projects FROM regress_apikey_trigger;
+REVOKE USAGE ON SCHEMA apikey_internal FROM regress_apikey_trigger;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_trigger;
 DROP ROLE regress_apikey_trigger;
 DELETE FROM apikey_key WHERE organization LIKE 'z\_%';

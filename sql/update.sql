@@ -1,4 +1,4 @@
--- apikey_update: each argument can be left out, which is told apart from null.
+-- apikey_update: null changes nothing; what shall go is named.
 SET apikey.client_address = '10.1.2.3';
 SELECT apikey_add_project('n_acme', 'n_web');
 SELECT key_id, key FROM apikey_create('n_acme', 'old', '[{"project": "n_web", "environment": "production", "level": "write"}]', organization_level => 'read',
@@ -37,18 +37,23 @@ $$;
 -- each alone, and its null
 SELECT a.arguments, n_update(a.arguments, :'key_id') FROM unnest(array[
 	'', 'label => ''new''', 'expires_at => ''2200-01-01''', 'created_by => ''bob''', 'allowed_networks => ''{192.0.2.0/24,::1}''', 'metadata => ''{"b": 2}''',
-	'label => NULL', 'expires_at => NULL', 'created_by => NULL', 'allowed_networks => NULL', 'metadata => NULL',
--- what stands for "leave it", and what looks like it
-	'label => E''\n''', 'expires_at => ''-infinity''', 'created_by => E''\n''', 'allowed_networks => ''{NULL}''', 'metadata => ''"\n"''',
-	'E''\n'', ''-infinity'', E''\n'', ''{NULL}'', ''"\n"''', 'label => ''\n''', 'label => E''\n\n''', 'label => E''a\n''', 'created_by => ''''', 'created_by => E''\n\n''',
-	'expires_at => ''infinity''', 'metadata => ''"\n\n"''', 'metadata => ''"n"''', 'metadata => ''["\n"]''', 'metadata => ''"x"''', 'metadata => ''null''', 'metadata => ''[]''', 'metadata => ''42''',
+	'label => NULL', 'expires_at => NULL', 'created_by => NULL', 'allowed_networks => NULL', 'metadata => NULL', 'remove => NULL', 'NULL, NULL, NULL, NULL, NULL, NULL, NULL',
+	'label => ''new'', expires_at => NULL, allowed_networks => NULL, rate_limit => NULL',
+-- what shall go
+	'remove => ''{}''', 'remove => ''{expires_at}''', 'remove => ''{created_by}''', 'remove => ''{allowed_networks}''', 'remove => ''{metadata}''', 'remove => ''{rate_limit}''',
+	'remove => ''{expires_at,created_by,allowed_networks,metadata,rate_limit}''', 'remove => ''{expires_at,expires_at}''', 'label => ''new'', remove => ''{expires_at}''', 'remove => ''{{expires_at},{metadata}}''',
+	'remove => ''{label}''', 'remove => ''{key_id}''', 'remove => ''{organization_level}''', 'remove => ''{expires_at,""}''', 'remove => ''{Expires_At}''', 'remove => ''{NULL}''', 'remove => ''{metadata,"expires_at "}''',
+	'expires_at => ''2200-01-01'', remove => ''{expires_at}''', 'label => ''new'', metadata => ''{"b": 2}'', remove => ''{expires_at,metadata}''', 'created_by => ''bob'', remove => ''{metadata,expires_at}''',
+-- values that are not usual
+	'label => E''\n''', 'expires_at => ''-infinity''', 'created_by => E''\n''', 'allowed_networks => ''{NULL}''', 'metadata => ''"\n"''', 'label => E''a\n''', 'created_by => ''''',
+	'expires_at => ''infinity''', 'metadata => ''["\n"]''', 'metadata => ''"x"''', 'metadata => ''null''', 'metadata => ''[]''', 'metadata => ''42''',
 -- what makes no sense
 	'label => ''''', 'label => E'' \t\n ''', 'expires_at => ''2001-01-01''', 'expires_at => statement_timestamp()', 'expires_at => statement_timestamp() - interval ''1 us''',
 	'allowed_networks => ''{}''', 'allowed_networks => ''{NULL,NULL}''', 'allowed_networks => ''{10.0.0.0/8,NULL}''', 'allowed_networks => ''{NULL,10.0.0.0/8}''', 'allowed_networks => ''{10.0.0.1/8}''',
 	'allowed_networks => ''{{10.0.0.0/8},{::/0}}''', 'allowed_networks => ''{0.0.0.0/0,::/0}''',
 -- all, in order and by name; wrong ones store nothing
-	'''new'', ''2200-01-01'', ''bob'', ''{::1}'', ''{"b": 2}''', 'metadata => ''{}'', allowed_networks => ''{::1}'', created_by => NULL, expires_at => NULL, label => ''new''',
-	'label => ''new'', expires_at => ''2001-01-01''', 'label => ''new'', allowed_networks => ''{}''', 'label => NULL, created_by => ''bob''']) WITH ORDINALITY a (arguments, n) ORDER BY n;
+	'''new'', ''2200-01-01'', ''bob'', ''{::1}'', ''{"b": 2}''', 'remove => ''{expires_at,created_by}'', metadata => ''{}'', allowed_networks => ''{::1}'', label => ''new''',
+	'label => ''new'', expires_at => ''2001-01-01''', 'label => ''new'', allowed_networks => ''{}''', 'label => '''', created_by => ''bob''']) WITH ORDINALITY a (arguments, n) ORDER BY n;
 SELECT n_changed(:'key_id');
 SELECT call, attempt('SELECT ' || call) FROM (VALUES
 	('apikey_update(NULL)'), ('apikey_update(NULL, ''x'')'), ('apikey_update(''00000000-0000-0000-0000-000000000000'')'),
@@ -59,7 +64,7 @@ SELECT n_look(:'key') AS warm;
 SELECT builds AS builds, flushes AS flushes FROM apikey_cache_stats() \gset
 SELECT xmin AS row_of FROM apikey_key WHERE key_id = :'key_id' \gset
 SELECT apikey_update(:'key_id');
-SELECT apikey_update(:'key_id', E'\n', '-infinity', E'\n', '{NULL}', '"\n"');
+SELECT apikey_update(:'key_id', NULL, NULL, NULL, NULL, NULL, NULL, NULL), apikey_update(:'key_id', remove => '{rate_limit}');
 SELECT apikey_update(:'key_id', label => 'old', expires_at => '2100-01-01 00:00+00', created_by => 'alice', allowed_networks => '{10.0.0.0/8}', metadata => '{"a": 1}');
 SELECT n_look(:'key') AS warm;
 SELECT builds = :builds AS not_read_again, flushes = :flushes AS not_flushed, (SELECT xmin = :'row_of' FROM apikey_key WHERE key_id = :'key_id') AS same_row FROM apikey_cache_stats();
@@ -71,7 +76,7 @@ SELECT label FROM apikey_verify(:'key');
 SELECT n_update('metadata => ''{"b": [2]}''', :'key_id', false);
 SELECT n_update('created_by => ''bob''', :'key_id', false) AS transferred;
 SELECT created_by, metadata, organization_level FROM apikey_verify(:'key');
-SELECT n_update('metadata => NULL, created_by => NULL', :'key_id', false) AS nobody_s;
+SELECT n_update('remove => ''{metadata,created_by}''', :'key_id', false) AS nobody_s;
 SELECT created_by, metadata, organization_level FROM apikey_verify(:'key');
 SELECT project, environment, level FROM apikey_grants WHERE key_id = :'key_id';
 SELECT action, detail FROM apikey_events WHERE key_id = :'key_id' AND action = 'update' ORDER BY at;
@@ -95,7 +100,7 @@ SELECT apikey_update(:'key_id', expires_at => now() + '1 hour');
 SELECT n_look(:'key'), status FROM apikey_keys WHERE key_id = :'key_id';
 UPDATE apikey_key SET expires_at = statement_timestamp() WHERE key_id = :'key_id';
 SELECT n_look(:'key');
-SELECT apikey_update(:'key_id', expires_at => NULL);
+SELECT apikey_update(:'key_id', remove => '{expires_at}');
 SELECT n_look(:'key'), expires_at FROM apikey_keys WHERE key_id = :'key_id';
 SELECT apikey_update(:'key_id', expires_at => 'infinity');
 SELECT n_look(:'key'), expires_at, status FROM apikey_keys WHERE key_id = :'key_id';
@@ -111,7 +116,7 @@ SELECT apikey_update(:'key_id', allowed_networks => '{192.0.2.0/24,10.1.2.3/32}'
 EXECUTE n_may (:'key');
 SELECT apikey_update(:'key_id', allowed_networks => '{10.1.2.4/32}');
 EXECUTE n_may (:'key');
-SELECT apikey_update(:'key_id', allowed_networks => NULL);
+SELECT apikey_update(:'key_id', remove => '{allowed_networks}');
 EXECUTE n_may (:'key');
 SELECT apikey_update(:'key_id', allowed_networks => '{0.0.0.0/0}');
 EXECUTE n_may (:'key');
@@ -122,7 +127,7 @@ SELECT apikey_update(:'key_id', allowed_networks => '{0.0.0.0/0,::/0}');
 EXECUTE n_may (:'key');
 RESET apikey.client_address;
 EXECUTE n_may (:'key');
-SELECT apikey_update(:'key_id', allowed_networks => NULL);
+SELECT apikey_update(:'key_id', remove => '{allowed_networks}');
 EXECUTE n_may (:'key');
 SET apikey.client_address = '10.1.2.3';
 DEALLOCATE n_may;
@@ -147,7 +152,7 @@ BEGIN;
 SELECT apikey_update(:'key_id', allowed_networks => '{192.0.2.0/24}');
 SELECT n_look(:'key');
 SAVEPOINT s;
-SELECT apikey_update(:'key_id', allowed_networks => NULL);
+SELECT apikey_update(:'key_id', remove => '{allowed_networks}');
 SELECT n_look(:'key');
 ROLLBACK TO s;
 SELECT n_look(:'key');
@@ -159,7 +164,7 @@ SELECT apikey_update(:'key_id', expires_at => now() + '1 hour');
 SELECT n_look(:'key');
 ROLLBACK;
 SELECT n_look(:'key');
-SELECT apikey_update(:'key_id', expires_at => NULL);
+SELECT apikey_update(:'key_id', remove => '{expires_at}');
 BEGIN READ ONLY;
 SELECT left(attempt(format('SELECT apikey_update(%L, label => ''x'')', :'key_id')), 5), n_look(:'key');
 COMMIT;
@@ -170,7 +175,7 @@ SELECT n_update('label => ''while disabled''', :'key_id', false), n_look(:'key')
 SELECT apikey_enable(:'key_id');
 SELECT n_look(:'key');
 SELECT apikey_revoke(:'key_id');
-SELECT n_update('label => ''x''', :'key_id') AS label, n_update('', :'key_id') AS nothing, n_update('expires_at => NULL', :'key_id') AS expiry, n_row(:'key_id'), n_look(:'key');
+SELECT n_update('label => ''x''', :'key_id') AS label, n_update('', :'key_id') AS nothing, n_update('remove => ''{expires_at}''', :'key_id') AS expiry, n_row(:'key_id'), n_look(:'key');
 
 -- many at once, some of them twice
 SELECT count(apikey_update(k.key_id, label => 'device ' || i)) FROM generate_series(1, 20) i, apikey_create('n_acme', 'many ' || i) k;

@@ -911,8 +911,9 @@ COMMENT ON FUNCTION apikey_verify(text) IS
  * the transaction.  22004 for a null amount, 22023 for one below 1, 25006 where
  * nothing can be written.
  *
- * The two differ in the number of their arguments alone, so no amount is ever
- * taken for a key.
+ * Whose budget it is depends on the number of arguments alone, so no amount is ever
+ * taken for a key.  One that comes as text, or as a parameter without a type, is
+ * read as a number (22P02).
  */
 CREATE FUNCTION apikey_spend(key text, amount bigint)
 RETURNS bigint
@@ -926,6 +927,12 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_spend_session';
 COMMENT ON FUNCTION apikey_spend(bigint) IS
 'the same for the API key of the session';
+
+CREATE FUNCTION apikey_spend(amount text) RETURNS bigint
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'apikey_spend_session_text';
+COMMENT ON FUNCTION apikey_spend(text) IS
+'the same for an amount in print';
 
 /* ---------------------------------------------------- the session's key */
 

@@ -209,7 +209,8 @@ look_at_plan(Explanation *explanation)
 
 		if (condition != NULL &&
 			(strstr(condition, "apikey_projects") != NULL ||
-			 strstr(condition, "apikey_environments") != NULL))
+			 strstr(condition, AK_INTERNAL ".projects") != NULL ||
+			 strstr(condition, AK_INTERNAL ".environments") != NULL))
 			explanation->indexed = true;
 		appendStringInfo(&explanation->plan, "%s%s", i == 0 ? "" : "\n", line);
 	}

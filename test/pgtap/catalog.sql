@@ -13,49 +13,43 @@ SELECT c.* FROM pg_class c JOIN member m ON m.objid = c.oid AND m.classid = 'pg_
 -- Functions: what they are and who may call them
 CREATE TEMP TABLE expected (signature text, result text, volatility text, parallel text, definer boolean, open boolean);
 INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM unnest(array[
-	'apikey_add_project(text,text,text[])', 'apikey_add_project(text,anyelement,text[])',
-	'apikey_add_project(anyelement,anycompatible,text[])',
-	'apikey_remove_project(text)', 'apikey_remove_project(anyelement)',
-	'apikey_remove_environment(text,text)', 'apikey_remove_environment(anyelement,anycompatible)',
-	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_grant(uuid,anyelement,anycompatible,apikey_level)',
-	'apikey_ungrant(uuid,text,text)', 'apikey_ungrant(uuid,anyelement,anycompatible)',
+	'apikey_add_project(text,text,text[])', 'apikey_remove_project(text)', 'apikey_rename_project(text,text)',
+	'apikey_add_environment(text,text)', 'apikey_remove_environment(text,text)',
+	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_ungrant(uuid,text,text)',
 	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
 	'apikey_revoke(uuid)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
-	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text)']) s;
+	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,text[])']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
-	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
-	'apikey_create(anyelement,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
-	'apikey_rotate(uuid,interval)']) s;
-INSERT INTO expected SELECT s, 'uuid', 'volatile', 'unsafe', true, false FROM unnest(array[
-	'apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
-	'apikey_import(anyelement,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)']) s;
-INSERT INTO expected SELECT s, 'boolean', 'stable', 'safe', false, true FROM unnest(array[
-	'apikey_authorize(text,text,text,text)', 'apikey_authorize(text,anyelement,anycompatible,text)',
-	'apikey_authorize(text,text,text)', 'apikey_authorize(anyelement,anycompatible,text)',
-	'apikey_authorize_organization(text,text,text)', 'apikey_authorize_organization(text,anyelement,text)',
-	'apikey_authorize_organization(text,text)', 'apikey_authorize_organization(anyelement,text)',
-	'apikey_require(text,text,text)', 'apikey_require(anyelement,anycompatible,text)']) s;
-INSERT INTO expected SELECT s, 'record', 'stable', 'safe', false, true FROM unnest(array[
-	'apikey_explain(text,text,text,text)', 'apikey_explain(text,anyelement,anycompatible,text)']) s;
-INSERT INTO expected SELECT replace(s, 'LIST', l), 'text[]', 'stable', 'safe', false, true FROM unnest(array[
-	'LIST(text)', 'LIST(text,text)', 'LIST(text,anyelement)',
-	'LIST_of(text,text)', 'LIST_of(text,text,text)', 'LIST_of(text,text,anyelement)']) s, unnest(array['apikey_projects', 'apikey_environments']) l;
-INSERT INTO expected SELECT replace(s, 'LIST', l), 'anyarray', 'stable', 'safe', false, true FROM unnest(array[
-	'LIST_as(anyelement,text)', 'LIST_as(anyelement,text,anycompatible)',
-	'LIST_of_as(anyelement,text,text)', 'LIST_of_as(anyelement,text,text,anycompatible)']) s, unnest(array['apikey_projects', 'apikey_environments']) l;
+	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)', 'apikey_rotate(uuid,interval)']) s;
+INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
+	'uuid', 'volatile', 'unsafe', true, false);
+-- where two identifiers are asked about, each may be text or anything else
+INSERT INTO expected SELECT replace(format(s, p, e), 'any', '"any"'), r, 'stable', 'safe', false, true
+	FROM (VALUES ('apikey_authorize(%s,%s,text)', 'boolean'), ('apikey_authorize(text,%s,%s,text)', 'boolean'),
+		('apikey_require(%s,%s,text)', 'boolean'), ('apikey_require(text,%s,%s,text)', 'boolean'),
+		('apikey_explain(%s,%s,text)', 'record'), ('apikey_explain(text,%s,%s,text)', 'record')) f (s, r), unnest('{text,any}'::text[]) p, unnest('{text,any}'::text[]) e;
+INSERT INTO expected SELECT replace(format(s, n), 'any', '"any"'), r, 'stable', 'safe', false, true
+	FROM (VALUES ('apikey_authorize_organization(%s,text)', 'boolean'), ('apikey_authorize_organization(text,%s,text)', 'boolean'),
+		('apikey_projects(text,%s)', 'text[]'), ('apikey_projects_of(text,text,%s)', 'text[]')) f (s, r), unnest('{text,any}'::text[]) n;
+INSERT INTO expected SELECT s, 'text[]', 'stable', 'safe', false, true FROM unnest(array['apikey_projects(text)', 'apikey_projects_of(text,text)']) s;
+INSERT INTO expected SELECT format(s, l), 'anyarray', 'stable', 'safe', false, true FROM unnest(array[
+	'apikey_internal.%s(anyelement,text)', 'apikey_internal.%s(anyelement,text,"any")',
+	'apikey_internal.%s_of(anyelement,text,text)', 'apikey_internal.%s_of(anyelement,text,text,"any")']) s, unnest(array['projects', 'environments']) l;
 INSERT INTO expected SELECT s, 'TABLE(key_state text, projects text[], visible_rows bigint, indexed boolean, plan text, advice text)', 'volatile', 'unsafe', false, true
 	FROM unnest(array['apikey_explain_rls(regclass)', 'apikey_explain_rls(regclass,text)']) s;
 INSERT INTO expected
-SELECT s, 'TABLE(key_id uuid, organization text, organization_level apikey_level, label text, expires_at timestamp with time zone, created_at timestamp with time zone, created_by text, metadata jsonb)',
+SELECT s, 'TABLE(key_id uuid, organization text, organization_level text, label text, expires_at timestamp with time zone, created_at timestamp with time zone, created_by text, metadata jsonb)',
 	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),
 	('apikey_whoami()', 'stable', 'safe')) AS t (s, v, p);
-INSERT INTO expected SELECT s, 'TABLE(key_id uuid, organization text, label text, key text, level apikey_level)', 'stable', 'unsafe', true, false
-	FROM unnest(array['apikey_who_can(text,text,text)', 'apikey_who_can(anyelement,anycompatible,text)']) s;
 INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid, organization text, status text)', v, p, d, o
 	FROM (VALUES ('apikey_find_keys(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
 INSERT INTO expected VALUES
 	('apikey_spend(text,bigint)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_spend(bigint)', 'bigint', 'volatile', 'unsafe', true, true),
+	('apikey_spend(text)', 'bigint', 'volatile', 'unsafe', true, true),
+	('apikey_who_can(text,text,text)', 'TABLE(key_id uuid, organization text, label text, key text, level apikey_level)', 'stable', 'unsafe', true, false),
+	('apikey_key_id()', 'uuid', 'stable', 'safe', false, true),
+	('apikey_logout()', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_internal.budget_period(timestamp with time zone,interval,timestamp with time zone)', 'record', 'immutable', 'safe', false, true),
 	('apikey_revoke_self(text)', 'void', 'volatile', 'unsafe', true, true),
 	('apikey_purge_events(timestamp with time zone)', 'bigint', 'volatile', 'unsafe', true, false),
@@ -72,7 +66,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
 	('apikey_internal.rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
-	('apikey_rate_limit(text)', 'TABLE(rate_limit text, remaining bigint, retry_after interval)', 'stable', 'safe', false, true),
+	('apikey_rate_limit(text)', 'TABLE(rate_limit text, remaining bigint, retry_after double precision)', 'stable', 'safe', false, true),
 	('apikey_internal.last_used(uuid)', 'timestamp with time zone', 'stable', 'safe', false, true),
 	('apikey_internal.usage_of(uuid)', 'record', 'stable', 'safe', false, true),
 	('apikey_internal.usage_hours_of(uuid)', 'TABLE(hour timestamp with time zone, uses bigint, refusals bigint)', 'stable', 'safe', false, true),
@@ -96,22 +90,33 @@ SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig I
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
-SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND proname NOT IN ('apikey_internal.masked', 'apikey_internal.rate_limit_text', 'apikey_internal.budget_period', 'apikey_internal.policy_columns', 'apikey_internal.support',
-	'apikey_internal.last_used', 'apikey_internal.usage_of', 'apikey_internal.usage_hours_of')$$,
+SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND pronamespace <> 'apikey_internal'::regnamespace$$,
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport <> 0$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');
-SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^apikey_(reach|who|unused|usage_hours_of|refusals_here)$' THEN 100 ELSE 1 END$$,
+SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
 	'none returns bytes');
+
+SELECT is_empty($$SELECT proname, count(*) FROM function f WHERE NOT EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
+	GROUP BY proname HAVING count(*) > 1$$, 'GRANT EXECUTE ON FUNCTION takes the name alone of each that PUBLIC may not call');
+
+-- The schema of what nobody calls by name
+SELECT schema_owner_is('apikey_internal', current_user::name);
+SELECT is_empty($$SELECT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'apikey_internal' AND a.grantee <> n.nspowner$$, 'nobody may look into it');
+SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM (SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = 'apikey_internal'::regnamespace
+	UNION ALL SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace = 'apikey_internal'::regnamespace) o (classid, objid) WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = o.classid AND m.objid = o.objid)$$,
+	'all in it is of the extension');
+SELECT is_empty($$SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM function WHERE pronamespace <> 'apikey_internal'::regnamespace AND proname !~ '^apikey_'
+	UNION ALL SELECT relname FROM relation WHERE relnamespace <> 'apikey_internal'::regnamespace AND relname !~ '^apikey_'$$, 'all else begins with apikey_');
 
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'),
-	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('apikey_internal.key_proxy', 'r'), ('apikey_internal.registry_proxy', 'r'),
-	('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
+	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
+	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
 	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');

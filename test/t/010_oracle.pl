@@ -17,10 +17,10 @@ my $node = start_node('oracle', conf => "fsync = off\nautovacuum = off\n");
 $node->safe_psql('postgres', q{
 	SET client_min_messages = warning;
 	SELECT apikey_add_project('acme', 'shop', '{production,development,staging}'),
-		apikey_add_project('acme', 1001),
-		apikey_add_project('acme', 'aaaaaaaa-1111-4bcd-8111-0123456789ef'::uuid, '{production}'),
-		apikey_add_project('globex', 2002),
-		apikey_add_project('globex', 'bbbbbbbb-2222-4abc-9def-0123456789ef'::uuid);
+		apikey_add_project('acme', '1001'),
+		apikey_add_project('acme', 'aaaaaaaa-1111-4bcd-8111-0123456789ef', '{production}'),
+		apikey_add_project('globex', '2002'),
+		apikey_add_project('globex', 'bbbbbbbb-2222-4abc-9def-0123456789ef');
 
 	-- Names of the same length stand side by side: the functions remember what
 	-- they were asked last.

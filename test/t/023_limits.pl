@@ -284,8 +284,8 @@ sql(qq{DO \$\$ BEGIN FOR i IN 1 .. 100 LOOP
 is(remaining($quiet), 7, 'a wrong secret with the id of the key');
 foreach my $state (
 	[ 'disabled', "SELECT apikey_disable('$quiet_id')", "SELECT apikey_enable('$quiet_id')" ],
-	[ 'elsewhere', "SELECT apikey_update('$quiet_id', allowed_networks => '{192.0.2.0/24}')", "SELECT apikey_update('$quiet_id', allowed_networks => NULL)" ],
-	[ 'expired', "UPDATE apikey_key SET expires_at = now() WHERE key_id = '$quiet_id'", "SELECT apikey_update('$quiet_id', expires_at => NULL)" ])
+	[ 'elsewhere', "SELECT apikey_update('$quiet_id', allowed_networks => '{192.0.2.0/24}')", "SELECT apikey_update('$quiet_id', remove => '{allowed_networks}')" ],
+	[ 'expired', "UPDATE apikey_key SET expires_at = now() WHERE key_id = '$quiet_id'", "SELECT apikey_update('$quiet_id', remove => '{expires_at}')" ])
 {
 	my ($what, $do, $undo) = @$state;
 
