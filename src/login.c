@@ -340,7 +340,7 @@ fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	(void) ak_use_look_at_limit(key, &wait, &remaining);
 	values[0] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
 	values[1] = Int64GetDatum(remaining);
-	values[2] = Float8GetDatum(ak_ratelimit_seconds(wait));
+	values[2] = Float8GetDatum((wait + 999) / 1000 / (double) USECS_PER_SEC);
 	return true;
 }
 

@@ -349,11 +349,7 @@ ak_ratelimit_remaining(const AkRateLimit *limit, int64 now, int64 tat)
 char *
 ak_ratelimit_print_wait(int64 wait)
 {
-	return psprintf("%.3f", ak_ratelimit_seconds(wait));
-}
+	int64		ms = (wait + 999999) / 1000000;
 
-double
-ak_ratelimit_seconds(int64 wait)
-{
-	return (wait + 999999) / 1000000 / 1000.0;
+	return psprintf("%lld.%03d", (long long) (ms / 1000), (int) (ms % 1000));
 }

@@ -73,10 +73,7 @@ extern bool ak_ratelimit_take(const AkRateLimit *limit, int64 now, int64 *tat,
 extern int64 ak_ratelimit_remaining(const AkRateLimit *limit, int64 now,
 									int64 tat);
 
-/* So long a wait in seconds, rounded up to ms. */
-extern double ak_ratelimit_seconds(int64 wait);
-
-/* The same in print: "0.250"; palloc'd. */
+/* So long a wait in seconds, rounded up to ms: "0.250"; palloc'd. */
 extern char *ak_ratelimit_print_wait(int64 wait);
 
 #endif							/* AK_RATELIMIT_H */

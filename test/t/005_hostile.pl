@@ -32,7 +32,7 @@ my $plant = q{
 	-- better matches for calls with literals, varchar or unknown arguments
 	CREATE FUNCTION evil.apikey_authorize(varchar, varchar, varchar) RETURNS boolean
 		LANGUAGE sql AS $$ SELECT evil.marked('authorize') $$;
-	CREATE FUNCTION evil.apikey_internal.changed() RETURNS trigger LANGUAGE plpgsql AS
+	CREATE FUNCTION evil.changed() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM evil.marked('changed'); RETURN NULL; END $$;
 	CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM evil.marked('now'); RETURN 'epoch'; END $$;
@@ -226,6 +226,17 @@ is( $node->safe_psql('planted', q{
 		SELECT relation FROM shared.apikey_protected}),
 	"f\ndoc_text", 'nor takes such a policy for one of ours');
 
+# He was there first.
+$node->safe_psql('postgres', 'CREATE DATABASE occupied');
+$node->safe_psql('occupied', q{
+	CREATE EXTENSION pgcrypto;
+	GRANT CREATE ON DATABASE occupied TO mallory;
+	SET ROLE mallory;
+	CREATE SCHEMA apikey_internal;
+	CREATE FUNCTION apikey_internal.changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$});
+like(($node->psql('occupied', 'CREATE EXTENSION apikey'))[2], qr/schema "apikey_internal" already exists/,
+	'no extension where its second schema is somebody\'s');
+
 # A table of his that a superuser is asked about: whatever of it is called by
 # reading it, or by planning to, is called as himself, and the role, the settings and
 # the key of who asks are not his to change.
@@ -276,7 +287,7 @@ $node->safe_psql('trapped', q{
 	INSERT INTO by_hand VALUES ('web', 'production'), ('web', 'development'), ('mars', 'production');
 	ALTER TABLE by_hand ENABLE ROW LEVEL SECURITY;
 	CREATE CAST (stage AS text) WITH FUNCTION to_text(stage) AS IMPLICIT;
-	CREATE POLICY apikey_select ON by_hand FOR SELECT USING (apikey_authorize(project, environment, 'read'));
+	CREATE POLICY apikey_select ON by_hand FOR SELECT USING (apikey_authorize(project, environment::text, 'read'));
 	-- policies that hold for himself
 	CREATE TABLE forced (project text, environment text);
 	INSERT INTO forced VALUES ('web', 'production');
@@ -342,6 +353,7 @@ $node->safe_psql('squatted', q{
 $node->safe_psql('squatted', q{
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO mallory, PUBLIC;
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO mallory;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO mallory, PUBLIC;
 	SET client_min_messages = warning;
 	CREATE EXTENSION apikey CASCADE});
 is( $node->safe_psql('squatted', "SELECT extnamespace::regnamespace FROM pg_extension
@@ -357,6 +369,7 @@ is( $node->safe_psql('squatted', q{
 		FROM pg_proc WHERE proname LIKE 'apikey%' AND prosecdef
 		AND proname NOT IN ('apikey_revoke_self', 'apikey_spend')}),
 	't|f', 'nor any function that changes something');
+is($node->safe_psql('squatted', "SELECT has_schema_privilege('mallory', 'apikey_internal', 'USAGE, CREATE')"), 'f', 'nor the schema behind');
 ($status, undef, $stderr) = $node->psql('squatted', q{
 	DROP EXTENSION apikey; CREATE EXTENSION apikey SCHEMA apikey});
 like($stderr, qr/relation "apikey_key" already exists|already exists/,

@@ -273,7 +273,7 @@ $node->safe_psql('postgres', q{
 			ids = '{}';
 			answers = '{}';
 			FOREACH q IN ARRAY quizzes LOOP
-				filled = format(command, q.id, q.project, q.environment, q.verb);
+				filled = format(command, q.id, q.project, q.environment, q.verb, t.key);
 				IF ids = '{}' THEN
 					PERFORM check_plan(entry, filled, plan, false);
 				END IF;
@@ -357,7 +357,7 @@ $node->safe_psql('postgres', q{
 		CREATE ROLE app;
 		GRANT SELECT ON project, environment, verb, token, quiz, pair, question TO app;
 		GRANT INSERT ON answer, other_plan TO app;
-		GRANT EXECUTE ON FUNCTION apikey_who_can(text, text, text), apikey_who_can(anyelement, anycompatible, text) TO app;
+		GRANT EXECUTE ON FUNCTION apikey_who_can TO app;
 		PERFORM apikey_protect('doc', 'project', 'environment'), apikey_protect('doc_int', 'project', 'environment'),
 			apikey_protect('doc_uuid', 'project', 'environment');
 		-- not a type for apikey_protect
@@ -472,20 +472,10 @@ $script .= q{INSERT INTO answer SELECT 'projects_of, anywhere', k * 100000 + p *
 };
 
 # Who may do it: neither the secret nor the address of the key counts.
-my %who = (
-	'who' => ['project, environment'],
-	'who, integer' => [ 'project::int, environment', $integer ],
-	'who, uuid and enum' => [ 'project::uuid, environment::stage', "$uuid AND $enum" ]);
-foreach my $entry (sort keys %who)
-{
-	my ($arguments, $condition) = @{ $who{$entry} };
-
-	push @entries, $entry;
-	$script .= "INSERT INTO answer SELECT '$entry', k * 100000 + id, key_id = ANY (keys)
-		FROM token, (SELECT id, ARRAY(SELECT key_id FROM apikey_who_can($arguments, verb)) AS keys
-			FROM quiz WHERE " . ($condition // 'true') . " OFFSET 0) q
-		WHERE genuine AND name !~ 'network';\n";
-}
+push @entries, 'who';
+$script .= "INSERT INTO answer SELECT 'who', k * 100000 + id, key_id = ANY (keys)
+	FROM token, (SELECT id, ARRAY(SELECT key_id FROM apikey_who_can(project, environment, verb)) AS keys FROM quiz OFFSET 0) q
+	WHERE genuine AND name !~ 'network';\n";
 
 setting(@generic);
 ask('parameters', 'authorize, parameters');
@@ -524,6 +514,11 @@ ask('session', 'projects, enum', q{SELECT p * 1000 + e * 100 + v AS id, array_po
 ask('session', 'projects, anywhere', q{SELECT p * 1000 + v AS id, array_position(list, project.name) IS NOT NULL AS yes
 	FROM project, (SELECT v, apikey_projects(name) AS list FROM verb OFFSET 0) l});
 ask('each', 'require', 'v < 4 OR v = 15', 'SELECT WHERE apikey_require(%2$L, %3$L, %4$L)');
+ask('each', 'require, key', 'v < 4 OR v = 15', 'SELECT WHERE apikey_require(%5$L, %2$L, %3$L, %4$L)');
+ask('session', 'explain, session', 'SELECT id, (apikey_explain(project, environment, verb)).allowed AS yes FROM quiz');
+ask('session', 'mixed, uuid', "SELECT id, apikey_authorize(project::uuid, environment, verb) AS yes FROM quiz WHERE $uuid");
+ask('session', 'mixed, enum', "SELECT id, apikey_authorize(project, environment::stage, verb) AS yes FROM quiz WHERE $enum");
+ask('session', 'key_id', 'SELECT 0 AS id, apikey_key_id() IS NOT NULL AS yes');
 ask('each', 'require, typed', "v < 4 AND $uuid AND $enum", 'SELECT WHERE apikey_require(%2$L::uuid, %3$L::stage, %4$L)');
 
 setting(@parallel);
@@ -696,8 +691,8 @@ is( $node->safe_psql('postgres', q{SELECT count(*) FROM token, verb v, environme
 
 # Log-in sees no grants, and who may read needs no higher level.
 my %blind = (
-	missing => qr/^(?:login|whoami|verify)$/,
-	higher => qr/^(?:login|whoami|verify)$|^(?:stable )?SELECT(?! FOR)/);
+	missing => qr/^(?:login|whoami|key_id|verify)$/,
+	higher => qr/^(?:login|whoami|key_id|verify)$|^(?:stable )?SELECT(?! FOR)/);
 foreach my $entry (grep !/^frozen/, @entries)
 {
 	my (undef, undef, undef, @different) = @{ $result{$entry} // [] };

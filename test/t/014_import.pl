@@ -49,7 +49,14 @@ sub scheme
 		SELECT scheme FROM apikey_secret WHERE lookup = sha256(substr('$key', 5)::bytea)});
 }
 
-sub session { return $_[0]->background_psql('postgres', on_error_stop => 1); }
+# apikey_login warns outside of transactions
+sub session
+{
+	my $session = $_[0]->background_psql('postgres', on_error_stop => 1);
+
+	$session->query_safe('SET client_min_messages = error');
+	return $session;
+}
 
 sub login { return "SELECT count(label) FROM apikey_login('$_[0]');"; }
 

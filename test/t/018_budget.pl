@@ -27,7 +27,7 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION attempt(key text, cost bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 	BEGIN
 		RETURN apikey_spend(key, cost);
-	EXCEPTION WHEN configuration_limit_exceeded THEN
+	EXCEPTION WHEN SQLSTATE '53B00' THEN
 		RETURN NULL;
 	END $$;
 });
@@ -204,7 +204,7 @@ $node->safe_psql('postgres', "SELECT apikey_disable('$id')");
 isnt($node->psql('postgres', "SELECT apikey_spend('$key', 1)"), 0, 'and another');
 my $log = substr(slurp_file($node->logfile), $from);
 like($log, qr/ERROR:  API key has spent its budget/, 'the log has the refusal');
-like($log, qr/DETAIL:  Asked for 6, 5 left\./, 'with the reason');
+like($log, qr/DETAIL:  remaining=5 budget=5$/m, 'with the reason');
 like($log, qr/DETAIL:  key is disabled/, 'and why a key was bad');
 unlike($log, qr/\Q$key\E/, 'but not the key');
 

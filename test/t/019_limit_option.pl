@@ -156,7 +156,8 @@ foreach my $limit (sort keys %given)
 	{
 		like($said, qr/^42501: .*The key of the session has a lower rate limit\./, "a key may not give $limit");
 	}
-	$said = try($node, "SET apikey.key = '$key'; SELECT apikey_update('$id', rate_limit => $limit)");
+	my $change = $limit eq 'NULL' ? "remove => '{rate_limit}'" : "rate_limit => $limit";
+	$said = try($node, "SET apikey.key = '$key'; SELECT apikey_update('$id', $change)");
 	if (defined $given{$limit} && $limit ne 'NULL')
 	{
 		is($said, '', 'nor refuse it to itself');

@@ -227,7 +227,8 @@ foreach my $file (@files)
 }
 
 # The reference names each function with its arguments, each view and setting.
-# The variants for identifiers that are not text have the same names.
+# The variants for identifiers that are not text have the same names.  What is in
+# apikey_internal is nobody's to call.
 my $readme = slurp_file("$tree/README.md");
 my ($reference) = $readme =~ /^## Reference\n(.*?)^## /ms;
 my %listed = map { tr/\n / /sr =~ s/'[^']*'//gr => 1 } $reference =~ /`(apikey_\w+\([^`]*\))`/g;
@@ -243,7 +244,8 @@ my @functions = split /\n/, $node->safe_psql('postgres', q{
 		proargnames[1:pronargs], ', '), '') || ')'
 	FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
-	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'apikey'); });
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'apikey')
+	AND p.pronamespace <> 'apikey_internal'::regnamespace; });
 is_deeply([ sort keys %signatures ], [ sort @functions ],
 	'README.md: the reference has all functions and no other');
 
@@ -261,11 +263,11 @@ my $columns = $node->safe_psql('postgres', q{
 	SELECT relname, string_agg(attname, ',' ORDER BY attnum) FROM pg_class
 	JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
 	WHERE relname IN ('apikey_keys', 'apikey_grants', 'apikey_protected', 'apikey_events',
-	'apikey_guesses', 'apikey_budgets', 'apikey_usage', 'apikey_usage_hours')
+	'apikey_guesses', 'apikey_budgets', 'apikey_registry', 'apikey_attached', 'apikey_usage', 'apikey_usage_hours')
 	GROUP BY 1
 	UNION ALL SELECT DISTINCT proname, array_to_string(proargnames[pronargs + 1:], ',')
 	FROM pg_proc WHERE proname IN ('apikey_cache_stats', 'apikey_verify', 'apikey_rate_limit',
-	'apikey_create', 'apikey_explain', 'apikey_internal.policy_columns', 'apikey_rotate',
+	'apikey_create', 'apikey_explain', 'apikey_rotate',
 	'apikey_find_keys', 'apikey_who_can', 'apikey_reach', 'apikey_unused', 'apikey_usage_stats'); });
 foreach (split /\n/, $columns)
 {
