@@ -59,7 +59,7 @@ class Driver {
 			ServerErrorMessage said = ((PSQLException) e).getServerErrorMessage();
 
 			answer = "\"error\": [" + quote(e.getSQLState()) + ", " + quote(said.getMessage()) +
-				", " + quote(said.getDetail()) + "]";
+				", " + quote(said.getDetail()) + ", " + quote(said.getRoutine()) + "]";
 		}
 		return "{" + answer + ", \"notices\": " + notices + "}";
 	}

@@ -11,5 +11,6 @@ connection = run(asyncpg.connect())
 notices = []
 connection.add_log_listener(lambda _, n: notices.append([n.sqlstate, n.message]))
 serve(lambda statement, parameters: run(connection.fetch(statement, *parameters)),
-      (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.DataError),
-      lambda e: [e.sqlstate, e.args[0], getattr(e, "detail", None)], notices)
+      (asyncpg.PostgresError, asyncpg.InterfaceError),
+      lambda e: [e.sqlstate, e.args[0], e.detail, getattr(e, "server_source_function", None)],
+      notices)

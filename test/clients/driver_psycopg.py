@@ -17,4 +17,5 @@ def query(statement, parameters):
 
 
 serve(query, psycopg.Error,
-      lambda e: [e.sqlstate, e.diag.message_primary, e.diag.message_detail], notices)
+      lambda e: [e.sqlstate, e.diag.message_primary, e.diag.message_detail,
+                 e.diag.source_function], notices)

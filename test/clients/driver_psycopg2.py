@@ -26,4 +26,5 @@ def query(statement, parameters):
 
 
 serve(query, psycopg2.Error,
-      lambda e: [e.pgcode, e.diag.message_primary, e.diag.message_detail], notices)
+      lambda e: [e.pgcode, e.diag.message_primary, e.diag.message_detail,
+                 e.diag.source_function], notices)

@@ -7,8 +7,8 @@ connects as libpq's environment says, and for each statement that it reads in a 
 with its parameters, writes a line: what the driver makes of the result.  The fields of a
 line are separated by 0x1f: the statement with $1, $2, ..., in order, and of each
 parameter "s" and a string, "i" and an integer, "j" and JSON, "u" for undefined or "n" for
-null.  The answer is JSON: {"rows": [[...], ...]} or {"error": [SQLSTATE, message,
-detail]}, and "notices": [[SQLSTATE, message], ...].
+null.  The answer is JSON: {"rows": [[...], ...]} or {"error": [SQLSTATE, message, detail,
+routine]}, and "notices": [[SQLSTATE, message], ...].
 """
 
 import atexit
@@ -111,7 +111,8 @@ def works(statement, *parameters):
 
 
 def refused(wanted, statement, *parameters):
-    """The SQLSTATE, message and detail are these; the latter two as patterns."""
+    """The SQLSTATE, message, detail and routine are these, as far as they are given; all
+    but the first are patterns."""
     answer = ask(statement, *parameters).get("error") or [None, "no error", None]
     good = answer[0] == wanted[0] and all(
         re.fullmatch(pattern, said or "") for pattern, said in zip(wanted[1:], answer[1:]))
@@ -146,12 +147,14 @@ refused(["28000", "invalid API key", ""], LOGIN, "rubbish")
 refused(["28000", "invalid API key", ""], LOGIN, None)
 rows([], "SELECT label FROM apikey_verify($1)", "rubbish")
 refused(["42501", NOBODY, ""], "SELECT apikey_require($1, $2, $3)", "web", "production", "read")
-refused(["28000", NOBODY, ""], "SELECT apikey_spend($1)", 5)
+refused(["28000", NOBODY, ""], "SELECT apikey_spend($1::bigint)", 5)
 rows([[False, NOBODY]], "SELECT allowed, reason FROM apikey_explain($1, $2, $3)",
      "web", "production", "read")
-refused(["42501", "permission denied for table closed", ""], "SELECT id FROM closed")
+refused(["42501", "permission denied for table closed", "", "aclcheck_error"],
+        "SELECT id FROM closed")
 ADD = "INSERT INTO orders (project, environment, item) VALUES ($1, $2, $3)"
-refused(["42501", "new row violates row-level security policy for table \"orders\"", ""],
+refused(["42501", "new row violates row-level security policy for table \"orders\"", "",
+         "ExecWithCheckOptions"],
         ADD, "web", "production", "poster")
 works("BEGIN")
 works(LOGIN, keys["reader"])
@@ -184,7 +187,7 @@ refused(["53B00", SPENT, "remaining=95 budget=100"], SPEND, keys["poor"], 101)
 refused(["53B00", SPENT, "remaining=100 budget=100"], SPEND, keys["prepaid"], 101)
 works("BEGIN")
 works(LOGIN, keys["poor"])
-rows([["90"]], "SELECT apikey_spend($1)", 5)
+rows([["90"]], "SELECT apikey_spend($1::bigint)", 5)
 works("ROLLBACK")
 
 # what is text for every driver works in each

@@ -15,8 +15,8 @@ module.exports = async function serve(query, notices) {
 		try {
 			answer.rows = await query(statement,
 				fields.map((field) => parameter[field[0]](field.slice(1))));
-		} catch ({ code, message, detail }) {
-			answer.error = [/^[0-9A-Z]{5}$/.test(code) ? code : null, message, detail];
+		} catch ({ code, message, detail, routine }) {
+			answer.error = [/^[0-9A-Z]{5}$/.test(code) ? code : null, message, detail, routine];
 		}
 		answer.notices = notices.splice(0).map((n) => [n.code, n.message]);
 		console.log(JSON.stringify(answer));
