@@ -7,7 +7,11 @@ SET client_min_messages = warning;
 \echo
 -- 1. A SaaS keeps the orders of all its customers in one table.
 
-CREATE EXTENSION apikey CASCADE;
+CREATE SCHEMA apikey;
+GRANT USAGE ON SCHEMA apikey TO PUBLIC;
+CREATE EXTENSION apikey SCHEMA apikey CASCADE;
+ALTER DATABASE :"DBNAME" SET search_path = public, apikey;
+SET search_path = public, apikey;
 
 CREATE TABLE orders (
 	id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

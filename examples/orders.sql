@@ -13,7 +13,11 @@
 \endif
 SET client_min_messages = warning;
 
-CREATE EXTENSION apikey CASCADE;
+CREATE SCHEMA apikey;
+GRANT USAGE ON SCHEMA apikey TO PUBLIC;
+CREATE EXTENSION apikey SCHEMA apikey CASCADE;
+ALTER DATABASE :"DBNAME" SET search_path = public, apikey;
+SET search_path = public, apikey;
 
 CREATE TABLE orders (
 	id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

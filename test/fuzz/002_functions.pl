@@ -117,7 +117,7 @@ my @functions = map {
 	my ($name, $kind, $safe, @types) = split /\|/;
 	{ name => $name, kind => $kind, safe => $safe, types => \@types };
   } split /\n/, $node{plain}->safe_psql('postgres', qq{
-	SELECT concat_ws('|', proname, CASE WHEN prorettype = 'trigger'::regtype THEN 'trigger'
+	SELECT concat_ws('|', pronamespace::regnamespace || '.' || proname, CASE WHEN prorettype = 'trigger'::regtype THEN 'trigger'
 		WHEN 'internal'::regtype = ANY (proargtypes) THEN 'internal' ELSE 'call' END, proparallel = 's',
 		(SELECT string_agg(format_type(t, NULL), '|' ORDER BY n) FROM unnest(proargtypes) WITH ORDINALITY u (t, n)))
 	$of_ours ORDER BY p.oid::regprocedure::text COLLATE "C"});
