@@ -31,11 +31,12 @@ def request(method, headers, query):
     try:
         connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED " + mode)
         connection.execute(
-            "SELECT set_config('role', %s, true),"
+            "SELECT set_config('search_path', '\"public\", \"apikey\"', true),"
+            " set_config('role', %s, true),"
             " set_config('request.method', %s, true),"
             " set_config('request.headers', %s, true)",
             [name + "_anon", method, json.dumps(headers)])
-        connection.execute("SELECT public.apikey_pre_request()")
+        connection.execute("SELECT apikey.apikey_pre_request()")
         result = connection.execute(query).fetchone()[0]
         connection.execute("COMMIT")
         return result
