@@ -559,20 +559,6 @@ apikey_projects_as_session(PG_FUNCTION_ARGS)
 	return list_as(fcinfo, AK_REACH_PROJECTS, -1, 1);
 }
 
-AK_FUNCTION_INFO_V1(apikey_environments_key);
-Datum
-apikey_environments_key(PG_FUNCTION_ARGS)
-{
-	return list(fcinfo, AK_REACH_ENVIRONMENTS, TEXTOID, 0, 1);
-}
-
-AK_FUNCTION_INFO_V1(apikey_environments_session);
-Datum
-apikey_environments_session(PG_FUNCTION_ARGS)
-{
-	return list(fcinfo, AK_REACH_ENVIRONMENTS, TEXTOID, -1, 0);
-}
-
 AK_FUNCTION_INFO_V1(apikey_environments_as_key);
 Datum
 apikey_environments_as_key(PG_FUNCTION_ARGS)

@@ -62,6 +62,46 @@ is( $node->safe_psql('renamed', q{
 		SELECT count(*) FROM apikey_keys}),
 	"f\n1\n1\n2" =~ s/^f/f/r, 'a renamed schema');
 
+# a role that may look into neither schema: policies, their index conditions and views
+# know what they call
+$node->safe_psql('postgres', 'CREATE DATABASE closed');
+$node->safe_psql('closed', q{
+	SET client_min_messages = error;
+	CREATE SCHEMA "Weird ""S";
+	CREATE EXTENSION apikey SCHEMA "Weird ""S" CASCADE;
+	SET search_path = public, "Weird ""S";
+	CREATE TABLE doc (id int PRIMARY KEY, project text, environment text, made_by uuid DEFAULT apikey_key_id());
+	CREATE TABLE doc_uuid (id int PRIMARY KEY, project uuid, environment text);
+	CREATE TABLE doc_stage (id int PRIMARY KEY, project text, environment text);
+	INSERT INTO doc SELECT i, 'p' || i % 100, 'production' FROM generate_series(1, 1000) i;
+	INSERT INTO doc_uuid SELECT i, ('00000000-0000-4000-8000-0000000000' || 10 + i % 90)::uuid, 'production' FROM generate_series(1, 1000) i;
+	INSERT INTO doc_stage SELECT i, 'p5', 's' || i % 100 FROM generate_series(1, 1000) i;
+	CREATE INDEX ON doc (project);
+	CREATE INDEX ON doc_uuid (project);
+	CREATE INDEX ON doc_stage (environment);
+	ANALYZE;
+	SELECT apikey_protect(t, 'project', 'environment') FROM unnest('{doc,doc_uuid,doc_stage}'::regclass[]) t;
+	SELECT apikey_add_project('acme', 'p5', '{production,s5}'), apikey_add_project('acme', '00000000-0000-4000-8000-000000000020');
+	CREATE ROLE closed;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON doc, doc_uuid, doc_stage TO closed;
+	GRANT SELECT ON apikey_keys TO closed});
+my $closed = $node->safe_psql('closed', q{SELECT key FROM "Weird ""S".apikey_create('acme', 'closed', '[{"project": "*", "environment": "*", "level": "manage"}]')});
+my $in = qq{SET ROLE closed; SET apikey.key = '$closed'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;};
+is($node->safe_psql('closed', q{SELECT bool_or(has_schema_privilege('closed', n, 'USAGE')) FROM unnest(array['Weird "S', 'apikey_internal']) n}), 'f', 'no USAGE on either schema');
+foreach ([ 'doc', 10 ], [ 'doc_uuid', 12 ], [ 'doc_stage', 10 ])
+{
+	my ($table, $count) = @$_;
+
+	is($node->safe_psql('closed', "$in PREPARE q AS SELECT count(*) FROM $table; EXECUTE q"), $count, "$table: rows");
+	like($node->safe_psql('closed', "$in EXPLAIN SELECT * FROM $table"), qr/Cond: .*= ANY \(.*(?:projects|environments)/, "$table: by index");
+}
+is( $node->safe_psql('closed', "$in INSERT INTO doc VALUES (0, 'p5', 'production') RETURNING made_by IS NOT NULL;
+		UPDATE doc SET id = -id WHERE id = 5 RETURNING id; DELETE FROM doc WHERE id = 105 RETURNING id"), "t\n-5\n105", 'and writes');
+like(($node->psql('closed', "$in UPDATE doc SET project = 'p6' WHERE id = 205"))[2], qr/row-level security/, 'as far as it may');
+like(($node->psql('closed', q{SET ROLE closed; SELECT * FROM "Weird ""S".apikey_keys}))[2], qr/permission denied for schema/, 'nothing by its name');
+is($node->safe_psql('closed', q{GRANT USAGE ON SCHEMA "Weird ""S" TO closed; SET ROLE closed; SELECT label, last_used_at IS NULL, rate_limit FROM "Weird ""S".apikey_keys}),
+	'closed|t|', 'a view, by who may look into the first');
+
 # prepared transactions: what is not committed yet counts for nobody
 is( $node->safe_psql('postgres', q{
 		SELECT apikey_add_project('acme', 'web') IS NULL;
