@@ -377,6 +377,21 @@ REVOKE ALL ON FUNCTION apikey_remove_project(text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_project(text) IS
 'remove a project, its environments and every grant on them; 42704 if there is none';
 
+CREATE FUNCTION apikey_rename_project(project text, new_name text) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_rename_project(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_rename_project(text, text) IS
+'give a project another name, its environments and every grant on them along; 42704 if there is none, 23505 if the name is taken';
+
+CREATE FUNCTION apikey_add_environment(project text, environment text)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_add_environment(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_add_environment(text, text) IS
+'register one more environment of a project; 42704 if there is no such project';
+
 CREATE FUNCTION apikey_remove_environment(project text, environment text)
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1154,6 +1169,24 @@ SELECT organization, project,
 FROM apikey_project p;
 COMMENT ON VIEW apikey_registry IS
 'the projects of each organization, and the environments of each';
+
+CREATE FUNCTION apikey_internal.trigger_arguments(arguments bytea) RETURNS text[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_trigger_arguments';
+COMMENT ON FUNCTION apikey_internal.trigger_arguments(bytea) IS
+'for the view apikey_attached: the arguments of a trigger, one by one';
+
+/* Other triggers that somebody made by hand do nothing but fail. */
+CREATE VIEW apikey_attached AS
+SELECT t.tgrelid::regclass AS relation, a.names[1]::name AS id,
+	a.names[2]::name AS organization, a.names[3:] AS environments,
+	count(DISTINCT t.tgtype) = 2 AND bool_and(t.tgenabled = 'A') AS enabled
+FROM pg_trigger t,
+	LATERAL (SELECT apikey_internal.trigger_arguments(t.tgargs)) a (names)
+WHERE t.tgfoid = 'apikey_internal.sync_projects'::regproc::oid AND t.tgnargs > 2
+GROUP BY t.tgrelid, a.names;
+COMMENT ON VIEW apikey_attached IS
+'tables under apikey_attach_projects: their columns and environments, and whether both triggers are there and fire always';
 
 CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,

@@ -64,6 +64,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.sync_projects()', 'trigger', 'volatile', 'unsafe', true, false),
 	('apikey_internal.policy_columns(oid)', 'record', 'stable', 'unsafe', false, true),
 	('apikey_internal.masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
+	('apikey_internal.trigger_arguments(bytea)', 'text[]', 'immutable', 'safe', false, true),
 	('apikey_internal.rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
 	('apikey_cache_stats()', 'record', 'volatile', 'restricted', false, true),
 	('apikey_rate_limit(text)', 'TABLE(rate_limit text, remaining bigint, retry_after double precision)', 'stable', 'safe', false, true),
