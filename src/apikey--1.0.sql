@@ -431,6 +431,10 @@ COMMENT ON FUNCTION apikey_internal.sync_projects() IS
 
 /* -------------------------------------------------------- life of a key */
 
+/*
+ * Some drivers make a JSON string of JSON text.  Here and below a string that holds an
+ * array, for grants, or an object, for metadata, is taken for what it holds.
+ */
 CREATE FUNCTION apikey_create(organization text, label text,
 	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
