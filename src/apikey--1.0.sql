@@ -930,8 +930,7 @@ COMMENT ON FUNCTION apikey_verify(text) IS
  * nothing can be written.
  *
  * Whose budget it is depends on the number of arguments alone, so no amount is ever
- * taken for a key.  One that comes as text, or as a parameter without a type, is
- * read as a number (22P02).
+ * taken for a key.
  */
 CREATE FUNCTION apikey_spend(key text, amount bigint)
 RETURNS bigint
@@ -945,12 +944,6 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_spend_session';
 COMMENT ON FUNCTION apikey_spend(bigint) IS
 'the same for the API key of the session';
-
-CREATE FUNCTION apikey_spend(amount text) RETURNS bigint
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'apikey_spend_session_text';
-COMMENT ON FUNCTION apikey_spend(text) IS
-'the same for an amount in print';
 
 /* ---------------------------------------------------- the session's key */
 

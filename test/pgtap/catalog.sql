@@ -46,7 +46,6 @@ INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid,
 INSERT INTO expected VALUES
 	('apikey_spend(text,bigint)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_spend(bigint)', 'bigint', 'volatile', 'unsafe', true, true),
-	('apikey_spend(text)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_who_can(text,text,text)', 'TABLE(key_id uuid, organization text, label text, key text, level apikey_level)', 'stable', 'unsafe', true, false),
 	('apikey_key_id()', 'uuid', 'stable', 'safe', false, true),
 	('apikey_logout()', 'void', 'volatile', 'unsafe', false, true),
