@@ -66,6 +66,22 @@ SELECT grants, attempt(format('SELECT apikey_create(%L, %L, %L)', 'c_acme', 'x',
 	('[')) AS t (grants);
 SELECT attempt($$SELECT apikey_create('c_acme', 'x', jsonb_build_array(jsonb_build_object(
 	'project', repeat('p', 513), 'environment', 'production', 'level', 'read')))$$);
+-- some drivers make a JSON string of JSON text: it stands for what it holds
+SELECT key_id FROM apikey_create('c_acme', 'quoted', to_jsonb('[{"project": "c_web", "environment": "*", "level": "write"}]'::text),
+	metadata => to_jsonb('{"team": ["a"]}'::text)) \gset
+SELECT project, environment, level, metadata, detail FROM apikey_grants JOIN apikey_keys USING (key_id) JOIN apikey_events USING (key_id)
+WHERE key_id = :'key_id';
+SELECT apikey_update(:'key_id', metadata => to_jsonb('{"team": ["b"]}'::text));
+SELECT metadata FROM apikey_keys WHERE key_id = :'key_id';
+SELECT detail FROM apikey_events WHERE key_id = :'key_id' AND action = 'update';
+SELECT apikey_import('c_acme', 'quoted', 'sha256', repeat('0', 64), grants => to_jsonb(' [{"project": "c_web", "environment": "production", "level": "read"}]'::text),
+	metadata => to_jsonb('{}'::text)) AS key_id \gset
+SELECT project, environment, level, metadata FROM apikey_grants JOIN apikey_keys USING (key_id) WHERE key_id = :'key_id';
+SELECT grants, attempt(format('SELECT apikey_create(%L, %L, %L)', 'c_acme', 'x', to_jsonb(grants))) FROM (VALUES
+	(''), ('['), ('c_web'), ('null'), ('7'), ('{}'), ('"[]"'), ('[7]'), ('[{}]'), ('[{"project": "\u0000"}]')) AS t (grants);
+SELECT count(key) FROM (VALUES (''), ('{'), ('team'), ('null'), ('7'), ('[]'), ('{"a": "\u0000"}'), ('"{}"')) AS t (given),
+	apikey_create('c_acme', 'given ' || given, metadata => to_jsonb(given));
+SELECT label, metadata FROM apikey_keys WHERE label LIKE 'given %' ORDER BY label;
 SELECT count(*) AS stored FROM apikey_keys WHERE label = 'x';
 
 -- very many grants; very many keys, each its own

@@ -210,7 +210,11 @@ FROM unnest(array[:'three', :'one', :'typo', '', 'é', :'prefix' || :'three', :'
 	(SELECT apikey_scanner_alert(k_alert(array[:'three', :'one', :'typo', '', 'é', :'prefix' || :'three', :'three'])) AS answer) x,
 	jsonb_array_element(answer, n::int - 1) a ORDER BY n;
 SELECT label, status FROM apikey_keys WHERE organization = 'k_acme' AND key LIKE 'acme%' ORDER BY 1;
-SELECT alert, attempt(format('SELECT apikey_scanner_alert(%L)', alert)) FROM unnest(array[NULL, 'null', '{}', '1', '"x"', '[1]', '[[]]', '[null]',
+-- an alert that a driver has made a JSON string of
+SELECT key AS quoted FROM apikey_create('k_acme', 'quoted') \gset
+SELECT a ->> 'label' AS label FROM jsonb_array_elements(apikey_scanner_alert(to_jsonb(k_alert(array[:'quoted'])::text))) a;
+SELECT status FROM apikey_find_keys(:'quoted');
+SELECT alert, attempt(format('SELECT apikey_scanner_alert(%L)', alert)) FROM unnest(array[NULL, 'null', '{}', '1', '"x"', '"{}"', '"[1]"', '"["', '[1]', '[[]]', '[null]',
 	'[{}]', '[{"type": "x"}]', '[{"token": "x"}]', '[{"token": 1, "type": "x"}]', '[{"token": null, "type": "x"}]', '[{"token": "x", "type": {}}]',
 	'[{"token": "x", "type": "x"}, {"token": "x", "type": "x", "url": []}]', '[{"token": "x", "type": "x", "url": null}]']) alert;
 -- one bad element, and none of the others is revoked; nothing of it is told

@@ -451,7 +451,7 @@ get_changes(FunctionCallInfo fcinfo, AkKeyChanges *changes)
 	changes->allowed_networks.value = ak_options_networks(fcinfo, 4);
 
 	changes->metadata.change = CHANGES(5);
-	changes->metadata.value = fcinfo->args[5];
+	changes->metadata.value = ak_options_metadata(fcinfo, 5);
 
 	changes->change_limit = CHANGES(6);
 	if (changes->change_limit)
@@ -512,7 +512,8 @@ apikey_update(PG_FUNCTION_ARGS)
 	add_change(&detail, "allowed_networks", &changes.allowed_networks,
 			   CIDRARRAYOID);
 	if (changes.metadata.change && !changes.metadata.value.isnull)
-		ak_detail_add_jsonb(&detail, "metadata", PG_GETARG_JSONB_P(5));
+		ak_detail_add_jsonb(&detail, "metadata",
+							DatumGetJsonbP(changes.metadata.value.value));
 	else if (changes.metadata.change)
 		ak_detail_add(&detail, "metadata", NULL);
 	if (changes.change_limit)

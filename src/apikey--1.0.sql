@@ -121,18 +121,16 @@ COMMENT ON TABLE apikey_key IS
  * For pages of apikey_keys, see doc/looking.md.  The partial ones hold nothing
  * of an ordinary key, but each costs a new one a little all the same.
  */
-CREATE INDEX apikey_key_created_idx ON apikey_key (created_at, key_id);
-CREATE INDEX apikey_key_organization_idx
-	ON apikey_key (organization, created_at, key_id);
-CREATE INDEX apikey_key_ended_idx ON apikey_key (created_at, key_id)
+CREATE INDEX apikey_key_ended_idx ON apikey_key (key_id)
 	WHERE revoked_at IS NOT NULL OR disabled_at IS NOT NULL;
 CREATE INDEX apikey_key_expires_idx
-	ON apikey_key (expires_at) WHERE expires_at IS NOT NULL;
+	ON apikey_key (expires_at, key_id) WHERE expires_at IS NOT NULL;
 
-/* The latter is for grants to refer to: new keys go to the end of both. */
+/* For pages too, of an organization and of all, and for others to refer to. */
 ALTER TABLE apikey_key
-	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id),
-	ADD CONSTRAINT apikey_key_organization_key UNIQUE (key_id, organization);
+	ADD CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id);
+ALTER TABLE apikey_key
+	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id);
 
 /*
  * The other secret of a key, if it has two: the one before a rotation, until
@@ -226,12 +224,13 @@ CREATE TABLE apikey_event (
 	acting_key uuid,
 	address inet,
 	detail jsonb NOT NULL,
-	CONSTRAINT apikey_event_pkey PRIMARY KEY (at, event_id)
+	CONSTRAINT apikey_event_pkey PRIMARY KEY (event_id)
 );
 COMMENT ON TABLE apikey_event IS
 'every change of keys, grants and the registry: rows are added and never changed';
+CREATE INDEX apikey_event_at_idx ON apikey_event (at);
 -- new keys go to the end of it, so events without a key must not be there
-CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, at);
+CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, event_id);
 
 /* ------------------------------------------------------------------ use */
 
@@ -377,6 +376,21 @@ REVOKE ALL ON FUNCTION apikey_remove_project(text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_project(text) IS
 'remove a project, its environments and every grant on them; 42704 if there is none';
 
+CREATE FUNCTION apikey_rename_project(project text, new_name text) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_rename_project(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_rename_project(text, text) IS
+'give a project another name, its environments and every grant on them along; 42704 if there is none, 23505 if the name is taken';
+
+CREATE FUNCTION apikey_add_environment(project text, environment text)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_add_environment(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_add_environment(text, text) IS
+'register one more environment of a project; 42704 if there is no such project';
+
 CREATE FUNCTION apikey_remove_environment(project text, environment text)
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -417,6 +431,10 @@ COMMENT ON FUNCTION apikey_internal.sync_projects() IS
 
 /* -------------------------------------------------------- life of a key */
 
+/*
+ * Some drivers make a JSON string of JSON text.  Here and below a string that holds an
+ * array, for grants, or an object, for metadata, is taken for what it holds.
+ */
 CREATE FUNCTION apikey_create(organization text, label text,
 	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
@@ -912,8 +930,7 @@ COMMENT ON FUNCTION apikey_verify(text) IS
  * nothing can be written.
  *
  * Whose budget it is depends on the number of arguments alone, so no amount is ever
- * taken for a key.  One that comes as text, or as a parameter without a type, is
- * read as a number (22P02).
+ * taken for a key.
  */
 CREATE FUNCTION apikey_spend(key text, amount bigint)
 RETURNS bigint
@@ -927,12 +944,6 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_spend_session';
 COMMENT ON FUNCTION apikey_spend(bigint) IS
 'the same for the API key of the session';
-
-CREATE FUNCTION apikey_spend(amount text) RETURNS bigint
-LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'apikey_spend_session_text';
-COMMENT ON FUNCTION apikey_spend(text) IS
-'the same for an amount in print';
 
 /* ---------------------------------------------------- the session's key */
 
@@ -1176,6 +1187,24 @@ SELECT organization, project,
 FROM apikey_project p;
 COMMENT ON VIEW apikey_registry IS
 'the projects of each organization, and the environments of each';
+
+CREATE FUNCTION apikey_internal.trigger_arguments(arguments bytea) RETURNS text[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_trigger_arguments';
+COMMENT ON FUNCTION apikey_internal.trigger_arguments(bytea) IS
+'for the view apikey_attached: the arguments of a trigger, one by one';
+
+/* Other triggers that somebody made by hand do nothing but fail. */
+CREATE VIEW apikey_attached AS
+SELECT t.tgrelid::regclass AS relation, a.names[1]::name AS id,
+	a.names[2]::name AS organization, a.names[3:] AS environments,
+	count(DISTINCT t.tgtype) = 2 AND bool_and(t.tgenabled = 'A') AS enabled
+FROM pg_trigger t,
+	LATERAL (SELECT apikey_internal.trigger_arguments(t.tgargs)) a (names)
+WHERE t.tgfoid = 'apikey_internal.sync_projects'::regproc::oid AND t.tgnargs > 2
+GROUP BY t.tgrelid, a.names;
+COMMENT ON VIEW apikey_attached IS
+'tables under apikey_attach_projects: their columns and environments, and whether both triggers are there and fire always';
 
 CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,

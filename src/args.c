@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "token.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/uuid.h"
@@ -489,6 +490,51 @@ ak_arg_prefix(FunctionCallInfo fcinfo, int argno)
 				 errdetail("A prefix is a lower case letter, then lower case letters, digits and underscores, %d bytes at most.",
 						   AK_PREFIX_MAX)));
 	return prefix;
+}
+
+Jsonb *
+ak_arg_parse_json(const char *text)
+{
+	MemoryContext before = CurrentMemoryContext;
+	Jsonb	   *volatile json = NULL;
+
+	PG_TRY();
+	{
+		json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+												  CStringGetDatum(text)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return json;
+}
+
+Jsonb *
+ak_arg_json(FunctionCallInfo fcinfo, int argno, uint32 kind)
+{
+	Jsonb	   *json = PG_GETARG_JSONB_P(argno);
+	Jsonb	   *held;
+	JsonbValue	value;
+	char	   *text;
+
+	if (!JB_ROOT_IS_SCALAR(json) ||
+		!JsonbExtractScalar(&json->root, &value) || value.type != jbvString)
+		return json;
+	text = pnstrdup(value.val.string.val, value.val.string.len);
+
+	held = ak_arg_parse_json(text);
+	explicit_bzero(text, value.val.string.len);
+	if (held == NULL || JB_ROOT_IS_SCALAR(held) ||
+		(held->root.header & kind) == 0)
+		return json;
+	if (json != (Jsonb *) PG_GETARG_POINTER(argno))
+		explicit_bzero(json, VARSIZE(json));	/* it may hold keys */
+	return held;
 }
 
 AkLevel

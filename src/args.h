@@ -17,6 +17,7 @@
 #include "funcapi.h"
 #include "scope.h"
 #include "utils/array.h"
+#include "utils/jsonb.h"
 
 /* How to read identifiers of one type.  Zeroed at first. */
 typedef struct AkArg
@@ -177,6 +178,16 @@ extern bool ak_arg_has_text(FunctionCallInfo fcinfo, int argno);
 /* The prefix of keys in argument "argno", palloc'd, or NULL for a null.  Raises
  * 22023 for what can be none. */
 extern const char *ak_arg_prefix(FunctionCallInfo fcinfo, int argno);
+
+/*
+ * The JSON in argument "argno", not null.  Some drivers encode JSON text once more,
+ * as a JSON string: one that holds an array (JB_FARRAY) or an object (JB_FOBJECT),
+ * whichever is the "kind", is taken for what it holds.
+ */
+extern Jsonb *ak_arg_json(FunctionCallInfo fcinfo, int argno, uint32 kind);
+
+/* JSON text, parsed; NULL if it is none, without a message that repeats it. */
+extern Jsonb *ak_arg_parse_json(const char *text);
 
 /* The level that the verb in argument "argno" asks for; NONE for a null.
  * Raises 22023 for a verb that does not exist. */

@@ -46,15 +46,18 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "change.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "ddl.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "projects.h"
 #include "schema.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -565,6 +568,30 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	SetUserIdAndSecContext(caller, context);
 	relation_close(source.rel, NoLock);
 	PG_RETURN_VOID();
+}
+
+/* pg_trigger has the arguments of a trigger one after the other, each with a zero. */
+AK_FUNCTION_INFO_V1(apikey_trigger_arguments);
+Datum
+apikey_trigger_arguments(PG_FUNCTION_ARGS)
+{
+	bytea	   *arguments = PG_GETARG_BYTEA_PP(0);
+	const char *next = VARDATA_ANY(arguments);
+	const char *end = next + VARSIZE_ANY_EXHDR(arguments);
+	ArrayBuildState *texts = initArrayResult(TEXTOID, CurrentMemoryContext,
+											 false);
+
+	while (next < end)
+	{
+		int			len = strnlen(next, end - next);
+
+		pg_verifymbstr(next, len, false);
+		accumArrayResult(texts,
+						 PointerGetDatum(cstring_to_text_with_len(next, len)),
+						 false, TEXTOID, CurrentMemoryContext);
+		next += len + 1;
+	}
+	return makeArrayResult(texts, CurrentMemoryContext);
 }
 
 AK_FUNCTION_INFO_V1(apikey_detach_projects);

@@ -16,7 +16,6 @@
 #include "schema.h"
 #include "session.h"
 #include "use.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "write.h"
@@ -50,20 +49,21 @@ get_key(FunctionCallInfo fcinfo, int argno)
 }
 
 /* Like ak_arg_refuse_null(), but the statement may have a key in it. */
-static void
-check_amount(FunctionCallInfo fcinfo, int argno, int64 amount)
+static int64
+get_amount(FunctionCallInfo fcinfo, int argno)
 {
 	if (PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("amount must not be null"),
 				 errhidestmt(true)));
-	if (amount < 1)
+	if (PG_GETARG_INT64(argno) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("amount must be at least 1"),
 				 errhint("To give back what was spent, roll the transaction back."),
 				 errhidestmt(true)));
+	return PG_GETARG_INT64(argno);
 }
 
 /* For machines: the seconds until there is enough, if ever, and how much there is. */
@@ -85,39 +85,15 @@ refuse(int64 amount, const AkBudget *budget)
 			 errhidestmt(true)));
 }
 
-/* The same of an amount in print; it may be a key, so no message repeats it. */
-static int64
-parse_amount(FunctionCallInfo fcinfo, int argno)
-{
-	int64		amount = 0;
-	char	   *printed;
-	char	   *end;
-
-	if (!PG_ARGISNULL(argno))
-	{
-		printed = TextDatumGetCString(PG_GETARG_DATUM(argno));
-		errno = 0;
-		amount = strtoi64(printed, &end, 10);
-		while (isspace((unsigned char) *end))
-			end++;
-		if (errno != 0 || end == printed || *end != '\0')
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-					 errmsg("amount must be a whole number"),
-					 errhint("To spend what another key has than that of the session, give the amount, too: apikey_spend(key, amount)."),
-					 errhidestmt(true)));
-	}
-	return amount;
-}
-
 /* What remains of the budget, or null. */
 static Datum
-spend(FunctionCallInfo fcinfo, int key_argno, int64 amount)
+spend(FunctionCallInfo fcinfo, int key_argno)
 {
 	AkSpending	spending;
 	AkBudget	budget;
 	const AkKey *key;
 	pg_uuid_t	id;
+	int64		amount;
 
 	/* what PostgreSQL would say, but the statement may have a key in it */
 	if (XactReadOnly)
@@ -126,7 +102,7 @@ spend(FunctionCallInfo fcinfo, int key_argno, int64 amount)
 				 errmsg("cannot execute %s in a read-only transaction",
 						"apikey_spend()"),
 				 errhidestmt(true)));
-	check_amount(fcinfo, key_argno + 1, amount);
+	amount = get_amount(fcinfo, key_argno + 1);
 	id = get_key(fcinfo, key_argno)->id;
 	spending = ak_write_spend(&id, amount, &budget);
 	/* it may have waited for long */
@@ -145,21 +121,14 @@ AK_FUNCTION_INFO_V1(apikey_spend_key);
 Datum
 apikey_spend_key(PG_FUNCTION_ARGS)
 {
-	return spend(fcinfo, 0, PG_GETARG_INT64(1));
+	return spend(fcinfo, 0);
 }
 
 AK_FUNCTION_INFO_V1(apikey_spend_session);
 Datum
 apikey_spend_session(PG_FUNCTION_ARGS)
 {
-	return spend(fcinfo, -1, PG_GETARG_INT64(0));
-}
-
-AK_FUNCTION_INFO_V1(apikey_spend_session_text);
-Datum
-apikey_spend_session_text(PG_FUNCTION_ARGS)
-{
-	return spend(fcinfo, -1, parse_amount(fcinfo, 0));
+	return spend(fcinfo, -1);
 }
 
 AK_FUNCTION_INFO_V1(apikey_budget_period);

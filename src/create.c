@@ -85,6 +85,7 @@ static int
 get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 			AkNewKey *key, AkGrant **grants, AkDetail *detail)
 {
+	Jsonb	   *list;
 	int			count;
 
 	ak_arg_refuse_null(fcinfo, first, "grants");
@@ -92,14 +93,15 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 	key->expires_at = ak_options_expiry(fcinfo, first + 2);
 	key->created_by = fcinfo->args[first + 3];
 	key->allowed_networks = ak_options_networks(fcinfo, first + 4);
-	key->metadata = fcinfo->args[first + 5];
+	key->metadata = ak_options_metadata(fcinfo, first + 5);
 	key->prefix = get_prefix(fcinfo, first + 6);
 	ak_options_rate_limit(fcinfo, first + 7, &key->limit);
-	count = ak_grantlist_read(PG_GETARG_JSONB_P(first), grants);
+	list = ak_arg_json(fcinfo, first, JB_FARRAY);
+	count = ak_grantlist_read(list, grants);
 
 	ak_detail_begin(detail);
 	if (count > 0)
-		ak_detail_add_jsonb(detail, "grants", PG_GETARG_JSONB_P(first));
+		ak_detail_add_jsonb(detail, "grants", list);
 	if (key->organization_level != AK_LEVEL_NONE)
 		ak_detail_add(detail, "organization_level",
 					  ak_scope_level_name(key->organization_level));

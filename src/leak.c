@@ -6,8 +6,8 @@
  * those only if they prove themselves; they show no key.  Their contracts stand
  * beside their names in the SQL script.
  *
- * Keys are not copied.  Where an argument had to be, to be decompressed, the copy
- * is wiped, on all ways out.
+ * Keys are not copied.  Where an argument had to be, to be decompressed or
+ * parsed, the copy is wiped, on all ways out.
  *
  * Revoking goes by the order of ids: two reports of the same keys wait for each
  * other, but never in a circle.
@@ -478,7 +478,7 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 	{
 		Leaks		leaks = {0};
 
-		alert = PG_GETARG_JSONB_P(0);
+		alert = ak_arg_json(fcinfo, 0, JB_FARRAY);
 		answer = read_alert(alert, &leaks);
 		revoke_all(&leaks);
 	}

@@ -238,30 +238,17 @@ get_header(Jsonb *headers, const char *name)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
-/* The headers of the request.  jsonb_in's own message would repeat them. */
+/* The headers of the request. */
 static Jsonb *
 parse_headers(const char *setting)
 {
-	MemoryContext before = CurrentMemoryContext;
-	Jsonb	   *headers = NULL;
+	Jsonb	   *headers = ak_arg_parse_json(setting);
 
-	PG_TRY();
-	{
-		headers = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													 CStringGetDatum(setting)));
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(before);
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
-			PG_RE_THROW();
-		FlushErrorState();
+	if (headers == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("request.headers is not valid JSON"),
 				 errhidestmt(true)));
-	}
-	PG_END_TRY();
 	return headers;
 }
 

@@ -102,6 +102,16 @@ ak_options_networks(FunctionCallInfo fcinfo, int argno)
 	return fcinfo->args[argno];
 }
 
+NullableDatum
+ak_options_metadata(FunctionCallInfo fcinfo, int argno)
+{
+	NullableDatum metadata = fcinfo->args[argno];
+
+	if (!metadata.isnull)
+		metadata.value = JsonbPGetDatum(ak_arg_json(fcinfo, argno, JB_FOBJECT));
+	return metadata;
+}
+
 void
 ak_options_rate_limit(FunctionCallInfo fcinfo, int argno, AkRateLimit *limit)
 {

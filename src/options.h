@@ -32,6 +32,9 @@ extern NullableDatum ak_options_expiry(FunctionCallInfo fcinfo, int argno);
 /* Networks, neither none nor null ones, or null. */
 extern NullableDatum ak_options_networks(FunctionCallInfo fcinfo, int argno);
 
+/* A JSON object, as ak_arg_json() reads it, any other JSON, or null. */
+extern NullableDatum ak_options_metadata(FunctionCallInfo fcinfo, int argno);
+
 /* A rate limit, parsed; count 0 for a null.  Raises 55000 if not preloaded. */
 extern void ak_options_rate_limit(FunctionCallInfo fcinfo, int argno,
 								  AkRateLimit *limit);

@@ -113,6 +113,15 @@ record_added(AkEnvironmentRow *rows, int count)
 	}
 }
 
+pg_noreturn static void
+refuse_taken(const AkName *project)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("project \"%s\" is registered already",
+					ak_redact_name(project))));
+}
+
 void
 ak_projects_add(const AkName *organizations, const AkName *projects, int count,
 				const AkName *environments, int nenvironments)
@@ -129,10 +138,7 @@ ak_projects_add(const AkName *organizations, const AkName *projects, int count,
 	refused = ak_write_projects(organizations, projects, count, environments,
 								nenvironments, &added, &nadded);
 	if (refused >= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("project \"%s\" is registered already",
-						ak_redact_name(&projects[refused]))));
+		refuse_taken(&projects[refused]);
 	record_added(added, nadded);
 }
 
@@ -278,6 +284,25 @@ apikey_add_project(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+pg_noreturn static void
+refuse_unknown(const AkName *project)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("project \"%s\" is not registered",
+					ak_redact_name(project))));
+}
+
+/* A name in an argument, which '*' is not. */
+static AkName
+get_name(FunctionCallInfo fcinfo, int argno, const char *what)
+{
+	AkName		name = ak_arg_required_name(fcinfo, argno, what);
+
+	ak_arg_refuse_all(&name, what);
+	return name;
+}
+
 AK_FUNCTION_INFO_V1(apikey_remove_project);
 Datum
 apikey_remove_project(PG_FUNCTION_ARGS)
@@ -287,12 +312,9 @@ apikey_remove_project(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
+	project = get_name(fcinfo, 0, "project");
 	if (ak_write_lock_projects(&project, 1, &locked) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("project \"%s\" is not registered",
-						ak_redact_name(&project))));
+		refuse_unknown(&project);
 	remove_locked(locked, 1);
 	PG_RETURN_VOID();
 }
@@ -313,6 +335,27 @@ find_organization(const AkName *project, const AkName *environment,
 	return found;
 }
 
+/* Nobody removes a locked project meanwhile, or gives it an environment. */
+AK_FUNCTION_INFO_V1(apikey_add_environment);
+Datum
+apikey_add_environment(PG_FUNCTION_ARGS)
+{
+	AkName		project;
+	AkName		environment;
+	AkName		organization;
+	AkEnvironmentRow *locked;
+
+	ak_actor_refuse_key();
+	ak_schema_accept();
+	project = get_name(fcinfo, 0, "project");
+	environment = get_name(fcinfo, 1, "environment");
+	if (ak_write_lock_projects(&project, 1, &locked) == 0)
+		refuse_unknown(&project);
+	if (!find_organization(&project, &environment, &organization))
+		ak_projects_add(&locked->organization, &project, 1, &environment, 1);
+	PG_RETURN_VOID();
+}
+
 AK_FUNCTION_INFO_V1(apikey_remove_environment);
 Datum
 apikey_remove_environment(PG_FUNCTION_ARGS)
@@ -324,9 +367,8 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 
 	ak_actor_refuse_key();
 	ak_schema_accept();
-	project = ak_arg_required_name(fcinfo, 0, "project");
-	environment = ak_arg_required_name(fcinfo, 1, "environment");
-	ak_arg_refuse_all(&environment, "environment");
+	project = get_name(fcinfo, 0, "project");
+	environment = get_name(fcinfo, 1, "environment");
 	if (!find_organization(&project, &environment, &organization) ||
 		!ak_write_remove_environment(&project, &environment))
 		ereport(ERROR,
@@ -338,5 +380,76 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 	ak_detail_add_name(&detail, "project", &project);
 	ak_detail_add_name(&detail, "environment", &environment);
 	record("remove_environment", &organization, &detail, false);
+	PG_RETURN_VOID();
+}
+
+/* Is the error that a project has the name already? */
+static bool
+is_taken(MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		error->constraint_name != NULL &&
+		strcmp(error->constraint_name, "apikey_project_pkey") == 0;
+}
+
+/*
+ * Rename a locked project.  Another one that got the name meanwhile, and whose
+ * transaction had to be waited for, shows only by the error.
+ */
+static void
+rename_locked(const AkName *project, const AkName *new_name)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		ak_write_rename_project(project, new_name);
+	}
+	PG_CATCH();
+	{
+		if (!is_taken(context))
+			PG_RE_THROW();
+		FlushErrorState();
+		refuse_taken(new_name);
+	}
+	PG_END_TRY();
+}
+
+AK_FUNCTION_INFO_V1(apikey_rename_project);
+Datum
+apikey_rename_project(PG_FUNCTION_ARGS)
+{
+	AkName		names[2];		/* old and new */
+	AkName		organization = {0};
+	AkDetail	detail;
+	AkEnvironmentRow *locked;
+	int			count;
+	bool		taken = false;
+
+	ak_actor_refuse_key();
+	ak_schema_accept();
+	names[0] = get_name(fcinfo, 0, "project");
+	names[1] = get_name(fcinfo, 1, "new_name");
+	count = ak_write_lock_projects(names, 2, &locked);
+	for (int i = 0; i < count; i++)
+		if (ak_name_equal(&locked[i].project, &names[0]))
+			organization = locked[i].organization;
+		else
+			taken = true;
+	if (organization.len == 0)
+		refuse_unknown(&names[0]);
+	if (taken)
+		refuse_taken(&names[1]);
+	if (ak_name_equal(&names[0], &names[1]))
+		PG_RETURN_VOID();
+	rename_locked(&names[0], &names[1]);
+	ak_detail_begin(&detail);
+	ak_detail_add_name(&detail, "project", &names[0]);
+	ak_detail_add_name(&detail, "new_name", &names[1]);
+	record("rename_project", &organization, &detail, false);
 	PG_RETURN_VOID();
 }

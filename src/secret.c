@@ -26,13 +26,21 @@ ak_secret_random(void *buf, size_t len)
 void
 ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
 {
-	uint64		ms = (now + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-					  USECS_PER_DAY) / 1000;
+	static TimestampTz last;
+	const int64 epoch = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;	/* days */
+	uint64		us;
+	uint64		ms;
+	uint64		fraction;
 
+	last = Max(now, last + 1);
+	us = last + epoch * USECS_PER_DAY;
+	ms = us / 1000;
+	fraction = us % 1000 * 4096 / 1000;
 	ak_secret_random(id, sizeof(pg_uuid_t));
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
-	id->data[6] = (id->data[6] & 0x0f) | 0x70;
+	id->data[6] = (uint8) (0x70 | fraction >> 8);
+	id->data[7] = (uint8) fraction;
 	id->data[8] = (id->data[8] & 0x3f) | 0x80;
 }
 

@@ -25,7 +25,10 @@ extern void ak_secret_random(void *buf, size_t len);
 
 /*
  * A version 7 UUID (RFC 9562, section 5.7): the milliseconds since 1970 come
- * first, so that what is made at one time stands side by side in the indexes.
+ * first, then their fraction (6.2, method 3), then 62 random bits.  So ids of
+ * different microseconds are in the order of time, and what is made at one time
+ * stands side by side in the indexes.  In one session each is greater than the one
+ * before, whatever the clock does.
  */
 extern void ak_secret_uuid(pg_uuid_t *id, TimestampTz now);
 

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #define MAX_ARGS	15
@@ -240,10 +241,36 @@ static const struct
 		"DELETE FROM $S.apikey_project WHERE project = ANY ($1)", 1,
 		{TEXTARRAYOID}
 	},
+	[AK_LOCK_ENVIRONMENT] = {
+		AK_TABLE_ENVIRONMENT,
+		"SELECT FROM $S.apikey_environment"
+		" WHERE project = $1 AND environment = $2 FOR UPDATE", 2,
+		{TEXTOID, TEXTOID}
+	},
+	[AK_DELETE_ENVIRONMENT_GRANTS] = {
+		AK_TABLE_GRANT,
+		"DELETE FROM $S.apikey_grant WHERE project = $1 AND environment = $2", 2,
+		{TEXTOID, TEXTOID}
+	},
 	[AK_DELETE_ENVIRONMENT] = {
 		AK_TABLE_ENVIRONMENT,
 		"DELETE FROM $S.apikey_environment"
 		" WHERE project = $1 AND environment = $2", 2,
+		{TEXTOID, TEXTOID}
+	},
+	[AK_RENAME_PROJECT] = {
+		AK_TABLE_PROJECT,
+		"UPDATE $S.apikey_project SET project = $2 WHERE project = $1", 2,
+		{TEXTOID, TEXTOID}
+	},
+	[AK_RENAME_ENVIRONMENTS] = {
+		AK_TABLE_ENVIRONMENT,
+		"UPDATE $S.apikey_environment SET project = $2 WHERE project = $1", 2,
+		{TEXTOID, TEXTOID}
+	},
+	[AK_RENAME_GRANTS] = {
+		AK_TABLE_GRANT,
+		"UPDATE $S.apikey_grant SET project = $2 WHERE project = $1", 2,
 		{TEXTOID, TEXTOID}
 	},
 	[AK_PURGE_EVENTS] = {
@@ -365,18 +392,36 @@ ak_statement_end(void)
 /*
  * Take the lock that a change of the table needs, and see that it is as it should be.
  * What locks rows alone would take a weaker one, and keep indexes locked as well: the
- * change that comes next could wait for a REINDEX that waits for the indexes.
+ * change that comes next could wait for a REINDEX that waits for the indexes.  Returns
+ * whether there are triggers that could keep a row from being changed.
  */
-static void
+static bool
 lock_table(AkTable table)
 {
-	table_close(ak_layout_open(table, RowExclusiveLock), NoLock);
+	Relation	rel = ak_layout_open(table, RowExclusiveLock);
+	bool		result = rel->trigdesc != NULL &&
+	(rel->trigdesc->trig_update_before_row ||
+	 rel->trigdesc->trig_delete_before_row);
+
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* Is it about any number of rows, of which there may be none? */
+static bool
+is_about_many(AkStatement which)
+{
+	return which == AK_DELETE_PROJECTS_GRANTS ||
+		which == AK_DELETE_PROJECTS_ENVIRONMENTS ||
+		which == AK_DELETE_PROJECTS ||
+		which == AK_DELETE_ENVIRONMENT_GRANTS ||
+		which == AK_RENAME_ENVIRONMENTS || which == AK_RENAME_GRANTS;
 }
 
 /*
- * What a statement that did nothing has left, which must be nothing: the rows that it
- * was to change, or a grant that it was to see to.  NULL for one that need not have
- * anything to do.
+ * What a statement that did nothing, or is about many rows, has left, which must be
+ * nothing: the rows that it was to change, or a grant that it was to see to.  NULL for
+ * one that need not have anything to do.
  */
 static char *
 left_query(AkStatement which)
@@ -395,7 +440,14 @@ left_query(AkStatement which)
 		case AK_SET_ORGANIZATION_LEVEL:
 		case AK_DELETE_BUDGET:
 		case AK_DELETE_GRANT:
+		case AK_DELETE_PROJECTS_GRANTS:
+		case AK_DELETE_PROJECTS_ENVIRONMENTS:
+		case AK_DELETE_PROJECTS:
+		case AK_DELETE_ENVIRONMENT_GRANTS:
 		case AK_DELETE_ENVIRONMENT:
+		case AK_RENAME_PROJECT:
+		case AK_RENAME_ENVIRONMENTS:
+		case AK_RENAME_GRANTS:
 			return psprintf("SELECT FROM $S.%s%s",
 							ak_schema_table_name(statements[which].table),
 							where);
@@ -412,21 +464,32 @@ left_query(AkStatement which)
 	}
 }
 
+/* By a snapshot of now, or by that of the transaction. */
+static int
+run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool latest,
+		 bool fire, long count)
+{
+	if (!latest)
+		return SPI_execute_plan(plan, values, nulls, false, count);
+	return SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(),
+								InvalidSnapshot, false, fire, count);
+}
+
 /*
- * Raise 09000 if a statement did nothing because of somebody's trigger: what is said
+ * Raise 09000 if a statement did too little because of somebody's trigger: what is said
  * to have been taken away must not be there.
  */
 static void
-check_left(AkStatement which, Datum *values, const char *nulls)
+check_left(AkStatement which, Datum *values, const char *nulls, bool latest)
 {
 	char	   *query = left_query(which);
+	SPIPlanPtr	plan;
 
 	if (query == NULL)
 		return;
-	if (SPI_execute_with_args(ak_statement_qualify(query),
-							  statements[which].nargs,
-							  (Oid *) statements[which].types, values, nulls,
-							  false, 1) < 0)
+	plan = SPI_prepare(ak_statement_qualify(query), statements[which].nargs,
+					   (Oid *) statements[which].types);
+	if (plan == NULL || run_plan(plan, values, nulls, latest, true, 1) < 0)
 		elog(ERROR, "could not look at what a statement has left");
 	if (SPI_processed > 0)
 		ereport(ERROR,
@@ -436,25 +499,24 @@ check_left(AkStatement which, Datum *values, const char *nulls)
 				 errhidestmt(true)));
 }
 
-/* By a snapshot of now, taken under the lock, or by that of the transaction. */
+/* A snapshot of now is taken under the lock. */
 static uint64
-execute_by(AkStatement which, Datum *values, const char *nulls, bool latest)
+execute_by(AkStatement which, Datum *values, const char *nulls, bool latest,
+		   bool fire)
 {
 	SPIPlanPtr	plan;
 	volatile int result = 0;
 	uint64		processed;
+	bool		may_keep;
 	ErrorContextCallback hide;
 
-	lock_table(statements[which].table);
+	may_keep = lock_table(statements[which].table);
 	plan = get_plan(which);
 	ak_rowerror_begin(&hide);
 	running++;
 	PG_TRY();
 	{
-		result = latest ?
-			SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(),
-								 InvalidSnapshot, false, true, 0) :
-			SPI_execute_plan(plan, values, nulls, false, 0);
+		result = run_plan(plan, values, nulls, latest, fire, 0);
 	}
 	PG_FINALLY();
 	{
@@ -466,21 +528,27 @@ execute_by(AkStatement which, Datum *values, const char *nulls, bool latest)
 		elog(ERROR, "could not execute a statement: %s",
 			 SPI_result_code_string(result));
 	processed = SPI_processed;
-	if (processed == 0)
-		check_left(which, values, nulls);
+	if (is_about_many(which) ? may_keep : processed == 0)
+		check_left(which, values, nulls, latest);
 	return processed;
 }
 
 uint64
 ak_statement_execute(AkStatement which, Datum *values, const char *nulls)
 {
-	return execute_by(which, values, nulls, false);
+	return execute_by(which, values, nulls, false, true);
 }
 
 uint64
 ak_statement_execute_latest(AkStatement which, Datum *values)
 {
-	return execute_by(which, values, NULL, true);
+	return execute_by(which, values, NULL, true, true);
+}
+
+uint64
+ak_statement_execute_part(AkStatement which, Datum *values)
+{
+	return execute_by(which, values, NULL, true, false);
 }
 
 uint64

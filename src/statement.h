@@ -45,7 +45,12 @@ typedef enum AkStatement
 	AK_DELETE_PROJECTS_GRANTS,
 	AK_DELETE_PROJECTS_ENVIRONMENTS,
 	AK_DELETE_PROJECTS,
+	AK_LOCK_ENVIRONMENT,
+	AK_DELETE_ENVIRONMENT_GRANTS,
 	AK_DELETE_ENVIRONMENT,
+	AK_RENAME_PROJECT,
+	AK_RENAME_ENVIRONMENTS,
+	AK_RENAME_GRANTS,
 	AK_PURGE_EVENTS,
 	AK_ADD_USE,
 	AK_ADD_USE_HOURS,
@@ -64,6 +69,9 @@ extern uint64 ak_statement_execute(AkStatement which, Datum *values,
 
 /* By a snapshot of now, whatever the isolation level; no value is null. */
 extern uint64 ak_statement_execute_latest(AkStatement which, Datum *values);
+
+/* Likewise; triggers AFTER it fire at the end of the insertion that has begun. */
+extern uint64 ak_statement_execute_part(AkStatement which, Datum *values);
 
 /* All three, where the result is not read and no value is null. */
 extern uint64 ak_statement_run(AkStatement which, Datum *values);

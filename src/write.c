@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
+#include "insert.h"
 #include "miscadmin.h"
 #include "schema.h"
 #include "statement.h"
@@ -19,6 +20,7 @@
 
 static int	making;				/* keys with their grants, one within the
 								 * other */
+static int	renaming;			/* projects, likewise */
 static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
 /* As text[] */
@@ -137,6 +139,22 @@ insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
 	ak_insert_row(insertion, AK_TABLE_GRANT, values, nulls);
 }
 
+/* Its triggers know by "running" whose doing it is. */
+static void
+end_insertion(AkInsertion *insertion, int *running)
+{
+	(*running)++;
+	PG_TRY();
+	{
+		ak_insert_end(insertion);
+	}
+	PG_FINALLY();
+	{
+		(*running)--;
+	}
+	PG_END_TRY();
+}
+
 void
 ak_write_key(const AkNewKey *key, const AkGrant *grants, int count,
 			 const AkEvent *event)
@@ -148,16 +166,7 @@ ak_write_key(const AkNewKey *key, const AkGrant *grants, int count,
 	for (int i = 0; i < count; i++)
 		insert_grant(insertion, key, &grants[i]);
 	ak_event_append(insertion, event);
-	making++;
-	PG_TRY();
-	{
-		ak_insert_end(insertion);
-	}
-	PG_FINALLY();
-	{
-		making--;
-	}
-	PG_END_TRY();
+	end_insertion(insertion, &making);
 }
 
 bool
@@ -491,12 +500,41 @@ ak_write_remove_projects(const AkName *projects, int count)
 	ak_statement_end();
 }
 
+/*
+ * The rows are updated, so that other columns keep their values.  The foreign keys fire
+ * when all have moved; they would carry nothing along where removing could not rely on
+ * them.  To update an environment waits for the grants on it that are being made, and
+ * keeps new ones away: so grants come last.
+ */
+void
+ak_write_rename_project(const AkName *project, const AkName *new_name)
+{
+	Datum		values[] = {ak_store_datum(project), ak_store_datum(new_name)};
+	AkInsertion *together = ak_insert_begin();
+
+	ak_statement_begin();
+	ak_statement_execute_part(AK_RENAME_PROJECT, values);
+	ak_statement_execute_part(AK_RENAME_ENVIRONMENTS, values);
+	ak_statement_execute_part(AK_RENAME_GRANTS, values);
+	ak_statement_end();
+	end_insertion(together, &renaming);
+}
+
 bool
 ak_write_remove_environment(const AkName *project, const AkName *environment)
 {
 	Datum		values[] = {ak_store_datum(project), ak_store_datum(environment)};
+	bool		found;
 
-	return ak_statement_run(AK_DELETE_ENVIRONMENT, values) > 0;
+	ak_statement_begin();
+	found = ak_statement_execute_latest(AK_LOCK_ENVIRONMENT, values) > 0;
+	if (found)
+	{
+		ak_statement_execute_latest(AK_DELETE_ENVIRONMENT_GRANTS, values);
+		ak_statement_execute_latest(AK_DELETE_ENVIRONMENT, values);
+	}
+	ak_statement_end();
+	return found;
 }
 
 uint64
@@ -527,7 +565,7 @@ ak_write_is_purged(TimestampTz at)
 bool
 ak_write_is_ours(void)
 {
-	return ak_statement_is_running() || making > 0;
+	return ak_statement_is_running() || making > 0 || renaming > 0;
 }
 
 bool

@@ -154,6 +154,13 @@ extern int	ak_write_lock_projects(const AkName *projects, int count,
 /* With their environments and grants; likewise. */
 extern void ak_write_remove_projects(const AkName *projects, int count);
 
+/*
+ * Give a locked project another name, its environments and grants along; raises
+ * 23505, of the primary key, if another one has it.
+ */
+extern void ak_write_rename_project(const AkName *project,
+									const AkName *new_name);
+
 /* False if there is none. */
 extern bool ak_write_remove_environment(const AkName *project,
 										const AkName *environment);

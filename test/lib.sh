@@ -32,7 +32,7 @@ die()
 # used as it is, else it is Debian's.
 missing()
 {
-	local headers version bin share dev installed
+	local headers version bin share dev installed package
 
 	# Debian's client package has pgxs.mk, but not the headers
 	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) || headers=
@@ -64,9 +64,14 @@ missing()
 	[ -x "$bin/pg_bsd_indent" ] || command -v pg_bsd_indent >/dev/null ||
 		! apt-cache show pg-bsd-indent >/dev/null 2>&1 || echo pg-bsd-indent
 	command -v nm >/dev/null || echo binutils
-	[ -e /usr/lib/python3/dist-packages/psycopg ] || echo python3-psycopg
+	for package in psycopg psycopg2 asyncpg; do
+		[ -e "/usr/lib/python3/dist-packages/$package" ] || echo "python3-$package"
+	done
 	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
 	command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
+	# Java itself would be 260 MB
+	! command -v javac >/dev/null || [ -e /usr/share/java/postgresql.jar ] ||
+		echo libpostgresql-jdbc-java
 }
 
 # Where the lists are being updated, apt fails at once.  What is wrong otherwise is

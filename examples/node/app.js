@@ -12,14 +12,20 @@ const { Pool } = require('pg');
 
 const pool = new Pool();
 
+// or an idle connection that breaks would end the program
+pool.on('error', (error) => console.error(error.message));
+
 // Do some work as the bearer of a key: in one transaction, on one connection.
 async function withKey(key, work) {
-	const client = await pool.connect();
+	// what is wrong with a connection is not the caller's, whatever its code
+	const client = await pool.connect().catch((cause) => {
+		throw new Error('no connection', { cause });
+	});
 	let broken;
 
 	try {
 		await client.query('BEGIN');
-		await client.query('SELECT apikey_login($1)', [key]);
+		await client.query('SELECT label FROM apikey_login($1)', [key]);
 		const result = await work(client);
 		await client.query('COMMIT');
 		return result;
@@ -32,14 +38,23 @@ async function withKey(key, work) {
 }
 
 // What the errors of apikey and of its policies mean in HTTP.
-const status = { 28000: 401, 42501: 403, 53400: 429 };
+const status = { 28000: 401, 42501: 403, 53400: 429, '53B00': 429 };
+
+// Seconds until it makes sense to try again, if it ever does: the detail of the error
+// has retry_after=0.250 then.
+function retryAfter({ detail }) {
+	const [, seconds] = /retry_after=([\d.]+)/.exec(detail) || [];
+	return seconds && Math.ceil(seconds);
+}
 
 async function readOrders(client) {
 	const sql = 'SELECT id, project, environment, item FROM orders ORDER BY id';
 	return [200, (await client.query(sql)).rows];
 }
 
+// An order costs one of the key's budget, if it has any.
 async function addOrder(client, { project, environment, item }) {
+	await client.query('SELECT apikey_spend()');
 	const sql = `INSERT INTO orders (project, environment, item)
 		VALUES ($1, $2, $3) RETURNING id`;
 	return [201, (await client.query(sql, [project, environment, item])).rows[0]];
@@ -66,8 +81,12 @@ const server = http.createServer(async (request, response) => {
 	try {
 		[code, result] = await answer(request);
 	} catch (error) {
+		const wait = retryAfter(error);
+
 		code = status[error.code] || 500;
 		result = { error: code === 500 ? 'internal error' : error.message };
+		if (code === 429 && wait)
+			response.setHeader('Retry-After', wait);
 	}
 	response.writeHead(code, { 'Content-Type': 'application/json' });
 	response.end(JSON.stringify(result));

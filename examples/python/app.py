@@ -11,7 +11,9 @@ It serves one request at a time, on one connection; take psycopg_pool for more.
 """
 
 import json
+import math
 import os
+import re
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import psycopg
@@ -22,12 +24,19 @@ connection = psycopg.connect("", autocommit=True)
 def with_key(key, work, *args):
     """Do some work as the bearer of a key: in one transaction."""
     with connection.transaction():
-        connection.execute("SELECT apikey_login(%s)", [key])
+        connection.execute("SELECT label FROM apikey_login(%s)", [key])
         return work(*args)
 
 
 # What the errors of apikey and of its policies mean in HTTP.
-STATUS = {"28000": 401, "42501": 403, "53400": 429}
+STATUS = {"28000": 401, "42501": 403, "53400": 429, "53B00": 429}
+
+
+def retry_after(error):
+    """Seconds until it makes sense to try again, or None if it never does: the
+    detail of the error has retry_after=0.250 then."""
+    wait = re.search(r"retry_after=([\d.]+)", error.diag.message_detail or "")
+    return wait and math.ceil(float(wait[1]))
 
 
 def read_orders():
@@ -37,6 +46,8 @@ def read_orders():
 
 
 def add_order(order):
+    """An order costs one of the key's budget, if it has any."""
+    connection.execute("SELECT apikey_spend()")
     return connection.execute("""
         INSERT INTO orders (project, environment, item)
         VALUES (%(project)s, %(environment)s, %(item)s)
@@ -55,16 +66,20 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status, work, *args):
         if self.path != "/orders":
             return self.reply(404, {"error": "not found"})
+        wait = None
         try:
             result = with_key(self.headers.get("X-API-Key"), work, *args)
         except psycopg.Error as error:
             status = STATUS.get(error.sqlstate, 500)
             result = {"error": error.diag.message_primary
                       if status != 500 else "internal error"}
-        self.reply(status, result)
+            wait = retry_after(error) if status == 429 else None
+        self.reply(status, result, wait)
 
-    def reply(self, status, result):
+    def reply(self, status, result, wait=None):
         self.send_response(status)
+        if wait:
+            self.send_header("Retry-After", str(wait))
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(result).encode())

@@ -27,16 +27,21 @@ url = application.stdout.readline().replace("listening on ", "").strip()
 ok(url.startswith("http://127.0.0.1:"), "the application listens")
 
 
+waits = []  # the header Retry-After of each answer
+
+
 def request(key, order=None):
     """Status and result of a GET, or of a POST of an order."""
     headers = {} if key is None else {"X-API-Key": key}
     body = None if order is None else json.dumps(order).encode()
     call = urllib.request.Request(url + "/orders", body, headers)
     try:
-        with urllib.request.urlopen(call) as response:
-            return response.status, json.load(response)
+        response = urllib.request.urlopen(call)
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+        response = error
+    with response:
+        waits.append(response.headers["Retry-After"])
+        return response.status, json.load(response)
 
 
 def items(key):
@@ -75,9 +80,39 @@ equal(items(keys["reader"]), ["banner", "test banner", "poster"],
 equal(sql(database, "SELECT count(*) FROM orders"), "5\n",
       "one row has been added")
 
+equal(set(waits), {None}, "nobody was told to wait")
+
+limited = sql(database, """
+    SELECT key FROM apikey_create('acme', 'limited',
+        '[{"project": "web", "environment": "*", "level": "read"}]',
+        rate_limit => '1 per hour')""").strip()
+equal(items(limited), ["banner", "test banner", "poster"], "within the rate limit")
+equal(request(limited), (429, {"error": "API key is over its rate limit"}),
+      "over the rate limit")
+ok(3500 < int(waits[-1]) <= 3600, "how long to wait")
+
+spent = (429, {"error": "API key has spent its budget"})
+for refill in "NULL", "'1 day'":
+    sql(database, f"SELECT apikey_set_budget('{ids['writer']}', 1, {refill})")
+    equal(request(keys["writer"], order("web", "production", "paid for"))[0], 201,
+          "within the budget")
+    equal(request(keys["writer"], order("web", "production", "not paid for")), spent,
+          "the budget is spent")
+    if refill == "NULL":
+        equal(waits[-1], None, "and no time will help")
+    else:
+        ok(86300 < int(waits[-1]) <= 86400, "until it is refilled")
+equal(items(keys["reader"])[3:], ["paid for"] * 2, "only what was paid for was done")
+
 sql(database, f"SELECT apikey_revoke('{ids['writer']}')")
 equal(request(keys["writer"]), refused, "a revoked key")
-equal(items(keys["reader"]), ["banner", "test banner", "poster"],
+equal(items(keys["reader"])[:3], ["banner", "test banner", "poster"],
       "the others go on")
+
+# 28000 is also what a server says to a role that may not connect
+sql(database, f"""ALTER ROLE {database} NOLOGIN;
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '{database}'""")
+equal(request(keys["reader"]), (500, {"error": "internal error"}),
+      "what is wrong with a connection is not the caller's")
 
 done()

@@ -4,6 +4,7 @@ and the headers in settings of the transaction, the pre-request, the query.
 """
 
 import json
+import re
 
 import psycopg
 
@@ -25,22 +26,23 @@ WRITE = ("INSERT INTO orders (project, environment, item)"
 
 
 def request(method, headers, query):
-    """The result, or the SQLSTATE of an error."""
+    """The result, or the SQLSTATE of an error and its detail, if it has one."""
     mode = "READ ONLY" if method in ("GET", "HEAD") else "READ WRITE"
     try:
         connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED " + mode)
         connection.execute(
-            "SELECT set_config('role', %s, true),"
+            "SELECT set_config('search_path', '\"public\", \"apikey\"', true),"
+            " set_config('role', %s, true),"
             " set_config('request.method', %s, true),"
             " set_config('request.headers', %s, true)",
             [name + "_anon", method, json.dumps(headers)])
-        connection.execute("SELECT public.apikey_pre_request()")
+        connection.execute("SELECT apikey.apikey_pre_request()")
         result = connection.execute(query).fetchone()[0]
         connection.execute("COMMIT")
         return result
     except psycopg.Error as error:
         connection.execute("ROLLBACK")
-        return error.sqlstate
+        return " ".join(filter(None, [error.sqlstate, error.diag.message_detail]))
 
 
 def get(**headers):
@@ -77,6 +79,26 @@ equal(request("POST", {"x-api-key": keys["reader"]}, WRITE), "42501",
 equal(request("POST", {"x-api-key": keys["writer"]}, WRITE), "poster",
       "the writer may")
 equal(request("POST", {}, WRITE), "42501", "nobody may")
+
+# PostgREST makes HTTP status 429 of PT429, and "details" of the detail
+keys["limited"] = sql(name, """
+    SELECT key FROM apikey_create('acme', 'limited',
+        '[{"project": "web", "environment": "*", "level": "read"}]',
+        rate_limit => '1 per hour')""").strip()
+equal(get(x_api_key=keys["limited"])[:2], reader, "within the rate limit")
+for header in {"x_api_key": keys["limited"]}, {"authorization": "Bearer " + keys["limited"]}:
+    refusal = get(**header)
+    ok(re.fullmatch(r"PT429 retry_after=3[0-9]{3}\.[0-9]{3}", refusal),
+       "over the rate limit: how long to wait") or print("#", refusal)
+
+sql(name, f"SELECT apikey_set_budget('{ids['writer']}', 1)")
+SPEND = "SELECT apikey_spend()"
+equal(request("POST", {"x-api-key": keys["writer"]}, SPEND), 0, "within the budget")
+equal(request("POST", {"x-api-key": keys["writer"]}, SPEND),
+      "53B00 remaining=0 budget=1", "the budget is spent")
+equal(request("GET", {"x-api-key": keys["writer"]}, SPEND), "25006",
+      "nothing is spent by a GET")
+equal(request("POST", {}, SPEND), "28000", "nor without a key")
 
 # the key of a log-in before does not survive a request without one
 connection.execute("BEGIN")

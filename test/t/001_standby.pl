@@ -79,6 +79,16 @@ for (1 .. 10)
 }
 is($wrong, 0, 'under remote_apply the standby obeys as soon as the change returns');
 
+my $ask_new = "SELECT apikey_authorize('$key', 'shop', 'production', 'write');";
+$primary->safe_psql('postgres', q{
+	SET synchronous_commit = remote_apply;
+	SELECT apikey_rename_project('web', 'shop')});
+is($session->query_safe($ask) . $session->query_safe($ask_new), 'ft', 'a project renamed on the primary');
+$primary->safe_psql('postgres', q{
+	SET synchronous_commit = remote_apply;
+	SELECT apikey_rename_project('shop', 'web')});
+is($session->query_safe($ask) . $session->query_safe($ask_new), 'tf', 'and renamed back');
+
 $primary->safe_psql('postgres', q{
 	SET synchronous_commit = remote_apply;
 	SELECT apikey_remove_project('web')});

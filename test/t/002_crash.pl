@@ -69,6 +69,7 @@ my @changes = (
 		"apikey_grant('$id', 'web', 'production', 'write')" ],
 	[ "apikey_ungrant('$id', 'web', 'production')",
 		"apikey_grant('$id', 'web', 'production', 'write')" ],
+	[ "apikey_rename_project('web', 'wiki')", "apikey_rename_project('wiki', 'web')" ],
 	[ "apikey_remove_project('web')", "apikey_add_project('acme', 'web')" ],
 	[ "apikey_delete('$id')", undef ]);
 
