@@ -458,7 +458,8 @@ SELECT what, o.* FROM (VALUES
 	(5, 'or', 'ALTER POLICY apikey_delete ON y_doc USING (apikey_internal.judged(tableoid) OR apikey_authorize(project, environment, ''read''))'),
 	(6, 'and more', 'ALTER POLICY apikey_delete ON y_doc USING (apikey_internal.judged(tableoid) AND apikey_authorize(project, environment, ''read'') AND id > 0)'),
 	(7, 'other columns checked', 'ALTER POLICY apikey_update ON y_doc WITH CHECK (apikey_authorize(environment, project, ''write''))'),
-	(8, 'written anew', 'ALTER POLICY apikey_update ON y_doc USING (apikey_internal.judged(tableoid) AND apikey_authorize(project, environment, ''read''))
+	(8, 'judged where nothing is done', 'ALTER POLICY apikey_select ON y_doc USING (apikey_internal.judged(tableoid) AND apikey_authorize(project, environment, ''read''))'),
+	(9, 'written anew', 'ALTER POLICY apikey_update ON y_doc USING (apikey_internal.judged(tableoid) AND apikey_authorize(project, environment, ''read''))
 		WITH CHECK (apikey_authorize(project, environment, ''write''))')) t (n, what, change), LATERAL y_ours(change) o ORDER BY n;
 DROP FUNCTION y_ours;
 

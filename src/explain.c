@@ -53,8 +53,7 @@ typedef struct Explanation
 	bool		subject;		/* is the caller? */
 	bool		protected;		/* by apikey_protect */
 	AttrNumber	columns[2];		/* if so */
-	bool		strict;			/* is it an error to read it without a good
-								 * key? */
+	bool		strict;			/* does reading it without a good key fail? */
 	Oid			owner;
 	bool		owner_subject;
 	Node	   *condition;		/* to put into the query */

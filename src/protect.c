@@ -188,7 +188,8 @@ is_ours(HeapTuple tuple, TupleDesc desc, Made *made)
 		(check != NULL) != policy->check)
 		return false;
 
-	strict = made->using == NULL ? NULL : after_judged(made->using);
+	strict = made->using == NULL || policy->polcmd == ACL_SELECT_CHR ? NULL :
+		after_judged(made->using);
 	made->strict = strict != NULL;
 	if (check != NULL && !is_our_call(check, policy->verb, checked))
 		return false;

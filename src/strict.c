@@ -39,7 +39,6 @@
 #include "access/parallel.h"
 #include "access/relation.h"
 #include "authz.h"
-#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
