@@ -205,6 +205,10 @@ SELECT y_try('DELETE FROM y_doc WHERE id = 3') AS cascades, y_try('UPDATE y_doc 
 DROP TABLE y_part;
 SELECT apikey_protect('y_doc', 'project', 'environment', force => true, strict => true);
 SELECT y_try('UPDATE y_doc SET body = ''x''') AS forced, y_try('DELETE FROM y_doc') AS deletes;
+-- to refer to a row needs no key, as ever
+CREATE TABLE y_part (doc int REFERENCES y_doc ON DELETE SET NULL);
+SELECT y_do('INSERT INTO y_part VALUES (3)') AS refers, y_do('INSERT INTO y_part VALUES (33)') AS refers, y_do('DELETE FROM y_part') AS deletes;
+DROP TABLE y_part;
 ALTER TABLE y_doc NO FORCE ROW LEVEL SECURITY;
 RESET ROLE;
 -- applied changes fire what is enabled always; who applies them is not subject
@@ -267,6 +271,15 @@ INSERT INTO y_child VALUES (8, 'y_web', 'production', 'child');
 SELECT * FROM y_levels('SELECT FROM y_doc', 'DELETE FROM y_doc WHERE id = 1', 'DELETE FROM y_doc WHERE id = 8', 'UPDATE y_doc SET body = ''x'' WHERE id = 8');
 ROLLBACK;
 RESET apikey.key;
+
+-- what another policy admits is found by that one; that changes nothing about the key
+BEGIN;
+CREATE POLICY y_everybody ON y_doc USING (true);
+\x
+SELECT * FROM y_levels('TABLE y_doc', 'UPDATE y_doc SET body = ''x'' WHERE id = 3', 'DELETE FROM y_doc WHERE id = 3', 'UPDATE y_doc SET body = ''x'' WHERE id = 1', 'UPDATE y_doc SET project = ''y_mars'' WHERE id = 1');
+\x
+SELECT y_as_app('TABLE y_doc'), y_as_app('UPDATE y_doc SET body = body WHERE false');
+ROLLBACK;
 
 -- other triggers come after those that judge: who may not delete a row does not call what would only mark it as deleted
 CREATE FUNCTION y_mark() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
