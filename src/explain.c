@@ -48,6 +48,7 @@ typedef struct Explanation
 {
 	Oid			relid;
 	const char *table;			/* qualified and quoted */
+	bool		given;			/* a key, not that of the session */
 	bool		good;			/* is the key? */
 	bool		enabled;		/* row-level security */
 	bool		subject;		/* is the caller? */
@@ -243,7 +244,9 @@ advise_on_rows(Explanation *explanation, int projects)
 		advise(explanation, "No policy admits any row. Call apikey_protect.");
 	if (explanation->keyless > 0)
 		advise(explanation, "Rows that a policy without a key admits are visible whatever the key.");
-	if (!explanation->good)
+	if (!explanation->given && !ak_session_has_text())
+		advise(explanation, "Log in by apikey_login, and ask in the same transaction.");
+	else if (!explanation->good)
 		advise(explanation, explanation->strict ?
 			   "The key is refused, with an error, as the table is strict." :
 			   "The key is refused.");
@@ -312,6 +315,8 @@ explain(Explanation *explanation, Datum *values, bool *nulls)
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
 
+	if (!explanation->given && !ak_session_has_text())
+		verdict.reason = AK_REASON_NO_KEY;
 	explanation->good = verdict.reason == AK_REASON_ALIVE;
 	values[0] = CStringGetTextDatum(explanation->good ? "good" :
 									ak_authz_reason(&verdict));
@@ -339,7 +344,8 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	initStringInfo(&explanation.plan);
 	initStringInfo(&explanation.advice);
 	ak_schema_accept();
-	if (PG_NARGS() == 1)
+	explanation.given = PG_NARGS() > 1;
+	if (!explanation.given)
 		explain(&explanation, values, nulls);
 	else
 	{
