@@ -196,6 +196,7 @@ apikey_judged(PG_FUNCTION_ARGS)
 {
 	Oid			relation = PG_GETARG_OID(0);
 	Site	   *site = get_site(fcinfo);
+	const char *name;
 
 	/*
 	 * A row that changed while we waited for it is looked at again, and then
@@ -204,11 +205,16 @@ apikey_judged(PG_FUNCTION_ARGS)
 	if (!OidIsValid(relation) ||
 		(site->relation == relation && site->role == GetUserId()))
 		PG_RETURN_BOOL(true);
+	name = get_rel_name(relation);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relation)));
 	if (!ak_strict_has_triggers(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("triggers of strict table \"%s\" are missing or not enabled always",
-						get_rel_name(relation)),
+						name),
 				 errdetail("Without them a key could change each row that it can read."),
 				 errhint("Call apikey_protect again.")));
 	if (!is_subject(site, relation))
@@ -218,7 +224,7 @@ apikey_judged(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role \"%s\" cannot change rows of strict table \"%s\" with the rights of another role",
 						GetUserNameFromId(GetUserId(), false),
-						get_rel_name(relation)),
+						name),
 				 errdetail("The role is not subject to row-level security of the table, and so its triggers would not judge it.")));
 	}
 	PG_RETURN_BOOL(true);
