@@ -142,10 +142,10 @@ find_judge(const Trigger *trigger)
 	return NULL;
 }
 
-bool
-ak_strict_has_triggers(Oid relation)
+static bool
+has_triggers(Oid relation, LOCKMODE lock)
 {
-	Relation	rel = relation_open(relation, AccessShareLock);
+	Relation	rel = relation_open(relation, lock);
 	TriggerDesc *triggers = rel->trigdesc;
 	bool		found[JUDGES] = {0};
 	bool		all = true;
@@ -159,10 +159,16 @@ ak_strict_has_triggers(Oid relation)
 			is_ours(trigger))
 			found[judge - judges] = true;
 	}
-	relation_close(rel, AccessShareLock);
+	relation_close(rel, lock);
 	for (int i = 0; i < JUDGES; i++)
 		all &= found[i];
 	return all;
+}
+
+bool
+ak_strict_has_triggers(Oid relation)
+{
+	return has_triggers(relation, AccessShareLock);
 }
 
 /*
@@ -354,7 +360,10 @@ apikey_judge(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------- statements */
 
-/* Is it subject to policies of a strict table?  A child has those of its parent. */
+/*
+ * Is it subject to policies of a strict table?  A child has those of its parent.  What a
+ * plan names has been locked.
+ */
 static bool
 is_strict(const PlannedStmt *statement, RangeTblEntry *entry)
 {
@@ -365,7 +374,7 @@ is_strict(const PlannedStmt *statement, RangeTblEntry *entry)
 		 entry->relkind == RELKIND_PARTITIONED_TABLE) &&
 		ak_is_named(statement, entry, &role) &&
 		check_enable_rls(entry->relid, role, true) == RLS_ENABLED &&
-		ak_strict_has_triggers(entry->relid);
+		has_triggers(entry->relid, NoLock);
 }
 
 static ExecutorStart_hook_type next_start;

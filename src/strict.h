@@ -29,7 +29,7 @@ extern void ak_strict_init(void);
 extern void ak_strict_create_triggers(Oid relation, const char *name,
 									  const char *columns[2], Oid owner);
 
-/* Are all there, and enabled always?  The table must be locked. */
+/* Are all there, and enabled always? */
 extern bool ak_strict_has_triggers(Oid relation);
 
 /* Drop them, if there are any. */
