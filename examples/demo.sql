@@ -155,17 +155,23 @@ SELECT label FROM apikey_login(:'bot');
 
 \echo
 -- 9. The dashboard may log in twice a minute now. What is more is refused, and told
---    when to come back.
+--    in how many seconds to come back.
 
 \connect - postgres
 \pset footer off
 SELECT apikey_update(:'dashboard_key_id', rate_limit => '2 per minute') \g /dev/null
 
 \connect - app
+BEGIN;
 SELECT label FROM apikey_login(:'dashboard');
+COMMIT;
+BEGIN;
 SELECT label FROM apikey_login(:'new_key');
+COMMIT;
 \set ON_ERROR_STOP off
+BEGIN;
 SELECT label FROM apikey_login(:'dashboard');
+ROLLBACK;
 \set ON_ERROR_STOP on
 
 \echo
