@@ -10,7 +10,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA apikey;
 GRANT USAGE ON SCHEMA apikey TO PUBLIC;
 CREATE EXTENSION apikey SCHEMA apikey CASCADE;
-ALTER DATABASE :"DBNAME" SET search_path = public, apikey;
+ALTER DATABASE demo SET search_path = public, apikey;
 SET search_path = public, apikey;
 
 CREATE TABLE orders (
