@@ -333,6 +333,10 @@ END $$;
 SELECT v_near('apikey_authorize(project, environment, ''read'')'), v_near('apikey_authorize(project, ''production'', ''read'')'), v_near('apikey_authorize(project, environment, ''manage'')'),
 	v_near('apikey_authorize(n, environment, ''read'')'), v_near('apikey_authorize(u, environment, ''read'')'), v_near('apikey_authorize(m, ''production'', ''read'')'),
 	v_near('apikey_authorize(''v7'', environment, ''read'')');
+-- a row that may be written may be read: the second call lets no other row through, and takes none away
+SELECT v_near('apikey_authorize(project, environment, ''write'') AND apikey_authorize(project, environment, ''read'')'),
+	v_near('apikey_authorize(project, environment, ''read'') AND apikey_authorize(project, environment, ''read'')'),
+	v_near('apikey_authorize(project, environment, ''read'') AND apikey_authorize(project, environment, ''manage'') AND apikey_authorize(project, environment, ''write'')');
 SET apikey.key = :'all';
 SELECT v_near('apikey_authorize(project, environment, ''read'')'), v_near('apikey_authorize(project, ''production'', ''read'')'), v_near('apikey_authorize(project, ''development'', ''read'')'),
 	v_rows('apikey_authorize(id, ''production'', ''read'')') < 500 AS few, v_near('apikey_authorize(n, environment, ''read'')');

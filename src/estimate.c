@@ -242,6 +242,52 @@ default_share(const Sample *sample)
 	return Min(1.0, DEFAULT_PROJECTS / (sample->count + sample->distinct));
 }
 
+/*
+ * Does another call on the same rows let none through that this one does not?  An
+ * UPDATE that reads what it changes is asked for "write" and for "read".  Of two that ask
+ * the same, the later one is such a call.
+ */
+static bool
+follows_from_another(SupportRequestSelectivity *req, AkLevel level)
+{
+	AkQuestion	question = ak_question_get(req->args);
+	Relids		relids = pull_varnos(req->root, (Node *) req->args);
+	RelOptInfo *rel;
+	bool		before = true;
+	ListCell   *cell;
+	int			relid;
+
+	if (!bms_get_singleton_member(relids, &relid) ||
+		relid >= req->root->simple_rel_array_size)
+		return false;
+	rel = req->root->simple_rel_array[relid];
+	if (rel == NULL)
+		return false;
+	foreach(cell, rel->baserestrictinfo)
+	{
+		FuncExpr   *call = (FuncExpr *) lfirst_node(RestrictInfo, cell)->clause;
+		AkQuestion	other;
+		AkLevel		other_level;
+
+		if (!IsA(call, FuncExpr) ||
+			get_func_support(call->funcid) != get_func_support(req->funcid))
+			continue;
+		if (call->args == req->args)
+		{
+			before = false;
+			continue;
+		}
+		other = ak_question_get(call->args);
+		other_level = ak_question_level(other.verb);
+		if ((other_level > level || (other_level == level && before)) &&
+			equal(other.key, question.key) &&
+			equal(other.project, question.project) &&
+			equal(other.environment, question.environment))
+			return true;
+	}
+	return false;
+}
+
 Selectivity
 ak_estimate_call(SupportRequestSelectivity *req)
 {
@@ -257,6 +303,8 @@ ak_estimate_call(SupportRequestSelectivity *req)
 	known = take_sample(req->root, question.environment, req->varRelid,
 						SAMPLE_ENVIRONMENTS, environments) && known;
 	level = ak_question_level(estimate_expression_value(req->root, question.verb));
+	if (follows_from_another(req, level))
+		return 1.0;
 	ak_schema_accept();
 	key = find_key(req->root, question.key);
 	if (known && (projects->column || environments->column) &&
