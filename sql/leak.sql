@@ -230,6 +230,13 @@ SELECT * FROM k_told(k_alert(array[:'four']) || to_jsonb(:'four'::text));
 SELECT * FROM k_told(jsonb_build_object(:'four', :'four'));
 SELECT status FROM apikey_find_keys(:'four');
 
+-- an imported key may have any form: it is found where it is the whole text
+SELECT apikey_import('k_acme', 'any form ' || n, 'sha256', encode(sha256(('sk_home_' || n)::bytea), 'hex')) IS NOT NULL AS imported FROM generate_series(1, 3) n;
+SELECT text, f."position", f.key, f.organization, f.status FROM unnest(array['sk_home_1', 'sk_home_9', ' sk_home_1', 'sk_home_1 ', '', repeat('x', 5000)]) WITH ORDINALITY t (text, n) LEFT JOIN LATERAL apikey_find_keys(text) f ON true WHERE length(text) < 100 ORDER BY n;
+SELECT "position", key, organization, status FROM apikey_report_leak('sk_home_1', 'a log'), apikey_find_keys('sk_home_2') AS another (p, k, i, o, s);
+SELECT apikey_scanner_alert('[{"token": "sk_home_2", "type": "t", "url": "u"}, {"token": "sk_home_9", "type": "t"}, {"token": "see sk_home_3", "type": "t"}]') @> '[{"label": "true_positive"}]' AS one;
+SELECT label, status FROM apikey_keys WHERE organization = 'k_acme' AND label LIKE 'any form %' ORDER BY 1;
+
 DROP FUNCTION k_row, k_find, k_expected, k_alert, k_told;
 DROP TABLE k_key, k_text, k_random;
 DELETE FROM apikey_key WHERE organization LIKE 'k\_%';

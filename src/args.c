@@ -554,7 +554,7 @@ ak_arg_verb(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown verb"),
-				 errhint("Use read, write or manage, an HTTP method, or SELECT, INSERT, UPDATE or DELETE."),
+				 errhint("Use read, write or manage, or GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE, or SELECT, INSERT or UPDATE."),
 				 errhidestmt(true)));
 	return level;
 }

@@ -532,6 +532,10 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	ak_arg_refuse_null(fcinfo, 3, "environments");
 	id = NameStr(*PG_GETARG_NAME(1));
 	organization = NameStr(*PG_GETARG_NAME(2));
+	if (strcmp(id, organization) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("id and organization must be two columns")));
 	source.nenvironments = ak_projects_environments(PG_GETARG_ARRAYTYPE_P(3),
 													&source.environments);
 	if (source.nenvironments > MAX_ENVIRONMENTS)

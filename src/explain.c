@@ -271,7 +271,10 @@ advise_on_speed(Explanation *explanation)
 									 column_name(explanation, 1)));
 }
 
-/* What the queries call may change neither role nor settings. */
+/*
+ * What the queries call may change neither role nor settings, nor anything else: it has
+ * the key of whoever asks.
+ */
 static void
 look(void *arg)
 {
@@ -280,6 +283,8 @@ look(void *arg)
 	Oid			caller;
 	int			context;
 
+	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	look_at_table(explanation);
 	SPI_connect();
 	look_at_policies(explanation);

@@ -34,7 +34,8 @@ typedef enum AkFoundKind
 {
 	AK_FOUND_CORRUPT = 0,		/* of the form of a key, the checksum is wrong */
 	AK_FOUND_KEY,				/* the checksum is right */
-	AK_FOUND_FORMBRICKS
+	AK_FOUND_FORMBRICKS,
+	AK_FOUND_WHOLE				/* of no form: leak.c makes these */
 } AkFoundKind;
 
 typedef struct AkFound

@@ -87,6 +87,49 @@ get_key(const AkFound *found)
 	return finding.key;
 }
 
+/*
+ * The keys in a text: those that stand in it by their form, or else all of it, if that
+ * proves itself.  An imported key may have any form.
+ */
+typedef struct Search
+{
+	AkFinder	finder;
+	const char *text;
+	Size		len;
+	bool		any;
+} Search;
+
+static void
+begin_search(Search *search, const char *text, Size len)
+{
+	begin_finder(&search->finder, text, len);
+	search->text = text;
+
+	search->len = len;
+	search->any = false;
+}
+
+/* The next one, and its key if it has proved itself. */
+static bool
+find_next(Search *search, AkFound *found, const AkKey **key)
+{
+	bool		whole = false;
+
+	if (!ak_finder_next(&search->finder, found))
+	{
+		whole = !search->any && search->len <= AK_KEY_TEXT_MAX;
+		if (!whole)
+			return false;
+		*found = (AkFound)
+		{
+			.kind = AK_FOUND_WHOLE,.text = search->text,.len = search->len
+		};
+	}
+	search->any = true;
+	*key = get_key(found);
+	return !whole || *key != NULL;
+}
+
 /* -------------------------------------------------------------- finding */
 
 static const char *
@@ -132,21 +175,22 @@ static void
 return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext,
+	MemoryContext before = CurrentMemoryContext;
+	MemoryContext row = AllocSetContextCreate(before,
 											  "apikey leak row",
 											  ALLOCSET_SMALL_SIZES);
 	const char *counted = text;
 	int			position = 1;
-	AkFinder	finder;
+	Search		search;
 	AkFound		found;
+	const AkKey *key;
 
-	begin_finder(&finder, text, len);
-	while (ak_finder_next(&finder, &found))
+	begin_search(&search, text, len);
+	MemoryContextSwitchTo(row);
+	while (find_next(&search, &found, &key))
 	{
-		MemoryContext before = MemoryContextSwitchTo(row);
 		Datum		values[RESULT_COLUMNS] = {0};
 		bool		nulls[RESULT_COLUMNS] = {0};
-		const AkKey *key = get_key(&found);
 
 		CHECK_FOR_INTERRUPTS();
 		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
@@ -163,9 +207,9 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 		}
 		values[4] = CStringGetTextDatum(get_status(&found, key));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		MemoryContextSwitchTo(before);
 		MemoryContextReset(row);
 	}
+	MemoryContextSwitchTo(before);
 	MemoryContextDelete(row);
 }
 
@@ -231,13 +275,13 @@ static bool
 collect(Leaks *leaks, const char *text, Size len, const char *source)
 {
 	bool		any = false;
-	AkFinder	finder;
+	Search		search;
 	AkFound		found;
+	const AkKey *key;
 
-	begin_finder(&finder, text, len);
-	while (ak_finder_next(&finder, &found))
+	begin_search(&search, text, len);
+	while (find_next(&search, &found, &key))
 	{
-		const AkKey *key = get_key(&found);
 		Leak	   *leak;
 
 		CHECK_FOR_INTERRUPTS();

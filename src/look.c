@@ -184,7 +184,7 @@ apikey_unused(PG_FUNCTION_ARGS)
 	Datum		now = TimestampTzGetDatum(ak_clock_now());
 	Datum		before;
 
-	ak_arg_refuse_null(fcinfo, 0, "since");
+	ak_arg_refuse_null(fcinfo, 0, "idle");
 	ak_usage_require("counts of use");
 	before = DirectFunctionCall2(timestamptz_mi_interval, now,
 								 PG_GETARG_DATUM(0));

@@ -35,7 +35,7 @@ static const Fault bad_form = {
 };
 static const Fault bad_count = {
 	"The number per interval must be an integer from 1 to 1000000000.",
-	"Use null for no limit; apikey_disable refuses a key altogether."
+	"For no limit leave it out, or remove it by apikey_update; apikey_disable refuses a key altogether."
 };
 static const Fault bad_burst = {
 	"The burst must be an integer from 1 to 1000000000.",

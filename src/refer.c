@@ -25,8 +25,10 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "change.h"
+#include "clock.h"
 #include "compat.h"
 #include "executor/tuptable.h"
+#include "inval.h"
 #include "layout.h"
 #include "miscadmin.h"
 #include "schema.h"
@@ -36,6 +38,16 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "write.h"
+
+/* A project that has no grant for another organization than this. */
+static struct
+{
+	TimestampTz statement;		/* 0: none */
+	uint64		transaction;
+	AkName		project;
+	AkName		organization;
+	char		names[2][AK_NAME_MAX];
+}			clean;
 
 /* Is this the name in that column of the row? */
 static bool
@@ -173,7 +185,9 @@ check_referring(TriggerData *trigger, bool copied)
 		/* another one has triggers of its own, which are not disabled */
 		if (!find_referred(&key, &table, &id, &index))
 			continue;
-		if (!copied || !comes_before(trigger, &key))
+		if (copied && comes_before(trigger, &key))
+			clean.statement = 0;
+		else
 			check_foreign_key(trigger, &key);
 	}
 }
@@ -255,6 +269,37 @@ has_foreign_grant(Datum project, const AkName *organization)
 	return false;
 }
 
+/*
+ * The same, asked for each of many environments of a project.  What has none goes on
+ * to have none until the statement or the transaction ends, but for grants that the
+ * own transaction lets in before what they refer to: who writes environments keeps
+ * others from that.
+ */
+static bool
+has_foreign_grant_now(Datum project, const AkName *organization)
+{
+	AkName		name = ak_store_name(project);
+
+	if (clean.statement == ak_clock_now() &&
+		clean.transaction == ak_inval_transaction &&
+		ak_name_equal(&clean.project, &name) &&
+		ak_name_equal(&clean.organization, organization))
+		return false;
+	clean.statement = 0;
+	if (has_foreign_grant(project, organization))
+		return true;
+	if (name.len > AK_NAME_MAX || organization->len > AK_NAME_MAX)
+		return false;			/* somebody has dropped the constraints */
+	clean.project.data = memcpy(clean.names[0], name.data, name.len);
+	clean.project.len = name.len;
+	clean.organization.data = memcpy(clean.names[1], organization->data,
+									 organization->len);
+	clean.organization.len = organization->len;
+	clean.transaction = ak_inval_transaction;
+	clean.statement = ak_clock_now();
+	return false;
+}
+
 /* Is there a row now that refers to this id, but to another organization? */
 static bool
 is_contradicted(AkTable table, Datum id, const AkName *organization)
@@ -262,7 +307,7 @@ is_contradicted(AkTable table, Datum id, const AkName *organization)
 	ScanKeyData key;
 
 	if (table == AK_TABLE_ENVIRONMENT)
-		return has_foreign_grant(id, organization);
+		return has_foreign_grant_now(id, organization);
 	if (table == AK_TABLE_KEY)
 	{
 		ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
