@@ -200,7 +200,7 @@ begin(1, sub {
 	# what has another name for a moment is not there for a plan
 	beside("seed $seed: altered", 1, join('', map step(), 1 .. STEPS), '55000|42P01|42703');
 
-	# all columns that were added go with it
+	# all columns that were added go with it, and all keys, one that has just been made too
 	beside("seed $seed: dropped", 0, join('',
 		(qq{SET client_min_messages = warning;
 			$drop
@@ -212,7 +212,7 @@ begin(1, sub {
 			COMMIT;
 			$stock
 			SELECT pg_sleep(0.2) \\gset
-		} =~ s/^\t+//mgr) x DROPS), '55000|42P01|42883|3F000|40P01');
+		} =~ s/^\t+//mgr) x DROPS), '55000|42P01|42883|3F000|40P01|42704|28000');
 });
 
 $node->stop('immediate');
