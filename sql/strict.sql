@@ -87,6 +87,15 @@ SET ROLE regress_apikey_app;
 INSERT INTO y_doc SELECT WHERE false;
 RESET ROLE;
 
+-- whatever the relcache makes anew meanwhile, as a server with assertions can be told to do
+SELECT count(set_config('debug_discard_caches', least(max_val::int, 1)::text, false)) FROM pg_settings WHERE name = 'debug_discard_caches';
+SELECT apikey_protect('y_doc', 'project', 'environment', strict => true);
+SELECT strict FROM apikey_protected WHERE relation = 'y_doc'::regclass;
+SET ROLE regress_apikey_app;
+SELECT FROM y_doc WHERE false;
+RESET ROLE;
+RESET debug_discard_caches;
+
 -- what each level may do, and to which rows: errors where rows are meant, nothing about the others
 CREATE FUNCTION y_levels(VARIADIC commands text[]) RETURNS TABLE (command text, read text, write text, manage text) LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_index.h"
+#include "commands/trigger.h"
 #include "compat.h"
 #include "executor/tuptable.h"
 #include "layout.h"
@@ -22,11 +23,14 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
-/* What the extension has put on the table itself, or a foreign key of ours. */
+/*
+ * What the extension has put on the table itself, or a foreign key of ours.  The
+ * relcache may make its own copy anew whenever something is looked up.
+ */
 static bool
 has_only_our_triggers(Relation rel)
 {
-	TriggerDesc *triggers = rel->trigdesc;
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if (!triggers->triggers[i].tgisinternal &&

@@ -118,14 +118,14 @@ get_site(FunctionCallInfo fcinfo)
 
 /* By names: nothing may have been looked up yet in this session. */
 static bool
-is_ours(const Trigger *trigger)
+is_ours(Oid function)
 {
-	const char *name = get_func_name(trigger->tgfoid);
+	const char *name = get_func_name(function);
 	const char *schema;
 
 	if (name == NULL || strcmp(name, AK_STRICT_TRIGGER) != 0)
 		return false;
-	schema = get_namespace_name(get_func_namespace(trigger->tgfoid));
+	schema = get_namespace_name(get_func_namespace(function));
 	return schema != NULL && strcmp(schema, AK_INTERNAL) == 0;
 }
 
@@ -143,26 +143,41 @@ find_judge(const Trigger *trigger)
 }
 
 static bool
+any_ours(const List *functions)
+{
+	const ListCell *cell;
+
+	foreach(cell, functions)
+		if (is_ours(lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
+/*
+ * Whose functions the triggers call is looked up when all triggers have been looked at:
+ * the relcache may make them anew whenever something is looked up.
+ */
+static bool
 has_triggers(Oid relation, LOCKMODE lock)
 {
 	Relation	rel = relation_open(relation, lock);
 	TriggerDesc *triggers = rel->trigdesc;
-	bool		found[JUDGES] = {0};
-	bool		all = true;
+	List	   *functions[JUDGES] = {NIL};
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 		const Judge *judge = find_judge(trigger);
 
-		if (judge != NULL && trigger->tgenabled == TRIGGER_FIRES_ALWAYS &&
-			is_ours(trigger))
-			found[judge - judges] = true;
+		if (judge != NULL && trigger->tgenabled == TRIGGER_FIRES_ALWAYS)
+			functions[judge - judges] = lappend_oid(functions[judge - judges],
+													trigger->tgfoid);
 	}
 	relation_close(rel, lock);
 	for (int i = 0; i < JUDGES; i++)
-		all &= found[i];
-	return all;
+		if (!any_ours(functions[i]))
+			return false;
+	return true;
 }
 
 bool
@@ -409,20 +424,23 @@ ak_strict_init(void)
 
 /* -------------------------------------------------------------------- DDL */
 
-/* Those of the ancestors of a partition, or its own; palloc'd names. */
+/*
+ * Those of the ancestors of a partition, or its own; palloc'd names.  The relcache may
+ * make its own copy anew whenever something is looked up.
+ */
 static List *
 find_triggers(Oid relation, bool of_ancestors)
 {
 	Relation	rel = relation_open(relation, NoLock);
-	TriggerDesc *triggers = rel->trigdesc;
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
 	List	   *names = NIL;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 
-		if (trigger->tgisclone == of_ancestors && is_ours(trigger))
-			names = lappend(names, makeString(pstrdup(trigger->tgname)));
+		if (trigger->tgisclone == of_ancestors && is_ours(trigger->tgfoid))
+			names = lappend(names, makeString(trigger->tgname));
 	}
 	relation_close(rel, NoLock);
 	return names;
