@@ -148,8 +148,10 @@ any_ours(const List *functions)
 	const ListCell *cell;
 
 	foreach(cell, functions)
+	{
 		if (is_ours(lfirst_oid(cell)))
 			return true;
+	}
 	return false;
 }
 
