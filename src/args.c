@@ -520,15 +520,14 @@ ak_arg_json(FunctionCallInfo fcinfo, int argno, uint32 kind)
 	Jsonb	   *json = PG_GETARG_JSONB_P(argno);
 	Jsonb	   *held;
 	JsonbValue	value;
-	char	   *text;
+	char	   *encoded;
 
 	if (!JB_ROOT_IS_SCALAR(json) ||
 		!JsonbExtractScalar(&json->root, &value) || value.type != jbvString)
 		return json;
-	text = pnstrdup(value.val.string.val, value.val.string.len);
-
-	held = ak_arg_parse_json(text);
-	explicit_bzero(text, value.val.string.len);
+	encoded = pnstrdup(value.val.string.val, value.val.string.len);
+	held = ak_arg_parse_json(encoded);
+	explicit_bzero(encoded, value.val.string.len);
 	if (held == NULL || JB_ROOT_IS_SCALAR(held) ||
 		(held->root.header & kind) == 0)
 		return json;

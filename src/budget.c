@@ -41,11 +41,11 @@ get_key(FunctionCallInfo fcinfo, int argno)
 		ak_use_asked(finding.key, reason);
 	else if (argno >= 0 && ak_arg_has_text(fcinfo, argno))
 		ak_use_called(NULL, reason);
+	if (reason == AK_REASON_ALIVE)
+		return finding.key;
 	if (argno < 0)
 		ak_session_require_text(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
-	if (reason != AK_REASON_ALIVE)
-		ak_authz_refuse(reason);
-	return finding.key;
+	ak_authz_refuse(reason);
 }
 
 /* Like ak_arg_refuse_null(), but the statement may have a key in it. */

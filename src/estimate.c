@@ -252,6 +252,7 @@ follows_from_another(SupportRequestSelectivity *req, AkLevel level)
 {
 	AkQuestion	question = ak_question_get(req->args);
 	Relids		relids = pull_varnos(req->root, (Node *) req->args);
+	RegProcedure support = get_func_support(req->funcid);
 	RelOptInfo *rel;
 	bool		before = true;
 	ListCell   *cell;
@@ -269,8 +270,7 @@ follows_from_another(SupportRequestSelectivity *req, AkLevel level)
 		AkQuestion	other;
 		AkLevel		other_level;
 
-		if (!IsA(call, FuncExpr) ||
-			get_func_support(call->funcid) != get_func_support(req->funcid))
+		if (!IsA(call, FuncExpr) || get_func_support(call->funcid) != support)
 			continue;
 		if (call->args == req->args)
 		{
@@ -292,19 +292,22 @@ Selectivity
 ak_estimate_call(SupportRequestSelectivity *req)
 {
 	AkQuestion	question = ak_question_get(req->args);
-	Sample	   *projects = palloc(sizeof(Sample));
-	Sample	   *environments = palloc(sizeof(Sample));
-	bool		known = take_sample(req->root, question.project, req->varRelid,
-									SAMPLE_PROJECTS, projects);
-	AkLevel		level;
+	AkLevel		level = ak_question_level(estimate_expression_value(req->root,
+																	question.verb));
+	Sample	   *projects;
+	Sample	   *environments;
+	bool		known;
 	const AkKey *key;
 	Selectivity result;
 
-	known = take_sample(req->root, question.environment, req->varRelid,
-						SAMPLE_ENVIRONMENTS, environments) && known;
-	level = ak_question_level(estimate_expression_value(req->root, question.verb));
 	if (follows_from_another(req, level))
 		return 1.0;
+	projects = palloc(sizeof(Sample));
+	environments = palloc(sizeof(Sample));
+	known = take_sample(req->root, question.project, req->varRelid,
+						SAMPLE_PROJECTS, projects);
+	known = take_sample(req->root, question.environment, req->varRelid,
+						SAMPLE_ENVIRONMENTS, environments) && known;
 	ak_schema_accept();
 	key = find_key(req->root, question.key);
 	if (known && (projects->column || environments->column) &&

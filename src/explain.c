@@ -48,8 +48,7 @@ typedef struct Explanation
 {
 	Oid			relid;
 	const char *table;			/* qualified and quoted */
-	bool		given;			/* a key, not that of the session */
-	bool		good;			/* is the key? */
+	AkReason	reason;			/* of the key: AK_REASON_ALIVE, or why not */
 	bool		enabled;		/* row-level security */
 	bool		subject;		/* is the caller? */
 	bool		protected;		/* by apikey_protect */
@@ -244,9 +243,9 @@ advise_on_rows(Explanation *explanation, int projects)
 		advise(explanation, "No policy admits any row. Call apikey_protect.");
 	if (explanation->keyless > 0)
 		advise(explanation, "Rows that a policy without a key admits are visible whatever the key.");
-	if (!explanation->given && !ak_session_has_text())
+	if (explanation->reason == AK_REASON_NO_KEY)
 		advise(explanation, "Log in by apikey_login, and ask in the same transaction.");
-	else if (!explanation->good)
+	else if (explanation->reason != AK_REASON_ALIVE)
 		advise(explanation, explanation->strict ?
 			   "The key is refused, with an error, as the table is strict." :
 			   "The key is refused.");
@@ -291,7 +290,7 @@ look(void *arg)
 	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
 						   context | SECURITY_RESTRICTED_OPERATION);
-	if (explanation->good || !explanation->strict)
+	if (explanation->reason == AK_REASON_ALIVE || !explanation->strict)
 		look_at_rows(explanation);
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
@@ -310,9 +309,9 @@ get_token(FunctionCallInfo fcinfo)
 	return pnstrdup(token.data, token.len);
 }
 
-/* All about the session's key. */
+/* All about the session's key, which may have been put there because it was given. */
 static void
-explain(Explanation *explanation, Datum *values, bool *nulls)
+explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
 {
 	const AkKey *key = ak_session_key();
 	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
@@ -320,10 +319,10 @@ explain(Explanation *explanation, Datum *values, bool *nulls)
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
 
-	if (!explanation->given && !ak_session_has_text())
+	if (!given && !ak_session_has_text())
 		verdict.reason = AK_REASON_NO_KEY;
-	explanation->good = verdict.reason == AK_REASON_ALIVE;
-	values[0] = CStringGetTextDatum(explanation->good ? "good" :
+	explanation->reason = verdict.reason;
+	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_ALIVE ? "good" :
 									ak_authz_reason(&verdict));
 	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
 	ak_use_uncounted(look, explanation);
@@ -349,9 +348,8 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	initStringInfo(&explanation.plan);
 	initStringInfo(&explanation.advice);
 	ak_schema_accept();
-	explanation.given = PG_NARGS() > 1;
-	if (!explanation.given)
-		explain(&explanation, values, nulls);
+	if (PG_NARGS() == 1)
+		explain(&explanation, false, values, nulls);
 	else
 	{
 		char	   *token = get_token(fcinfo);
@@ -359,7 +357,7 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 		ak_guc_set_key(token);
 		explicit_bzero(token, strlen(token));
-		explain(&explanation, values, nulls);
+		explain(&explanation, true, values, nulls);
 		AtEOXact_GUC(false, level); /* back to the session's own */
 	}
 	return true;

@@ -356,27 +356,35 @@ apikey_authorize_session(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(authorize(fcinfo, -1, 0));
 }
 
+/* The verdict and the rule that made it, and whose it is. */
+static AkVerdict
+get_verdict(FunctionCallInfo fcinfo, int key_argno, int first, const AkKey **key)
+{
+	Call	   *call = get_call(fcinfo);
+	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
+	AkName		project;
+	AkName		environment;
+	bool		named = ak_arg_name(fcinfo, first, &call->names[0], &project) &&
+	ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
+
+	*key = get_call_key(fcinfo, key_argno, call);
+	return ak_authz_explain(*key, named ? &project : NULL,
+							named ? &environment : NULL, wanted);
+}
+
 /* The reason goes to the server log alone, but for a key that was forgotten. */
 static Datum
 require(FunctionCallInfo fcinfo, int key_argno, int first)
 {
-	Call	   *call = get_call(fcinfo);
-	AkName		project;
-	AkName		environment;
-	bool		named;
 	const AkKey *key;
 	AkVerdict	verdict;
 
 	if (authorize(fcinfo, key_argno, first))
 		PG_RETURN_BOOL(true);
-	named = ak_arg_name(fcinfo, first, &call->names[0], &project) &&
-		ak_arg_name(fcinfo, first + 1, &call->names[1], &environment);
-	key = get_call_key(fcinfo, key_argno, call);
+	verdict = get_verdict(fcinfo, key_argno, first, &key);
 	ak_use_refused(key);
 	if (key_argno < 0)
 		ak_session_require_text(ERRCODE_INSUFFICIENT_PRIVILEGE);
-	verdict = ak_authz_explain(key, named ? &project : NULL,
-							   named ? &environment : NULL, call->wanted);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied by API key"),
@@ -418,18 +426,8 @@ explain_limit(const AkKey *key)
 static Datum
 explain(FunctionCallInfo fcinfo, int key_argno, int first)
 {
-	Call	   *call = get_call(fcinfo);
-	AkLevel		wanted = get_verb(fcinfo, first + 2, call);
-	AkName		project;
-	AkName		environment;
-	bool		has_project = ak_arg_name(fcinfo, first, &call->names[0],
-										  &project);
-	bool		has_environment = ak_arg_name(fcinfo, first + 1,
-											  &call->names[1], &environment);
-	const AkKey *key = get_call_key(fcinfo, key_argno, call);
-	AkVerdict	verdict =
-	ak_authz_explain(key, has_project ? &project : NULL,
-					 has_environment ? &environment : NULL, wanted);
+	const AkKey *key;
+	AkVerdict	verdict = get_verdict(fcinfo, key_argno, first, &key);
 	char	   *reason;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};

@@ -94,17 +94,16 @@ get_key(const AkFound *found)
 typedef struct Search
 {
 	AkFinder	finder;
-	const char *text;
+	const char *content;
 	Size		len;
 	bool		any;
 } Search;
 
 static void
-begin_search(Search *search, const char *text, Size len)
+begin_search(Search *search, const char *content, Size len)
 {
-	begin_finder(&search->finder, text, len);
-	search->text = text;
-
+	begin_finder(&search->finder, content, len);
+	search->content = content;
 	search->len = len;
 	search->any = false;
 }
@@ -113,16 +112,15 @@ begin_search(Search *search, const char *text, Size len)
 static bool
 find_next(Search *search, AkFound *found, const AkKey **key)
 {
-	bool		whole = false;
+	bool		whole = !ak_finder_next(&search->finder, found);
 
-	if (!ak_finder_next(&search->finder, found))
+	if (whole)
 	{
-		whole = !search->any && search->len <= AK_KEY_TEXT_MAX;
-		if (!whole)
+		if (search->any || search->len > AK_KEY_TEXT_MAX)
 			return false;
 		*found = (AkFound)
 		{
-			.kind = AK_FOUND_WHOLE,.text = search->text,.len = search->len
+			.kind = AK_FOUND_WHOLE,.text = search->content,.len = search->len
 		};
 	}
 	search->any = true;

@@ -22,7 +22,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
-#include "utils/portal.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -201,8 +200,7 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	if (reason != AK_REASON_ALIVE)
 		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
-	if (ak_session_has_text())
-		tell_of_another(DatumGetUUIDP(values[0]));
+	tell_of_another(DatumGetUUIDP(values[0]));
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
 	ak_guc_set_key(token);
 	explicit_bzero(token, strlen(token));
