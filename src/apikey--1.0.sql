@@ -118,7 +118,7 @@ COMMENT ON TABLE apikey_key IS
 'API keys with the verifier of their secret';
 
 /*
- * For pages of apikey_keys, see doc/looking.md.  The partial ones hold nothing
+ * For pages of apikey_keys, see doc/how-to/list-keys.md.  The partial ones hold nothing
  * of an ordinary key, but each costs a new one a little all the same.
  */
 CREATE INDEX apikey_key_ended_idx ON apikey_key (key_id)

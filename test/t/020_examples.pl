@@ -30,7 +30,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $tree = dirname(__FILE__) . '/../..';
-my @files = ("$tree/README.md", sort glob "$tree/doc/*.md");
+my @files = ("$tree/README.md", sort glob "$tree/doc/*.md $tree/doc/*/*.md");
 
 my $node = PostgreSQL::Test::Cluster->new('examples');
 $node->init;
@@ -203,11 +203,11 @@ my %programs = (js => 'node/app.js', python => 'python/app.py');
 foreach my $language (sort keys %programs)
 {
 	my $program = slurp_file("$tree/examples/$programs{$language}") =~ s/^\h+//gmr;
-	my @blocks = blocks("$tree/doc/clients.md", $language);
+	my @blocks = blocks("$tree/doc/how-to/connect-from-clients.md", $language);
 
-	ok(@blocks > 0, "doc/clients.md has examples in $language");
+	ok(@blocks > 0, "doc/how-to/connect-from-clients.md has examples in $language");
 	ok(index($program, $_ =~ s/^\h+//gmr) >= 0,
-		"doc/clients.md: $language is that of examples/$programs{$language}")
+		"doc/how-to/connect-from-clients.md: $language is that of examples/$programs{$language}")
 	  foreach @blocks;
 }
 

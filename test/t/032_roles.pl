@@ -1,4 +1,4 @@
-# The three roles of doc/roles.md, as its statements make them, can do just their tasks;
+# The three roles of doc/how-to/roles.md, as its statements make them, can do just their tasks;
 # the views of one organization show nothing of another; and nobody calls what is
 # behind them, in apikey_internal, in whatever way.
 
@@ -15,7 +15,7 @@ $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\njit = off\nshared_preload_libraries = 'apikey'");
 $node->start;
 
-my $page = slurp_file(dirname(__FILE__) . '/../../doc/roles.md');
+my $page = slurp_file(dirname(__FILE__) . '/../../doc/how-to/roles.md');
 my $sql = join '', $page =~ /^```sql\n(.*?)^```$/gms;
 my ($out, $err);
 IPC::Run::run([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-f', '-' ], '<', \$sql, '>', \$out, '2>', \$err);
