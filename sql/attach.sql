@@ -1,3 +1,4 @@
+\a \t
 -- apikey_attach_projects and apikey_detach_projects: the registry follows a table of the application.
 CREATE FUNCTION h_registry() RETURNS TABLE (project text, organization text, environments text) LANGUAGE sql AS $$
 	SELECT p.project, p.organization, string_agg(e.environment, ' ' ORDER BY e.environment)

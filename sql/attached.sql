@@ -1,3 +1,4 @@
+\a \t
 -- apikey_attached: which tables the registry follows; and renaming a project that is in one of them.
 CREATE FUNCTION y_attached() RETURNS TABLE (relation regclass, id name, organization name, environments text[], enabled boolean) LANGUAGE sql AS $$
 	SELECT * FROM apikey_attached WHERE relation::text ~ 'y_' ORDER BY relation::text

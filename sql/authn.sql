@@ -1,3 +1,4 @@
+\a \t
 -- Everything that is not a good key is refused in one way, by every function.
 SELECT apikey_add_project('a_acme', 'a_web');
 SELECT key_id, key FROM apikey_create('a_acme', 'good', '[{"project": "*", "environment": "*", "level": "manage"}]',

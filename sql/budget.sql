@@ -1,3 +1,4 @@
+\a \t
 -- Budgets: what a key may spend, in the transaction of the work.
 SET timezone = 'UTC';
 SELECT apikey_add_project('bu_acme', 'bu_web');

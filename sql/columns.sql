@@ -1,3 +1,4 @@
+\a \t
 -- Tables with more columns than the library knows, or fewer; and what users put on
 -- them, which all writers obey.  Everything is undone in the end.
 BEGIN;

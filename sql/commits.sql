@@ -1,3 +1,4 @@
+\a \t
 -- A statement that commits: what ends with time has ended for the transactions in it that
 -- begin later, and each of them asks anew.
 SELECT apikey_add_project('c_acme', 'c_web');

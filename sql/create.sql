@@ -1,3 +1,4 @@
+\a \t
 -- Issuing keys.
 SELECT apikey_add_project('c_acme', 'c_web'), apikey_add_project('c_globex', 'c_mars');
 

@@ -1,3 +1,4 @@
+\a \t
 -- Keys that issue keys: a session with a key manages what it holds itself, in its
 -- organization, and no more.
 SELECT apikey_add_project('z_acme', 'z_web'), apikey_add_project('z_acme', 'z_shop'), apikey_add_project('z_other', 'z_mars');

@@ -1,3 +1,4 @@
+\a \t
 -- The history: each change, by whom, in the transaction of the change.
 SELECT apikey_add_project('y_acme', 'y_web');
 CREATE TABLE y_key (name text PRIMARY KEY, key_id uuid, key text);

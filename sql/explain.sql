@@ -1,3 +1,4 @@
+\a \t
 -- apikey_explain: the verdict of apikey_authorize, and why.
 SELECT apikey_add_project('e_acme', 'e_web', '{production,staging}'), apikey_add_project('e_acme', 'e_shop', '{production}'),
 	apikey_add_project('e_acme', 'e_bare', '{gone}'), apikey_add_project('e_globex', 'e_mars');

@@ -1,3 +1,4 @@
+\a \t
 -- Identifiers of any type, in any mixture, wherever somebody decides.
 CREATE TYPE w_enum AS ENUM ('42', '7', '1');
 CREATE DOMAIN w_number AS int;

@@ -1,3 +1,4 @@
+\a \t
 -- Keys of other systems, by their hashes.
 SELECT apikey_add_project('i_acme', 'i_web'), apikey_add_project('i_globex', 'i_mars');
 CREATE FUNCTION i_look(key text) RETURNS text LANGUAGE sql AS $$

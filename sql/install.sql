@@ -1,3 +1,4 @@
+\a \t
 -- What the other tests use.
 
 -- run a command; tell how it ended

@@ -1,3 +1,4 @@
+\a \t
 -- Keys in texts where they should not be: found, told what they are, revoked.
 SELECT apikey_add_project('k_acme', 'k_web');
 CREATE TABLE k_key (name text PRIMARY KEY, key_id uuid, key text);

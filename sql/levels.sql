@@ -1,3 +1,4 @@
+\a \t
 -- Levels, verbs, and which grants match.
 SELECT apikey_add_project('l_acme', 'l_web', '{production,development,staging}'),
 	apikey_add_project('l_acme', 'l_shop'), apikey_add_project('l_globex', 'l_mars');

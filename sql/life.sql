@@ -1,3 +1,4 @@
+\a \t
 -- The life of a key: what changes it, and what ends it.
 SELECT apikey_add_project('f_acme', 'f_web');
 SELECT key_id, key FROM apikey_create('f_acme', 'one') \gset

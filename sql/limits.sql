@@ -1,3 +1,4 @@
+\a \t
 -- Rate limits: what is refused, and all that needs no preloading. A good limit given
 -- to a function needs it, and is not here: the same must come out on every server.
 SELECT apikey_add_project('g_acme', 'g_web');
@@ -21,8 +22,6 @@ $$;
 CREATE FUNCTION g_outcomes(texts text[]) RETURNS TABLE (outcome text, text text) LANGUAGE sql AS $$
 	SELECT g_create(t), string_agg(quote_literal(t), ' ' ORDER BY n) FROM unnest(texts) WITH ORDINALITY a (t, n) GROUP BY 1 ORDER BY min(n)
 $$;
-\pset format unaligned
-\pset tuples_only on
 \pset null none
 
 -- no such text

@@ -1,3 +1,4 @@
+\a \t
 -- Looking at keys: who may do this, what a key opens.
 SELECT apikey_add_project('l_acme', 'l_web', '{production,development}'), apikey_add_project('l_acme', 'l_shop', '{production,staging}'),
 	apikey_add_project('l_acme', '7001'), apikey_add_project('l_acme', '11111111-2222-4333-8444-555555555555', '{production}'),

@@ -1,3 +1,4 @@
+\a \t
 -- Pages of keys and of events, from one id to the next.
 SELECT apikey_add_project('l_acme', 'l_web');
 

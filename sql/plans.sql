@@ -1,3 +1,4 @@
+\a \t
 -- Policies and queries by index: what the planner makes of apikey_authorize.
 SELECT count(apikey_add_project('v_acme', 'v' || i)) FROM generate_series(0, 49) i;
 SELECT count(apikey_add_project('v_acme', i::text)) FROM generate_series(-5, 5) i;

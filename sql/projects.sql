@@ -1,3 +1,4 @@
+\a \t
 -- apikey_projects and apikey_explain.
 SELECT apikey_add_project('p_acme', 'p_b', '{production,staging}'), apikey_add_project('p_acme', 'p_a'),
 	apikey_add_project('p_acme', 'p_B'), apikey_add_project('p_acme', 'p_é'), apikey_add_project('p_globex', 'p_mars');

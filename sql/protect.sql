@@ -1,3 +1,4 @@
+\a \t
 -- apikey_protect and apikey_unprotect.
 CREATE ROLE regress_apikey_owner;
 CREATE ROLE regress_apikey_other;

@@ -1,3 +1,4 @@
+\a \t
 -- COPY may bring a row in before what it refers to, but not against it.
 CREATE FUNCTION n_key(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT (repeat(n::text, 8) || '-0000-0000-0000-000000000000')::uuid $$;
 CREATE FUNCTION n_try(VARIADIC commands text[]) RETURNS TABLE (result text) LANGUAGE sql AS

@@ -1,3 +1,4 @@
+\a \t
 -- Organizations, projects and environments.
 SELECT apikey_add_project('r_acme', 'r_web');
 SELECT apikey_add_project('r_acme', 'r_shop', '{production,staging}');

@@ -1,3 +1,4 @@
+\a \t
 -- Another environment, another name: apikey_add_environment and apikey_rename_project; and what
 -- the registry has, apikey_registry.
 SELECT apikey_add_project('n_acme', 'n_web'), apikey_add_project('n_acme', 'n_shop', '{production}'), apikey_add_project('n_globex', 'n_mars', '{staging,live}');

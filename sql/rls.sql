@@ -1,3 +1,4 @@
+\a \t
 -- Row-level security by apikey_protect, as the application's role sees it.
 SELECT apikey_add_project('q_acme', 'q_web'), apikey_add_project('q_acme', 'q_shop'), apikey_add_project('q_globex', 'q_mars');
 CREATE ROLE regress_apikey_app;

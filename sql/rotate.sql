@@ -1,3 +1,4 @@
+\a \t
 -- Rotation: a new secret of the same key; the old one is good for an overlap.
 SET apikey.client_address = '10.1.2.3';
 CREATE ROLE regress_apikey_rotate;

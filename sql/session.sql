@@ -1,3 +1,4 @@
+\a \t
 -- The key of the session.
 SELECT apikey_add_project('s_acme', 's_web');
 SELECT key_id AS a_id, key AS a FROM apikey_create('s_acme', 'A', '[{"project": "s_web", "environment": "production", "level": "write"}]',

@@ -1,3 +1,4 @@
+\a \t
 -- apikey_protect(..., strict => true): errors in the place of silence.
 SELECT apikey_add_project('y_acme', 'y_web'), apikey_add_project('y_acme', 'y_shop'), apikey_add_project('y_globex', 'y_mars');
 CREATE ROLE regress_apikey_owner;

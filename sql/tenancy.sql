@@ -1,3 +1,4 @@
+\a \t
 -- No statement stores a grant of one organization's key on another's project,
 -- and none that got there all the same opens anything.
 SELECT apikey_add_project('t_acme', 't_web'), apikey_add_project('t_globex', 't_mars');

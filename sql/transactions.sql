@@ -1,3 +1,4 @@
+\a \t
 -- What a transaction did itself counts for it at once, and is forgotten when
 -- it is rolled back, however warm the cache.
 SELECT apikey_add_project('x_acme', 'x_web');

@@ -1,3 +1,4 @@
+\a \t
 -- The trigger functions believe nobody who puts them on a table of his own; and what
 -- they keep: a revoked key stays revoked, whatever SQL does.
 SELECT apikey_add_project('z_acme', 'z_web');

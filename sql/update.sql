@@ -1,3 +1,4 @@
+\a \t
 -- apikey_update: null changes nothing; what shall go is named.
 SET apikey.client_address = '10.1.2.3';
 SELECT apikey_add_project('n_acme', 'n_web');
