@@ -11,12 +11,12 @@
 
 EXTENSION = apikey
 MODULE_big = apikey
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA = $(sort $(wildcard src/apikey--*.sql))
 PGFILEDESC = "apikey - issue, keep and check API keys"
 
 # Only what is marked PGDLLEXPORT is exported, before PostgreSQL 16 too.
-PG_CPPFLAGS = -DPGDLLEXPORT='__attribute__((visibility("default")))'
+PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default")))'
 # A decision is a few dozen nanoseconds for each row: where its functions begin
 # in a cache line shows.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden \
@@ -52,7 +52,7 @@ endif
 
 include $(PGXS)
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*/*.h)
 
 else
 
@@ -74,4 +74,4 @@ bench:
 	@bench/run
 
 indent:
-	@test/indent src/*.c src/*.h
+	@test/indent src/*.c src/*/*.[ch]

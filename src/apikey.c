@@ -4,18 +4,18 @@
  */
 #include "postgres.h"
 
-#include "demand.h"
+#include "auth/use.h"
+#include "base/guc.h"
+#include "base/inval.h"
+#include "base/mask.h"
 #include "fmgr.h"
-#include "guc.h"
-#include "guess.h"
-#include "inval.h"
-#include "mask.h"
-#include "notify.h"
-#include "once.h"
-#include "strict.h"
-#include "usage.h"
-#include "use.h"
-#include "worker.h"
+#include "keys/worker.h"
+#include "planner/strict.h"
+#include "shmem/demand.h"
+#include "shmem/guess.h"
+#include "shmem/once.h"
+#include "shmem/usage.h"
+#include "table/notify.h"
 
 PG_MODULE_MAGIC;
 

@@ -1,16 +1,16 @@
 /*
  * text.c
- *		What src/finder.h, redact.h and token.h offer, for 001_text.pl to call.
+ *		What src/base/finder.h, redact.h and token.h offer, for 001_text.pl to call.
  *
  * Each text is handed on in memory of just its size.
  */
 #include "postgres.h"
 
-#include "finder.h"
+#include "base/finder.h"
+#include "base/redact.h"
+#include "base/token.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "redact.h"
-#include "token.h"
 #include "utils/builtins.h"
 
 PG_MODULE_MAGIC;

@@ -1,0 +1,71 @@
+/*
+ * authz.h
+ *		What may this key do?  The only place where it is decided; lists of
+ *		all that it may do are in reach.h.
+ *
+ * A verdict starts out as a refusal, and only the last of all checks turns it
+ * into AK_REASON_GRANTED.
+ */
+#ifndef AK_AUTHZ_H
+#define AK_AUTHZ_H
+
+#include "postgres.h"
+
+#include "auth/keycache.h"
+#include "base/compat.h"
+#include "base/scope.h"
+
+typedef enum AkReason
+{
+	AK_REASON_INVALID_KEY = 0,	/* did not prove itself */
+	AK_REASON_NO_KEY,			/* of session.h: there is none in the session */
+	AK_REASON_REVOKED,
+	AK_REASON_EXPIRED,
+	AK_REASON_DISABLED,
+	AK_REASON_ELSEWHERE,
+	AK_REASON_OVER_LIMIT,		/* of use.h: log-ins alone */
+	AK_REASON_ALIVE,			/* good, nothing asked of it yet */
+	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */
+	AK_REASON_UNREGISTERED,
+	AK_REASON_NO_GRANT,
+	AK_REASON_LOW_LEVEL,
+	AK_REASON_GRANTED
+} AkReason;
+
+typedef struct AkVerdict
+{
+	AkReason	reason;
+	AkLevel		level;			/* highest grant that matches */
+} AkVerdict;
+
+/* AK_REASON_ALIVE, or why this key, NULL for a bad one, may do nothing. */
+extern AkReason ak_authz_alive(const AkKey *key);
+
+/* "key" may be NULL, and so may the names; "wanted" may be AK_LEVEL_NONE. */
+extern AkVerdict ak_authz_project(const AkKey *key, const AkName *project,
+								  const AkName *environment, AkLevel wanted);
+
+/*
+ * The level that a key has which ak_authz_alive() just said AK_REASON_ALIVE of;
+ * AK_LEVEL_NONE for a pair that is not registered.
+ */
+extern AkLevel ak_authz_level(const AkKey *key, const AkName *project,
+							  const AkName *environment);
+
+/* The same, but telling an unregistered pair from one without a grant. */
+extern AkVerdict ak_authz_explain(const AkKey *key, const AkName *project,
+								  const AkName *environment, AkLevel wanted);
+
+extern bool ak_authz_organization(const AkKey *key,
+								  const AkName *organization, AkLevel wanted);
+
+/*
+ * Raises 28000 about a key that may do nothing: the same to the client whatever the
+ * reason, which goes to the server log.
+ */
+pg_noreturn extern void ak_authz_refuse(AkReason reason);
+
+/* A palloc'd sentence about the verdict. */
+extern char *ak_authz_reason(const AkVerdict *verdict);
+
+#endif							/* AK_AUTHZ_H */

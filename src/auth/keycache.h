@@ -1,0 +1,110 @@
+/*
+ * keycache.h
+ *		Keys that this backend has verified, by the digest of their text.
+ *
+ * An AkKey holds what decisions need of a key that has proved itself, whether
+ * it is active or not.  It never changes.  It is usable while the generation
+ * that it was read under is the current one, the secret that proved it is still
+ * good, and, if the key has networks, the client's address is the same; if it
+ * rests on a row of the own transaction, only under the mark of that statement.
+ *
+ * A pointer to an AkKey stays good while ak_keycache_epoch stays the same:
+ * any call of ak_keycache_find() or ak_keycache_add() may end it.
+ *
+ * The least recently used go when apikey.cache_size is full; the newest
+ * always stays.
+ */
+#ifndef AK_KEYCACHE_H
+#define AK_KEYCACHE_H
+
+#include "postgres.h"
+
+#include "base/clock.h"
+#include "base/guc.h"
+#include "base/inval.h"
+#include "base/scope.h"
+#include "base/secret.h"
+#include "lib/ilist.h"
+#include "shmem/usage.h"
+#include "table/store.h"
+
+/* What use.c counted of a key, in which statement last, and where. */
+typedef struct AkUse
+{
+	TimestampTz statement;
+	int32		last;			/* see ak_usage_count() */
+	bool		asked;
+	bool		refused;
+} AkUse;
+
+typedef struct AkKey
+{
+	/* private to keycache.c */
+	dlist_node	recency;
+	struct AkKey *next;			/* in the same bucket */
+	uint8		digest[AK_HASH_LEN];
+	const AkMark *mark;			/* of a transient one; else NULL */
+	TimestampTz proof_ends;		/* the secret is good until then */
+	uint64		address;		/* serial of the client's address, 0 for any */
+
+	/* public */
+	uint64		generation;		/* as above */
+	bool		transient;		/* rests on a row of the own transaction */
+	bool		slow;			/* proved by a slow hash */
+	pg_uuid_t	id;
+	bool		revoked;
+	bool		disabled;
+	bool		elsewhere;		/* the client is in none of its networks */
+	AkLevel		organization_level;
+	TimestampTz expires_at;		/* DT_NOEND: never */
+	const AkRateLimit *limit;	/* NULL: none */
+	AkName		organization;
+	AkGrants   *grants;
+	AkUse		use;			/* the only part that changes */
+} AkKey;
+
+typedef struct AkCacheStats
+{
+	int64		keys;
+	int64		bytes;
+	int64		hits;
+	int64		builds;
+	int64		evictions;
+} AkCacheStats;
+
+extern uint64 ak_keycache_epoch;
+
+static inline bool
+ak_keycache_usable(const AkKey *key)
+{
+	return key->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
+		(key->proof_ends == DT_NOEND ||
+		 key->proof_ends > ak_clock_now()) &&
+		(key->address == 0 || key->address == ak_guc_address_serial) &&
+		(!key->transient || ak_inval_same_mark(key->mark));
+}
+
+/* The usable key of this digest, or NULL. */
+extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN]);
+
+/* What a verification has found. */
+typedef struct AkVerified
+{
+	pg_uuid_t	id;
+	AkKeyRow	row;
+	AkGrant    *grants;
+	int			ngrants;
+	bool		elsewhere;		/* as above */
+	bool		own;			/* rests on a row of the own transaction */
+	bool		slow;
+	TimestampTz proof_ends;
+	uint64		generation;		/* that was current before it began to read */
+	uint64		address;		/* likewise */
+} AkVerified;
+
+extern const AkKey *ak_keycache_add(const uint8 digest[AK_HASH_LEN],
+									const AkVerified *verified);
+
+extern void ak_keycache_stats(AkCacheStats *stats);
+
+#endif							/* AK_KEYCACHE_H */

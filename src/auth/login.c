@@ -1,0 +1,350 @@
+/*
+ * login.c
+ *		Who comes with a key: log-ins, and the row about a key.
+ *
+ * What lets a key in counts as a use of it, and holds it to its rate limit.  The
+ * contract of each function stands beside its name in the SQL script.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "auth/authz.h"
+#include "auth/session.h"
+#include "auth/use.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/ratelimit.h"
+#include "catalog/pg_type.h"
+#include "executor/execdesc.h"
+#include "table/schema.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* The key in the argument; NULL unless it proves itself. */
+static const AkKey *
+get_key(FunctionCallInfo fcinfo)
+{
+	AkFinding	finding;
+	AkName		token;
+
+	ak_schema_accept();
+	if (!ak_arg_token(fcinfo, 0, &token))
+		return NULL;
+	ak_authn_find(&finding, token.data, token.len);
+	return finding.key;
+}
+
+/* Where the organization level is in the row. */
+#define LEVEL	2
+
+/* The row about a key that may act; false, and why, for any other. */
+static bool
+fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
+{
+	AkProfile	profile;
+	Snapshot	snapshot;
+	bool		found = false;
+
+	*reason = ak_authz_alive(key);
+	if (*reason != AK_REASON_ALIVE)
+		return false;
+	AK_STORE_READ(snapshot)
+		found = ak_store_profile(snapshot, &key->id, &profile);
+	if (!found)					/* deleted this very moment */
+	{
+		*reason = AK_REASON_INVALID_KEY;
+		return false;
+	}
+	memcpy(values, profile.values, sizeof(profile.values));
+	memcpy(nulls, profile.nulls, sizeof(profile.nulls));
+	/* as text: some drivers cannot read an enum in a row */
+	if (!nulls[LEVEL])
+		values[LEVEL] =
+			CStringGetTextDatum(ak_scope_level_name(ak_schema_level(ak_schema_get(),
+																	DatumGetObjectId(values[LEVEL]))));
+	return true;
+}
+
+/* "code" is for a key over its limit. */
+static pg_noreturn void
+refuse_login(AkReason reason, int64 wait, int code)
+{
+	if (reason == AK_REASON_OVER_LIMIT)
+		ereport(ERROR,
+				(errcode(code),
+				 errmsg("API key is over its rate limit"),
+				 errdetail("retry_after=%s", ak_ratelimit_print_wait(wait)),
+				 errhidestmt(true)));
+	ak_authz_refuse(reason);
+}
+
+/*
+ * Somebody comes with this key, of which the text is "token", or with something
+ * that is none, or nothing is "given": may it be let in?  By functions that may write.
+ */
+static AkReason
+admit(const AkKey *key, bool given, const char *token, int len, int64 *wait)
+{
+	AkReason	reason = ak_authz_alive(key);
+
+	*wait = 0;
+	if (reason == AK_REASON_ALIVE)
+		reason = ak_use_check_limit(key, wait);
+	if (given)
+		ak_use_called(key, reason);
+	if (reason == AK_REASON_ALIVE)
+		ak_authn_rehash(key, token, len);
+	return reason;
+}
+
+/* The row about the key in argument 0, which is used. */
+static AkReason
+fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
+{
+	const AkKey *key = get_key(fcinfo);
+	AkName		token = {"", 0};
+	AkReason	reason;
+
+	(void) ak_arg_token(fcinfo, 0, &token);
+	reason = admit(key, ak_arg_has_text(fcinfo, 0), token.data, token.len, wait);
+	if (reason == AK_REASON_ALIVE)
+		(void) fill_profile(key, values, nulls, &reason);
+	return reason;
+}
+
+static bool
+fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	int64		wait;
+
+	return fill_used(fcinfo, values, nulls, &wait) == AK_REASON_ALIVE;
+}
+
+AK_FUNCTION_INFO_V1(apikey_verify);
+Datum
+apikey_verify(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_verify);
+}
+
+static bool
+fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	AkReason	reason;
+
+	ak_schema_accept();
+	return fill_profile(ak_session_key(), values, nulls, &reason);
+}
+
+AK_FUNCTION_INFO_V1(apikey_key_id);
+Datum
+apikey_key_id(PG_FUNCTION_ARGS)
+{
+	const AkKey *key;
+
+	ak_schema_accept();
+	key = ak_session_key();
+	if (ak_authz_alive(key) != AK_REASON_ALIVE)
+		PG_RETURN_NULL();
+	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key->id,
+							sizeof(pg_uuid_t)));
+}
+
+AK_FUNCTION_INFO_V1(apikey_whoami);
+Datum
+apikey_whoami(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_whoami);
+}
+
+/*
+ * Is the function called by what the client has sent, not by another function or
+ * command?
+ */
+static bool
+is_top_level(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	QueryDesc  *query = ActivePortal == NULL ? NULL : ActivePortal->queryDesc;
+
+	return query != NULL && result != NULL && IsA(result, ReturnSetInfo) &&
+		result->econtext->ecxt_estate == query->estate;
+}
+
+/* Two keys in one transaction may be two customers in one. */
+static void
+tell_of_another(const pg_uuid_t *id)
+{
+	const AkKey *before = ak_session_key();
+
+	if (ak_authz_alive(before) == AK_REASON_ALIVE &&
+		memcmp(&before->id, id, sizeof(pg_uuid_t)) != 0)
+		ereport(NOTICE,
+				(errmsg("another API key was logged in before"),
+				 errhint("Call apikey_logout first if it was meant, else end the transaction."),
+				 errhidestmt(true)));
+}
+
+static bool
+fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	int64		wait;
+	AkReason	reason = fill_used(fcinfo, values, nulls, &wait);
+	char	   *token;
+
+	if (reason != AK_REASON_ALIVE)
+		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
+	tell_of_another(DatumGetUUIDP(values[0]));
+	token = TextDatumGetCString(PG_GETARG_DATUM(0));
+	ak_guc_set_key(token);
+	explicit_bzero(token, strlen(token));
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_logout);
+Datum
+apikey_logout(PG_FUNCTION_ARGS)
+{
+	ak_guc_set_key("");
+	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_login);
+Datum
+apikey_login(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_login);
+}
+
+/* The string under "name" in the JSON object of all headers; NULL if none. */
+static char *
+get_header(Jsonb *headers, const char *name)
+{
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(headers) ||
+		getKeyJsonValueFromContainer(&headers->root, name, strlen(name),
+									 &value) == NULL ||
+		value.type != jbvString || value.val.string.len == 0)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/* The headers of the request. */
+static Jsonb *
+parse_headers(const char *setting)
+{
+	Jsonb	   *headers = ak_arg_parse_json(setting);
+
+	if (headers == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("request.headers is not valid JSON"),
+				 errhidestmt(true)));
+	return headers;
+}
+
+/*
+ * Is a bearer token a key, or at least of the form of ours?  One of another form
+ * is a key only if it was imported.
+ */
+static bool
+is_key(const char *bearer)
+{
+	AkToken		token;
+	AkTokenForm form = ak_token_parse(bearer, strlen(bearer), &token);
+	AkFinding	finding;
+
+	explicit_bzero(&token, sizeof(token));
+	if (form != AK_TOKEN_OTHER)
+		return true;
+	ak_schema_accept();
+	ak_authn_find(&finding, bearer, strlen(bearer));
+	return finding.key != NULL;
+}
+
+/* The key that the request brings, palloc'd; NULL if it brings none. */
+static char *
+get_request_key(void)
+{
+	static const char bearer[] = "bearer ";
+	const char *setting = GetConfigOption("request.headers", true, false);
+	Jsonb	   *headers;
+	char	   *key;
+	char	   *authorization;
+
+	if (setting == NULL || setting[0] == '\0')
+		return NULL;
+	headers = parse_headers(setting);
+	key = get_header(headers, "x-api-key");
+	if (key != NULL)
+		return key;
+	authorization = get_header(headers, "authorization");
+	if (authorization == NULL ||
+		pg_strncasecmp(authorization, bearer, strlen(bearer)) != 0)
+		return NULL;
+	key = authorization + strlen(bearer);
+	while (*key == ' ')
+		key++;
+	return is_key(key) ? key : NULL;
+}
+
+AK_FUNCTION_INFO_V1(apikey_pre_request);
+Datum
+apikey_pre_request(PG_FUNCTION_ARGS)
+{
+	char	   *token = get_request_key();
+
+	if (token != NULL)
+	{
+		AkFinding	finding;
+		AkReason	reason;
+		int64		wait;
+
+		ak_schema_accept();
+		ak_authn_find(&finding, token, strlen(token));
+		reason = admit(finding.key, true, token, strlen(token), &wait);
+		/* PostgREST makes the HTTP status of it */
+		if (reason != AK_REASON_ALIVE)
+			refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
+	}
+	ak_guc_set_key(token == NULL ? "" : token);
+	if (token != NULL)
+		explicit_bzero(token, strlen(token));
+	PG_RETURN_VOID();
+}
+
+/*
+ * A row for a key that apikey_login would let in but for its rate limit, if it
+ * has one.
+ */
+static bool
+fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	const AkKey *key = get_key(fcinfo);
+	int64		wait;
+	int64		remaining;
+
+	if (key == NULL)
+		ak_use_guessed_argument(fcinfo, 0);
+	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit == NULL)
+		return false;
+	(void) ak_use_look_at_limit(key, &wait, &remaining);
+	values[0] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
+	values[1] = Int64GetDatum(remaining);
+	values[2] = Float8GetDatum((wait + 999) / 1000 / (double) USECS_PER_SEC);
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_rate_limit);
+Datum
+apikey_rate_limit(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_rate);
+}

@@ -1,0 +1,323 @@
+/*
+ * reach.c
+ *		In which projects, or environments, may a key do this?  See reach.h.
+ */
+#include "postgres.h"
+
+#include "auth/reach.h"
+
+#include "auth/authz.h"
+#include "auth/registry.h"
+#include "table/store.h"
+#include "utils/memutils.h"
+
+/* What is remembered: one allocation, with the bytes of the names behind. */
+typedef struct Reach
+{
+	pg_uuid_t	key_id;
+	uint64		key_generation; /* 0: not to be used again */
+	uint64		registry_generation;
+	AkLevel		wanted;
+	AkReachOf	of;
+	bool		anywhere;		/* not only within ... */
+	AkName		within;
+	Size		bytes;
+	int			count;
+	AkName		names[FLEXIBLE_ARRAY_MEMBER];
+} Reach;
+
+#define MAX_REACHES	8
+
+/* So many are not looked up one by one, if there is not much more. */
+#define MANY_GRANTS		64
+
+static MemoryContext context;
+static Reach *reaches[MAX_REACHES]; /* latest use first */
+static int	nreaches;
+static Size bytes;
+
+/* ------------------------------------------------------------ collecting */
+
+/* Collects names. */
+typedef struct Names
+{
+	AkName	   *data;
+	int			count;
+	int			room;
+} Names;
+
+static void
+add_name(Names *names, const AkName *name)
+{
+	if (names->count == names->room)
+	{
+		names->room *= 2;
+		names->data = repalloc_huge(names->data,
+									names->room * sizeof(AkName));
+	}
+	names->data[names->count++] = *name;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return ak_name_compare(a, b);
+}
+
+static void
+sort_unique(Names *names)
+{
+	int			unique = 0;
+
+	qsort(names->data, names->count, sizeof(AkName), compare_names);
+	for (int i = 0; i < names->count; i++)
+		if (unique == 0 ||
+			!ak_name_equal(&names->data[i], &names->data[unique - 1]))
+			names->data[unique++] = names->data[i];
+	names->count = unique;
+}
+
+/* What is asked. */
+typedef struct Question
+{
+	const AkKey *key;
+	AkLevel		wanted;
+	AkReachOf	of;
+	const AkName *within;		/* NULL: any */
+} Question;
+
+static void
+add_pair(Names *names, const Question *question, const AkName *project,
+		 const AkName *environment)
+{
+	bool		projects = question->of == AK_REACH_PROJECTS;
+	const AkName *other = projects ? environment : project;
+
+	if (question->within == NULL || ak_name_equal(other, question->within))
+		add_name(names, projects ? project : environment);
+}
+
+/* Add those rows where the key has the level. */
+static void
+add_rows(Names *names, const Question *question, const AkEnvironmentRow *rows,
+		 int count)
+{
+	const AkKey *key = question->key;
+
+	for (int i = 0; i < count; i++)
+	{
+		const AkEnvironmentRow *row = &rows[i];
+
+		if (ak_name_equal(&row->organization, &key->organization) &&
+			ak_grants_level(key->grants,
+							ak_scope_hash(&row->project, &row->environment),
+							&row->project,
+							&row->environment) >= question->wanted)
+			add_pair(names, question, &row->project, &row->environment);
+	}
+}
+
+static void
+add_project(Names *names, const Question *question, const AkName *project,
+			Snapshot snapshot)
+{
+	AkEnvironmentRow *rows;
+	int			count = ak_store_project(snapshot, project, &rows);
+
+	add_rows(names, question, rows, count);
+}
+
+/* Add what one grant, which is not on project '*', reaches. */
+static void
+add_grant(Names *names, const Question *question, const AkGrant *grant,
+		  Snapshot snapshot)
+{
+	const AkName *environment = &grant->environment;
+
+	if (grant->level < question->wanted)
+		return;
+	if (ak_name_equal(environment, &ak_scope_all))
+	{
+		if (question->of == AK_REACH_ENVIRONMENTS || question->within == NULL)
+		{
+			add_project(names, question, &grant->project, snapshot);
+			return;
+		}
+		environment = question->within;
+	}
+	if (ak_registry_contains(&question->key->organization,
+							 ak_scope_hash(&grant->project, environment),
+							 &grant->project, environment))
+		add_pair(names, question, &grant->project, environment);
+}
+
+/*
+ * All that is registered for the organization; false if that is so much more
+ * than the key has grants that these had better be looked up one by one.
+ */
+static bool
+collect_organization(Names *names, const Question *question, Snapshot snapshot)
+{
+	const AkGrants *grants = question->key->grants;
+	AkEnvironmentRow *rows;
+	int			count;
+
+	if (!grants->any_project && grants->count < MANY_GRANTS)
+		return false;
+	count = ak_store_organization(snapshot, &question->key->organization,
+								  grants->any_project ? AK_STORE_NO_LIMIT :
+								  (int) grants->count * 4, &rows);
+	if (count < 0)
+		return false;
+	add_rows(names, question, rows, count);
+	return true;
+}
+
+static void
+collect(Names *names, const Question *question)
+{
+	const AkGrants *grants = question->key->grants;
+	Snapshot	snapshot;
+
+	AK_STORE_READ(snapshot)
+	{
+		names->count = 0;
+		if (question->of == AK_REACH_ENVIRONMENTS && question->within != NULL)
+			add_project(names, question, question->within, snapshot);
+		else if (!collect_organization(names, question, snapshot))
+		{
+			AkGrant		grant;
+
+			for (uint32 i = 0; i <= grants->mask; i++)
+				if (ak_grants_slot(grants, i, &grant))
+					add_grant(names, question, &grant, snapshot);
+		}
+	}
+	sort_unique(names);
+}
+
+/* ----------------------------------------------------------- remembering */
+
+static bool
+answers(const Reach *reach, const Question *question)
+{
+	return reach->key_generation == question->key->generation &&
+		reach->registry_generation == ak_inval_generation(AK_TOPIC_REGISTRY) &&
+		memcmp(&reach->key_id, &question->key->id, sizeof(pg_uuid_t)) == 0 &&
+		reach->wanted == question->wanted && reach->of == question->of &&
+		reach->anywhere == (question->within == NULL) &&
+		(reach->anywhere || ak_name_equal(&reach->within, question->within));
+}
+
+/* Copies bytes behind what is there already. */
+static AkName
+put_name(char **to, const AkName *name)
+{
+	AkName		copy = {*to, name->len};
+
+	memcpy(*to, name->data, name->len);
+	*to += name->len;
+	return copy;
+}
+
+/* Remember a list, as the latest. */
+static Reach *
+remember(const Question *question, uint64 generation, const Names *names)
+{
+	static const AkName nothing = {"", 0};
+	const AkName *within = question->within ? question->within : &nothing;
+	Size		size = offsetof(Reach, names) + names->count * sizeof(AkName);
+	char	   *to;
+	Reach	   *reach;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "apikey reach",
+										ALLOCSET_SMALL_SIZES);
+	for (int i = 0; i < names->count; i++)
+		size += names->data[i].len;
+	reach = MemoryContextAllocHuge(context, size + within->len);
+	to = (char *) &reach->names[names->count];
+	reach->bytes = GetMemoryChunkSpace(reach);
+	reach->key_id = question->key->id;
+	reach->key_generation = question->key->transient ? 0 :
+		question->key->generation;
+	reach->registry_generation = generation;
+	reach->wanted = question->wanted;
+	reach->of = question->of;
+	reach->anywhere = question->within == NULL;
+	reach->within = put_name(&to, within);
+	reach->count = names->count;
+	for (int i = 0; i < names->count; i++)
+		reach->names[i] = put_name(&to, &names->data[i]);
+
+	bytes += reach->bytes;
+	while (nreaches == MAX_REACHES || (nreaches > 0 && bytes > AK_REACH_BYTES))
+	{
+		Reach	   *oldest = reaches[--nreaches];
+
+		bytes -= oldest->bytes;
+		pfree(oldest);
+	}
+	memmove(&reaches[1], &reaches[0], nreaches * sizeof(Reach *));
+	reaches[0] = reach;
+	nreaches++;
+	return reach;
+}
+
+static Reach *
+find(const Question *question)
+{
+	for (int i = 0; i < nreaches; i++)
+	{
+		Reach	   *reach = reaches[i];
+
+		if (answers(reach, question))
+		{
+			memmove(&reaches[1], &reaches[0], i * sizeof(Reach *));
+			reaches[0] = reach;
+			return reach;
+		}
+	}
+	return NULL;
+}
+
+static Reach *
+load(const Question *question)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
+											   "apikey reach scan",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(work);
+	uint64		generation = ak_inval_generation(AK_TOPIC_REGISTRY);
+	Names		names = {palloc(16 * sizeof(AkName)), 0, 16};
+	Reach	   *reach;
+
+	collect(&names, question);
+	reach = remember(question, generation, &names);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(work);
+	return reach;
+}
+
+int
+ak_reach_list(const AkKey *key, AkLevel wanted, AkReachOf of,
+			  const AkName *within, const AkName **names)
+{
+	Question	question = {key, wanted, of, within};
+	Reach	   *reach;
+
+	*names = NULL;
+	if (ak_authz_alive(key) != AK_REASON_ALIVE || wanted == AK_LEVEL_NONE)
+		return 0;
+	reach = find(&question);
+	if (reach == NULL)
+		reach = load(&question);
+	*names = reach->names;
+	return reach->count;
+}
+
+Size
+ak_reach_bytes(void)
+{
+	return bytes;
+}

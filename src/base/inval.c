@@ -1,0 +1,105 @@
+/*
+ * inval.c
+ *		When must a backend forget what it remembers?  See inval.h.
+ */
+#include "postgres.h"
+
+#include "base/inval.h"
+
+#include "access/xact.h"
+#include "utils/inval.h"
+
+uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
+uint64		ak_inval_transaction = 1;
+
+static uint64 flushes;
+
+static const AkWatch *watched;
+static int	nwatched;
+
+void
+ak_inval_forget(void)
+{
+	flushes++;
+	for (int topic = 0; topic < AK_TOPICS; topic++)
+		ak_inval_generations[topic]++;
+}
+
+/* An invalid "relation" stands for all of them. */
+static void
+relation_callback(Datum arg, Oid relation)
+{
+	if (!OidIsValid(relation))
+	{
+		ak_inval_forget();
+		return;
+	}
+	for (int i = 0; i < nwatched; i++)
+	{
+		if (watched[i].relation == relation)
+		{
+			if (watched[i].topic != AK_TOPIC_SCHEMA)
+				flushes++;
+			ak_inval_generations[watched[i].topic]++;
+			return;
+		}
+	}
+}
+
+static void
+transaction_callback(XactEvent event, void *arg)
+{
+	ak_inval_transaction++;
+}
+
+static void
+subtransaction_callback(SubXactEvent event, SubTransactionId subid,
+						SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		ak_inval_transaction++;
+}
+
+void
+ak_inval_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_callback, (Datum) 0);
+	RegisterXactCallback(transaction_callback, NULL);
+	RegisterSubXactCallback(subtransaction_callback, NULL);
+}
+
+void
+ak_inval_watch(const AkWatch *relations, int count)
+{
+	watched = relations;
+	nwatched = count;
+	ak_inval_forget();
+}
+
+void
+ak_inval_announce(Oid relation)
+{
+	CacheInvalidateRelcacheByRelid(relation);
+}
+
+uint64
+ak_inval_flushes(void)
+{
+	return flushes;
+}
+
+void
+ak_inval_set_mark(AkMark *mark)
+{
+	mark->statement = GetCurrentStatementStartTimestamp();
+	mark->command = GetCurrentCommandId(false);
+	mark->transaction = ak_inval_transaction;
+}
+
+bool
+ak_inval_same_mark(const AkMark *mark)
+{
+	return mark->statement == GetCurrentStatementStartTimestamp() &&
+		mark->command == GetCurrentCommandId(false) &&
+		mark->transaction == ak_inval_transaction;
+}

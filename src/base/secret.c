@@ -1,0 +1,149 @@
+/*
+ * secret.c
+ *		All cryptography; see secret.h.
+ */
+#include "postgres.h"
+
+#include "base/secret.h"
+
+#include "base/compat.h"
+#include "common/cryptohash.h"
+#include "common/hmac.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+void
+ak_secret_random(void *buf, size_t len)
+{
+	if (!pg_strong_random(buf, len))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random bytes"),
+				 errhidestmt(true)));
+}
+
+void
+ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
+{
+	static TimestampTz last;
+	const int64 epoch = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;	/* days */
+	uint64		us;
+	uint64		ms;
+	uint64		fraction;
+
+	last = Max(now, last + 1);
+	us = last + epoch * USECS_PER_DAY;
+	ms = us / 1000;
+	fraction = us % 1000 * 4096 / 1000;
+	ak_secret_random(id, sizeof(pg_uuid_t));
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	id->data[6] = (uint8) (0x70 | fraction >> 8);
+	id->data[7] = (uint8) fraction;
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;
+}
+
+/*
+ * Contexts that live as long as the backend: making one costs as much as the
+ * hash of a key.  PostgreSQL hands each to a resource owner, so they have one
+ * that is never released.  Starting a hash anew forgets the one before, even
+ * if that broke off.
+ */
+static pg_cryptohash_ctx *sha256;
+static pg_hmac_ctx *hmac;
+
+static void
+create_contexts(void)
+{
+	static ResourceOwner lasting;
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+
+	if (lasting == NULL)
+		lasting = ResourceOwnerCreate(NULL, "apikey");
+	CurrentResourceOwner = lasting;
+	PG_TRY();
+	{
+		if (sha256 == NULL)
+			sha256 = pg_cryptohash_create(PG_SHA256);
+		if (hmac == NULL)
+			hmac = pg_hmac_create(PG_SHA256);
+	}
+	PG_FINALLY();
+	{
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+void
+ak_secret_digest(const char *text, int len, uint8 digest[AK_HASH_LEN])
+{
+	if (sha256 == NULL)
+		create_contexts();
+	if (pg_cryptohash_init(sha256) < 0 ||
+		pg_cryptohash_update(sha256, (const uint8 *) text, len) < 0 ||
+		pg_cryptohash_final(sha256, digest, AK_HASH_LEN) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute SHA-256 hash"),
+				 errhidestmt(true)));
+}
+
+void
+ak_secret_verifier(const uint8 *pepper, int pepper_len,
+				   const uint8 salt[AK_SALT_LEN],
+				   const void *secret, int len,
+				   uint8 verifier[AK_HASH_LEN])
+{
+	if (hmac == NULL)
+		create_contexts();
+	/* to OpenSSL a null key means "as before", not the empty key */
+	if (pepper == NULL)
+		pepper = (const uint8 *) "";
+	if (pg_hmac_init(hmac, pepper, pepper_len) < 0 ||
+		pg_hmac_update(hmac, salt, AK_SALT_LEN) < 0 ||
+		pg_hmac_update(hmac, secret, len) < 0 ||
+		pg_hmac_final(hmac, verifier, AK_HASH_LEN) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute HMAC-SHA-256"),
+				 errhidestmt(true)));
+}
+
+bool
+ak_secret_bcrypt(Oid crypt, const char *text, int len, const char *hash)
+{
+	struct varlena *secret = cstring_to_text_with_len(text, len);
+	char	   *setting = pstrdup(hash);
+	struct varlena *actual;
+	bool		equal;
+
+	/*
+	 * $2a$, $2b$ and $2y$ differ in what they say about old mistakes of some
+	 * implementations, not in what they compute.  pgcrypto takes $2b$ for
+	 * another algorithm.
+	 */
+	setting[2] = 'a';
+	actual = (struct varlena *)
+		DatumGetPointer(OidFunctionCall2(crypt, PointerGetDatum(secret),
+										 CStringGetTextDatum(setting)));
+	equal = VARSIZE_ANY_EXHDR(actual) == strlen(setting) &&
+		ak_secret_equal(VARDATA_ANY(actual), setting, strlen(setting));
+	explicit_bzero(VARDATA_ANY(secret), len);
+	return equal;
+}
+
+bool
+ak_secret_equal(const void *a, const void *b, size_t len)
+{
+	const volatile uint8 *x = a;
+	const volatile uint8 *y = b;
+	uint8		difference = 0;
+
+	for (size_t i = 0; i < len; i++)
+		difference |= x[i] ^ y[i];
+	return difference == 0;
+}

@@ -1,0 +1,211 @@
+/*
+ * actor.c
+ *		Who changes keys: the application, or a key?  See actor.h.
+ */
+#include "postgres.h"
+
+#include "keys/actor.h"
+
+#include "auth/authz.h"
+#include "auth/session.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/redact.h"
+#include "catalog/pg_type.h"
+#include "table/schema.h"
+#include "utils/array.h"
+#include "utils/fmgrprotos.h"
+
+pg_noreturn static void
+refuse(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied by API key"),
+			 errdetail("%s", detail),
+			 errhidestmt(true)));	/* the log-in may be part of it */
+}
+
+static bool
+has_key(void)
+{
+	int			len;
+
+	(void) ak_guc_key(&len);
+	return len > 0 || ak_guc_key_refused;
+}
+
+void
+ak_actor_refuse_key(void)
+{
+	if (has_key())
+		refuse("This is for the application itself, not for a session with a key.");
+}
+
+bool
+ak_actor_key_id(pg_uuid_t *id)
+{
+	const AkKey *key = has_key() ? ak_session_key() : NULL;
+
+	if (key != NULL)
+		*id = key->id;
+	return key != NULL;
+}
+
+void
+ak_actor_get(AkActor *actor)
+{
+	AkReason	reason;
+	AkKeyRow	row;
+	Snapshot	snapshot;
+	bool		found = false;
+
+	memset(actor, 0, sizeof(AkActor));
+	ak_schema_accept();
+	if (!has_key())
+		return;
+	actor->limited = true;
+	actor->key = ak_session_key();
+	reason = ak_authz_alive(actor->key);
+	if (reason != AK_REASON_ALIVE)
+		ak_authz_refuse(reason);
+	if (actor->key->organization_level < AK_LEVEL_WRITE)
+		refuse("Changing keys takes organization level write.");
+	actor->key_id = actor->key->id;
+
+	AK_STORE_READ(snapshot)
+	{
+		found = ak_store_key(snapshot, &actor->key_id, &row);
+		actor->has_budget = ak_store_has_budget(snapshot, &actor->key_id);
+	}
+	if (!found)
+		refuse("The key of the session has just been deleted.");
+	actor->networks = row.allowed_networks;
+}
+
+void
+ak_actor_check_new(const AkActor *actor)
+{
+	if (actor->has_budget)
+		refuse("The key of the session has a budget, and makes or changes no other key.");
+}
+
+void
+ak_actor_check_organization(const AkActor *actor, const AkName *organization)
+{
+	if (actor->limited &&
+		!ak_name_equal(organization, &actor->key->organization))
+		refuse("The key of the session belongs to another organization.");
+}
+
+/*
+ * Does the actor hold this?  As names of the pair, '*' finds just the grants on
+ * '*', which are those that cover all.
+ */
+static bool
+holds_grant(const AkActor *actor, const AkGrant *grant)
+{
+	return ak_grants_level(actor->key->grants,
+						   ak_scope_hash(&grant->project, &grant->environment),
+						   &grant->project,
+						   &grant->environment) >= grant->level;
+}
+
+void
+ak_actor_check_grant(const AkActor *actor, const AkGrant *grant)
+{
+	if (actor->limited && !holds_grant(actor, grant))
+		refuse(psprintf("The key of the session has no level %s on project \"%s\", environment \"%s\".",
+						ak_scope_level_name(grant->level),
+						ak_redact_name(&grant->project),
+						ak_redact_name(&grant->environment)));
+}
+
+void
+ak_actor_check_level(const AkActor *actor, AkLevel level)
+{
+	if (actor->limited && level > actor->key->organization_level)
+		refuse("The key of the session has a lower organization level.");
+}
+
+void
+ak_actor_check_expiry(const AkActor *actor, TimestampTz expires_at)
+{
+	if (actor->limited && expires_at > actor->key->expires_at)
+		refuse("The key of the session expires earlier.");
+}
+
+/* Is each of the inner networks within one of the outer ones? */
+static bool
+is_within(Datum inner, Datum outer)
+{
+	Datum	   *networks[2];
+	bool	   *nulls[2];
+	int			count[2];
+	Datum		both[2] = {inner, outer};
+
+	for (int i = 0; i < 2; i++)
+		deconstruct_array(DatumGetArrayTypeP(both[i]), CIDROID, -1, false,
+						  TYPALIGN_INT, &networks[i], &nulls[i], &count[i]);
+	for (int i = 0; i < count[0]; i++)
+	{
+		bool		found = nulls[0][i];	/* no client is in a null */
+
+		for (int j = 0; !found && j < count[1]; j++)
+			found = !nulls[1][j] &&
+				DatumGetBool(DirectFunctionCall2(network_subeq,
+												 networks[0][i],
+												 networks[1][j]));
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+void
+ak_actor_check_networks(const AkActor *actor, Datum networks)
+{
+	if (actor->limited && actor->networks != (Datum) 0 &&
+		(networks == (Datum) 0 || !is_within(networks, actor->networks)))
+		refuse("The key of the session is limited to other networks.");
+}
+
+void
+ak_actor_check_limit(const AkActor *actor, const AkRateLimit *limit)
+{
+	if (actor->limited && actor->key->limit != NULL &&
+		!ak_ratelimit_within(limit, actor->key->limit))
+		refuse("The key of the session has a lower rate limit.");
+}
+
+bool
+ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
+{
+	Snapshot	snapshot;
+	AkKeyRow	row;
+	AkGrant    *grants;
+	int			ngrants = 0;
+	bool		own = false;
+	bool		found = false;
+
+	if (!actor->limited)
+		return true;
+	AK_STORE_READ(snapshot)
+	{
+		found = ak_store_key(snapshot, id, &row);
+		ngrants = ak_store_grants(snapshot, id, &grants, &own);
+	}
+	if (!found ||
+		!ak_name_equal(&row.organization, &actor->key->organization))
+		return false;
+
+	if (memcmp(id, &actor->key_id, sizeof(pg_uuid_t)) != 0)
+		ak_actor_check_new(actor);
+	ak_actor_check_level(actor, row.organization_level);
+	ak_actor_check_expiry(actor, row.expires_at);
+	ak_actor_check_networks(actor, row.allowed_networks);
+	ak_actor_check_limit(actor, &row.limit);
+	for (int i = 0; i < ngrants; i++)
+		ak_actor_check_grant(actor, &grants[i]);
+	return true;
+}

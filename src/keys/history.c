@@ -1,0 +1,351 @@
+/*
+ * history.c
+ *		The triggers on our tables: every backend sees a change, the history
+ *		keeps it, and new rows are held to the foreign keys.
+ *
+ * The functions of this extension record what they do themselves, by its name
+ * (see event.h).  What SQL does to the tables besides is recorded here, a row at
+ * a time (TRUNCATE: a statement at a time), but neither what COPY brings in,
+ * which is how a dump is restored, nor what a subscription applies: the
+ * publisher has recorded it.
+ *
+ * A trigger function believes nobody.  Whoever may execute it can put it on a table of
+ * his own, at any event: what is not as the script makes it is refused, before anything
+ * is read.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/inval.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "keys/actor.h"
+#include "nodes/parsenodes.h"
+#include "replication/logicalworker.h"
+#include "table/change.h"
+#include "table/event.h"
+#include "table/refer.h"
+#include "table/schema.h"
+#include "table/store.h"
+#include "table/write.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+pg_noreturn static void
+refuse_trigger(const char *function)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("%s must be called by a trigger of extension \"apikey\"",
+					function)));
+}
+
+/* The column of this name in the row; false if there is none, or it is null. */
+static bool
+get_column(TriggerData *trigger, const char *name, Oid type, Datum *value)
+{
+	AttrNumber	column = ak_change_column(trigger->tg_relation, name, type);
+	bool		isnull = true;
+
+	if (trigger->tg_trigtuple != NULL && column > 0)
+		*value = heap_getattr(trigger->tg_trigtuple, column,
+							  RelationGetDescr(trigger->tg_relation), &isnull);
+	return !isnull;
+}
+
+/*
+ * Was the key of a new grant made by this very transaction?  Then no other
+ * backend can remember it, and this one remembers it for one statement only.
+ */
+static bool
+belongs_to_new_key(TriggerData *trigger)
+{
+	Datum		id;
+	Snapshot	snapshot;
+	bool		own = false;
+
+	if (!get_column(trigger, "key_id", UUIDOID, &id))
+		return false;
+	AK_STORE_READ(snapshot)
+		own = ak_store_key_is_own(snapshot, DatumGetUUIDP(id));
+	return own;
+}
+
+static const char *
+get_action(TriggerEvent event)
+{
+	return TRIGGER_FIRED_BY_INSERT(event) ? "insert" :
+		TRIGGER_FIRED_BY_UPDATE(event) ? "update" :
+		TRIGGER_FIRED_BY_DELETE(event) ? "delete" : "truncate";
+}
+
+/*
+ * Is the row being copied into this table by COPY itself?  Not so what a trigger
+ * or a function does meanwhile.
+ */
+static bool
+is_copied(TriggerData *trigger)
+{
+	Portal		portal = ActivePortal;
+	CopyStmt   *copy;
+
+	if (portal == NULL || portal->commandTag != CMDTAG_COPY)
+		return false;
+	copy = (CopyStmt *)
+		linitial_node(PlannedStmt, portal->stmts)->utilityStmt;
+	return copy != NULL && IsA(copy, CopyStmt) && copy->is_from &&
+		RangeVarGetRelid(copy->relation, NoLock, true) ==
+		RelationGetRelid(trigger->tg_relation);
+}
+
+/* Record what SQL did to a table. */
+static void
+record_sql(TriggerData *trigger)
+{
+	AkEvent		event = {.action = get_action(trigger->tg_event)};
+	AkDetail	detail;
+	AkName		organization;
+	Datum		value;
+	pg_uuid_t	acting;
+
+	ak_detail_begin(&detail);
+	ak_detail_add(&detail, "table",
+				  RelationGetRelationName(trigger->tg_relation));
+	ak_change_describe(trigger, &detail);
+	event.detail = &detail;
+	if (get_column(trigger, "key_id", UUIDOID, &value))
+		event.key_id = DatumGetUUIDP(value);
+	if (get_column(trigger, "organization", TEXTOID, &value))
+	{
+		organization = ak_store_name(value);
+		event.organization = &organization;
+	}
+	if (ak_actor_key_id(&acting))
+		event.acting_key = &acting;
+	ak_event_append(NULL, &event);
+}
+
+/* ------------------------------------------------------------ revocation */
+
+/* Columns of apikey_key that are final once the key is revoked */
+typedef struct Final
+{
+	int			columns[2];		/* revoked_at, key_id */
+	Datum		values[2];		/* as they were */
+	bool		nulls[2];
+} Final;
+
+/*
+ * Does this update of a key change what is final?  The id stands with the
+ * revocation: another row could take it.
+ */
+static bool
+changes_final(TriggerData *trigger, Final *final)
+{
+	static const char *const names[] = {"revoked_at", "key_id"};
+	static const Oid types[] = {TIMESTAMPTZOID, UUIDOID};
+	TupleTableSlot *old = trigger->tg_trigslot;
+	bool		changed = false;
+
+	for (int i = 0; i < 2; i++)
+	{
+		AttrNumber	column = ak_change_column(trigger->tg_relation, names[i],
+											  types[i]);
+
+		if (column == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("column \"%s\" of table \"%s\" is missing",
+							names[i],
+							RelationGetRelationName(trigger->tg_relation)),
+					 errhint("Restore what was dropped or changed.")));
+		final->columns[i] = column;
+		final->values[i] = slot_getattr(old, column, &final->nulls[i]);
+		changed |= !ak_change_same(old, trigger->tg_newslot, column);
+	}
+	return changed && !final->nulls[0];
+}
+
+pg_noreturn static void
+refuse_final(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("API key is revoked"),
+			 errdetail("Its revoked_at and key_id cannot be changed."),
+			 errhint("A revoked key stays revoked; create another."),
+			 errhidestmt(true)));
+}
+
+/*
+ * Before each update of a key.  A subscription must go on, or it would bring no more
+ * revocations: what was revoked here, and not where it comes from, just stays so.
+ */
+static HeapTuple
+keep_revocation(TriggerData *trigger)
+{
+	Final		final;
+
+	if (!changes_final(trigger, &final))
+		return trigger->tg_newtuple;
+	if (!IsLogicalWorker())
+		refuse_final();
+	return heap_modify_tuple_by_cols(trigger->tg_newtuple,
+									 RelationGetDescr(trigger->tg_relation),
+									 2, final.columns, final.values,
+									 final.nulls);
+}
+
+/* -------------------------------------------------------------- triggers */
+
+/* Is this one that the script makes for apikey_changed? */
+static bool
+is_watch(const TriggerData *trigger)
+{
+	TriggerEvent event = trigger->tg_event;
+	AkTable		table;
+
+	return ak_schema_find_table(RelationGetRelid(trigger->tg_relation),
+								&table) &&
+		table <= AK_TABLE_BUDGET && TRIGGER_FIRED_AFTER(event) &&
+		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
+}
+
+/*
+ * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
+ * foreign key allows, see refer.h.  What takes something away must be on disk
+ * before COMMIT returns, whatever synchronous_commit says: a crash must not bring
+ * a revoked key back.  What our functions do to budgets is known to write.c.
+ */
+AK_FUNCTION_INFO_V1(apikey_changed);
+Datum
+apikey_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const AkSchema *schema;
+	Final		final;
+	Oid			table;
+	bool		insert;
+	bool		ours;
+	bool		copied;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		refuse_trigger("apikey_changed");
+	ak_schema_accept();
+	schema = ak_schema_get();
+	if (!is_watch(trigger))
+		refuse_trigger("apikey_changed");
+	table = RelationGetRelid(trigger->tg_relation);
+	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	ours = ak_write_is_ours() || IsLogicalWorker();
+	copied = insert && !ours && is_copied(trigger);
+	ak_refer_check(trigger, copied);
+
+	if (table == schema->tables[AK_TABLE_BUDGET])
+	{
+		/* no decision rests on it, and most often somebody spends */
+		if (ours)
+			return PointerGetDatum(NULL);
+	}
+	else if (table == schema->tables[AK_TABLE_PROJECT] ||
+			 table == schema->tables[AK_TABLE_ENVIRONMENT])
+		ak_inval_announce(schema->tables[AK_TABLE_REGISTRY_PROXY]);
+	else if (!insert || table == schema->tables[AK_TABLE_SECRET] ||
+			 (table == schema->tables[AK_TABLE_GRANT] && !ak_write_is_new_key() &&
+			  !belongs_to_new_key(trigger)))
+		ak_inval_announce(schema->tables[AK_TABLE_KEY_PROXY]);
+	/* other triggers may have changed the row after keep_revocation() */
+	if (table == schema->tables[AK_TABLE_KEY] && TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		!IsLogicalWorker() && changes_final(trigger, &final))
+		refuse_final();
+	if (!insert)
+		ForceSyncCommit();
+	if (!ours && !copied)
+		record_sql(trigger);
+	return PointerGetDatum(NULL);
+}
+
+/* Is this the removal of an event that a purge removes? */
+static bool
+is_purged(TriggerData *trigger)
+{
+	Datum		at;
+
+	return TRIGGER_FIRED_BY_DELETE(trigger->tg_event) &&
+		get_column(trigger, "at", TIMESTAMPTZOID, &at) &&
+		ak_write_is_purged(DatumGetTimestampTz(at));
+}
+
+/* Is this one that the script makes for apikey_keep? */
+static bool
+is_guard(TriggerData *trigger, const AkSchema *schema)
+{
+	Oid			table = RelationGetRelid(trigger->tg_relation);
+	TriggerEvent event = trigger->tg_event;
+
+	if (!TRIGGER_FIRED_BEFORE(event))
+		return false;
+	if (table == schema->tables[AK_TABLE_KEY])
+		return TRIGGER_FIRED_FOR_ROW(event) && TRIGGER_FIRED_BY_UPDATE(event);
+	return table == schema->tables[AK_TABLE_EVENT] && !TRIGGER_FIRED_BY_INSERT(event) &&
+		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
+}
+
+/*
+ * Before each change of an event, before TRUNCATE of events, and before each update
+ * of a key.
+ */
+AK_FUNCTION_INFO_V1(apikey_keep);
+Datum
+apikey_keep(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const AkSchema *schema;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		refuse_trigger("apikey_keep");
+	ak_schema_accept();
+	schema = ak_schema_get();
+	if (!is_guard(trigger, schema))
+		refuse_trigger("apikey_keep");
+	if (RelationGetRelid(trigger->tg_relation) == schema->tables[AK_TABLE_KEY])
+		return PointerGetDatum(keep_revocation(trigger));
+	if (!is_purged(trigger) && !IsLogicalWorker())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("events cannot be changed or removed"),
+				 errhint("apikey_purge_events removes old ones.")));
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return PointerGetDatum(trigger->tg_newtuple);
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+AK_FUNCTION_INFO_V1(apikey_purge_events);
+Datum
+apikey_purge_events(PG_FUNCTION_ARGS)
+{
+	AkEvent		event = {.action = "purge_events"};
+	AkDetail	detail;
+	int64		count;
+
+	ak_arg_refuse_null(fcinfo, 0, "before");
+	ak_actor_refuse_key();
+	ak_schema_accept();
+	count = ak_write_purge(PG_GETARG_TIMESTAMPTZ(0));
+	if (count == 0)
+		PG_RETURN_INT64(0);
+
+	ak_detail_begin(&detail);
+	ak_detail_add_time(&detail, "before", PG_GETARG_TIMESTAMPTZ(0));
+	ak_detail_add(&detail, "count", psprintf(INT64_FORMAT, count));
+	event.detail = &detail;
+	ak_event_append(NULL, &event);
+	PG_RETURN_INT64(count);
+}

@@ -1,0 +1,533 @@
+/*
+ * leak.c
+ *		Keys where they should not be: in a log, a dump, a chat, a repository.
+ *
+ * The functions tell only about keys that stand in what they are given, and of
+ * those only if they prove themselves; they show no key.  Their contracts stand
+ * beside their names in the SQL script.
+ *
+ * Keys are not copied.  Where an argument had to be, to be decompressed or
+ * parsed, the copy is wiped, on all ways out.
+ *
+ * Revoking goes by the order of ids: two reports of the same keys wait for each
+ * other, but never in a circle.
+ */
+#include "postgres.h"
+
+#include "auth/authn.h"
+#include "auth/authz.h"
+#include "auth/imported.h"
+#include "auth/use.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/finder.h"
+#include "base/guc.h"
+#include "funcapi.h"
+#include "keys/actor.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "table/event.h"
+#include "table/schema.h"
+#include "table/write.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+#define RESULT_COLUMNS	5
+
+/* A key to revoke. */
+typedef struct Leak
+{
+	pg_uuid_t	id;
+	int			order;			/* of being found */
+	const char *source;			/* NULL: not known */
+} Leak;
+
+typedef struct Leaks
+{
+	Leak	   *items;
+	int			count;
+	int			room;
+} Leaks;
+
+/* Forget an argument that was detoasted. */
+static void
+wipe_argument(FunctionCallInfo fcinfo, int argno, void *detoasted)
+{
+	if (detoasted == NULL || detoasted == PG_GETARG_POINTER(argno))
+		return;
+	explicit_bzero(detoasted, VARSIZE_ANY(detoasted));
+	pfree(detoasted);
+}
+
+static void
+begin_finder(AkFinder *finder, const char *text, Size len)
+{
+	ak_finder_begin(finder, text, len, ak_imported_any());
+}
+
+static char *
+mask(const AkFound *found)
+{
+	/* where the id of any other is, if it has one, is not known */
+	return ak_token_mask(found->text, found->prefix_len,
+						 found->kind == AK_FOUND_KEY ? &found->id : NULL);
+}
+
+/* The key if it proves itself, else NULL. */
+static const AkKey *
+get_key(const AkFound *found)
+{
+	AkFinding	finding;
+
+	if (found->kind == AK_FOUND_CORRUPT)
+		return NULL;
+	ak_authn_find(&finding, found->text, found->len);
+	return finding.key;
+}
+
+/*
+ * The keys in a text: those that stand in it by their form, or else all of it, if that
+ * proves itself.  An imported key may have any form.
+ */
+typedef struct Search
+{
+	AkFinder	finder;
+	const char *content;
+	Size		len;
+	bool		any;
+} Search;
+
+static void
+begin_search(Search *search, const char *content, Size len)
+{
+	begin_finder(&search->finder, content, len);
+	search->content = content;
+	search->len = len;
+	search->any = false;
+}
+
+/* The next one, and its key if it has proved itself. */
+static bool
+find_next(Search *search, AkFound *found, const AkKey **key)
+{
+	bool		whole = !ak_finder_next(&search->finder, found);
+
+	if (whole)
+	{
+		if (search->any || search->len > AK_KEY_TEXT_MAX)
+			return false;
+		*found = (AkFound)
+		{
+			.kind = AK_FOUND_WHOLE,.text = search->content,.len = search->len
+		};
+	}
+	search->any = true;
+	*key = get_key(found);
+	return !whole || *key != NULL;
+}
+
+/* -------------------------------------------------------------- finding */
+
+static const char *
+get_status(const AkFound *found, const AkKey *key)
+{
+	if (found->kind == AK_FOUND_CORRUPT)
+		return "malformed";
+	switch (ak_authz_alive(key))
+	{
+		case AK_REASON_REVOKED:
+			return "revoked";
+		case AK_REASON_EXPIRED:
+			return "expired";
+		case AK_REASON_DISABLED:
+			return "disabled";
+		case AK_REASON_ELSEWHERE:
+		case AK_REASON_ALIVE:
+			return "active";
+		default:
+			return "unknown";
+	}
+}
+
+static int
+count_characters(const char *from, const char *to)
+{
+	int			count = 0;
+
+	if (pg_database_encoding_max_length() == 1)
+		return to - from;
+	if (GetDatabaseEncoding() != PG_UTF8)
+		return pg_mbstrlen_with_len(from, to - from);
+	for (const char *p = from; p < to; p++)
+		count += (*p & 0xC0) != 0x80;	/* begins a character */
+	return count;
+}
+
+/*
+ * Return a row about each string in the text.  Do those that could be keys, and are
+ * none, count as guesses?
+ */
+static void
+return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext before = CurrentMemoryContext;
+	MemoryContext row = AllocSetContextCreate(before,
+											  "apikey leak row",
+											  ALLOCSET_SMALL_SIZES);
+	const char *counted = text;
+	int			position = 1;
+	Search		search;
+	AkFound		found;
+	const AkKey *key;
+
+	begin_search(&search, text, len);
+	MemoryContextSwitchTo(row);
+	while (find_next(&search, &found, &key))
+	{
+		Datum		values[RESULT_COLUMNS] = {0};
+		bool		nulls[RESULT_COLUMNS] = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
+			(void) ak_use_guessed(found.text, found.len);
+		position += count_characters(counted, found.text);
+		counted = found.text;
+		values[0] = Int32GetDatum(position);
+		values[1] = CStringGetTextDatum(mask(&found));
+		nulls[2] = nulls[3] = key == NULL;
+		if (key != NULL)
+		{
+			values[2] = UUIDPGetDatum(&key->id);
+			values[3] = ak_store_datum(&key->organization);
+		}
+		values[4] = CStringGetTextDatum(get_status(&found, key));
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		MemoryContextReset(row);
+	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(row);
+}
+
+AK_FUNCTION_INFO_V1(apikey_find_keys);
+Datum
+apikey_find_keys(PG_FUNCTION_ARGS)
+{
+	text	   *volatile content = NULL;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	ak_schema_accept();
+	PG_TRY();
+	{
+		content = PG_GETARG_TEXT_PP(0);
+		return_rows(fcinfo, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), true);
+	}
+	PG_FINALLY();
+	{
+		wipe_argument(fcinfo, 0, content);
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_pattern);
+Datum
+apikey_pattern(PG_FUNCTION_ARGS)
+{
+	const char *prefix = ak_arg_prefix(fcinfo, 0);
+
+	/* none of the characters in a prefix means anything else there */
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s_[0-9A-Za-z]{%d}",
+											  prefix ? prefix : ak_guc_prefix,
+											  AK_TOKEN_BODY)));
+}
+
+/* ------------------------------------------------------------ reporting */
+
+/* This key has just been revoked, because it was found in "source". */
+static void
+record(const pg_uuid_t *id, const AkName *organization, const char *source)
+{
+	AkEvent		event = {
+		.action = "report_leak",.key_id = id,.organization = organization
+	};
+	pg_uuid_t	acting;
+	AkDetail	detail;
+
+	if (ak_actor_key_id(&acting))
+		event.acting_key = &acting;
+	ak_detail_begin(&detail);
+	if (source != NULL)
+		ak_detail_add(&detail, "source", source);
+	event.detail = &detail;
+	ak_event_append(NULL, &event);
+}
+
+/* Add to the list the keys in a text that are to be revoked.  Did any key prove
+ * itself? */
+static bool
+collect(Leaks *leaks, const char *text, Size len, const char *source)
+{
+	bool		any = false;
+	Search		search;
+	AkFound		found;
+	const AkKey *key;
+
+	begin_search(&search, text, len);
+	while (find_next(&search, &found, &key))
+	{
+		Leak	   *leak;
+
+		CHECK_FOR_INTERRUPTS();
+		if (key == NULL)
+			continue;
+		any = true;
+		if (key->revoked)
+			continue;
+		if (leaks->count == leaks->room)
+		{
+			leaks->room = Max(leaks->room * 2, 8);
+			leaks->items = leaks->items == NULL ?
+				palloc(leaks->room * sizeof(Leak)) :
+				repalloc(leaks->items, leaks->room * sizeof(Leak));
+		}
+		leak = &leaks->items[leaks->count];
+		leak->id = key->id;
+		leak->order = leaks->count++;
+		leak->source = source;
+	}
+	return any;
+}
+
+static int
+compare_leaks(const void *a, const void *b)
+{
+	const Leak *x = a;
+	const Leak *y = b;
+	int			order = memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
+
+	if (order != 0)
+		return order;
+	return x->order < y->order ? -1 : 1;
+}
+
+/* Each once, for the place where it was found first. */
+static void
+revoke_all(Leaks *leaks)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
+											   "apikey leak",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(work);
+
+	if (leaks->count > 1)
+		qsort(leaks->items, leaks->count, sizeof(Leak), compare_leaks);
+	for (int i = 0; i < leaks->count; i++)
+	{
+		const Leak *leak = &leaks->items[i];
+		AkLockedKey key;
+
+		CHECK_FOR_INTERRUPTS();
+		if (i > 0 &&
+			memcmp(&leak->id, &leak[-1].id, sizeof(pg_uuid_t)) == 0)
+			continue;
+		/* somebody else may have deleted or revoked it by now */
+		if (ak_write_lock_key(&leak->id, &key) &&
+			ak_write_revoke(&leak->id))
+			record(&leak->id, &key.organization, leak->source);
+		MemoryContextReset(work);
+	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(work);
+}
+
+/* The name of a place, palloc'd: NULL if empty, and what may be a key masked. */
+static const char *
+print_source(const char *source, int len)
+{
+	const char *done = source;
+	StringInfoData buf;
+	AkFinder	finder;
+	AkFound		found;
+
+	if (len == 0)
+		return NULL;
+	initStringInfo(&buf);
+	begin_finder(&finder, source, len);
+	while (ak_finder_next(&finder, &found))
+	{
+		/* two of different kinds may overlap */
+		if (found.text >=done)
+		{
+			appendBinaryStringInfo(&buf, done, found.text -done);
+			appendStringInfoString(&buf, mask(&found));
+		}
+		done = Max(done, found.text +found.len);
+	}
+	appendBinaryStringInfo(&buf, done, source + len - done);
+	return buf.data;
+}
+
+static const char *
+get_source(FunctionCallInfo fcinfo, int argno)
+{
+	text	   *source;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	source = PG_GETARG_TEXT_PP(argno);
+	return print_source(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source));
+}
+
+AK_FUNCTION_INFO_V1(apikey_report_leak);
+Datum
+apikey_report_leak(PG_FUNCTION_ARGS)
+{
+	text	   *volatile content = NULL;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	ak_schema_accept();
+	PG_TRY();
+	{
+		Leaks		leaks = {0};
+		const char *data;
+		Size		len;
+
+		content = PG_GETARG_TEXT_PP(0);
+		data = VARDATA_ANY(content);
+		len = VARSIZE_ANY_EXHDR(content);
+		collect(&leaks, data, len, get_source(fcinfo, 1));
+		revoke_all(&leaks);
+		return_rows(fcinfo, data, len, false);
+	}
+	PG_FINALLY();
+	{
+		wipe_argument(fcinfo, 0, content);
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+/* --------------------------------------------------- alert of a scanner */
+
+/* What is wrong with an alert.  It may hold keys, so the message repeats
+ * nothing of it, nor does the log show the statement. */
+pg_noreturn static void
+bad_alert(const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", problem),
+			 errhint("An alert has the form [{\"token\": \"...\", \"type\": \"...\", \"url\": \"...\", \"source\": \"...\"}]."),
+			 errhidestmt(true)));
+}
+
+/* A field of an element; without "required" it may be null or missing, and is
+ * empty then. */
+static AkName
+get_field(JsonbContainer *object, int element, const char *field,
+		  bool required)
+{
+	JsonbValue	value;
+	bool		there = getKeyJsonValueFromContainer(object, field,
+													 strlen(field), &value) != NULL;
+
+	if (!required && (!there || value.type == jbvNull))
+		return (AkName)
+	{
+		"", 0
+	};
+	if (!there)
+		bad_alert(psprintf("alert[%d]: \"%s\" is missing", element, field));
+	if (value.type != jbvString)
+		bad_alert(psprintf("alert[%d]: \"%s\" must be a string", element,
+						   field));
+	return (AkName)
+	{
+		value.val.string.val, value.val.string.len
+	};
+}
+
+/* SHA-256 in hexadecimal, palloc'd. */
+static char *
+print_digest(const AkName *token)
+{
+	uint8		digest[AK_HASH_LEN];
+	char	   *hex = palloc0(2 * AK_HASH_LEN + 1);
+
+	ak_secret_digest(token->data, token->len, digest);
+	hex_encode((const char *) digest, AK_HASH_LEN, hex);
+	return hex;
+}
+
+/* Collect the keys of an alert; returns the answer. */
+static Jsonb *
+read_alert(Jsonb *alert, Leaks *leaks)
+{
+	AkDetail	answer = {NULL};
+	int			count = JB_ROOT_COUNT(alert);
+
+	if (!JB_ROOT_IS_ARRAY(alert) || JB_ROOT_IS_SCALAR(alert))
+		bad_alert("alert must be a JSON array of objects");
+	pushJsonbValue(&answer.state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(&alert->root, i);
+		JsonbContainer *object;
+		AkName		token;
+		AkName		type;
+		AkName		url;
+		const char *label = "false_positive";
+
+		if (value->type != jbvBinary ||
+			!JsonContainerIsObject(value->val.binary.data))
+			bad_alert(psprintf("alert[%d] must be an object", i));
+		object = value->val.binary.data;
+		token = get_field(object, i, "token", true);
+		type = get_field(object, i, "type", true);
+		url = get_field(object, i, "url", false);
+		if (collect(leaks, token.data, token.len,
+					print_source(url.data, url.len)))
+			label = "true_positive";
+
+		pushJsonbValue(&answer.state, WJB_BEGIN_OBJECT, NULL);
+		ak_detail_add(&answer, "token_hash", print_digest(&token));
+		ak_detail_add_name(&answer, "token_type", &type);
+		ak_detail_add(&answer, "label", label);
+		pushJsonbValue(&answer.state, WJB_END_OBJECT, NULL);
+		pfree(value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&answer.state, WJB_END_ARRAY,
+											NULL));
+}
+
+AK_FUNCTION_INFO_V1(apikey_scanner_alert);
+Datum
+apikey_scanner_alert(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *volatile alert = NULL;
+	Jsonb	   *volatile answer = NULL;
+
+	ak_arg_refuse_null(fcinfo, 0, "alert");
+	ak_schema_accept();
+	PG_TRY();
+	{
+		Leaks		leaks = {0};
+
+		alert = ak_arg_json(fcinfo, 0, JB_FARRAY);
+		answer = read_alert(alert, &leaks);
+		revoke_all(&leaks);
+	}
+	PG_FINALLY();
+	{
+		wipe_argument(fcinfo, 0, alert);
+	}
+	PG_END_TRY();
+	PG_RETURN_JSONB_P(answer);
+}

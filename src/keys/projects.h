@@ -1,0 +1,42 @@
+/*
+ * projects.h
+ *		The registry: registering projects, for whoever has found out which.
+ */
+#ifndef AK_PROJECTS_H
+#define AK_PROJECTS_H
+
+#include "postgres.h"
+
+#include "base/scope.h"
+#include "utils/array.h"
+
+/*
+ * The environments in a text[], palloc'd; returns how many.  Raises 22023 and
+ * 22004 for what cannot be one, or if there is none.
+ */
+extern int	ak_projects_environments(ArrayType *array, AkName **environments);
+
+/*
+ * Register projects, each of one organization, with these environments; what
+ * is registered already is completed.  Raises 23505 if another organization
+ * has one, 22023 for "*".
+ */
+extern void ak_projects_add(const AkName *organizations,
+							const AkName *projects, int count,
+							const AkName *environments, int nenvironments);
+
+/*
+ * Remove those that are registered for these organizations, with all grants on
+ * them.
+ */
+extern void ak_projects_remove(const AkName *organizations,
+							   const AkName *projects, int count);
+
+/*
+ * Raise 23503 for a grant on what is not registered for the organization.
+ * Whether another organization has it makes no difference.
+ */
+extern void ak_projects_check(const AkName *organization,
+							  const AkGrant *grant);
+
+#endif							/* AK_PROJECTS_H */

@@ -1,0 +1,224 @@
+/*
+ * report.c
+ *		What the views show of the use of keys: the tables, and what the shared
+ *		memory of this server has besides.
+ *
+ * Both are read while no flush ends, so nothing is seen twice or not at all.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/args.h"
+#include "base/client.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/ratelimit.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "shmem/guess.h"
+#include "shmem/usage.h"
+#include "table/schema.h"
+#include "table/store.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#define FLUSH_ENDS_WITHIN	1000	/* ms */
+
+/*
+ * A snapshot of the tables, and what belongs to it of the shared memory; false
+ * if that has nothing.  A commit that hangs must not hang us: what waited for it in vain
+ * in this statement waits no more.
+ */
+static bool
+get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
+{
+	static TimestampTz in_vain;
+	TimestampTz statement = ak_clock_now();
+
+	for (int i = in_vain == statement ? FLUSH_ENDS_WITHIN : 0;; i++)
+	{
+		uint32		before;
+		uint32		after;
+		bool		quiet = ak_usage_is_quiet(&before);
+		bool		found = ak_usage_get(id, usage);
+
+		*snapshot = ak_store_snapshot();
+		if (quiet && ak_usage_is_quiet(&after) && before == after)
+			return found;
+		if (i >= FLUSH_ENDS_WITHIN)
+		{
+			in_vain = statement;
+			return found;
+		}
+		ak_store_release(*snapshot);
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
+}
+
+/* What is known of a key in all. */
+static void
+get_sum(const pg_uuid_t *id, AkUseRow *sum)
+{
+	AkUsage		usage;
+	bool		found = false;
+	Snapshot	snapshot;
+
+	if (ak_usage_is_on())
+		found = get_usage(id, &usage, &snapshot);
+	else
+		snapshot = ak_store_snapshot();
+	ak_store_use(snapshot, id, sum);
+	ak_store_release(snapshot);
+	if (!found)
+		return;
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		sum->uses += usage.hours[i].uses;
+		sum->refusals += usage.hours[i].refusals;
+	}
+	sum->last_used = Max(sum->last_used, usage.last_used);
+	sum->last_refused = Max(sum->last_refused, usage.last_refused);
+}
+
+AK_FUNCTION_INFO_V1(apikey_last_used);
+Datum
+apikey_last_used(PG_FUNCTION_ARGS)
+{
+	AkUseRow	sum;
+
+	ak_schema_accept();
+	get_sum(PG_GETARG_UUID_P(0), &sum);
+	if (sum.last_used == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(sum.last_used);
+}
+
+AK_FUNCTION_INFO_V1(apikey_usage_of);
+Datum
+apikey_usage_of(PG_FUNCTION_ARGS)
+{
+	AkUseRow	sum;
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	ak_schema_accept();
+	ak_usage_require("counts of use");
+	get_sum(PG_GETARG_UUID_P(0), &sum);
+	values[0] = Int64GetDatum(sum.uses);
+	values[1] = Int64GetDatum(sum.refusals);
+	values[2] = TimestampTzGetDatum(sum.last_used);
+	nulls[2] = sum.last_used == 0;
+	values[3] = TimestampTzGetDatum(sum.last_refused);
+	nulls[3] = sum.last_refused == 0;
+	return ak_return_record(fcinfo, values, nulls);
+}
+
+static void
+put(ReturnSetInfo *result, Datum *values, bool *nulls)
+{
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+put_hour(ReturnSetInfo *result, TimestampTz hour, int64 uses, int64 refusals)
+{
+	Datum		values[] = {
+		TimestampTzGetDatum(hour), Int64GetDatum(uses), Int64GetDatum(refusals)
+	};
+	bool		nulls[lengthof(values)] = {0};
+
+	put(result, values, nulls);
+}
+
+AK_FUNCTION_INFO_V1(apikey_usage_hours_of);
+Datum
+apikey_usage_hours_of(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	AkUsage		usage;
+	Snapshot	snapshot;
+	AkUseHourRow *rows;
+	int			nrows;
+	int			next = 0;
+
+	ak_schema_accept();
+	ak_usage_require("counts of use");
+	InitMaterializedSRF(fcinfo, 0);
+	if (!get_usage(id, &usage, &snapshot))
+		usage.nhours = 0;
+	nrows = ak_store_use_hours(snapshot, id, &rows);
+	ak_store_release(snapshot);
+
+	/* both are in order */
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		AkUsageHour *hour = &usage.hours[i];
+		TimestampTz time = hour->hour * USECS_PER_HOUR;
+
+		for (; next < nrows && rows[next].hour < time; next++)
+			put_hour(result, rows[next].hour, rows[next].uses,
+					 rows[next].refusals);
+		if (next < nrows && rows[next].hour == time)
+		{
+			hour->uses += rows[next].uses;
+			hour->refusals += rows[next++].refusals;
+		}
+		put_hour(result, time, hour->uses, hour->refusals);
+	}
+	for (; next < nrows; next++)
+		put_hour(result, rows[next].hour, rows[next].uses, rows[next].refusals);
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_guesses_here);
+Datum
+apikey_guesses_here(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AkGuesses  *guesses;
+	int			count;
+
+	ak_schema_accept();
+	ak_usage_require("counts of refusals");
+	InitMaterializedSRF(fcinfo, 0);
+	count = ak_guess_list(&guesses);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[5] = {0};
+		bool		nulls[5] = {0};
+
+		nulls[0] = !ak_client_place_inet(guesses[i].address, &values[0]);
+		values[1] = Int64GetDatum(guesses[i].refusals);
+		values[2] = Int64GetDatum(guesses[i].over);
+		values[3] = TimestampTzGetDatum(guesses[i].first);
+		values[4] = TimestampTzGetDatum(guesses[i].last);
+		put(result, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_usage_stats);
+Datum
+apikey_usage_stats(PG_FUNCTION_ARGS)
+{
+	AkUsageTotals totals;
+	Datum		values[7];
+	bool		nulls[7] = {0};
+
+	ak_usage_require("counts of use");
+	ak_usage_totals(&totals);
+	values[0] = Int64GetDatum(totals.keys);
+	values[1] = Int64GetDatum(totals.pending);
+	values[2] = Int64GetDatum(totals.capacity);
+	values[3] = Int64GetDatum(totals.bytes);
+	values[4] = Int64GetDatum(totals.uses);
+	values[5] = Int64GetDatum(totals.refusals);
+	values[6] = TimestampTzGetDatum(totals.flushed);
+	nulls[6] = totals.flushed == 0;
+	return ak_return_record(fcinfo, values, nulls);
+}

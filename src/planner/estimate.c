@@ -1,0 +1,397 @@
+/*
+ * estimate.c
+ *		How many rows will apikey_authorize let through, and what does it cost?
+ *		See estimate.h.
+ */
+#include "postgres.h"
+
+#include "planner/estimate.h"
+
+#include "access/htup_details.h"
+#include "auth/authn.h"
+#include "auth/authz.h"
+#include "auth/session.h"
+#include "base/args.h"
+#include "catalog/pg_statistic.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "planner/question.h"
+#include "table/schema.h"
+#include "utils/lsyscache.h"
+#include "utils/selfuncs.h"
+
+/* So many of the most common values are asked about; the rest is guessed. */
+#define SAMPLE_PROJECTS		64
+#define SAMPLE_ENVIRONMENTS	4
+
+/* So many projects a key may reach of which nothing is known. */
+#define DEFAULT_PROJECTS	10.0
+
+/* The share of rows of which nothing is known. */
+#define DEFAULT_SHARE		0.05
+
+/* What is known of the values of an argument. */
+typedef struct Sample
+{
+	bool		column;			/* else one value for all rows */
+	int			count;			/* of the values below */
+	AkName		names[SAMPLE_PROJECTS];
+	double		shares[SAMPLE_PROJECTS];	/* of all rows */
+	double		rest;			/* share of the rows with other values */
+	double		distinct;		/* number of other values */
+	int			nothers;		/* some of these, as common as each other */
+	AkName		others[SAMPLE_PROJECTS];
+} Sample;
+
+/* Values of a column as names; evenly chosen if there are more than "max". */
+static int
+copy_names(const AttStatsSlot *slot, AkName *names, int max)
+{
+	AkArg		arg = {0};
+	int			count = Min(slot->nvalues, max);
+
+	ak_arg_prepare(&arg, slot->valuetype, CurrentMemoryContext);
+	for (int i = 0; i < count; i++)
+	{
+		int			from = slot->numbers ? i : (int64) i * slot->nvalues / count;
+
+		if (!ak_arg_print(&arg, slot->values[from], &names[i]))
+			names[i].len = 0;
+		names[i].data = pnstrdup(names[i].data, names[i].len);
+	}
+	return count;
+}
+
+static void
+sample_column(VariableStatData *variable, Sample *sample, int max)
+{
+	bool		is_default;
+	AttStatsSlot slot;
+
+	sample->column = true;
+	sample->rest = 1.0;
+	sample->distinct = get_variable_numdistinct(variable, &is_default);
+	if (!HeapTupleIsValid(variable->statsTuple))
+		return;
+	sample->rest -= ((Form_pg_statistic)
+					 GETSTRUCT(variable->statsTuple))->stanullfrac;
+	if (!ak_arg_listable(getBaseType(variable->atttype)))
+		return;
+	if (get_attstatsslot(&slot, variable->statsTuple, STATISTIC_KIND_MCV,
+						 InvalidOid,
+						 ATTSTATSSLOT_VALUES | ATTSTATSSLOT_NUMBERS))
+	{
+		sample->count = copy_names(&slot, sample->names, max);
+		for (int i = 0; i < sample->count; i++)
+		{
+			sample->shares[i] = slot.numbers[i];
+			sample->rest -= slot.numbers[i];
+		}
+		sample->distinct -= sample->count;
+		free_attstatsslot(&slot);
+	}
+	if (get_attstatsslot(&slot, variable->statsTuple,
+						 STATISTIC_KIND_HISTOGRAM, InvalidOid,
+						 ATTSTATSSLOT_VALUES))
+	{
+		sample->nothers = copy_names(&slot, sample->others, max);
+		free_attstatsslot(&slot);
+	}
+	sample->rest = Max(sample->rest, 0.0);
+	sample->distinct = Max(sample->distinct, 1.0);
+}
+
+/* False if nothing is known of the argument, not even how many values it has. */
+static bool
+take_sample(PlannerInfo *root, Node *argument, int relid, int max,
+			Sample *sample)
+{
+	VariableStatData variable;
+	Node	   *value = estimate_expression_value(root, argument);
+
+	memset(sample, 0, sizeof(Sample));
+	if (IsA(value, Const))
+	{
+		AkArg		arg = {0};
+
+		if (((Const *) value)->constisnull)
+			return true;
+		ak_arg_prepare(&arg, ((Const *) value)->consttype,
+					   CurrentMemoryContext);
+		if (ak_arg_print(&arg, ((Const *) value)->constvalue,
+						 &sample->names[0]))
+		{
+			sample->names[0].data = pnstrdup(sample->names[0].data,
+											 sample->names[0].len);
+			sample->shares[0] = 1.0;
+			sample->count = 1;
+		}
+		return true;
+	}
+	examine_variable(root, argument, relid, &variable);
+	if (variable.rel != NULL)
+		sample_column(&variable, sample, max);
+	ReleaseVariableStats(variable);
+	return sample->column;
+}
+
+/* The key that a call is about, as far as planning can tell, or NULL. */
+static const AkKey *
+find_key(PlannerInfo *root, Node *argument)
+{
+	Const	   *value;
+	text	   *token;
+	AkFinding	finding;
+
+	if (argument == NULL)
+		return ak_session_key();
+	value = (Const *) estimate_expression_value(root, argument);
+	if (!IsA(value, Const) || value->constisnull)
+		return NULL;
+	token = DatumGetTextPP(value->constvalue);
+	ak_authn_find(&finding, VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token));
+	return finding.key;
+}
+
+/* The share of all rows of a project that the key may see. */
+static double
+share_of_project(const AkKey *key, AkLevel level, const AkName *project,
+				 const Sample *environments)
+{
+	double		asked = 0.0;
+	double		granted = 0.0;
+
+	for (int i = 0; i < environments->count; i++)
+	{
+		asked += environments->shares[i];
+		if (ak_authz_level(key, project, &environments->names[i]) >= level)
+			granted += environments->shares[i];
+	}
+	if (asked <= 0.0)
+		return environments->column ? 1.0 : 0.0;
+	/* the other environments are thought to be like these */
+	return granted + granted / asked * environments->rest;
+}
+
+/* The share of the rows of projects that are not in the sample. */
+static double
+share_of_rest(const AkKey *key, AkLevel level, const Sample *projects,
+			  const Sample *environments, int common, double share)
+{
+	const AkName *within = environments->column || environments->count == 0 ?
+	NULL : &environments->names[0];
+	const AkName *names;
+	int			count;
+
+	if (projects->rest <= 0.0)
+		return 0.0;
+	if (key->grants->any_project)
+	{
+		/* as many as of some of them */
+		if (projects->nothers == 0)
+			return projects->rest * (projects->count > 0 ? share : 1.0);
+		share = 0.0;
+		for (int i = 0; i < projects->nothers; i++)
+			share += share_of_project(key, level, &projects->others[i],
+									  environments) / projects->nothers;
+		return projects->rest * share;
+	}
+	/* as many as the key may see besides */
+	count = ak_reach_list(key, level, AK_REACH_PROJECTS, within, &names);
+	if (count <= common)
+		return 0.0;
+	share = share_of_project(key, level, &names[count / 2], environments);
+	return projects->rest * Min(1.0, (count - common) / projects->distinct) *
+		share;
+}
+
+/*
+ * The share of rows where the key has the level, the two columns taken as
+ * independent.
+ */
+static double
+share_of_rows(const AkKey *key, AkLevel level, const Sample *projects,
+			  const Sample *environments)
+{
+	double		asked = 0.0;
+	double		granted = 0.0;
+	int			common = 0;		/* projects where it has */
+
+	for (int i = 0; i < projects->count; i++)
+	{
+		double		share = share_of_project(key, level, &projects->names[i],
+											 environments);
+
+		asked += projects->shares[i];
+		granted += projects->shares[i] * share;
+		if (share > 0.0)
+			common++;
+	}
+	return granted + share_of_rest(key, level, projects, environments, common,
+								   asked > 0.0 ? granted / asked : 0.0);
+}
+
+/* The same of a key that nothing is known of. */
+static double
+default_share(const Sample *sample)
+{
+	if (!sample->column)
+		return DEFAULT_SHARE;
+	return Min(1.0, DEFAULT_PROJECTS / (sample->count + sample->distinct));
+}
+
+/*
+ * Does another call on the same rows let none through that this one does not?  An
+ * UPDATE that reads what it changes is asked for "write" and for "read".  Of two that ask
+ * the same, the later one is such a call.
+ */
+static bool
+follows_from_another(SupportRequestSelectivity *req, AkLevel level)
+{
+	AkQuestion	question = ak_question_get(req->args);
+	Relids		relids = pull_varnos(req->root, (Node *) req->args);
+	RegProcedure support = get_func_support(req->funcid);
+	RelOptInfo *rel;
+	bool		before = true;
+	ListCell   *cell;
+	int			relid;
+
+	if (!bms_get_singleton_member(relids, &relid) ||
+		relid >= req->root->simple_rel_array_size)
+		return false;
+	rel = req->root->simple_rel_array[relid];
+	if (rel == NULL)
+		return false;
+	foreach(cell, rel->baserestrictinfo)
+	{
+		FuncExpr   *call = (FuncExpr *) lfirst_node(RestrictInfo, cell)->clause;
+		AkQuestion	other;
+		AkLevel		other_level;
+
+		if (!IsA(call, FuncExpr) || get_func_support(call->funcid) != support)
+			continue;
+		if (call->args == req->args)
+		{
+			before = false;
+			continue;
+		}
+		other = ak_question_get(call->args);
+		other_level = ak_question_level(other.verb);
+		if ((other_level > level || (other_level == level && before)) &&
+			equal(other.key, question.key) &&
+			equal(other.project, question.project) &&
+			equal(other.environment, question.environment))
+			return true;
+	}
+	return false;
+}
+
+Selectivity
+ak_estimate_call(SupportRequestSelectivity *req)
+{
+	AkQuestion	question = ak_question_get(req->args);
+	AkLevel		level = ak_question_level(estimate_expression_value(req->root,
+																	question.verb));
+	Sample	   *projects;
+	Sample	   *environments;
+	bool		known;
+	const AkKey *key;
+	Selectivity result;
+
+	if (follows_from_another(req, level))
+		return 1.0;
+	projects = palloc(sizeof(Sample));
+	environments = palloc(sizeof(Sample));
+	known = take_sample(req->root, question.project, req->varRelid,
+						SAMPLE_PROJECTS, projects);
+	known = take_sample(req->root, question.environment, req->varRelid,
+						SAMPLE_ENVIRONMENTS, environments) && known;
+	ak_schema_accept();
+	key = find_key(req->root, question.key);
+	if (known && (projects->column || environments->column) &&
+		ak_authz_alive(key) == AK_REASON_ALIVE)
+		result = share_of_rows(key, level != AK_LEVEL_NONE ? level :
+							   AK_LEVEL_READ, projects, environments);
+	else
+		result = default_share(projects->column ? projects : environments);
+	CLAMP_PROBABILITY(result);
+	return result;
+}
+
+/* Is the name in a list made by ak_reach_list()? */
+static bool
+is_listed(const AkName *name, const AkName *names, int count)
+{
+	int			low = 0;
+
+	while (low < count)
+	{
+		int			middle = (low + count) / 2;
+		int			order = ak_name_compare(name, &names[middle]);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			count = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
+}
+
+Selectivity
+ak_estimate_list(PlannerInfo *root, int relid, FuncExpr *call, AkReachOf of)
+{
+	AkQuestion	question = ak_question_get(call->args);
+	Sample	   *sample = palloc(sizeof(Sample));
+	AkLevel		level = ak_question_level(question.verb);
+	const AkKey *key;
+	const AkName *names;
+	int			count;
+	int			common = 0;
+	double		share = 0.0;
+
+	if (!take_sample(root, of == AK_REACH_PROJECTS ? question.project :
+					 question.environment, relid, SAMPLE_PROJECTS, sample))
+		return DEFAULT_SHARE;
+	ak_schema_accept();
+	key = find_key(root, question.key);
+	if (ak_authz_alive(key) != AK_REASON_ALIVE)
+		return default_share(sample);
+	if (key->grants->any_project && of == AK_REACH_PROJECTS)
+		return 1.0;				/* or nearly so */
+	count = ak_reach_list(key, level != AK_LEVEL_NONE ? level : AK_LEVEL_READ,
+						  of, NULL, &names);
+	for (int i = 0; i < sample->count; i++)
+		if (is_listed(&sample->names[i], names, count))
+		{
+			share += sample->shares[i];
+			common++;
+		}
+	if (count > common)
+		share += sample->rest * Min(1.0, (count - common) / sample->distinct);
+	return Min(share, 1.0);
+}
+
+/*
+ * A decision costs as much as three comparisons, and one more for each
+ * identifier that must be printed first; the first one of a query, about a
+ * hundred.
+ */
+void
+ak_estimate_cost(SupportRequestCost *req)
+{
+	req->startup = 100 * cpu_operator_cost;
+	req->per_tuple = 3 * cpu_operator_cost;
+	if (req->node != NULL && IsA(req->node, FuncExpr))
+	{
+		AkQuestion	question = ak_question_get(((FuncExpr *) req->node)->args);
+
+		if (exprType(question.project) != TEXTOID)
+			req->per_tuple += cpu_operator_cost;
+		if (exprType(question.environment) != TEXTOID)
+			req->per_tuple += cpu_operator_cost;
+	}
+}

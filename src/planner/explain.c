@@ -1,0 +1,371 @@
+/*
+ * explain.c
+ *		Why does a key see so few rows of a table, and why so slowly?
+ *
+ * The answer is found by doing it: the table is read, and the plan made, under
+ * row-level security, as the caller.
+ *
+ * Reading a table, or planning to, may call functions of whoever made its indexes,
+ * constraints and policies.  So a caller who is not subject to the policies, perhaps
+ * a superuser, must be allowed to read the table, but it is read as its owner; and
+ * always in a security-restricted operation.  If the owner is not subject to the
+ * policies either, that of apikey_protect is put into the query, as it is stored:
+ * written as text it would be looked up anew, and might call an implicit cast that
+ * was made since.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "auth/authz.h"
+#include "auth/reach.h"
+#include "auth/session.h"
+#include "auth/use.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_node.h"
+#include "planner/protect.h"
+#include "planner/strict.h"
+#include "table/schema.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+
+#define COUNTED_ROWS	1000
+
+/* What is found out. */
+typedef struct Explanation
+{
+	Oid			relid;
+	const char *table;			/* qualified and quoted */
+	AkReason	reason;			/* of the key: AK_REASON_ALIVE, or why not */
+	bool		enabled;		/* row-level security */
+	bool		subject;		/* is the caller? */
+	bool		protected;		/* by apikey_protect */
+	AttrNumber	columns[2];		/* if so */
+	bool		strict;			/* does reading it without a good key fail? */
+	Oid			owner;
+	bool		owner_subject;
+	Node	   *condition;		/* to put into the query */
+	int			permissive;		/* policies that admit rows */
+	int			keyless;		/* those that ask for no key */
+	int			restrictive;
+	int64		rows;
+	bool		indexed;
+	StringInfoData plan;
+	StringInfoData advice;
+} Explanation;
+
+/* Quoted. */
+static const char *
+column_name(const Explanation *explanation, int i)
+{
+	return quote_identifier(get_attname(explanation->relid,
+										explanation->columns[i], false));
+}
+
+/* The caller must be allowed to read the table, even if others will do it. */
+static void
+check_privileges(Oid relid, Form_pg_class form)
+{
+	if (object_aclcheck(NamespaceRelationId, form->relnamespace, GetUserId(),
+						ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
+					   get_namespace_name(form->relnamespace));
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT,
+								  ACLMASK_ALL) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, NameStr(form->relname));
+}
+
+static void
+look_at_table(Explanation *explanation)
+{
+	Oid			relid = explanation->relid;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	Node	   *condition;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	if (form->relkind != RELKIND_RELATION &&
+		form->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", NameStr(form->relname))));
+	check_privileges(relid, form);
+	explanation->table =
+		quote_qualified_identifier(get_namespace_name(form->relnamespace),
+								   NameStr(form->relname));
+	explanation->enabled = form->relrowsecurity;
+	explanation->subject =
+		check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED;
+	explanation->owner = form->relowner;
+	explanation->owner_subject =
+		check_enable_rls(relid, form->relowner, true) == RLS_ENABLED;
+	ReleaseSysCache(tuple);
+	condition = ak_protect_condition(relid, explanation->columns);
+	explanation->protected = condition != NULL;
+	explanation->strict = explanation->protected &&
+		ak_strict_has_triggers(relid);
+	explanation->condition =
+		explanation->protected && explanation->enabled &&
+		!explanation->subject && !explanation->owner_subject ?
+		condition : makeBoolConst(true, false);
+}
+
+/* Column "number", from 1, of the first row that SPI returned; NULL for null. */
+static char *
+result(int number)
+{
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number);
+}
+
+static void
+look_at_policies(Explanation *explanation)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(explanation->relid)};
+
+	if (SPI_execute_with_args("SELECT count(*) FILTER (WHERE polpermissive),"
+							  " count(*) FILTER (WHERE polpermissive"
+							  " AND pg_get_expr(polqual, polrelid) !~ 'apikey_'),"
+							  " count(*) FILTER (WHERE NOT polpermissive)"
+							  " FROM pg_policy"
+							  " WHERE polrelid = $1 AND polcmd IN ('r', '*')",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the policies");
+	explanation->permissive = atoi(result(1));
+	explanation->keyless = atoi(result(2));
+	explanation->restrictive = atoi(result(3));
+}
+
+/*
+ * What stands for $1 in a query of the table.  By its name that could be another
+ * one by now, or a view: what it calls is not for the role that reads.
+ */
+static Node *
+get_condition(ParseState *pstate, ParamRef *param)
+{
+	Explanation *explanation = pstate->p_ref_hook_state;
+	RangeTblEntry *table = linitial_node(RangeTblEntry, pstate->p_rtable);
+
+	if (table->relid != explanation->relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table %s is not the one that it was",
+						explanation->table)));
+	return copyObject(explanation->condition);
+}
+
+static void
+set_up_parser(ParseState *pstate, void *arg)
+{
+	pstate->p_paramref_hook = get_condition;
+	pstate->p_ref_hook_state = arg;
+}
+
+/* Run a query that has "WHERE $1". */
+static void
+run(Explanation *explanation, const char *query, int expected)
+{
+	SPIPlanPtr	plan = SPI_prepare_params(query, set_up_parser, explanation,
+										  0);
+
+	if (plan == NULL || SPI_execute_plan(plan, NULL, NULL, false, 0) != expected)
+		elog(ERROR, "could not execute a query: %s", query);
+}
+
+static void
+look_at_rows(Explanation *explanation)
+{
+	run(explanation,
+		psprintf("SELECT count(*) FROM (SELECT FROM %s WHERE $1 LIMIT %d) AS t",
+				 explanation->table, COUNTED_ROWS),
+		SPI_OK_SELECT);
+	explanation->rows = atoi(result(1));
+}
+
+static void
+look_at_plan(Explanation *explanation)
+{
+	run(explanation,
+		psprintf("EXPLAIN (COSTS OFF) SELECT * FROM %s WHERE $1",
+				 explanation->table),
+		SPI_OK_UTILITY);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *line = SPI_getvalue(SPI_tuptable->vals[i],
+										SPI_tuptable->tupdesc, 1);
+		char	   *condition = strstr(line, "Index Cond: ");
+
+		if (condition != NULL &&
+			(strstr(condition, "apikey_projects") != NULL ||
+			 strstr(condition, AK_INTERNAL ".projects") != NULL ||
+			 strstr(condition, AK_INTERNAL ".environments") != NULL))
+			explanation->indexed = true;
+		appendStringInfo(&explanation->plan, "%s%s", i == 0 ? "" : "\n", line);
+	}
+}
+
+static void
+advise(Explanation *explanation, const char *sentence)
+{
+	appendStringInfo(&explanation->advice, "%s%s",
+					 explanation->advice.len > 0 ? "\n" : "", sentence);
+}
+
+static void
+advise_on_rows(Explanation *explanation, int projects)
+{
+	if (!explanation->enabled)
+		advise(explanation, "Row-level security is not enabled: every row is visible, whatever the key. Call apikey_protect.");
+	else if (!explanation->subject && explanation->owner_subject)
+		advise(explanation, "You are not subject to the policies of this table. This is what its owner sees, who is.");
+	else if (!explanation->subject && explanation->protected)
+		advise(explanation, "You are not subject to the policies of this table. This is what a role sees that is subject to those of apikey_protect.");
+	else if (!explanation->subject)
+		advise(explanation, "You are not subject to the policies of this table. Ask as a role that is.");
+	if (explanation->enabled && explanation->permissive == 0)
+		advise(explanation, "No policy admits any row. Call apikey_protect.");
+	if (explanation->keyless > 0)
+		advise(explanation, "Rows that a policy without a key admits are visible whatever the key.");
+	if (explanation->reason == AK_REASON_NO_KEY)
+		advise(explanation, "Log in by apikey_login, and ask in the same transaction.");
+	else if (explanation->reason != AK_REASON_ALIVE)
+		advise(explanation, explanation->strict ?
+			   "The key is refused, with an error, as the table is strict." :
+			   "The key is refused.");
+	else if (projects == 0)
+		advise(explanation, "The key may read no project. Call apikey_grant.");
+	else if (explanation->rows == 0 && explanation->enabled)
+		advise(explanation, "No row is of a project and environment that the key may read.");
+}
+
+static void
+advise_on_speed(Explanation *explanation)
+{
+	if (!explanation->enabled || explanation->indexed)
+		return;
+	if (explanation->restrictive > 0)
+		advise(explanation, "Restrictive policies are checked before, so no index is used for the key.");
+	if (explanation->protected &&
+		!ak_protect_has_index(explanation->relid, explanation->columns[0]))
+		advise(explanation, psprintf("CREATE INDEX ON %s (%s, %s);",
+									 explanation->table,
+									 column_name(explanation, 0),
+									 column_name(explanation, 1)));
+}
+
+/*
+ * What the queries call may change neither role nor settings, nor anything else: it has
+ * the key of whoever asks.
+ */
+static void
+look(void *arg)
+{
+	Explanation *explanation = arg;
+	int			level = NewGUCNestLevel();
+	Oid			caller;
+	int			context;
+
+	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	look_at_table(explanation);
+	SPI_connect();
+	look_at_policies(explanation);
+	GetUserIdAndSecContext(&caller, &context);
+	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
+						   context | SECURITY_RESTRICTED_OPERATION);
+	if (explanation->reason == AK_REASON_ALIVE || !explanation->strict)
+		look_at_rows(explanation);
+	look_at_plan(explanation);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(caller, context);
+	SPI_finish();
+}
+
+/* The text of the key in argument 1; "" if it cannot be one. */
+static char *
+get_token(FunctionCallInfo fcinfo)
+{
+	AkName		token;
+
+	if (!ak_arg_token(fcinfo, 1, &token))
+		return pstrdup("");
+	return pnstrdup(token.data, token.len);
+}
+
+/* All about the session's key, which may have been put there because it was given. */
+static void
+explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
+{
+	const AkKey *key = ak_session_key();
+	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
+	const AkName *names;
+	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
+									  NULL, &names);
+
+	if (!given && !ak_session_has_text())
+		verdict.reason = AK_REASON_NO_KEY;
+	explanation->reason = verdict.reason;
+	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_ALIVE ? "good" :
+									ak_authz_reason(&verdict));
+	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
+	ak_use_uncounted(look, explanation);
+	advise_on_rows(explanation, count);
+	advise_on_speed(explanation);
+	values[2] = Int64GetDatum(explanation->rows);
+	values[3] = BoolGetDatum(explanation->indexed);
+	values[4] = CStringGetTextDatum(explanation->plan.data);
+	values[5] = CStringGetTextDatum(explanation->advice.data);
+	nulls[5] = explanation->advice.len == 0;
+}
+
+static bool
+fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	Explanation explanation = {0};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation must not be null")));
+	explanation.relid = PG_GETARG_OID(0);
+	initStringInfo(&explanation.plan);
+	initStringInfo(&explanation.advice);
+	ak_schema_accept();
+	if (PG_NARGS() == 1)
+		explain(&explanation, false, values, nulls);
+	else
+	{
+		char	   *token = get_token(fcinfo);
+		int			level = NewGUCNestLevel();
+
+		ak_guc_set_key(token);
+		explicit_bzero(token, strlen(token));
+		explain(&explanation, true, values, nulls);
+		AtEOXact_GUC(false, level); /* back to the session's own */
+	}
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_explain_rls);
+Datum
+apikey_explain_rls(PG_FUNCTION_ARGS)
+{
+	return ak_return_row(fcinfo, fill_explanation);
+}

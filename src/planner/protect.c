@@ -1,0 +1,600 @@
+/*
+ * protect.c
+ *		Row-level security on a table of the application.
+ *
+ * Four permissive policies for PUBLIC call apikey_authorize(project,
+ * environment, verb) on the columns of the row.  They are recognized by all that
+ * they consist of: so neither a policy of the same name made by hand nor one that
+ * was changed is ever taken for one of these.
+ *
+ * Those of a strict table let UPDATE and DELETE find all that the key can read, and
+ * leave it to triggers to judge, see strict.c.
+ *
+ * Nothing in the way from the column to apikey_authorize may be a function.  An
+ * implicit cast can be one, of whoever owns the type, and would be called with
+ * the rights of whoever asks.
+ *
+ * The functions run as their caller, who must own the table; what they do is
+ * plain DDL, under a pinned search_path.
+ */
+#include "postgres.h"
+
+#include "planner/protect.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
+#include "commands/policy.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
+#include "planner/strict.h"
+#include "table/ddl.h"
+#include "table/schema.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#define POLICIES	4
+
+typedef struct Policy
+{
+	const char *name;
+	const char *command;
+	char		polcmd;
+	const char *verb;
+	bool		using;
+	bool		check;
+} Policy;
+
+/* What a policy made by apikey_protect consists of. */
+typedef struct Made
+{
+	AttrNumber	columns[2];		/* project and environment */
+	Node	   *using;			/* the condition for rows that are found, or
+								 * NULL */
+	bool		strict;			/* is that left to the triggers? */
+} Made;
+
+static const Policy policies[POLICIES] = {
+	{"apikey_select", "SELECT", ACL_SELECT_CHR, "read", true, false},
+	{"apikey_insert", "INSERT", ACL_INSERT_CHR, "write", false, true},
+	{"apikey_update", "UPDATE", ACL_UPDATE_CHR, "write", true, true},
+	{"apikey_delete", "DELETE", ACL_DELETE_CHR, "manage", true, false},
+};
+
+/* How the comment on the first policy tells what was there before. */
+#define WAS_ENABLED		"row-level security was enabled before"
+#define WAS_FORCED		"row-level security was forced before"
+
+/* ------------------------------------------------------------- policies */
+
+/* A column of the table, if it is one as it stands there; else 0. */
+static AttrNumber
+plain_column(Node *node)
+{
+	/* to a type of the same bits; all other casts are functions */
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return IsA(node, Var) ? ((Var *) node)->varattno : 0;
+}
+
+static bool
+is_text(Node *node, const char *value)
+{
+	Const	   *constant = (Const *) node;
+
+	return IsA(node, Const) && constant->consttype == TEXTOID &&
+		!constant->constisnull &&
+		strcmp(TextDatumGetCString(constant->constvalue), value) == 0;
+}
+
+/* What follows judged(tableoid) in a condition of a strict table; NULL if nothing does. */
+static Node *
+after_judged(Node *condition)
+{
+	List	   *args;
+	FuncExpr   *call;
+	const char *name;
+
+	if (!is_andclause(condition))
+		return NULL;
+	args = ((BoolExpr *) condition)->args;
+	call = linitial(args);
+	if (list_length(args) != 2 || !IsA(call, FuncExpr) ||
+		list_length(call->args) != 1 || !IsA(linitial(call->args), Var) ||
+		linitial_node(Var, call->args)->varattno != TableOidAttributeNumber)
+		return NULL;
+	name = get_func_name(call->funcid);
+	if (name == NULL || strcmp(name, AK_STRICT_JUDGED) != 0 ||
+		!ak_schema_has_function(call->funcid))
+		return NULL;
+	return lsecond(args);
+}
+
+/* Is this apikey_authorize(project, environment, verb), and of which columns? */
+static bool
+is_our_call(Node *expression, const char *verb, AttrNumber *columns)
+{
+	FuncExpr   *call = (FuncExpr *) expression;
+	const char *name;
+
+	if (!IsA(call, FuncExpr) || list_length(call->args) != 3)
+		return false;
+	name = get_func_name(call->funcid);
+	if (name == NULL || strcmp(name, "apikey_authorize") != 0 ||
+		!ak_schema_has_function(call->funcid))
+		return false;
+	columns[0] = plain_column(linitial(call->args));
+	columns[1] = plain_column(lsecond(call->args));
+	return columns[0] > 0 && columns[1] > 0 &&
+		is_text(lthird(call->args), verb);
+}
+
+/* For PUBLIC? */
+static bool
+is_public(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		datum = heap_getattr(tuple, Anum_pg_policy_polroles, desc,
+									 &isnull);
+	Datum	   *roles;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(datum), OIDOID, sizeof(Oid), true,
+					  TYPALIGN_INT, &roles, NULL, &count);
+	return count == 1 && DatumGetObjectId(roles[0]) == ACL_ID_PUBLIC;
+}
+
+/* An expression of a policy, or NULL. */
+static Node *
+get_expression(HeapTuple tuple, TupleDesc desc, int attribute)
+{
+	bool		isnull;
+	Datum		expression = heap_getattr(tuple, attribute, desc, &isnull);
+
+	return isnull ? NULL : stringToNode(TextDatumGetCString(expression));
+}
+
+/* Is this one of the policies made by apikey_protect? */
+static bool
+is_ours(HeapTuple tuple, TupleDesc desc, Made *made)
+{
+	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
+	const Policy *policy = policies;
+	AttrNumber	checked[2];
+	Node	   *check;
+	Node	   *strict;
+
+	while (strcmp(NameStr(form->polname), policy->name) != 0)
+		if (++policy == policies + POLICIES)
+			return false;
+	made->using = get_expression(tuple, desc, Anum_pg_policy_polqual);
+	check = get_expression(tuple, desc, Anum_pg_policy_polwithcheck);
+	if (form->polcmd != policy->polcmd || !form->polpermissive ||
+		!is_public(tuple, desc) ||
+		(made->using != NULL) != policy->using ||
+		(check != NULL) != policy->check)
+		return false;
+
+	strict = made->using == NULL || policy->polcmd == ACL_SELECT_CHR ? NULL :
+		after_judged(made->using);
+	made->strict = strict != NULL;
+	if (check != NULL && !is_our_call(check, policy->verb, checked))
+		return false;
+	if (made->using == NULL)
+	{
+		memcpy(made->columns, checked, sizeof(checked));
+		return true;
+	}
+	return is_our_call(made->strict ? strict : made->using,
+					   made->strict ? "read" : policy->verb, made->columns) &&
+		(check == NULL ||
+		 memcmp(made->columns, checked, sizeof(checked)) == 0);
+}
+
+/* The relation of a policy made by apikey_protect; InvalidOid if it is none. */
+static Oid
+find_made(Oid policy, Made *made)
+{
+	Relation	rel = table_open(PolicyRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			relation = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_policy_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(policy));
+	scan = systable_beginscan(rel, PolicyOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple) && is_ours(tuple, RelationGetDescr(rel), made))
+		relation = ((Form_pg_policy) GETSTRUCT(tuple))->polrelid;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return relation;
+}
+
+AK_FUNCTION_INFO_V1(apikey_policy_columns);
+Datum
+apikey_policy_columns(PG_FUNCTION_ARGS)
+{
+	Datum		values[3] = {0};
+	bool		nulls[3] = {true, true, true};
+	Made		made;
+	Oid			relation;
+
+	ak_schema_accept();
+	relation = find_made(PG_GETARG_OID(0), &made);
+	if (OidIsValid(relation))
+	{
+		values[2] = BoolGetDatum(made.strict);
+		nulls[2] = false;
+	}
+	for (int i = 0; OidIsValid(relation) && i < 2; i++)
+	{
+		char	   *column = get_attname(relation, made.columns[i], true);
+
+		if (column == NULL)
+			continue;
+		values[i] = DirectFunctionCall1(namein, CStringGetDatum(column));
+		nulls[i] = false;
+	}
+	return ak_return_record(fcinfo, values, nulls);
+}
+
+/* The policy of this name on a relation if we made it, else InvalidOid. */
+static Oid
+own_policy(Oid relation, const char *name)
+{
+	Oid			policy = get_relation_policy_oid(relation, name, true);
+	Made		made;
+
+	if (OidIsValid(policy) && !OidIsValid(find_made(policy, &made)))
+		return InvalidOid;
+	return policy;
+}
+
+Node *
+ak_protect_condition(Oid relation, AttrNumber *columns)
+{
+	Oid			policy = get_relation_policy_oid(relation, policies[0].name,
+												 true);
+	Made		made;
+
+	if (!OidIsValid(policy) || !OidIsValid(find_made(policy, &made)))
+		return NULL;
+	memcpy(columns, made.columns, sizeof(made.columns));
+	return made.using;
+}
+
+/* How many policies of a relation are not ours. */
+static int
+count_other_policies(Oid relation)
+{
+	Relation	rel = table_open(PolicyRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			count = 0;
+
+	ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relation));
+	scan = systable_beginscan(rel, PolicyPolrelidPolnameIndexId, true, NULL, 1,
+							  &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Made		made;
+
+		if (!is_ours(tuple, RelationGetDescr(rel), &made))
+			count++;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return count;
+}
+
+/* ------------------------------------------------------------------ DDL */
+
+/* A table locked for us, and what it was like before. */
+typedef struct Table
+{
+	Oid			relid;
+	const char *name;
+	const char *qualified;		/* and quoted */
+	bool		partitioned;
+	bool		enabled;		/* row-level security */
+	bool		forced;
+} Table;
+
+/*
+ * The table in argument 0, whose owner must be the caller.  It is not kept
+ * open: ALTER TABLE refuses a table in use.
+ */
+static Table
+get_table(FunctionCallInfo fcinfo)
+{
+	Table		table;
+	Relation	rel;
+	char		relkind;
+
+	table.relid = ak_arg_owned_relation(fcinfo, 0);
+	relkind = get_rel_relkind(table.relid);
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", get_rel_name(table.relid))));
+
+	rel = relation_open(table.relid, AccessExclusiveLock);
+	table.name = pstrdup(RelationGetRelationName(rel));
+	table.qualified =
+		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+								   table.name);
+	table.partitioned = relkind == RELKIND_PARTITIONED_TABLE;
+	table.enabled = rel->rd_rel->relrowsecurity;
+	table.forced = rel->rd_rel->relforcerowsecurity;
+	relation_close(rel, NoLock);
+	return table;
+}
+
+/*
+ * An implicit cast from the type to text would come between the column and
+ * apikey_authorize.
+ */
+static void
+refuse_cast(Oid relation, AttrNumber column)
+{
+	Oid			type = get_atttype(relation, column);
+	Oid			function;
+	CoercionPathType path = find_coercion_pathway(TEXTOID, type,
+												  COERCION_IMPLICIT,
+												  &function);
+
+	if (path == COERCION_PATH_FUNC || path == COERCION_PATH_COERCEVIAIO)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" has type %s, which is cast to text implicitly",
+						get_attname(relation, column, false),
+						get_rel_name(relation), format_type_be(type)),
+				 errdetail("The cast would be called for each row, with the rights of whoever reads it."),
+				 errhint("Drop the cast, or create it AS ASSIGNMENT.")));
+}
+
+/*
+ * The column named by argument "argno", of a type that apikey_authorize takes
+ * as it is.
+ */
+static AttrNumber
+get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
+{
+	AttrNumber	column;
+
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("column must not be null")));
+	column = get_attnum(table->relid, NameStr(*PG_GETARG_NAME(argno)));
+	if (column <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						NameStr(*PG_GETARG_NAME(argno)), table->name)));
+	ak_arg_check_column(table->relid, column);
+	refuse_cast(table->relid, column);
+	return column;
+}
+
+bool
+ak_protect_has_index(Oid relation, AttrNumber column)
+{
+	Relation	rel = relation_open(relation, AccessShareLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+	bool		found = false;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		if (index->rd_index->indisvalid &&
+			index->rd_index->indkey.values[0] == column &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+			found = true;
+		index_close(index, AccessShareLock);
+	}
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Tell the owner what he may not expect. */
+static void
+tell(const Table *table, AttrNumber project, AttrNumber environment,
+	 bool forced)
+{
+	const char *column = get_attname(table->relid, project, false);
+	const char *other = get_attname(table->relid, environment, false);
+
+	if (!ak_protect_has_index(table->relid, project))
+		ereport(WARNING,
+				(errmsg("no index of table \"%s\" begins with column \"%s\"",
+						table->name, column),
+				 errhint("CREATE INDEX ON %s (%s, %s);", table->qualified,
+						 quote_identifier(column), quote_identifier(other))));
+	if (!forced)
+		ereport(NOTICE,
+				(errmsg("the owner of table \"%s\" is not subject to its policies",
+						table->name),
+				 errhint("Let the application use another role, or call apikey_protect with force => true.")));
+	if (count_other_policies(table->relid) > 0)
+		ereport(WARNING,
+				(errmsg("table \"%s\" has other policies", table->name),
+				 errdetail("A row that another permissive policy admits is visible whatever the API key.")));
+	if (table->partitioned)
+		ereport(NOTICE,
+				(errmsg("policies of partitioned table \"%s\" do not apply where a partition is named in a query",
+						table->name),
+				 errhint("Grant no privileges on the partitions.")));
+}
+
+/*
+ * Drop our policies and triggers; returns the comment on the first policy, or NULL if
+ * there was none of them.
+ */
+static const char *
+drop_all(const Table *table)
+{
+	const char *comment = NULL;
+
+	ak_strict_drop_triggers(table->relid, table->qualified);
+	for (int i = 0; i < POLICIES; i++)
+	{
+		Oid			policy = own_policy(table->relid, policies[i].name);
+
+		if (!OidIsValid(policy))
+			continue;
+		if (comment == NULL)
+			comment = "";
+		if (i == 0 && GetComment(policy, PolicyRelationId, 0) != NULL)
+			comment = GetComment(policy, PolicyRelationId, 0);
+		ak_ddl_execute(psprintf("DROP POLICY %s ON %s", policies[i].name,
+								table->qualified));
+	}
+	return comment;
+}
+
+/* The current user may not name what a strict policy calls; "owner" may. */
+static void
+create_policies(const Table *table, const char *columns, bool strict,
+				Oid owner)
+{
+	const char *schema = ak_schema_name();
+
+	for (int i = 0; i < POLICIES; i++)
+	{
+		const Policy *policy = &policies[i];
+		bool		judged = strict && policy->polcmd != ACL_SELECT_CHR;
+		const char *call = psprintf("%s.apikey_authorize(%s, ",
+									quote_identifier(schema), columns);
+		const char *using = !policy->using ? "" :
+		psprintf(" USING (%s%s'%s'))",
+				 judged ? AK_INTERNAL "." AK_STRICT_JUDGED "(tableoid) AND " : "",
+				 call, judged ? "read" : policy->verb);
+		const char *check = !policy->check ? "" :
+		psprintf(" WITH CHECK (%s'%s'))", call, policy->verb);
+
+		ak_ddl_execute_as(strict ? owner : GetUserId(),
+						  psprintf("CREATE POLICY %s ON %s FOR %s%s%s",
+								   policy->name, table->qualified,
+								   policy->command, using, check));
+		CommandCounterIncrement();
+		if (!OidIsValid(own_policy(table->relid, policy->name)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a function apikey_authorize in schema \"%s\" does not belong to extension \"apikey\"",
+							schema),
+					 errdetail("For the types of these columns it would be called instead."),
+					 errhint("Drop it, and let nobody create objects in that schema.")));
+	}
+}
+
+/* Policies on these columns, and the triggers of a strict table. */
+static void
+create_all(const Table *table, AttrNumber project, AttrNumber environment,
+		   bool strict)
+{
+	const char *columns[] = {
+		quote_identifier(get_attname(table->relid, project, false)),
+		quote_identifier(get_attname(table->relid, environment, false))
+	};
+	Oid			owner = InvalidOid;
+
+	if (strict)
+	{
+		(void) ak_ddl_function(AK_STRICT_TRIGGER, &owner);
+		ak_strict_create_triggers(table->relid, table->qualified, columns,
+								  owner);
+	}
+	create_policies(table, psprintf("%s, %s", columns[0], columns[1]), strict,
+					owner);
+}
+
+AK_FUNCTION_INFO_V1(apikey_protect);
+Datum
+apikey_protect(PG_FUNCTION_ARGS)
+{
+	Table		table = get_table(fcinfo);
+	AttrNumber	project = get_column(fcinfo, 1, &table);
+	AttrNumber	environment = get_column(fcinfo, 2, &table);
+	bool		force = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	bool		strict = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+	const char *comment;
+
+	if (project == environment)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("project and environment must be two columns")));
+	ak_schema_accept();
+	for (int i = 0; i < POLICIES; i++)
+	{
+		Oid			policy = get_relation_policy_oid(table.relid,
+													 policies[i].name, true);
+
+		if (OidIsValid(policy) &&
+			!OidIsValid(own_policy(table.relid, policies[i].name)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("policy \"%s\" of table \"%s\" was not made by apikey_protect",
+							policies[i].name, table.name),
+					 errhint("Drop or rename it first.")));
+	}
+
+	comment = drop_all(&table);
+	if (comment == NULL)
+		comment = psprintf("made by apikey_protect%s%s",
+						   table.enabled ? "; " WAS_ENABLED : "",
+						   table.forced ? "; " WAS_FORCED : "");
+	create_all(&table, project, environment, strict);
+	ak_ddl_execute(psprintf("COMMENT ON POLICY %s ON %s IS %s", policies[0].name,
+							table.qualified, quote_literal_cstr(comment)));
+	ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
+							table.qualified));
+	if (force)
+		ak_ddl_execute(psprintf("ALTER TABLE %s FORCE ROW LEVEL SECURITY",
+								table.qualified));
+	tell(&table, project, environment, table.forced || force);
+	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_unprotect);
+Datum
+apikey_unprotect(PG_FUNCTION_ARGS)
+{
+	Table		table = get_table(fcinfo);
+	const char *comment;
+
+	ak_schema_accept();
+	comment = drop_all(&table);
+	if (comment == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" is not protected by apikey_protect",
+						table.name)));
+	if (strstr(comment, WAS_FORCED) == NULL)
+		ak_ddl_execute(psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY",
+								table.qualified));
+	if (strstr(comment, WAS_ENABLED) == NULL &&
+		count_other_policies(table.relid) == 0)
+		ak_ddl_execute(psprintf("ALTER TABLE %s DISABLE ROW LEVEL SECURITY",
+								table.qualified));
+	PG_RETURN_VOID();
+}

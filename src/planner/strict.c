@@ -1,0 +1,485 @@
+/*
+ * strict.c
+ *		Tables under apikey_protect(..., strict => true); see strict.h.
+ *
+ * Who reads such a table needs a good key.  No policy can ask for it: PostgreSQL asks
+ * policies about rows, and where there is no row to be found, asks nothing.  So
+ * that is looked at when a statement starts.
+ *
+ * A policy is asked before the conditions of a statement, and so cannot raise an
+ * error about a row: nobody may have wanted that one.  So the policies of a strict
+ * table let UPDATE and DELETE find each row that the key can read, by the same index,
+ * and triggers judge the rows that are really updated and deleted, as they were
+ * before.  What an UPDATE makes of a row is for its WITH CHECK.
+ *
+ * Nothing is left to the triggers unless they are there.  They may have been disabled
+ * to load data, and children of inheritance have none; they judge the role that runs
+ * the statement, whereas a policy may be asked for the owner of a view.  So where a row
+ * is found to be updated or deleted, the policy asks whether it will be judged: by
+ * the table that it is in.
+ *
+ * Triggers fire in the order of their names.  Those that judge must be the first: one
+ * that is called before can do with the row whatever its own function may do.
+ *
+ * An UPDATE that moves a row to another partition deletes it in the old one, and may
+ * do that with "write".  So a trigger notes each row before an UPDATE, and the one
+ * that judges the DELETE lets that row pass which was noted just before.  The note is
+ * made by the last of all triggers: nothing can suppress the UPDATE any more, and
+ * either the row moves at once, or it is another version by then, which a DELETE of
+ * the same command, of a MERGE say, does not get to see.  Where another trigger comes
+ * later nothing is noted, and moving needs "manage".
+ *
+ * A role that is not subject to row-level security is not judged: owners, superusers,
+ * what foreign keys cascade, what a subscription applies.
+ */
+#include "postgres.h"
+
+#include "planner/strict.h"
+
+#include "access/parallel.h"
+#include "access/relation.h"
+#include "auth/authz.h"
+#include "auth/session.h"
+#include "auth/use.h"
+#include "base/compat.h"
+#include "base/inval.h"
+#include "catalog/partition.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/supportnodes.h"
+#include "table/ddl.h"
+#include "table/schema.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#define JUDGES	3
+
+typedef enum Duty
+{
+	UPDATES,
+	DELETES,
+	MOVES						/* judges nothing */
+} Duty;
+
+typedef struct Judge
+{
+	const char *name;
+	const char *duty;			/* argument of the trigger */
+	int16		type;
+	const char *event;
+	const char *verb;			/* called if the key may not do this */
+} Judge;
+
+/* By duty. */
+static const Judge judges[JUDGES] = {
+	{"00_apikey_update", "update",
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE,
+	"UPDATE", "write"},
+	{"00_apikey_delete", "delete",
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_DELETE,
+	"DELETE", "manage"},
+	{"zz_apikey_move", "move",
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE,
+	"UPDATE", "manage"}
+};
+
+/* The last row that was noted. */
+static struct
+{
+	Oid			relation;		/* InvalidOid: none */
+	ItemPointerData row;
+	AkMark		mark;
+}			noted;
+
+/* What a call site remembers: it belongs to one statement. */
+typedef struct Site
+{
+	Oid			relation;		/* that was looked at; InvalidOid: none */
+	Oid			role;			/* for this role */
+	bool		subject;		/* is it subject to row-level security? */
+} Site;
+
+static Site *
+get_site(FunctionCallInfo fcinfo)
+{
+	FmgrInfo   *flinfo = fcinfo->flinfo;
+
+	if (flinfo->fn_extra == NULL)
+		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt,
+												  sizeof(Site));
+	return flinfo->fn_extra;
+}
+
+/* ------------------------------------------------------------- the judges */
+
+/* By names: nothing may have been looked up yet in this session. */
+static bool
+is_ours(Oid function)
+{
+	const char *name = get_func_name(function);
+	const char *schema;
+
+	if (name == NULL || strcmp(name, AK_STRICT_TRIGGER) != 0)
+		return false;
+	schema = get_namespace_name(get_func_namespace(function));
+	return schema != NULL && strcmp(schema, AK_INTERNAL) == 0;
+}
+
+/* NULL for a trigger that is none of them. */
+static const Judge *
+find_judge(const Trigger *trigger)
+{
+	if (trigger->tgnargs != 1 || trigger->tgnattr != 0)
+		return NULL;
+	for (int i = 0; i < JUDGES; i++)
+		if (trigger->tgtype == judges[i].type &&
+			strcmp(trigger->tgargs[0], judges[i].duty) == 0)
+			return &judges[i];
+	return NULL;
+}
+
+static bool
+any_ours(const List *functions)
+{
+	const ListCell *cell;
+
+	foreach(cell, functions)
+	{
+		if (is_ours(lfirst_oid(cell)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whose functions the triggers call is looked up when all triggers have been looked at:
+ * the relcache may make them anew whenever something is looked up.
+ */
+static bool
+has_triggers(Oid relation, LOCKMODE lock)
+{
+	Relation	rel = relation_open(relation, lock);
+	TriggerDesc *triggers = rel->trigdesc;
+	List	   *functions[JUDGES] = {NIL};
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+		const Judge *judge = find_judge(trigger);
+
+		if (judge != NULL && trigger->tgenabled == TRIGGER_FIRES_ALWAYS)
+			functions[judge - judges] = lappend_oid(functions[judge - judges],
+													trigger->tgfoid);
+	}
+	relation_close(rel, lock);
+	for (int i = 0; i < JUDGES; i++)
+		if (!any_ours(functions[i]))
+			return false;
+	return true;
+}
+
+bool
+ak_strict_has_triggers(Oid relation)
+{
+	return has_triggers(relation, AccessShareLock);
+}
+
+/*
+ * Is the current role subject to row-level security of this table, or of one that it
+ * is a partition of?
+ */
+static bool
+is_subject(Site *site, Oid relation)
+{
+	List	   *ancestors = NIL;
+	ListCell   *cell;
+
+	if (site->relation == relation && site->role == GetUserId())
+		return site->subject;
+	site->relation = InvalidOid;
+	if (get_rel_relispartition(relation))
+		ancestors = get_partition_ancestors(relation);
+	site->subject = check_enable_rls(relation, InvalidOid, true) == RLS_ENABLED;
+	foreach(cell, ancestors)
+		site->subject |= check_enable_rls(lfirst_oid(cell), InvalidOid,
+										  true) == RLS_ENABLED;
+	list_free(ancestors);
+	site->role = GetUserId();
+	site->relation = relation;
+	return site->subject;
+}
+
+AK_FUNCTION_INFO_V1(apikey_judged);
+Datum
+apikey_judged(PG_FUNCTION_ARGS)
+{
+	Oid			relation = PG_GETARG_OID(0);
+	Site	   *site = get_site(fcinfo);
+	const char *name;
+
+	/*
+	 * A row that changed while we waited for it is looked at again, and then
+	 * PostgreSQL may not tell the table any more: that it was told before.
+	 */
+	if (!OidIsValid(relation) ||
+		(site->relation == relation && site->role == GetUserId()))
+		PG_RETURN_BOOL(true);
+	name = get_rel_name(relation);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relation)));
+	if (!ak_strict_has_triggers(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("triggers of strict table \"%s\" are missing or not enabled always",
+						name),
+				 errdetail("Without them a key could change each row that it can read."),
+				 errhint("Call apikey_protect again.")));
+	if (!is_subject(site, relation))
+	{
+		site->relation = InvalidOid;
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" cannot change rows of strict table \"%s\" with the rights of another role",
+						GetUserNameFromId(GetUserId(), false),
+						name),
+				 errdetail("The role is not subject to row-level security of the table, and so its triggers would not judge it.")));
+	}
+	PG_RETURN_BOOL(true);
+}
+
+/* All rows pass; the planner would count on a third of them. */
+AK_FUNCTION_INFO_V1(apikey_judged_support);
+Datum
+apikey_judged_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (!IsA(request, SupportRequestSelectivity))
+		PG_RETURN_POINTER(NULL);
+	((SupportRequestSelectivity *) request)->selectivity = 1;
+	PG_RETURN_POINTER(request);
+}
+
+/* ------------------------------------------------------------ the verdict */
+
+/* Raises 39P01 unless this is a trigger as apikey_protect makes it. */
+static const Judge *
+get_judge(FunctionCallInfo fcinfo)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	const Judge *judge = NULL;
+
+	if (CALLED_AS_TRIGGER(fcinfo))
+		judge = find_judge(data->tg_trigger);
+	if (judge == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg(AK_STRICT_TRIGGER " must be called by a trigger that apikey_protect made")));
+	return judge;
+}
+
+/* Of those that are called before a row is updated; they are sorted by name. */
+static bool
+is_last(const TriggerData *data)
+{
+	TriggerDesc *triggers = data->tg_relation->trigdesc;
+	Oid			last = InvalidOid;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (triggers->triggers[i].tgenabled != TRIGGER_DISABLED &&
+			TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE))
+			last = triggers->triggers[i].tgoid;
+	return last == data->tg_trigger->tgoid;
+}
+
+/* Only rows of partitions can move. */
+static void
+note(const TriggerData *data)
+{
+	noted.relation = InvalidOid;
+	if (!data->tg_relation->rd_rel->relispartition || !is_last(data))
+		return;
+	noted.row = data->tg_trigtuple->t_self;
+	ak_inval_set_mark(&noted.mark);
+	noted.relation = RelationGetRelid(data->tg_relation);
+}
+
+/* Was it noted just before that this row is updated? */
+static bool
+is_moved(const TriggerData *data)
+{
+	Oid			relation = noted.relation;
+
+	noted.relation = InvalidOid;
+	return relation == RelationGetRelid(data->tg_relation) &&
+		ItemPointerIsValid(&noted.row) &&
+		ItemPointerEquals(&noted.row, &data->tg_trigtuple->t_self) &&
+		ak_inval_same_mark(&noted.mark);
+}
+
+/* Raises 28000 unless the session has a good key. */
+static void
+require_key(void)
+{
+	const AkKey *key;
+	AkReason	reason;
+
+	ak_schema_accept();
+	key = ak_session_key();
+	reason = ak_authz_alive(key);
+	if (reason == AK_REASON_ALIVE)
+		return;
+	if (key != NULL)
+		ak_use_asked(key, reason);
+	ak_session_require_text(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+	ak_authz_refuse(reason);
+}
+
+static void
+refuse(const TriggerData *data, const Judge *judge)
+{
+	Relation	rel = data->tg_relation;
+
+	require_key();
+	ak_use_refused(ak_session_key());
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied by API key"),
+			 errdetail("To %s this row of table \"%s\" the key needs the level %s.",
+					   judge->duty, RelationGetRelationName(rel), judge->verb),
+			 errtable(rel), errhidestmt(true)));
+}
+
+/* Called only for a row that the key has not the level for. */
+AK_FUNCTION_INFO_V1(apikey_judge);
+Datum
+apikey_judge(PG_FUNCTION_ARGS)
+{
+	const Judge *judge = get_judge(fcinfo);
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	Duty		duty = judge - judges;
+
+	if (duty == MOVES)
+		note(data);
+	else if (!(duty == DELETES && is_moved(data)) &&
+			 is_subject(get_site(fcinfo), RelationGetRelid(data->tg_relation)))
+		refuse(data, judge);
+	return PointerGetDatum(duty == DELETES ? data->tg_trigtuple :
+						   data->tg_newtuple);
+}
+
+/* ------------------------------------------------------------- statements */
+
+/*
+ * Is it subject to policies of a strict table?  A child has those of its parent.  What a
+ * plan names has been locked.
+ */
+static bool
+is_strict(const PlannedStmt *statement, RangeTblEntry *entry)
+{
+	Oid			role;
+
+	return entry->rtekind == RTE_RELATION &&
+		(entry->relkind == RELKIND_RELATION ||
+		 entry->relkind == RELKIND_PARTITIONED_TABLE) &&
+		ak_is_named(statement, entry, &role) &&
+		check_enable_rls(entry->relid, role, true) == RLS_ENABLED &&
+		has_triggers(entry->relid, NoLock);
+}
+
+static ExecutorStart_hook_type next_start;
+
+static void
+start(QueryDesc *query, int flags)
+{
+	const PlannedStmt *statement = query->plannedstmt;
+	ListCell   *cell;
+
+	if (!(flags & EXEC_FLAG_EXPLAIN_ONLY) && !IsParallelWorker())
+		foreach(cell, statement->rtable)
+	{
+		if (is_strict(statement, lfirst_node(RangeTblEntry, cell)))
+		{
+			require_key();
+			break;
+		}
+	}
+	if (next_start != NULL)
+		next_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+}
+
+void
+ak_strict_init(void)
+{
+	next_start = ExecutorStart_hook;
+	ExecutorStart_hook = start;
+}
+
+/* -------------------------------------------------------------------- DDL */
+
+/*
+ * Those of the ancestors of a partition, or its own; palloc'd names.  The relcache may
+ * make its own copy anew whenever something is looked up.
+ */
+static List *
+find_triggers(Oid relation, bool of_ancestors)
+{
+	Relation	rel = relation_open(relation, NoLock);
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
+	List	   *names = NIL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (trigger->tgisclone == of_ancestors && is_ours(trigger->tgfoid))
+			names = lappend(names, makeString(trigger->tgname));
+	}
+	relation_close(rel, NoLock);
+	return names;
+}
+
+void
+ak_strict_create_triggers(Oid relation, const char *name,
+						  const char *columns[2], Oid owner)
+{
+	List	   *there = find_triggers(relation, true);
+
+	for (int i = 0; i < JUDGES; i++)
+	{
+		const Judge *judge = &judges[i];
+		const char *trigger = quote_identifier(judge->name);
+
+		if (list_member(there, makeString(unconstify(char *, judge->name))))
+			continue;
+		ak_ddl_execute_as(owner,
+						  psprintf("CREATE TRIGGER %s BEFORE %s ON %s FOR EACH ROW"
+								   " WHEN (NOT %s.apikey_authorize(OLD.%s, OLD.%s, '%s'))"
+								   " EXECUTE FUNCTION " AK_INTERNAL "." AK_STRICT_TRIGGER "('%s')",
+								   trigger, judge->event, name,
+								   quote_identifier(ak_schema_name()),
+								   columns[0], columns[1], judge->verb,
+								   judge->duty));
+		ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
+								name, trigger));
+	}
+}
+
+void
+ak_strict_drop_triggers(Oid relation, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_triggers(relation, false))
+		ak_ddl_execute(psprintf("DROP TRIGGER %s ON %s",
+								quote_identifier(strVal(lfirst(cell))), name));
+}

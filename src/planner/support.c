@@ -1,0 +1,408 @@
+/*
+ * support.c
+ *		The planner support function of apikey_authorize.
+ *
+ * It lets the planner answer apikey_authorize(project, environment, verb) on a
+ * column by an index on it: project = ANY (apikey_projects(verb)), evaluated
+ * when a scan begins.  The condition holds nothing that was looked up, so a plan
+ * serves any key.  It is exact where the environment is the same for all rows;
+ * else it only narrows the scan, and the function is called for each row found.
+ * The same goes for an index on the environment column.
+ *
+ * An array in an index condition is a promise that the planner does not know
+ * it makes: it sees a function call.  So what it would do about an array of the
+ * query's own is done here.
+ *
+ * - An index that takes no arrays, such as a hash index, could be scanned only
+ *   by bitmap, one element after the other.
+ * - Before PostgreSQL 17 a btree is scanned anew for each element, and its order
+ *   is kept only if all columns before are fixed.
+ * - To estimate what an index finds, the planner would make the array, and ask
+ *   the statistics about each element.
+ * - The processes of a parallel index scan tell each other *numbers* of elements.
+ *   They evaluate the array each for itself, from what is committed by then, and
+ *   must not do that: it could be another array.
+ *
+ * For estimates see estimate.h.
+ */
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/stratnum.h"
+#include "auth/reach.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
+#include "nodes/supportnodes.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+#include "planner/estimate.h"
+#include "planner/question.h"
+#include "table/schema.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+/* What the planner calls: the OID of our function. */
+static Oid	support_function;
+
+/*
+ * Is this column of the index fixed to one value, or to an array of them, by
+ * another condition on the table?  "equality" is the strategy of that.
+ */
+static bool
+column_is_fixed(PlannerInfo *root, IndexOptInfo *index, int column,
+				int equality, bool or_array)
+{
+	ListCell   *cell;
+
+	foreach(cell, index->rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
+		List	   *args;
+		Oid			operator;
+		Oid			collation;
+		Node	   *value;
+
+		if (!restriction_is_securely_promotable(rinfo, index->rel))
+			continue;
+		if (IsA(rinfo->clause, OpExpr))
+		{
+			OpExpr	   *clause = (OpExpr *) rinfo->clause;
+
+			args = clause->args;
+			operator = clause->opno;
+			collation = clause->inputcollid;
+		}
+		else if (IsA(rinfo->clause, ScalarArrayOpExpr) && or_array)
+		{
+			ScalarArrayOpExpr *clause = (ScalarArrayOpExpr *) rinfo->clause;
+
+			if (!clause->useOr)
+				continue;
+			args = clause->args;
+			operator = clause->opno;
+			collation = clause->inputcollid;
+		}
+		else
+			continue;
+		if (list_length(args) != 2 ||
+			(OidIsValid(index->indexcollations[column]) &&
+			 collation != index->indexcollations[column]))
+			continue;
+
+		value = lsecond(args);
+		if (!match_index_to_operand(linitial(args), column, index))
+		{
+			if (!IsA(rinfo->clause, OpExpr) ||
+				!match_index_to_operand(lsecond(args), column, index))
+				continue;
+			value = linitial(args);
+			operator = get_commutator(operator);
+		}
+		if (OidIsValid(operator) &&
+			get_op_opfamily_strategy(operator,
+									 index->opfamily[column]) == equality &&
+			is_pseudo_constant_for_index(root, value, index))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does another call on the same table ask for more of the same column?  One of
+ * them is enough for an index condition: before PostgreSQL 17 a btree is
+ * scanned for each pair of elements of two arrays.
+ */
+static bool
+another_asks_for_more(SupportRequestIndexCondition *req, Node *column,
+					  AkLevel level)
+{
+	bool		before = true;
+	int			from_end = list_length(((FuncExpr *) req->node)->args) -
+	req->indexarg;
+	ListCell   *cell;
+
+	foreach(cell, req->index->rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
+		FuncExpr   *call = (FuncExpr *) rinfo->clause;
+		AkLevel		other;
+
+		if ((Node *) call == req->node)
+		{
+			before = false;
+			continue;
+		}
+		if (!IsA(call, FuncExpr) ||
+			get_func_support(call->funcid) != support_function ||
+			!restriction_is_securely_promotable(rinfo, req->index->rel) ||
+			!equal(list_nth(call->args, list_length(call->args) - from_end),
+				   column))
+			continue;
+		other = ak_question_level(ak_question_get(call->args).verb);
+		if (other > level || (other == level && before))
+			return true;
+	}
+	return false;
+}
+
+/* Has the index this expression as a key column after "column"? */
+static bool
+column_follows(IndexOptInfo *index, int column, Node *expression)
+{
+	while (++column < index->nkeycolumns)
+		if (match_index_to_operand(expression, column, index))
+			return true;
+	return false;
+}
+
+/*
+ * What an index scan costs, by the index's own estimator.  It takes the shares
+ * of rows from here: otherwise it would make the list and ask the statistics
+ * about each value in it.  Where a condition is exact its share is known.
+ */
+static void
+estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
+					Cost *startup, Cost *total, Selectivity *selectivity,
+					double *correlation, double *pages)
+{
+	IndexOptInfo *index = path->indexinfo;
+	ListCell   *cell;
+
+	foreach(cell, path->indexclauses)
+	{
+		IndexClause *iclause = lfirst_node(IndexClause, cell);
+		FuncExpr   *call = (FuncExpr *) iclause->rinfo->clause;
+		RestrictInfo *condition;
+
+		if (!IsA(call, FuncExpr) ||
+			get_func_support(call->funcid) != support_function)
+			continue;
+		condition = linitial_node(RestrictInfo, iclause->indexquals);
+		if (condition->norm_selec >= 0)
+			continue;
+		if (!iclause->lossy && iclause->rinfo->norm_selec >= 0)
+			condition->norm_selec = iclause->rinfo->norm_selec;
+		else
+			condition->norm_selec =
+				ak_estimate_list(root, index->rel->relid, call,
+								 match_index_to_operand(ak_question_get(call->args).project,
+														iclause->indexcol, index) ?
+								 AK_REACH_PROJECTS : AK_REACH_ENVIRONMENTS);
+	}
+	GetIndexAmRoutineByAmId(index->relam, false)->amcostestimate(root, path,
+																 loop_count,
+																 startup,
+																 total,
+																 selectivity,
+																 correlation,
+																 pages);
+}
+
+/*
+ * May the index take an array for this column?  If so, see to it that it is
+ * scanned only in ways that can; the planner's idea of the index is this query's
+ * own.
+ */
+static bool
+prepare_index(PlannerInfo *root, IndexOptInfo *index, int column)
+{
+	if (!index->amsearcharray)
+	{
+		if (!index->amhasgetbitmap || index->amcanorderbyop)
+			return false;
+		index->amhasgettuple = false;
+	}
+	else if (!AK_ARRAYS_KEEP_ORDER && index->sortopfamily != NULL)
+		for (int i = 0; i < column; i++)
+			if (!column_is_fixed(root, index, i, BTEqualStrategyNumber, false))
+				return false;
+	index->amcanparallel = false;
+	index->amcostestimate = estimate_index_cost;
+	return true;
+}
+
+/*
+ * The function that lists what the condition needs; InvalidOid if it may not be
+ * called.  Projects as text have one that users know.
+ */
+static Oid
+find_list_function(AkReachOf of, bool keyed, Oid element, Oid within)
+{
+	const AkSchema *schema = ak_schema_get();
+	bool		public = of == AK_REACH_PROJECTS && element == TEXTOID;
+	const char *name = psprintf("%s%s%s", public ? "apikey_" : "",
+								of == AK_REACH_PROJECTS ? "projects" : "environments",
+								keyed ? "_of" : "");
+	Oid			types[4];
+	int			count = 0;
+	Oid			function;
+
+	if (!public)
+		types[count++] = ANYELEMENTOID;
+	if (keyed)
+		types[count++] = TEXTOID;
+	types[count++] = TEXTOID;
+	if (OidIsValid(within))
+		types[count++] = public && within == TEXTOID ? TEXTOID : ANYOID;
+	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+							   CStringGetDatum(name),
+							   PointerGetDatum(buildoidvector(types, count)),
+							   ObjectIdGetDatum(public ? schema->namespace :
+												schema->internal));
+	if (!OidIsValid(function) ||
+		object_aclcheck(ProcedureRelationId, function, GetUserId(),
+						ACL_EXECUTE) != ACLCHECK_OK)
+		return InvalidOid;
+	return function;
+}
+
+/* column = ANY (list) */
+static Node *
+make_condition(Node *column, Oid element, Oid operator, Node *list,
+			   Oid collation)
+{
+	ScalarArrayOpExpr *condition = makeNode(ScalarArrayOpExpr);
+
+	if (exprType(column) != element)
+		column = (Node *) makeRelabelType((Expr *) column, element, -1,
+										  exprCollation(column),
+										  COERCE_IMPLICIT_CAST);
+	condition->opno = operator;
+	condition->opfuncid = get_opcode(operator);
+	condition->useOr = true;
+	condition->inputcollid = collation;
+	condition->args = list_make2(column, list);
+	condition->location = -1;
+	return (Node *) condition;
+}
+
+static Node *
+index_condition(SupportRequestIndexCondition *req)
+{
+	FuncExpr   *call = (FuncExpr *) req->node;
+	IndexOptInfo *index = req->index;
+	AkQuestion	question;
+	AkReachOf	of;
+	Node	   *column;
+	Node	   *within;
+	Node	   *verb;
+	Oid			element;
+	Oid			operator;
+	Oid			list_function;
+	List	   *args = NIL;
+	Node	   *list;
+	Oid			collation = req->indexcollation;
+	bool		exact = true;
+
+	if (!IsA(call, FuncExpr))
+		return NULL;
+	question = ak_question_get(call->args);
+	column = list_nth(call->args, req->indexarg);
+	if (column == question.project)
+		of = AK_REACH_PROJECTS;
+	else if (column == question.environment)
+		of = AK_REACH_ENVIRONMENTS;
+	else
+		return NULL;
+
+	/* the type, and its equality */
+	element = getBaseType(exprType(column));
+	if (element == VARCHAROID)
+		element = TEXTOID;
+	if (!ak_arg_listable(element))
+		return NULL;
+	operator = lookup_type_cache(element, TYPECACHE_EQ_OPR)->eq_opr;
+	if (!OidIsValid(operator) || !op_in_opfamily(operator, req->opfamily))
+		return NULL;
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		exact = false;
+
+	/* what is to be known when the scan begins */
+	if (question.key != NULL &&
+		!is_pseudo_constant_for_index(req->root, question.key, index))
+		return NULL;
+	within = of == AK_REACH_PROJECTS ? question.environment : question.project;
+	if (!is_pseudo_constant_for_index(req->root, within, index))
+	{
+		within = NULL;
+		exact = false;
+	}
+	verb = question.verb;
+	if (!is_pseudo_constant_for_index(req->root, verb, index))
+	{
+		/* every verb asks for that at least */
+		verb = (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+								  CStringGetTextDatum("read"), false, false);
+		exact = false;
+	}
+	else if (IsA(verb, Const) && ak_question_level(verb) == AK_LEVEL_NONE)
+		return NULL;
+
+	/* is it of use here? */
+	if (column_is_fixed(req->root, index, req->indexcol,
+						get_op_opfamily_strategy(operator, req->opfamily),
+						!AK_ARRAYS_KEEP_ORDER) ||
+		another_asks_for_more(req, column, ak_question_level(question.verb)) ||
+		(of == AK_REACH_ENVIRONMENTS && AK_ARRAYS_KEEP_ORDER &&
+		 column_follows(index, req->indexcol, question.project)))
+		return NULL;
+
+	ak_schema_accept();
+	list_function = find_list_function(of, question.key != NULL, element,
+									   within ? exprType(within) : InvalidOid);
+	if (!OidIsValid(list_function) ||
+		!prepare_index(req->root, index, req->indexcol))
+		return NULL;
+	if (of == AK_REACH_ENVIRONMENTS || element != TEXTOID)
+		args = lappend(args, makeNullConst(element, -1, collation));
+	if (question.key != NULL)
+		args = lappend(args, question.key);
+	args = lappend(args, verb);
+	if (within != NULL)
+		args = lappend(args, within);
+	req->lossy = !exact;
+	list = (Node *) makeFuncExpr(list_function, get_array_type(element), args,
+								 element == TEXTOID ? collation : InvalidOid,
+								 DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL);
+	return make_condition(column, element, operator, list, collation);
+}
+
+AK_FUNCTION_INFO_V1(apikey_support);
+Datum
+apikey_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	Node	   *answer = NULL;
+
+	support_function = fcinfo->flinfo->fn_oid;
+	if (IsA(request, SupportRequestIndexCondition))
+	{
+		Node	   *condition =
+		index_condition((SupportRequestIndexCondition *) request);
+
+		if (condition != NULL)
+			answer = (Node *) list_make1(condition);
+	}
+	else if (IsA(request, SupportRequestSelectivity))
+	{
+		((SupportRequestSelectivity *) request)->selectivity =
+			ak_estimate_call((SupportRequestSelectivity *) request);
+		answer = request;
+	}
+	else if (IsA(request, SupportRequestCost))
+	{
+		ak_estimate_cost((SupportRequestCost *) request);
+		answer = request;
+	}
+	PG_RETURN_POINTER(answer);
+}

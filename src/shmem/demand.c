@@ -1,0 +1,141 @@
+/*
+ * demand.c
+ *		Who counts and who flushes wake each other up; see demand.h.
+ */
+#include "postgres.h"
+
+#include "shmem/demand.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "shmem/shared.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "utils/wait_event.h"
+
+#define ROOM_TIMEOUT	1000	/* ms */
+
+typedef struct Demand
+{
+	pg_atomic_uint32 news;		/* is there any that was not heard? */
+	pg_atomic_uint32 requests;	/* count up */
+	pg_atomic_uint32 room;		/* likewise, when some was made */
+	pg_atomic_uint32 stuck;		/* none came: nobody waits for it */
+	ConditionVariable wanted;	/* wakes who flushes */
+	ConditionVariable made;		/* wakes who waits for room */
+} Demand;
+
+static Demand *demand;
+
+void
+ak_demand_news(void)
+{
+	if (pg_atomic_read_u32(&demand->news) == 0 &&
+		pg_atomic_exchange_u32(&demand->news, 1) == 0)
+		ConditionVariableBroadcast(&demand->wanted);
+}
+
+void
+ak_demand_flush(void)
+{
+	pg_atomic_fetch_add_u32(&demand->requests, 1);
+	ConditionVariableBroadcast(&demand->wanted);
+}
+
+uint32
+ak_demand_room(void)
+{
+	uint32		room = pg_atomic_read_u32(&demand->room);
+
+	pg_memory_barrier();
+	return room;
+}
+
+bool
+ak_demand_wait(uint32 room)
+{
+	bool		in_vain = false;
+
+	if (RecoveryInProgress())
+		return false;
+	ak_demand_flush();
+	if (pg_atomic_read_u32(&demand->stuck) != 0)
+		return pg_atomic_read_u32(&demand->room) != room;
+
+	/* not before: to broadcast ends that */
+	ConditionVariablePrepareToSleep(&demand->made);
+	while (pg_atomic_read_u32(&demand->room) == room && !in_vain)
+		in_vain = ConditionVariableTimedSleep(&demand->made, ROOM_TIMEOUT,
+											  PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	if (in_vain)
+		pg_atomic_write_u32(&demand->stuck, 1);
+	return !in_vain;
+}
+
+void
+ak_demand_made(void)
+{
+	pg_atomic_write_u32(&demand->stuck, 0);
+	pg_atomic_fetch_add_u32(&demand->room, 1);
+	ConditionVariableBroadcast(&demand->made);
+}
+
+uint32
+ak_demand_requests(void)
+{
+	return pg_atomic_read_u32(&demand->requests);
+}
+
+void
+ak_demand_heard(void)
+{
+	pg_atomic_write_u32(&demand->news, 0);
+	pg_memory_barrier();
+}
+
+void
+ak_demand_listen(long timeout, uint32 requests, bool news)
+{
+	ConditionVariablePrepareToSleep(&demand->wanted);
+	if (ak_demand_requests() == requests &&
+		!(news && pg_atomic_read_u32(&demand->news) != 0))
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	ConditionVariableCancelSleep();
+}
+
+static Size
+size(void)
+{
+	return sizeof(Demand);
+}
+
+static void
+startup(void *at, bool fresh)
+{
+	demand = at;
+	if (!fresh)
+		return;
+	/* there may be something from before the start */
+	pg_atomic_init_u32(&demand->news, 1);
+	pg_atomic_init_u32(&demand->requests, 0);
+	pg_atomic_init_u32(&demand->room, 0);
+	pg_atomic_init_u32(&demand->stuck, 0);
+	ConditionVariableInit(&demand->wanted);
+	ConditionVariableInit(&demand->made);
+}
+
+static AkArea area = {
+	.name = "apikey demand",.size = size,.startup = startup
+};
+
+void
+ak_demand_init(void)
+{
+	ak_shared_area(&area);
+}

@@ -1,0 +1,116 @@
+/*
+ * once.c
+ *		Once a statement, in whatever process; see once.h.
+ *
+ * Each backend has marks, which its parallel workers use as well.  A mark is made
+ * of the statement and the key; one of another statement is worth nothing.  To write
+ * one takes longer than all else here, so that is left to parallel queries.
+ */
+#include "postgres.h"
+
+#include "shmem/once.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "shmem/shared.h"
+#include "storage/proc.h"
+
+#define KINDS	(AK_ONCE_GUESSED + 1)
+#define KEYS	16
+#define MARKS	(KINDS * KEYS)	/* of each backend */
+
+static pg_atomic_uint64 *all;
+
+/* What this process has said. */
+typedef struct Said
+{
+	TimestampTz statement;
+	uint32		count;
+	pg_uuid_t	ids[KEYS];		/* the last ones */
+} Said;
+
+static Said said[KINDS];
+static TimestampTz shared_in;	/* a statement with a parallel query */
+
+/* Make a mark; false if it is there. */
+static bool
+mark_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
+{
+	PGPROC	   *leader = MyProc->lockGroupLeader;
+	Size		number = (leader == NULL ? MyProc : leader) - ProcGlobal->allProcs;
+	uint64		begin = (uint64) murmurhash32(statement ^ statement >> 32) << 32;
+	uint64		mark = begin | (hash_bytes(id->data, UUID_LEN) | 1);
+	pg_atomic_uint64 *marks;
+
+	if (number >= (Size) MaxBackends)
+		return true;			/* no backend */
+	marks = &all[number * MARKS + what * KEYS];
+	for (int i = 0; i < KEYS; i++)
+	{
+		uint64		before = pg_atomic_read_u64(&marks[i]);
+
+		while ((before ^ begin) >> 32 != 0 || before == 0)
+			if (pg_atomic_compare_exchange_u64(&marks[i], &before, mark))
+				return true;
+		if (before == mark)
+			return false;
+	}
+	return pg_atomic_exchange_u64(&marks[mark / 2 % KEYS], mark) != mark;
+}
+
+void
+ak_once_share(TimestampTz statement)
+{
+	shared_in = statement;
+	for (int what = 0; what < KINDS; what++)
+		if (said[what].statement == statement)
+			for (uint32 i = 0; i < Min(said[what].count, KEYS); i++)
+				(void) mark_first(what, &said[what].ids[i], statement);
+}
+
+bool
+ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
+{
+	Said	   *mine = &said[what];
+
+	if (mine->statement != statement)
+	{
+		mine->statement = statement;
+		mine->count = 0;
+	}
+	for (uint32 i = 0; i < Min(mine->count, KEYS); i++)
+		if (memcmp(&mine->ids[i], id, sizeof(pg_uuid_t)) == 0)
+			return false;
+	mine->ids[mine->count++ % KEYS] = *id;
+
+	/* a portal's statement is another one than when its query began */
+	if (IsInParallelMode())
+		shared_in = statement;
+	return shared_in != statement || mark_first(what, id, statement);
+}
+
+static Size
+size(void)
+{
+	return mul_size(MaxBackends * MARKS, sizeof(pg_atomic_uint64));
+}
+
+static void
+startup(void *at, bool fresh)
+{
+	all = at;
+	for (int i = 0; fresh && i < MaxBackends * MARKS; i++)
+		pg_atomic_init_u64(&all[i], 0);
+}
+
+static AkArea area = {
+	.name = "apikey once",.size = size,.startup = startup
+};
+
+void
+ak_once_init(void)
+{
+	ak_shared_area(&area);
+}

@@ -1,0 +1,746 @@
+/*
+ * usage.c
+ *		What all backends of the server know of keys; see usage.h.
+ *
+ * A table of shared.h.  Its shared locks are enough to count a use, for what that
+ * changes is atomic; the exclusive ones are for rows that come and go, for a new
+ * hour in one, and for what has been flushed to be taken from it.
+ *
+ * The numbers that every use of a key touches share one cache line.
+ */
+#include "postgres.h"
+
+#include "shmem/usage.h"
+
+#include "access/xlog.h"
+#include "base/guc.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "shmem/demand.h"
+#include "shmem/shared.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+typedef struct Hour
+{
+	int32		hour;
+	int64		uses;
+	int64		refusals;
+} Hour;
+
+typedef struct KeyRow
+{
+	AkShared	row;
+	int32		hour;			/* that uses and refusals belong to */
+	pg_atomic_uint32 pending;	/* is there anything that no table has? */
+	pg_atomic_uint64 uses;
+	pg_atomic_uint64 refusals;
+	pg_atomic_uint64 last_used;
+	pg_atomic_uint64 last_refused;
+	/* a cache line ends here */
+	pg_atomic_uint64 limit_until;	/* 0: not known */
+	uint64		limit_saved;	/* what the table has of it */
+	Hour		earlier;		/* than those in "past" */
+	Hour		past[AK_USAGE_HOURS];	/* by hour, modulo their number: those
+										 * before "hour" */
+} KeyRow;
+
+typedef struct Shared
+{
+	pg_atomic_uint32 begun;		/* flushes that were about to end */
+	pg_atomic_uint32 ended;
+	pg_atomic_uint32 written;	/* flushes that were committed, of which rows
+								 * may have gone since */
+	pg_atomic_uint64 uses;		/* that found none */
+	pg_atomic_uint64 refusals;
+	pg_atomic_uint64 flushed;
+} Shared;
+
+static void copy_usage(AkUsage *usage, const KeyRow *key);
+
+static bool on;
+static Shared *shared;
+static AkSharedTable keys;
+
+bool
+ak_usage_is_on(void)
+{
+	return on;
+}
+
+void
+ak_usage_require(const char *what)
+{
+	if (!on)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s need the extension to be preloaded", what),
+				 errhint("Add apikey to shared_preload_libraries and restart the server."),
+				 errhidestmt(true)));
+}
+
+/* ----------------------------------------------------------------- keys */
+
+/* A clock may be wrong, but an hour is never less than 1. */
+static inline int32
+hour_of(TimestampTz at)
+{
+	return Max(at / USECS_PER_HOUR, 1);
+}
+
+static inline void
+raise_to(pg_atomic_uint64 *time, TimestampTz at)
+{
+	uint64		before = pg_atomic_read_u64(time);
+
+	while ((TimestampTz) before < at &&
+		   !pg_atomic_compare_exchange_u64(time, &before, at))
+		;
+}
+
+/*
+ * Something is pending now.  True if nothing was: that is news, to be told once the
+ * lock is released.
+ */
+static inline bool
+set_pending(KeyRow *key)
+{
+	return pg_atomic_read_u32(&key->pending) == 0 &&
+		pg_atomic_exchange_u32(&key->pending, 1) == 0;
+}
+
+static inline bool
+count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
+{
+	if (used)
+	{
+		pg_atomic_fetch_add_u64(&key->uses, 1);
+		raise_to(&key->last_used, at);
+	}
+	if (refused)
+	{
+		pg_atomic_fetch_add_u64(&key->refusals, 1);
+		raise_to(&key->last_refused, at);
+	}
+	return set_pending(key);
+}
+
+/* Count, and tell of it: the end of what is done under a lock. */
+static inline void
+count_and_unlock(const AkPlace *place, KeyRow *key, TimestampTz at, bool used,
+				 bool refused)
+{
+	bool		news = count_in(key, at, used, refused);
+
+	ak_shared_unlock(place);
+	if (news)
+		ak_demand_news();
+}
+
+/* Add the second to the first, and leave it empty; the later hour counts. */
+static void
+move_hour(Hour *sum, Hour *hour)
+{
+	if (hour->uses != 0 || hour->refusals != 0)
+	{
+		if (sum->uses == 0 && sum->refusals == 0)
+			sum->hour = 0;
+		sum->hour = Max(sum->hour, hour->hour);
+		sum->uses += hour->uses;
+		sum->refusals += hour->refusals;
+	}
+	memset(hour, 0, sizeof(Hour));
+}
+
+/*
+ * Under the exclusive lock.  Hours that are too old leave "past" for "earlier": what
+ * stays is later than that, and in order when one begins with that after the
+ * current hour.
+ */
+static void
+begin_hour(KeyRow *key, int32 hour)
+{
+	Hour		last = {
+		key->hour,
+		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
+	};
+
+	move_hour(&key->past[last.hour % AK_USAGE_HOURS], &last);
+	pg_atomic_write_u64(&key->uses, 0);
+	pg_atomic_write_u64(&key->refusals, 0);
+	key->hour = hour;
+	for (int i = 0; i < AK_USAGE_HOURS; i++)
+		if (key->past[i].hour <= hour - AK_USAGE_HOURS)
+			move_hour(&key->earlier, &key->past[i]);
+}
+
+/*
+ * May this key make room for another?  "Needed" says that nobody will write down
+ * what is pending: then that goes to the totals, unless the limit is used up in
+ * part.
+ */
+static bool
+let_go(KeyRow *key, bool needed)
+{
+	AkUsage		usage;
+
+	if (pg_atomic_read_u32(&key->pending) == 0)
+		return true;
+	if (!needed)
+		return false;
+	copy_usage(&usage, key);
+	if (usage.limit_until > GetCurrentTimestamp() * 1000)
+		return false;
+	for (int i = 0; i < usage.nhours; i++)
+	{
+		pg_atomic_fetch_add_u64(&shared->uses, usage.hours[i].uses);
+		pg_atomic_fetch_add_u64(&shared->refusals, usage.hours[i].refusals);
+	}
+	return true;
+}
+
+/*
+ * Make room for another key.  Under the exclusive lock.  If it was hard to find,
+ * a flush may come before there is none at all.
+ */
+static void
+evict(const AkPlace *place, bool needed)
+{
+	const AkSharedTable *table = place->table;
+	AkPartition *partition = &table->partitions[place->partition];
+
+	for (int i = 0; i < table->nrows && partition->free < 0; i++)
+	{
+		int32		number = partition->hand;
+		KeyRow	   *key = ak_shared_row(table, place->partition, number);
+
+		partition->hand = (number + 1) % table->nrows;
+		if (let_go(key, needed))
+			ak_shared_discard(table, place->partition, number);
+		if (i == table->nrows / 2)
+			ak_demand_flush();
+	}
+}
+
+/* The row of a key, made if need be; NULL if there is no room. */
+static KeyRow *
+find_or_add(const AkPlace *place, int32 hour, bool needed)
+{
+	KeyRow	   *key = ak_shared_find(place);
+
+	if (key != NULL)
+		return key;
+	evict(place, needed);
+	key = ak_shared_add(place);
+	if (key == NULL)
+		return NULL;
+	memset((char *) key + sizeof(AkShared), 0, sizeof(KeyRow) - sizeof(AkShared));
+	key->hour = hour;
+	pg_atomic_init_u32(&key->pending, 0);
+	pg_atomic_init_u64(&key->uses, 0);
+	pg_atomic_init_u64(&key->refusals, 0);
+	pg_atomic_init_u64(&key->last_used, 0);
+	pg_atomic_init_u64(&key->last_refused, 0);
+	pg_atomic_init_u64(&key->limit_until, 0);
+	return key;
+}
+
+/* The rest of ak_usage_count: a new key, or a new hour. */
+static pg_noinline void
+count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
+{
+	uint32		made;
+
+	do
+	{
+		KeyRow	   *key;
+
+		made = ak_demand_room();
+		ak_shared_lock(place, LW_EXCLUSIVE);
+		key = find_or_add(place, hour_of(at), false);
+		if (key != NULL)
+		{
+			if (key->hour < hour_of(at))
+				begin_hour(key, hour_of(at));
+			count_and_unlock(place, key, at, used, refused);
+			return;
+		}
+		ak_shared_unlock(place);
+	} while (ak_demand_wait(made));
+	pg_atomic_fetch_add_u64(&shared->uses, used);
+	pg_atomic_fetch_add_u64(&shared->refusals, refused);
+}
+
+/* The same of a row that is not where it was. */
+static pg_noinline void
+count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
+				int32 *last)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	KeyRow	   *key;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (key == NULL || key->hour < hour_of(at))
+	{
+		ak_shared_unlock(&place);
+		count_slowly(&place, at, used, refused);
+		return;
+	}
+	*last = ak_shared_number(&keys, key);
+	count_and_unlock(&place, key, at, used, refused);
+}
+
+/* To look in the same place first saves the way through the bucket. */
+void
+ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
+			   int32 *last)
+{
+	AkPlace		place = {.table = &keys,.partition = *last / keys.nrows};
+	KeyRow	   *key = ak_shared_row(&keys, 0, *last);
+
+	ak_shared_lock(&place, LW_SHARED);
+	if (unlikely(key->row.database != MyDatabaseId ||
+				 memcmp(key->row.name, id->data, UUID_LEN) != 0 ||
+				 key->hour < hour_of(at)))
+	{
+		ak_shared_unlock(&place);
+		count_elsewhere(id, at, used, refused, last);
+		return;
+	}
+	count_and_unlock(&place, key, at, used, refused);
+}
+
+/* --------------------------------------------------------------- limits */
+
+/*
+ * The clock is looked at after what it is compared with.  So whoever stored that
+ * had seen an earlier time: one more than the burst ahead of it means that the
+ * clock was set back or the limit was changed, never that somebody was slow.
+ */
+static AkUsageLimit
+look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
+	 int64 *remaining)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	AkUsageLimit result = AK_USAGE_UNKNOWN;
+	bool		news = false;
+	KeyRow	   *key;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (key != NULL)
+	{
+		uint64		before = pg_atomic_read_u64(&key->limit_until);
+
+		while (before != 0)
+		{
+			int64		until = before;
+			int64		now;
+
+			pg_read_barrier();
+			now = GetCurrentTimestamp() * 1000;
+			*remaining = ak_ratelimit_remaining(limit, now, until);
+			result = ak_ratelimit_take(limit, now, &until, wait) ?
+				AK_USAGE_WITHIN : AK_USAGE_OVER;
+			if ((uint64) until == before ||
+				(result == AK_USAGE_WITHIN && !take))
+				break;
+			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
+											   until))
+			{
+				news = set_pending(key);
+				break;
+			}
+		}
+	}
+	ak_shared_unlock(&place);
+	if (news)
+		ak_demand_news();
+	return result;
+}
+
+AkUsageLimit
+ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
+{
+	int64		remaining;
+
+	return look(id, limit, true, wait, &remaining);
+}
+
+AkUsageLimit
+ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
+			  int64 *remaining)
+{
+	return look(id, limit, false, wait, remaining);
+}
+
+uint32
+ak_usage_epoch(void)
+{
+	uint32		epoch = pg_atomic_read_u32(&shared->written);
+
+	pg_memory_barrier();
+	return epoch;
+}
+
+void
+ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	uint32		made;
+
+	do
+	{
+		KeyRow	   *key;
+
+		made = ak_demand_room();
+		ak_shared_lock(&place, LW_EXCLUSIVE);
+		if (ak_usage_epoch() != epoch)
+		{
+			ak_shared_unlock(&place);
+			return;
+		}
+		/* who cannot be limited is refused: that is worse than lost counts */
+		key = find_or_add(&place, 0, RecoveryInProgress());
+		if (key != NULL)
+		{
+			if (pg_atomic_read_u64(&key->limit_until) == 0)
+			{
+				key->limit_saved = Max(until, 1);
+				pg_atomic_write_u64(&key->limit_until, key->limit_saved);
+			}
+			ak_shared_unlock(&place);
+			return;
+		}
+		ak_shared_unlock(&place);
+	} while (ak_demand_wait(made));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no shared memory for the rate limit of an API key"),
+			 errhint("Increase the setting \"apikey.usage_size\"."),
+			 errhidestmt(true)));
+}
+
+/* -------------------------------------------------------------- reading */
+
+static void
+copy_hour(AkUsage *usage, const Hour *hour)
+{
+	if (hour->uses != 0 || hour->refusals != 0)
+		usage->hours[usage->nhours++] = (AkUsageHour)
+	{
+		hour->hour, hour->uses, hour->refusals
+	};
+}
+
+/* Under any lock; only under the exclusive one all of it belongs together. */
+static void
+copy_usage(AkUsage *usage, const KeyRow *key)
+{
+	Hour		now = {
+		key->hour,
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->uses)),
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->refusals))
+	};
+
+	memcpy(usage->id.data, key->row.name, sizeof(usage->id.data));
+	usage->last_used =
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->last_used));
+	usage->last_refused =
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->last_refused));
+	usage->limit_until =
+		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->limit_until));
+	usage->nhours = 0;
+	copy_hour(usage, &key->earlier);
+	/* the oldest stands where the next one would be put */
+	for (int i = 0; i < AK_USAGE_HOURS; i++)
+		copy_hour(usage, &key->past[(key->hour + i) % AK_USAGE_HOURS]);
+	copy_hour(usage, &now);
+}
+
+bool
+ak_usage_get(const pg_uuid_t *id, AkUsage *usage)
+{
+	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
+	KeyRow	   *key;
+
+	ak_shared_lock(&place, LW_SHARED);
+	key = ak_shared_find(&place);
+	if (key != NULL)
+		copy_usage(usage, key);
+	ak_shared_unlock(&place);
+	return key != NULL;
+}
+
+bool
+ak_usage_is_quiet(uint32 *epoch)
+{
+	uint32		ended;
+
+	pg_memory_barrier();
+	ended = pg_atomic_read_u32(&shared->ended);
+	pg_memory_barrier();
+	*epoch = pg_atomic_read_u32(&shared->begun);
+	pg_memory_barrier();
+	return ended == *epoch;
+}
+
+static void
+count_row(const AkSharedTable *table, int partition, int32 number, void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	AkUsageTotals *totals = arg;
+
+	totals->keys++;
+	totals->pending += pg_atomic_read_u32(&key->pending);
+}
+
+void
+ak_usage_totals(AkUsageTotals *totals)
+{
+	*totals = (AkUsageTotals)
+	{
+		.capacity = (int64) keys.npartitions * keys.nrows,
+			.bytes = ak_shared_size(&keys),
+			.uses = pg_atomic_read_u64(&shared->uses),
+			.refusals = pg_atomic_read_u64(&shared->refusals),
+			.flushed = pg_atomic_read_u64(&shared->flushed)
+	};
+	ak_shared_each(&keys, InvalidOid, LW_SHARED, count_row, totals);
+}
+
+/* ------------------------------------------------------------- flushing */
+
+typedef struct Databases
+{
+	Oid		   *oids;
+	int			count;
+} Databases;
+
+static void
+collect_database(const AkSharedTable *table, int partition, int32 number,
+				 void *arg)
+{
+	Databases  *found = arg;
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+
+	if (pg_atomic_read_u32(&key->pending) == 0)
+		return;
+	for (int i = found->count - 1; i >= 0; i--)
+		if (found->oids[i] == key->row.database)
+			return;
+	/* as many as there are rows, at most */
+	found->oids[found->count++] = key->row.database;
+}
+
+int
+ak_usage_databases(Oid **databases)
+{
+	Databases	found = {
+		palloc(sizeof(Oid) * keys.npartitions * keys.nrows), 0
+	};
+
+	ak_demand_heard();
+	ak_shared_each(&keys, InvalidOid, LW_SHARED, collect_database, &found);
+	*databases = found.oids;
+	return found.count;
+}
+
+typedef struct Usages
+{
+	AkUsage    *usages;
+	int			count;
+} Usages;
+
+static void
+count_usage(const AkSharedTable *table, int partition, int32 number,
+			void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	Usages	   *found = arg;
+
+	found->count += pg_atomic_read_u32(&key->pending);
+}
+
+static void
+collect_usage(const AkSharedTable *table, int partition, int32 number,
+			  void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	Usages	   *found = arg;
+
+	/* what has become pending since it was counted waits for the next time */
+	if (found->count > 0 && pg_atomic_read_u32(&key->pending) != 0)
+		copy_usage(&found->usages[--found->count], key);
+}
+
+int
+ak_usage_pending(Oid database, AkUsage **usages)
+{
+	Usages		found = {0};
+	int			count;
+
+	ak_shared_each(&keys, database, LW_SHARED, count_usage, &found);
+	count = found.count;
+	found.usages = MemoryContextAllocHuge(CurrentMemoryContext,
+										  Max(count, 1) * sizeof(AkUsage));
+	ak_shared_each(&keys, database, LW_EXCLUSIVE, collect_usage, &found);
+	*usages = found.usages + found.count;
+	return count - found.count;
+}
+
+static bool ending;
+
+static void
+end_flush(int code, Datum arg)
+{
+	if (ending)
+		pg_atomic_fetch_add_u32(&shared->ended, 1);
+	ending = false;
+}
+
+void
+ak_usage_flush_begins(void)
+{
+	before_shmem_exit(end_flush, (Datum) 0);
+	ending = true;
+	pg_atomic_fetch_add_u32(&shared->begun, 1);
+	pg_memory_barrier();
+}
+
+/* What was flushed of this hour goes. */
+static void
+take_hour(KeyRow *key, const AkUsageHour *flushed)
+{
+	Hour	   *hour = &key->past[flushed->hour % AK_USAGE_HOURS];
+
+	if (key->hour == flushed->hour)
+	{
+		pg_atomic_fetch_sub_u64(&key->uses, flushed->uses);
+		pg_atomic_fetch_sub_u64(&key->refusals, flushed->refusals);
+		return;
+	}
+	/* a new hour may have begun since, and pushed it out */
+	if (hour->hour != flushed->hour)
+		hour = &key->earlier;
+	hour->uses -= flushed->uses;
+	hour->refusals -= flushed->refusals;
+}
+
+static bool
+is_settled(KeyRow *key)
+{
+	AkUsage		usage;
+
+	copy_usage(&usage, key);
+	return usage.nhours == 0 &&
+		pg_atomic_read_u64(&key->limit_until) == key->limit_saved;
+}
+
+void
+ak_usage_flushed(Oid database, const AkUsage *usages, int count)
+{
+	pg_atomic_fetch_add_u32(&shared->written, 1);
+	for (int i = 0; i < count; i++)
+	{
+		const AkUsage *usage = &usages[i];
+		AkPlace		place = ak_shared_place(&keys, database, usage->id.data);
+		KeyRow	   *key;
+
+		ak_shared_lock(&place, LW_EXCLUSIVE);
+		key = ak_shared_find(&place);
+		if (key != NULL)
+		{
+			for (int j = 0; j < usage->nhours; j++)
+				take_hour(key, &usage->hours[j]);
+			key->limit_saved = usage->limit_until;
+			if (is_settled(key))
+				pg_atomic_write_u32(&key->pending, 0);
+		}
+		ak_shared_unlock(&place);
+	}
+	pg_memory_barrier();
+	end_flush(0, (Datum) 0);
+	pg_atomic_write_u64(&shared->flushed, GetCurrentTimestamp());
+	ak_demand_made();
+}
+
+static void
+forget_key(const AkSharedTable *table, int partition, int32 number,
+		   void *arg)
+{
+	KeyRow	   *key = ak_shared_row(table, partition, number);
+	TimestampTz before = *(TimestampTz *) arg;
+
+	if ((TimestampTz) pg_atomic_read_u64(&key->last_used) < before &&
+		(TimestampTz) pg_atomic_read_u64(&key->last_refused) < before)
+		ak_shared_discard(table, partition, number);
+}
+
+void
+ak_usage_forget(Oid database, TimestampTz before)
+{
+	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, &before);
+	ak_demand_made();
+}
+
+/* ---------------------------------------------------------------- start */
+
+static bool
+is_pending(const void *row)
+{
+	const KeyRow *key = row;
+
+	return pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &key->pending)) != 0;
+}
+
+/* As many as fit with their buckets, of which there may be twice as many. */
+static Size
+count_rows(void)
+{
+	Size		row = TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(KeyRow));
+
+	return (Size) ak_guc_usage_size * 1024 / (row + 2 * sizeof(int32));
+}
+
+static Size
+shared_size(void)
+{
+	return sizeof(Shared);
+}
+
+static void
+startup(void *at, bool fresh)
+{
+	shared = at;
+	if (fresh)
+	{
+		pg_atomic_init_u32(&shared->begun, 0);
+		pg_atomic_init_u32(&shared->ended, 0);
+		pg_atomic_init_u32(&shared->written, 0);
+		pg_atomic_init_u64(&shared->uses, 0);
+		pg_atomic_init_u64(&shared->refusals, 0);
+		pg_atomic_init_u64(&shared->flushed, 0);
+	}
+}
+
+static AkArea area = {
+	.name = "apikey usage",.size = shared_size,.startup = startup
+};
+
+static AkSharedTable keys = {
+	.name = "apikey keys",.row_size = sizeof(KeyRow),
+	.count = count_rows,
+	.file = "apikey.stat",.keep = is_pending
+};
+
+void
+ak_usage_init(void)
+{
+	on = process_shared_preload_libraries_in_progress;
+	if (!on)
+		return;
+	ak_shared_area(&area);
+	ak_shared_table(&keys);
+}

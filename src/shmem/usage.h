@@ -1,0 +1,143 @@
+/*
+ * usage.h
+ *		What all backends of the server know of keys: the shared memory.
+ *
+ * There is some only where shared_preload_libraries has the extension; else
+ * nothing but ak_usage_init(), ak_usage_is_on() and ak_usage_require() may be
+ * called.  It holds, for each key that was used lately, when, how often in which
+ * hour, and how far its rate limit is used up.
+ *
+ * What is *pending* is in no table yet; the worker takes it there.  Only a key of
+ * which nothing is pending makes room for another.  What is forgotten so is in the
+ * table.
+ *
+ * All of it is of this server and nobody else's: a standby has its own.
+ *
+ * Times are in microseconds as TimestampTz; those of rate limits in nanoseconds
+ * since the same day.  An hour is a number of hours since then.
+ */
+#ifndef AK_USAGE_H
+#define AK_USAGE_H
+
+#include "postgres.h"
+
+#include "base/ratelimit.h"
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+/* To be called by _PG_init. */
+extern void ak_usage_init(void);
+
+/* Is the extension preloaded? */
+extern bool ak_usage_is_on(void);
+
+/*
+ * Raises 55000, with a hint, unless it is; "what" needs it: "rate limits need
+ * the extension to be preloaded".
+ */
+extern void ak_usage_require(const char *what);
+
+/* ------------------------------------------------------------ recording */
+
+/*
+ * Count a use or a refusal, or both, of a key of this database.  Where there is
+ * no room it waits until a worker has made some.  If none comes for a second, or
+ * none came to others since, or on a standby, the count goes to AkUsageTotals alone.
+ * "last" is where this backend looks first, 0 at first.
+ */
+extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
+						   bool refused, int32 *last);
+
+typedef enum AkUsageLimit
+{
+	AK_USAGE_UNKNOWN = 0,		/* see ak_usage_know() */
+	AK_USAGE_OVER,
+	AK_USAGE_WITHIN
+} AkUsageLimit;
+
+/*
+ * One more request now of a key with this limit.  If that is over it, *wait is
+ * how long until it would not be.
+ */
+extern AkUsageLimit ak_usage_take(const pg_uuid_t *id,
+								  const AkRateLimit *limit, int64 *wait);
+
+/* The same without taking anything; and how many more would be within it. */
+extern AkUsageLimit ak_usage_peek(const pg_uuid_t *id,
+								  const AkRateLimit *limit, int64 *wait,
+								  int64 *remaining);
+
+/*
+ * How far the limit was used up when that was last written to the table, 0 for
+ * never.  "epoch" is that before the table was read: does nothing if something
+ * was flushed since, nor where it is known.  Raises 53400 if there is no room.
+ */
+extern uint32 ak_usage_epoch(void);
+extern void ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch);
+
+/* -------------------------------------------------------------- reading */
+
+/* The last hours are kept apart; what was before them is added to the latest of
+ * those hours. */
+#define AK_USAGE_HOURS	24
+#define AK_USAGE_ALL_HOURS	(AK_USAGE_HOURS + 2)
+
+typedef struct AkUsageHour
+{
+	int32		hour;
+	int64		uses;
+	int64		refusals;
+} AkUsageHour;
+
+/* What is pending of a key. */
+typedef struct AkUsage
+{
+	pg_uuid_t	id;
+	TimestampTz last_used;		/* 0: not known here */
+	TimestampTz last_refused;
+	int64		limit_until;	/* 0: not known here */
+	int			nhours;
+	AkUsageHour hours[AK_USAGE_ALL_HOURS];	/* oldest first */
+} AkUsage;
+
+/* Of a key of this database; false if nothing is known. */
+extern bool ak_usage_get(const pg_uuid_t *id, AkUsage *usage);
+
+/*
+ * What was read from the table and from here belongs together if this was true,
+ * with the same epoch, before and after: no flush was about to end.
+ */
+extern bool ak_usage_is_quiet(uint32 *epoch);
+
+typedef struct AkUsageTotals
+{
+	int64		keys;			/* known now */
+	int64		pending;		/* of which something is pending */
+	int64		capacity;		/* how many keys there is room for */
+	int64		bytes;			/* of shared memory */
+	int64		uses;			/* that found no room, since the server
+								 * started */
+	int64		refusals;
+	TimestampTz flushed;		/* last; 0: not yet */
+} AkUsageTotals;
+
+extern void ak_usage_totals(AkUsageTotals *totals);
+
+/* ------------------------------------------------------------- flushing */
+
+/* Databases where something is pending; palloc'd. */
+extern int	ak_usage_databases(Oid **databases);
+
+/* All that is pending in a database; palloc'd, may be huge. */
+extern int	ak_usage_pending(Oid database, AkUsage **usages);
+
+/* To be called right before the commit of a transaction that wrote it down. */
+extern void ak_usage_flush_begins(void);
+
+/* And right after: that is not pending any more. */
+extern void ak_usage_flushed(Oid database, const AkUsage *usages, int count);
+
+/* What was counted in this database before then does not matter any more. */
+extern void ak_usage_forget(Oid database, TimestampTz before);
+
+#endif							/* AK_USAGE_H */

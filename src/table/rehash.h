@@ -1,0 +1,27 @@
+/*
+ * rehash.h
+ *		Another hash of the same secret in the place of a slow one.
+ *
+ * It is a favour that whoever uses the key does to the next one, and who only
+ * uses a key must neither wait nor fail because of it.  So nothing is done if
+ * somebody else has a lock on row or table, or if there is more on the table than
+ * the extension has put there: triggers, constraints, generated columns,
+ * expressions in indexes.  No trigger fires: what others remember of the key stays
+ * true.
+ *
+ * ak_schema_accept() must have been called.
+ */
+#ifndef AK_REHASH_H
+#define AK_REHASH_H
+
+#include "postgres.h"
+
+#include "table/store.h"
+
+/* The one with this lookup digest, if its scheme is still "old". */
+extern void ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
+							AkScheme scheme,
+							const uint8 salt[AK_SALT_LEN],
+							const uint8 verifier[AK_HASH_LEN]);
+
+#endif							/* AK_REHASH_H */

@@ -1,0 +1,55 @@
+/*
+ * rowerror.c
+ *		Errors about a row, without the row; see rowerror.h.
+ */
+#include "postgres.h"
+
+#include "table/rowerror.h"
+
+#include "table/schema.h"
+#include "utils/memutils.h"
+
+/* Is the error about a row of a table that has secrets?  PostgreSQL says so. */
+static bool
+is_about_secrets(void)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
+	ErrorData  *error = CopyErrorData();
+	bool		result = error->table_name != NULL &&
+	(strcmp(error->table_name, ak_schema_table_name(AK_TABLE_KEY)) == 0 ||
+	 strcmp(error->table_name, ak_schema_table_name(AK_TABLE_SECRET)) == 0);
+
+	FreeErrorData(error);
+	MemoryContextSwitchTo(before);
+	return result;
+}
+
+static void
+hide_row(void *arg)
+{
+	int			code = geterrcode();
+
+	if ((code == ERRCODE_CHECK_VIOLATION ||
+		 code == ERRCODE_NOT_NULL_VIOLATION ||
+		 code == ERRCODE_UNIQUE_VIOLATION ||
+		 code == ERRCODE_EXCLUSION_VIOLATION) && is_about_secrets())
+	{
+		errdetail("The row is not shown, for it has secrets in it.");
+		errhidestmt(true);
+	}
+}
+
+void
+ak_rowerror_begin(ErrorContextCallback *callback)
+{
+	callback->callback = hide_row;
+	callback->arg = NULL;
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
+}
+
+void
+ak_rowerror_end(const ErrorContextCallback *callback)
+{
+	error_context_stack = callback->previous;
+}

@@ -1,0 +1,186 @@
+/*
+ * store.h
+ *		Reading our tables: no SPI, no planner, no privileges, no search_path.
+ *
+ * All scans go by index.  They see what is committed now, and what earlier
+ * commands of the own transaction did, whatever snapshot the caller's query
+ * has.  Scans that belong together share one snapshot, so that no mixture of
+ * two states is ever seen.
+ *
+ * Results are palloc'd in the current memory context.  "own" tells that a row
+ * was made by the own, unfinished transaction: what rests on it must not
+ * outlive the statement.
+ */
+#ifndef AK_STORE_H
+#define AK_STORE_H
+
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/ratelimit.h"
+#include "base/scope.h"
+#include "base/secret.h"
+#include "datatype/timestamp.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+/* How a verifier was made; the names stand in the column "scheme". */
+typedef enum AkScheme
+{
+	AK_SCHEME_UNKNOWN = 0,
+	/* by us, see secret.h: */
+	AK_SCHEME_HMAC,				/* "hmac-sha256", no pepper */
+	AK_SCHEME_HMAC_PEPPER,		/* "hmac-sha256-pepper" */
+	/* elsewhere, see imported.h: */
+	AK_SCHEME_FORMBRICKS_V2,	/* "formbricks-v2" */
+	AK_SCHEME_FORMBRICKS_V1,	/* "formbricks-v1" */
+	AK_SCHEME_SHA256			/* "sha256" */
+} AkScheme;
+
+#define AK_SCHEMES			6
+
+extern const char *ak_store_scheme_name(AkScheme scheme);
+
+/* AK_SCHEME_UNKNOWN if there is none of this name. */
+extern AkScheme ak_store_scheme(const AkName *name);
+
+/* What a text must prove to be a key's. */
+typedef struct AkSecret
+{
+	pg_uuid_t	key_id;
+	AkScheme	scheme;			/* AK_SCHEME_UNKNOWN: nothing proves it */
+	AkName		salt;
+	AkName		verifier;
+	bool		imported;		/* found by the digest of the text */
+	TimestampTz expires_at;		/* DT_NOEND: with the key */
+	bool		own;
+} AkSecret;
+
+typedef struct AkKeyRow
+{
+	AkName		organization;
+	AkName		prefix;
+	AkSecret	secret;			/* the newest; "own" if this row is */
+	AkLevel		organization_level;
+	TimestampTz expires_at;		/* DT_NOEND: never */
+	bool		disabled;
+	bool		revoked;
+	Datum		allowed_networks;	/* cidr[], or 0 for any */
+	AkRateLimit limit;
+} AkKeyRow;
+
+/* What apikey_verify tells of a key, in the order of its columns. */
+#define AK_PROFILE_COLUMNS	8
+
+typedef struct AkProfile
+{
+	Datum		values[AK_PROFILE_COLUMNS];
+	bool		nulls[AK_PROFILE_COLUMNS];
+} AkProfile;
+
+typedef struct AkEnvironmentRow
+{
+	AkName		project;
+	AkName		environment;
+	AkName		organization;
+} AkEnvironmentRow;
+
+/* A snapshot of now; to be given to ak_store_release() unless an error ends
+ * the transaction. */
+extern Snapshot ak_store_snapshot(void);
+extern void ak_store_release(Snapshot snapshot);
+
+/*
+ * Do what follows with such a snapshot; once more if a table of ours was altered
+ * meanwhile, for rows that ALTER TABLE has written anew are missing in an older
+ * snapshot.  Not to be left by break or return.
+ */
+#define AK_STORE_READ(snapshot) \
+	for (uint64 altered_ = ak_store_read(&(snapshot)); altered_ != 0; \
+		 altered_ = ak_store_reread(&(snapshot), altered_))
+
+extern uint64 ak_store_read(Snapshot *snapshot);
+extern uint64 ak_store_reread(Snapshot *snapshot, uint64 before);
+
+/*
+ * False if there is no such key.  A rate limit that is none raises an error, for
+ * it must not read as no limit.
+ */
+extern bool ak_store_key(Snapshot snapshot, const pg_uuid_t *id,
+						 AkKeyRow *row);
+extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,
+							 AkProfile *profile);
+
+/*
+ * The other secret of a key, or the one with this lookup digest; false if there
+ * is none.
+ */
+extern bool ak_store_secret(Snapshot snapshot, const pg_uuid_t *id,
+							AkSecret *secret);
+extern bool ak_store_lookup(Snapshot snapshot,
+							const uint8 lookup[AK_HASH_LEN],
+							AkSecret *secret);
+
+/* Is there any secret with a lookup digest? */
+extern bool ak_store_any_lookup(Snapshot snapshot);
+
+/* Was the row of this key made by the own transaction? */
+extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);
+
+/* All grants of a key; returns how many.  Sets *own if one is, else leaves it. */
+extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
+							AkGrant **grants, bool *own);
+
+/* Is there a limit to what this key may spend? */
+extern bool ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id);
+
+/* The row of an environment, not of '*'; false if there is none. */
+extern bool ak_store_environment(Snapshot snapshot, const AkName *project,
+								 const AkName *environment,
+								 AkEnvironmentRow *row);
+
+/* What was written down about the use of a key; times are 0 for never. */
+typedef struct AkUseRow
+{
+	int64		uses;
+	int64		refusals;
+	TimestampTz last_used;
+	TimestampTz last_refused;
+	TimestampTz limit_until;
+} AkUseRow;
+
+/* Zeroes if there is nothing. */
+extern void ak_store_use(Snapshot snapshot, const pg_uuid_t *id,
+						 AkUseRow *row);
+
+typedef struct AkUseHourRow
+{
+	TimestampTz hour;
+	int64		uses;
+	int64		refusals;
+} AkUseHourRow;
+
+/* All hours of a key, in order; returns how many. */
+extern int	ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id,
+							   AkUseHourRow **rows);
+
+#define AK_STORE_NO_LIMIT	(INT_MAX - 1)
+
+/*
+ * All environments of a project, or of all projects of an organization; the row
+ * '*' is none of them.  -1 if an organization has more than "limit".
+ */
+extern int	ak_store_project(Snapshot snapshot, const AkName *project,
+							 AkEnvironmentRow **rows);
+extern int	ak_store_organization(Snapshot snapshot,
+								  const AkName *organization, int limit,
+								  AkEnvironmentRow **rows);
+
+/* A text datum as a name; detoasted if it must be. */
+extern AkName ak_store_name(Datum text);
+
+/* And back, or any bytes as a bytea; palloc'd. */
+extern Datum ak_store_datum(const AkName *name);
+
+#endif							/* AK_STORE_H */
