@@ -1,9 +1,9 @@
-# The documentation tells the truth.
+# The documentation tells the truth: the examples.
 #
-# Every ```sql block of README.md and doc/*.md is run: those of one file in one
+# Every ```sql block of README.md and the pages in doc/ is run: those of one page in one
 # session, in order, by a superuser in a fresh database, of a server that has the
-# extension preloaded; psql's backslash commands and variables work.  What is to come out stands in a comment behind
-# the statement, or alone in an indented line below it:
+# extension preloaded; psql's backslash commands and variables work.  What is to come out
+# stands in a comment behind the statement, or alone in an indented line below it:
 #
 #	SELECT count(*) FROM orders;  -- 3
 #	SELECT id, item FROM orders;  -- 1 | banner
@@ -19,43 +19,31 @@
 # What is shown as seen through a key is what the application sees: while a key is
 # logged in, no statement is run by a role that policies do not hold for.
 #
+# All pages are run in one cluster, in an order that APIKEY_SEED decides.
+#
 # ```js, ```python and ```ini blocks are held against the programs in examples/
-# and the settings that there are, the reference against the catalog.
+# and the settings that there are.  Links and headings are held against each other.
+# What the reference says of functions, views, settings and errors is the subject of
+# 033_reference.pl.
 
 use strict;
 use warnings;
 use File::Basename;
+use Pages;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $tree = dirname(__FILE__) . '/../..';
-my @files = ("$tree/README.md", sort glob "$tree/doc/*.md $tree/doc/*/*.md");
-
+my $seed = $ENV{APIKEY_SEED} // int rand 1_000_000;
 my $node = PostgreSQL::Test::Cluster->new('examples');
 $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'apikey'");
 $node->start;
 
-# Text of the blocks in a language, in order.  Those in a list are indented.
-sub blocks
-{
-	my ($file, $language) = @_;
-	my $text = slurp_file($file);
-	my @blocks;
-
-	while ($text =~ /^(\h*)```(\w+)\n(.*?)^\1```$/gms)
-	{
-		push @blocks, $3 =~ s/^\Q$1\E//gmr if $2 eq $language;
-	}
-	return @blocks;
-}
-
 # The SQL blocks, each with the plan that is in the text block after it, if any.
 sub sql_blocks
 {
-	my ($file) = @_;
-	my $text = slurp_file($file);
+	my ($text) = @_;
 	my @blocks;
 
 	while ($text =~ /^(\h*)```sql\n(.*?)^\1```\n(?:\n```text\n(.*?)^```\n)?/gms)
@@ -152,15 +140,13 @@ sub outcome
 	  split / \| /, $rows, -1;
 }
 
-my $database = 'examples000';
-foreach my $file (@files)
+# What psql said to each of the statements, run one after the other in a fresh
+# database; and whether it came to the end.
+sub run
 {
-	my $name = $file =~ s!^\Q$tree/\E!!r;
-	my @statements = map block_statements($_), sql_blocks($file);
+	my ($database, @statements) = @_;
 	my ($out, $err);
 
-	next if !@statements && $name ne 'README.md';
-	$database++;
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	IPC::Run::run(
 		[
@@ -168,46 +154,61 @@ foreach my $file (@files)
 			'-d', $node->connstr($database), '-f', '-'
 		],
 		'<', \script(@statements), '>', \$out, '2>', \$err);
+	$node->safe_psql('postgres', "DROP DATABASE $database");
 
 	my %said = $out =~ /^\@\@\@ (\d+)\n(.*?)(?=^\@\@\@ (?:\d+|done)$|\z)/gms;
-	like($out, qr/^\@\@\@ done$/m, "$name: the examples run to their end")
-	  or diag($err);
-	foreach my $n (grep defined $statements[$_]{result}, 0 .. $#statements)
+	my $done = $out =~ /^\@\@\@ done$/m;
+
+	return ($done, $err, map $said{$_} // '', 0 .. $#statements);
+}
+
+# The last line of a statement says enough.
+sub last_line { return ($_[0] =~ /(\S[^\n]*)\z/)[0] }
+
+sub try_page
+{
+	my ($name, $database) = @_;
+	my @statements = map block_statements($_), sql_blocks(page($name));
+	my ($done, $err, @said) = run($database, @statements);
+	my $blind = '';
+
+	ok($done, "$name: the examples run to their end (APIKEY_SEED=$seed)") or diag($err);
+	foreach my $n (0 .. $#statements)
 	{
-		my ($text, $wanted) = @{ $statements[$n] }{qw(text result)};
+		my ($text, $wanted, $plan) = @{ $statements[$n] }{qw(text result plan)};
 
-		# the last line of a statement says enough
-		is( outcome($said{$n} // '', $wanted), $wanted,
-			"$name: " . ($text =~ /(\S[^\n]*)\z/)[0]);
+		is(outcome($said[$n], $wanted), $wanted, "$name: " . last_line($text)) if defined $wanted;
+		is(($said[$n] =~ /^(.*?)\@\@\@ end/ms)[0], $plan, "$name: the plan of " . last_line($text))
+		  if defined $plan;
+		$blind .= "$text\n" if $said[$n] =~ /^\@\@\@ blind t$/m;
 	}
+	is($blind, '', "$name: with a key as the application's role");
+}
 
-	is(join("\n", map $statements[$_]{text}, grep { ($said{$_} // '') =~ /^\@\@\@ blind t$/m } 0 .. $#statements),
-		'', "$name: with a key as the application's role");
+my $fresh = 'The examples start in a fresh database; run them in order.';
+my $database = 'examples000';
+my @pages = grep { blocks(page($_), 'sql') } pages();
 
-	foreach my $n (grep defined $statements[$_]{plan}, 0 .. $#statements)
-	{
-		my ($plan) = ($said{$n} // '') =~ /^(.*?)\@\@\@ end/ms;
-
-		is($plan, $statements[$n]{plan}, "$name: the plan of " . ($statements[$n]{text} =~ /(\S[^\n]*)\z/)[0]);
-	}
-
-	$node->safe_psql('postgres', "DROP DATABASE $database");
+srand($seed);
+foreach my $name (map $_->[1], sort { $a->[0] <=> $b->[0] } map [ rand, $_ ], @pages)
+{
+	try_page($name, $database++);
 	$node->safe_psql('postgres',
 		"SELECT format('DROP ROLE %I', rolname) FROM pg_roles"
 		  . " WHERE oid >= 16384 \\gexec");
 }
 
-# Code in other languages is that of the programs, where it is not a few lines
-# of README.md.  Indentation apart.
+# Code in other languages is that of the programs.  Indentation apart.
 my %programs = (js => 'node/app.js', python => 'python/app.py');
+my $clients = 'doc/how-to/connect-from-clients.md';
 foreach my $language (sort keys %programs)
 {
 	my $program = slurp_file("$tree/examples/$programs{$language}") =~ s/^\h+//gmr;
-	my @blocks = blocks("$tree/doc/how-to/connect-from-clients.md", $language);
+	my @blocks = blocks(page($clients), $language);
 
-	ok(@blocks > 0, "doc/how-to/connect-from-clients.md has examples in $language");
+	ok(@blocks > 0, "$clients has examples in $language");
 	ok(index($program, $_ =~ s/^\h+//gmr) >= 0,
-		"doc/how-to/connect-from-clients.md: $language is that of examples/$programs{$language}")
+		"$clients: $language is that of examples/$programs{$language}")
 	  foreach @blocks;
 }
 
@@ -217,98 +218,44 @@ my %settings = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', q{
 	CREATE EXTENSION apikey CASCADE;
 	SELECT FROM apikey_whoami();
 	SELECT name FROM pg_settings; });
-foreach my $file (@files)
+foreach my $name (pages())
 {
-	foreach my $setting (map /^([\w.]+)\h*=/gm, blocks($file, 'ini'))
+	foreach my $setting (map /^([\w.]+)\h*=/gm, blocks(page($name), 'ini'))
 	{
 		# PostgREST's have hyphens
-		ok($settings{$setting}, basename($file) . ": setting $setting exists");
+		ok($settings{$setting}, "$name: setting $setting exists");
 	}
 }
 
-# The reference names each function with its arguments, each view and setting.
-# The variants for identifiers that are not text have the same names.  What is in
-# apikey_internal is nobody's to call.
-my $readme = slurp_file("$tree/README.md");
-my ($reference) = $readme =~ /^## Reference\n(.*?)^## /ms;
-my %listed = map { tr/\n / /sr =~ s/'[^']*'//gr => 1 } $reference =~ /`(apikey_\w+\([^`]*\))`/g;
-my %signatures;
-foreach my $listed (keys %listed)
+# Where a link leads if it leads nowhere: to a page that there is not, or a heading.
+sub is_broken
 {
-	my ($name, $arguments) = $listed =~ /^(\w+)\((.*)\)$/;
+	my ($name, $link) = @_;
+	my ($path, $heading) = split /#/, $link, 2;
+	my $target = $path eq '' ? $name : dirname($name) . "/$path";
 
-	$signatures{"$name(" . join(', ', map /^\h*(\w+)/, split /,/, $arguments) . ')'} = 1;
-}
-my @functions = split /\n/, $node->safe_psql('postgres', q{
-	SELECT DISTINCT proname || '(' || coalesce(array_to_string(
-		proargnames[1:pronargs], ', '), '') || ')'
-	FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
-	WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
-	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'apikey')
-	AND p.pronamespace <> 'apikey_internal'::regnamespace; });
-is_deeply([ sort keys %signatures ], [ sort @functions ],
-	'README.md: the reference has all functions and no other');
-
-my $others = $node->safe_psql('postgres', q{
-	SELECT relname FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
-	WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
-	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'apikey')
-	AND relkind = 'v'
-	UNION SELECT name FROM pg_settings WHERE name LIKE 'apikey.%'; });
-like($reference, qr/^\| `\Q$_\E` \|/m, "README.md: the reference has $_")
-  foreach split /\n/, $others;
-
-# Columns of views and of functions that return rows.
-my $columns = $node->safe_psql('postgres', q{
-	SELECT relname, string_agg(attname, ',' ORDER BY attnum) FROM pg_class
-	JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
-	WHERE relname IN ('apikey_keys', 'apikey_grants', 'apikey_protected', 'apikey_events',
-	'apikey_guesses', 'apikey_budgets', 'apikey_registry', 'apikey_attached', 'apikey_usage', 'apikey_usage_hours')
-	GROUP BY 1
-	UNION ALL SELECT DISTINCT proname, array_to_string(proargnames[pronargs + 1:], ',')
-	FROM pg_proc WHERE proname IN ('apikey_cache_stats', 'apikey_verify', 'apikey_rate_limit',
-	'apikey_create', 'apikey_explain', 'apikey_rotate',
-	'apikey_find_keys', 'apikey_who_can', 'apikey_reach', 'apikey_unused', 'apikey_usage_stats'); });
-foreach (split /\n/, $columns)
-{
-	my ($name, @wanted) = split /[|,]/;
-	my ($row) = $reference =~ /^(\| `$name\b.*)$/m;
-
-	# after the name and its arguments
-	$row =~ s/^\| `[^`]*`//;
-	my $pattern = join '\b.*?\b', @wanted;
-	like($row, qr/\b$pattern\b/, "README.md: the columns of $name");
+	return 1 if !-e "$tree/$target";
+	return defined $heading && !anchors(page($target))->{$heading};
 }
 
-# Defaults.
-foreach my $setting (split /\n/, $node->safe_psql('postgres', q{
-	SET client_min_messages = warning;
-	SELECT FROM apikey_whoami();
-	SELECT name || '|' || CASE unit WHEN 'kB' THEN
-		pg_size_pretty(boot_val::bigint * 1024) ELSE boot_val END
-	FROM pg_settings WHERE name LIKE 'apikey.%'; }))
+# Long lines outside of blocks and tables
+sub long_lines
 {
-	my ($name, $default) = split /\|/, $setting, -1;
+	my ($text) = @_;
 
-	$default = $default eq '' ? 'empty' : '`' . $default =~ s/ (?=[kM]B$)//r . '`';
-	# pg_size_pretty goes on in kB up to 10 MB
-	$default =~ s/`(\d+)kB`/$1 % 1024 ? $& : '`' . $1 \/ 1024 . 'MB`'/e;
-	like($reference, qr/^\| `\Q$name\E` \| \Q$default\E \|/m,
-		"README.md: the default of $name");
+	$text =~ s/^(\h*)```.*?^\1```$//gms;
+	return grep length > 120 && !/^\h*\|/, split /\n/, $text;
 }
 
-# No block is missed for want of a language or an end, and links lead somewhere.
-foreach my $file (@files)
+foreach my $name (pages())
 {
-	my $fences = () = slurp_file($file) =~ /^\h*```/gm;
-	my $blocks = map blocks($file, $_), qw(sql js python ini sh text);
+	my $text = page($name);
+	my $fences = () = $text =~ /^\h*```/gm;
+	my $blocks = map blocks($text, $_), qw(sql js python ini sh text);
+	my @links = grep !/^\w+:/, $text =~ /\]\(([^)\s]+)\)/g;
 
-	is($fences, 2 * $blocks, basename($file) . ': all blocks are understood');
-
-	my @links = grep !/^\w+:/, slurp_file($file) =~ /\]\(([^)#]+)/g;
-	my @broken = grep { !-e dirname($file) . "/$_" } @links;
-
-	is("@broken", '', basename($file) . ': links lead somewhere');
+	is($fences, 2 * $blocks, "$name: all blocks are understood");
+	is(join(' ', grep is_broken($name, $_), @links), '', "$name: links lead somewhere");
 }
 
 $node->stop;
