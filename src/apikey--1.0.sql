@@ -367,21 +367,21 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_add_project(text, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_add_project(text, text, text[]) IS
-'register a project of an organization, or more environments of it; 23505 if another organization has it';
+'register a project of an organization, or add environments to one that the organization has';
 
 CREATE FUNCTION apikey_remove_project(project text) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_remove_project(text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_project(text) IS
-'remove a project, its environments and every grant on them; 42704 if there is none';
+'remove a project with its environments and every grant on them';
 
 CREATE FUNCTION apikey_rename_project(project text, new_name text) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_rename_project(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_rename_project(text, text) IS
-'give a project another name, its environments and every grant on them along; 42704 if there is none, 23505 if the name is taken';
+'rename a project; its environments and every grant on them go along';
 
 CREATE FUNCTION apikey_add_environment(project text, environment text)
 RETURNS void
@@ -389,7 +389,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_add_environment(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_add_environment(text, text) IS
-'register one more environment of a project; 42704 if there is no such project';
+'register one more environment of a project';
 
 CREATE FUNCTION apikey_remove_environment(project text, environment text)
 RETURNS void
@@ -397,7 +397,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_remove_environment(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_remove_environment(text, text) IS
-'remove one environment of a project and every grant on just this one; 42704 if there is none';
+'remove an environment of a project and every grant that names it';
 
 /*
  * Both run as the caller, who must own the table (42501).  What the triggers
@@ -413,14 +413,14 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_attach_projects(regclass, name, name, text[])
 FROM PUBLIC;
 COMMENT ON FUNCTION apikey_attach_projects(regclass, name, name, text[]) IS
-'register the projects in a table of the application, and keep the registry in step with it by triggers';
+'register the projects in a table, and keep the registry in step with it by triggers';
 
 CREATE FUNCTION apikey_detach_projects(relation regclass) RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_detach_projects(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_detach_projects(regclass) IS
-'undo apikey_attach_projects; the projects stay registered; 42704 if the table is not attached';
+'drop the triggers of apikey_attach_projects; the projects stay registered';
 
 CREATE FUNCTION apikey_internal.sync_projects() RETURNS trigger
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -447,7 +447,7 @@ REVOKE ALL ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
 	timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
 	timestamptz, text, cidr[], jsonb, text, text) IS
-'issue an API key: the only time that it is shown; grants: [{"project": "web", "environment": "production", "level": "write"}, ...], "*" for all';
+'create an API key and return it, the only time that it is shown';
 
 /*
  * The hash of a key from elsewhere, by its scheme: formbricks-v2 (bcrypt, with
@@ -466,7 +466,7 @@ REVOKE ALL ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
 	apikey_level, timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
 	apikey_level, timestamptz, text, cidr[], jsonb, text, text) IS
-'take over an API key of another system by its hash; its text goes on to work';
+'take over an API key from another system by its hash';
 
 CREATE FUNCTION apikey_rotate(key_id uuid, overlap interval DEFAULT '0')
 RETURNS TABLE (key_id uuid, key text)
@@ -474,14 +474,14 @@ LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_rotate(uuid, interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_rotate(uuid, interval) IS
-'give an API key a new secret: the only time that it is shown; the old one works until the overlap is over';
+'give an API key a new secret and return it, the only time that it is shown';
 
 CREATE FUNCTION apikey_cancel_rotation(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_cancel_rotation(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
-'undo apikey_rotate while the overlap lasts: the new secret is refused, the old one stays; 55000 if it is over';
+'undo apikey_rotate while the overlap lasts: the old secret stays, the new one is refused';
 
 /*
  * A null changes nothing, so that a parameter that was not set takes nothing
@@ -500,7 +500,7 @@ REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
 	jsonb, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
 	jsonb, text, text[]) IS
-'change what is said of an API key; null changes nothing, and what is named in "remove" is taken away';
+'change what is said of an API key; null leaves it as it is';
 
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
 	level apikey_level)
@@ -510,7 +510,7 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_grant(uuid, text, text, apikey_level)
 FROM PUBLIC;
 COMMENT ON FUNCTION apikey_grant(uuid, text, text, apikey_level) IS
-'give an API key a level on a project and an environment ("*" for all), or change it';
+'give an API key a level on a project and an environment, or change it';
 
 CREATE FUNCTION apikey_ungrant(key_id uuid, project text, environment text)
 RETURNS void
@@ -518,7 +518,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_ungrant(uuid, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_ungrant(uuid, text, text) IS
-'take away the grant on just this project and environment; 42704 if there is none';
+'take away the grant of an API key on exactly this project and environment';
 
 CREATE FUNCTION apikey_set_organization_level(key_id uuid, level apikey_level)
 RETURNS void
@@ -527,7 +527,7 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_set_organization_level(uuid, apikey_level)
 FROM PUBLIC;
 COMMENT ON FUNCTION apikey_set_organization_level(uuid, apikey_level) IS
-'set the organization-level access of an API key: read, write, or null for none';
+'set the access of an API key to its organization itself: read, write, or null for none';
 
 /*
  * Only for the application itself: 42501 in a session with a key.
@@ -539,7 +539,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_set_budget(uuid, bigint, interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_set_budget(uuid, bigint, interval) IS
-'give an API key a budget to spend, filled up after each such time; null takes it away';
+'give an API key a budget to spend, which each refill fills up again; null takes it away';
 
 CREATE FUNCTION apikey_disable(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -553,14 +553,14 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_enable(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_enable(uuid) IS
-'undo apikey_disable';
+'accept an API key again after apikey_disable';
 
 CREATE FUNCTION apikey_revoke(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_revoke(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_revoke(uuid) IS
-'refuse an API key for ever and keep its row';
+'refuse an API key for ever, and keep its row';
 
 CREATE FUNCTION apikey_delete(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -576,14 +576,14 @@ CREATE FUNCTION apikey_revoke_self(key text) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_revoke_self(text) IS
-'refuse this API key for ever; error 28000 for a bad key';
+'revoke the API key that is given';
 
 CREATE FUNCTION apikey_purge_events(before timestamptz) RETURNS bigint
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_purge_events(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_purge_events(timestamptz) IS
-'remove the events before this time; returns how many, and records that if there are any';
+'remove the events before a time, and return how many';
 
 /* ------------------------------------------------------------- deciding */
 
@@ -609,7 +609,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_key';
 COMMENT ON FUNCTION apikey_authorize(text, text, text, text) IS
-'may this API key do this (read, write, manage, an HTTP method or an SQL command) in the environment of the project?';
+'decide whether an API key may do this in an environment of a project';
 
 CREATE FUNCTION apikey_authorize(key text, project text, environment "any", verb text)
 RETURNS boolean
@@ -637,7 +637,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_session';
 COMMENT ON FUNCTION apikey_authorize(text, text, text) IS
-'may the API key of the session do this in the environment of the project?';
+'the same for the session''s key';
 
 CREATE FUNCTION apikey_authorize(project text, environment "any", verb text)
 RETURNS boolean
@@ -665,7 +665,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text, text) IS
-'does this API key have organization-level access to the organization?';
+'decide by the organization level whether an API key may do this to an organization';
 
 CREATE FUNCTION apikey_authorize_organization(key text, organization "any", verb text)
 RETURNS boolean
@@ -679,7 +679,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text) IS
-'does the API key of the session have organization-level access to the organization?';
+'the same for the session''s key';
 
 CREATE FUNCTION apikey_authorize_organization(organization "any", verb text)
 RETURNS boolean
@@ -693,7 +693,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_require_key';
 COMMENT ON FUNCTION apikey_require(text, text, text, text) IS
-'true if this API key may do this, else error 42501';
+'return true if an API key may do this, else raise 42501';
 
 CREATE FUNCTION apikey_require(key text, project text, environment "any", verb text)
 RETURNS boolean
@@ -721,7 +721,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_require_session';
 COMMENT ON FUNCTION apikey_require(text, text, text) IS
-'true if the API key of the session may do this, else error 42501';
+'the same for the session''s key';
 
 CREATE FUNCTION apikey_require(project text, environment "any", verb text)
 RETURNS boolean
@@ -750,7 +750,7 @@ RETURNS record
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_explain_key';
 COMMENT ON FUNCTION apikey_explain(text, text, text, text) IS
-'the verdict of apikey_authorize and the rule that made it';
+'return the verdict of apikey_authorize and the reason for it';
 
 CREATE FUNCTION apikey_explain(key text, project text, environment "any", verb text,
 	OUT allowed boolean, OUT reason text)
@@ -782,7 +782,7 @@ RETURNS record
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_explain_session';
 COMMENT ON FUNCTION apikey_explain(text, text, text) IS
-'the same of the API key of the session';
+'the same for the session''s key';
 
 CREATE FUNCTION apikey_explain(project text, environment "any", verb text,
 	OUT allowed boolean, OUT reason text)
@@ -813,14 +813,14 @@ RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text) IS
-'projects where the API key of the session may do this in some environment, sorted';
+'list the projects where the session''s key may do this';
 
 CREATE FUNCTION apikey_projects(verb text, environment text)
 RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text, text) IS
-'projects where the API key of the session may do this in this environment, sorted';
+'the same in this environment';
 
 CREATE FUNCTION apikey_projects(verb text, environment "any")
 RETURNS text[]
@@ -834,14 +834,14 @@ RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text) IS
-'projects where this API key may do this in some environment, sorted';
+'list the projects where an API key may do this';
 
 CREATE FUNCTION apikey_projects_of(key text, verb text, environment text)
 RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text, text) IS
-'projects where this API key may do this in this environment, sorted';
+'the same in this environment';
 
 CREATE FUNCTION apikey_projects_of(key text, verb text, environment "any")
 RETURNS text[]
@@ -919,7 +919,7 @@ RETURNS TABLE (key_id uuid, organization text, organization_level text,
 LANGUAGE C VOLATILE ROWS 1 PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_verify(text) IS
-'one row about this API key if it is good, else none';
+'return one row about an API key if it is good, else none';
 
 /* ------------------------------------------------------------- spending */
 
@@ -937,13 +937,13 @@ RETURNS bigint
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_spend_key';
 COMMENT ON FUNCTION apikey_spend(text, bigint) IS
-'take an amount from the budget of this API key; what remains, null without a budget; error 53B00 if that is not enough, 28000 for a bad key';
+'take an amount from the budget of an API key, and return what remains';
 
 CREATE FUNCTION apikey_spend(amount bigint DEFAULT 1) RETURNS bigint
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_spend_session';
 COMMENT ON FUNCTION apikey_spend(bigint) IS
-'the same for the API key of the session';
+'the same for the session''s key';
 
 /* ---------------------------------------------------- the session's key */
 
@@ -954,20 +954,20 @@ RETURNS TABLE (key_id uuid, organization text, organization_level text,
 LANGUAGE C VOLATILE ROWS 1 PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_login(text) IS
-'make this the API key of the session until the end of the transaction; error 28000 for a bad key';
+'make an API key the session''s key until the end of the transaction';
 
 CREATE FUNCTION apikey_pre_request() RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_pre_request() IS
-'db-pre-request of PostgREST: log in with the x-api-key header, else with a bearer token that has the form of a key; error 28000 for a bad key';
+'log in with the API key in the headers of a request, as db-pre-request of PostgREST';
 
 CREATE FUNCTION apikey_rate_limit(key text)
 RETURNS TABLE (rate_limit text, remaining bigint, retry_after double precision)
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_rate_limit(text) IS
-'the rate limit of this API key, how many more log-ins are within it now, and how many seconds until the next one is, zero if it is now; no row for a bad key or one without a limit';
+'return the rate limit of an API key, and what is left of it';
 
 CREATE FUNCTION apikey_whoami()
 RETURNS TABLE (key_id uuid, organization text, organization_level text,
@@ -976,19 +976,19 @@ RETURNS TABLE (key_id uuid, organization text, organization_level text,
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_whoami() IS
-'one row about the API key of the session if it is good, else none';
+'return one row about the session''s key if it is good, else none';
 
 CREATE FUNCTION apikey_key_id() RETURNS uuid
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_key_id() IS
-'the id of the API key of the session if it is good, else null: for defaults, policies and triggers';
+'return the id of the session''s key if it is good, else null';
 
 CREATE FUNCTION apikey_logout() RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_logout() IS
-'undo apikey_login: the session has no API key for the rest of the transaction';
+'leave the session without a key for the rest of the transaction';
 
 /* -------------------------------------------------- row-level security */
 
@@ -1003,7 +1003,7 @@ RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_protect(regclass, name, name, boolean, boolean) IS
-'enable row-level security on a table with four policies: SELECT needs read, INSERT and UPDATE write, DELETE manage, on the project and environment in these columns; force subjects the owner of the table too; strict raises errors where else nothing would be done';
+'enable row-level security on a table, with policies that ask for the session''s key';
 
 CREATE FUNCTION apikey_unprotect(relation regclass) RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
@@ -1022,7 +1022,7 @@ RETURNS TABLE (key_state text, projects text[], visible_rows bigint,
 LANGUAGE C ROWS 1 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_explain_rls(regclass, text) IS
-'what this API key can see of a table, how the rows are found, and what could be better; at most 1000 rows are counted';
+'show what an API key can see of a table, how the rows are found, and what could be better';
 
 CREATE FUNCTION apikey_explain_rls(relation regclass)
 RETURNS TABLE (key_state text, projects text[], visible_rows bigint,
@@ -1030,7 +1030,7 @@ RETURNS TABLE (key_state text, projects text[], visible_rows bigint,
 LANGUAGE C ROWS 1 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_explain_rls(regclass) IS
-'the same of the API key of the session';
+'the same for the session''s key';
 
 CREATE FUNCTION apikey_internal.policy_columns(policy oid, OUT project name,
 	OUT environment name, OUT strict boolean)
@@ -1082,7 +1082,7 @@ RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_find_keys(text) IS
-'API keys in a text, masked: active, disabled, revoked, expired, unknown or malformed';
+'find the API keys in a text, and whose they are';
 
 CREATE FUNCTION apikey_report_leak(text text, source text DEFAULT NULL)
 RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
@@ -1092,13 +1092,13 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_report_leak(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_report_leak(text, text) IS
-'revoke every API key in a text; the rows of apikey_find_keys after that';
+'revoke every API key in a text, and return the rows of apikey_find_keys after that';
 
 CREATE FUNCTION apikey_pattern(prefix text DEFAULT NULL) RETURNS text
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_pattern(text) IS
-'regular expression for API keys of this prefix, else that of the setting apikey.prefix: for scanners of secrets';
+'return the regular expression of API keys with a prefix, for scanners of secrets';
 
 /*
  * The alert is [{"token": ..., "type": ..., "url": ..., "source": ...}, ...];
@@ -1112,7 +1112,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_scanner_alert(jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_scanner_alert(jsonb) IS
-'revoke every API key that an alert of GitHub''s secret scanning reports; the answer to it';
+'revoke every API key that an alert of GitHub''s secret scanning reports, and return the answer to it';
 
 /* -------------------------------------------------------------- looking */
 
@@ -1129,7 +1129,7 @@ RETURNS record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_cache_stats() IS
-'what this backend remembers: keys and bytes now; hits, builds, flushes and evictions since it started';
+'show what this session has cached of keys and of the registry';
 
 /*
  * Use is counted where the extension is preloaded: by each server for itself, and
@@ -1177,7 +1177,7 @@ LANGUAGE C VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_usage_stats() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_usage_stats() IS
-'the shared memory of this server: keys in it, how many of them are still to be written, how many there is room for; and what found no room';
+'show the shared memory of this server that counts the use of keys';
 
 CREATE VIEW apikey_registry AS
 SELECT organization, project,
@@ -1186,7 +1186,7 @@ SELECT organization, project,
 		ORDER BY e.environment) AS environments
 FROM apikey_project p;
 COMMENT ON VIEW apikey_registry IS
-'the projects of each organization, and the environments of each';
+'the projects of each organization, and their environments';
 
 CREATE FUNCTION apikey_internal.trigger_arguments(arguments bytea) RETURNS text[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
@@ -1204,7 +1204,7 @@ FROM pg_trigger t,
 WHERE t.tgfoid = 'apikey_internal.sync_projects'::regproc::oid AND t.tgnargs > 2
 GROUP BY t.tgrelid, a.names;
 COMMENT ON VIEW apikey_attached IS
-'tables under apikey_attach_projects: their columns and environments, and whether both triggers are there and fire always';
+'the tables under apikey_attach_projects';
 
 CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,
@@ -1219,7 +1219,7 @@ SELECT key_id, organization, label,
 	apikey_internal.last_used(key_id) AS last_used_at
 FROM apikey_key;
 COMMENT ON VIEW apikey_keys IS
-'API keys without anything that could be used as one';
+'API keys, without anything that could be used as one';
 
 CREATE VIEW apikey_grants AS
 SELECT key_id, coalesce(project, '*') AS project, environment, level,
@@ -1246,14 +1246,14 @@ FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
 	LATERAL apikey_internal.budget_period(b.started_at, b.refill,
 		greatest(statement_timestamp(), now())) p;
 COMMENT ON VIEW apikey_budgets IS
-'what API keys may spend, as it would be now; keys without a budget are not in it';
+'what is left of the budget of each API key that has one';
 
 CREATE VIEW apikey_events AS
 SELECT at, action, key_id, organization, role, application_user, acting_key,
 	address, detail, event_id
 FROM apikey_event;
 COMMENT ON VIEW apikey_events IS
-'every change of keys, grants and the registry: what, who, when, from where';
+'every change of keys, grants and the registry: what, who, when, and from where';
 
 CREATE VIEW apikey_usage AS
 SELECT k.key_id, k.organization, k.label, u.uses, u.refusals, u.last_used_at,
@@ -1266,13 +1266,13 @@ CREATE VIEW apikey_usage_hours AS
 SELECT k.key_id, k.organization, u.hour, u.uses, u.refusals
 FROM apikey_key k, LATERAL apikey_internal.usage_hours_of(k.key_id) u;
 COMMENT ON VIEW apikey_usage_hours IS
-'the same by hour';
+'how often each API key was used and refused on this server, by hour';
 
 CREATE VIEW apikey_guesses AS
 SELECT address, refusals, over_limit, first_at, last_at
 FROM apikey_internal.guesses();
 COMMENT ON VIEW apikey_guesses IS
-'addresses that sent what is no API key: how often, how often above apikey.guess_limit a minute, first and last when; since this server started';
+'the addresses that sent this server what is no API key';
 
 CREATE VIEW apikey_protected AS
 SELECT p.polrelid::regclass AS relation, c.project, c.environment,
@@ -1292,7 +1292,7 @@ FROM pg_policy p
 	LATERAL apikey_internal.policy_columns(p.oid) c
 WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
 COMMENT ON VIEW apikey_protected IS
-'tables under apikey_protect: their columns, and whether row-level security is on, is forced on the owner, finds an index on the project column, and is strict';
+'the tables under apikey_protect';
 
 /*
  * Both read by the snapshot of the statement that calls them, like the views.
@@ -1305,7 +1305,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_reach(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_reach(uuid) IS
-'which SQL commands the grants of an API key open on each table under apikey_protect, whatever state the key is in; 42704 if there is none';
+'list what the grants of an API key open in tables under apikey_protect';
 
 CREATE FUNCTION apikey_who_can(project text, environment text, verb text)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
@@ -1315,7 +1315,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_who_can(text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_who_can(text, text, text) IS
-'every API key that may do this now, wherever it is used from, with its highest level';
+'list every API key that may do this now';
 
 CREATE FUNCTION apikey_unused(idle interval)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
@@ -1325,7 +1325,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_unused(interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_unused(interval) IS
-'API keys that could be used but were not on this server, for so long; created before that, longest unused first';
+'list the active API keys that this server has not seen used for so long';
 
 /* ----------------------------------------------------------- privileges */
 
