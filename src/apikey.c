@@ -13,8 +13,8 @@
 #include "planner/strict.h"
 #include "shmem/demand.h"
 #include "shmem/guess.h"
-#include "shmem/once.h"
-#include "shmem/usage.h"
+#include "shmem/marks.h"
+#include "shmem/counts.h"
 #include "table/notify.h"
 
 PG_MODULE_MAGIC;
@@ -28,11 +28,11 @@ _PG_init(void)
 	ak_inval_init();
 	ak_notify_init();
 	ak_strict_init();
-	ak_usage_init();
-	if (ak_usage_is_on())
+	ak_counts_init();
+	if (ak_counts_is_on())
 	{
 		ak_demand_init();
-		ak_once_init();
+		ak_marks_init();
 		ak_guess_init();
 		ak_use_init();
 		ak_worker_init();

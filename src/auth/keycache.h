@@ -25,14 +25,14 @@
 #include "base/scope.h"
 #include "base/secret.h"
 #include "lib/ilist.h"
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 #include "table/store.h"
 
 /* What use.c counted of a key, in which statement last, and where. */
 typedef struct AkUse
 {
 	TimestampTz statement;
-	int32		last;			/* see ak_usage_count() */
+	int32		last;			/* see ak_counts_add() */
 	bool		asked;
 	bool		refused;
 } AkUse;

@@ -15,8 +15,8 @@
 #include "optimizer/planner.h"
 #include "pgstat.h"
 #include "shmem/guess.h"
-#include "shmem/once.h"
-#include "shmem/usage.h"
+#include "shmem/marks.h"
+#include "shmem/counts.h"
 #include "storage/latch.h"
 #include "table/store.h"
 #include "utils/timestamp.h"
@@ -64,7 +64,7 @@ start(QueryDesc *query, int flags)
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 	{
 		if (query->plannedstmt->parallelModeNeeded)
-			ak_once_share(ak_clock_now());
+			ak_marks_share(ak_clock_now());
 		start_next(query, flags);
 		return;
 	}
@@ -140,8 +140,8 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	set_use(key)->asked = true;
 	if (reason != AK_REASON_ALIVE)
 		ak_use_note_refused(key);
-	else if (ak_once_first(AK_ONCE_USED, &key->id, statement))
-		ak_usage_count(&key->id, statement, true, false, &set_use(key)->last);
+	else if (ak_marks_first(AK_MARK_USED, &key->id, statement))
+		ak_counts_add(&key->id, statement, true, false, &set_use(key)->last);
 }
 
 bool
@@ -155,7 +155,7 @@ ak_use_note_guessed(const char *token, int len)
 	if (token != NULL)
 		hash = hash_bytes_extended((const unsigned char *) token, len, 0);
 	memcpy(&id, &hash, sizeof(hash));
-	if (ak_once_first(AK_ONCE_GUESSED, &id, ak_clock_now()))
+	if (ak_marks_first(AK_MARK_GUESSED, &id, ak_clock_now()))
 		(void) note_guess();
 	return true;
 }
@@ -179,8 +179,8 @@ ak_use_note_refused(const AkKey *key)
 	if (uncounted > 0)
 		return;
 	set_use(key)->refused = true;
-	if (ak_once_first(AK_ONCE_REFUSED, &key->id, statement))
-		ak_usage_count(&key->id, statement, false, true, &set_use(key)->last);
+	if (ak_marks_first(AK_MARK_REFUSED, &key->id, statement))
+		ak_counts_add(&key->id, statement, false, true, &set_use(key)->last);
 }
 
 static void
@@ -233,8 +233,8 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 	use->asked = true;
 	if (!good)
 		use->refused = true;
-	(void) ak_once_first(good ? AK_ONCE_USED : AK_ONCE_REFUSED, &key->id, statement);
-	ak_usage_count(&key->id, statement, good, !good, &set_use(key)->last);
+	(void) ak_marks_first(good ? AK_MARK_USED : AK_MARK_REFUSED, &key->id, statement);
+	ak_counts_add(&key->id, statement, good, !good, &set_use(key)->last);
 }
 
 /* Any later, and there were no nanoseconds for it. */
@@ -244,44 +244,44 @@ ak_use_note_called(const AkKey *key, AkReason reason)
 static void
 remember_limit(const AkKey *key)
 {
-	uint32		epoch = ak_usage_epoch();
+	uint32		epoch = ak_counts_epoch();
 	Snapshot	snapshot;
 	AkUseRow	row;
 
 	AK_STORE_READ(snapshot)
 		ak_store_use(snapshot, &key->id, &row);
 	row.limit_until = Max(0, Min(row.limit_until, UNTIL_MAX));
-	ak_usage_know(&key->id, row.limit_until * 1000, epoch);
+	ak_counts_know(&key->id, row.limit_until * 1000, epoch);
 	CHECK_FOR_INTERRUPTS();
 }
 
 AkReason
 ak_use_check_limit(const AkKey *key, int64 *wait)
 {
-	AkUsageLimit result;
+	AkCountsLimit result;
 
 	*wait = 0;
 	if (key->limit == NULL)
 		return AK_REASON_ALIVE;
-	ak_usage_require("rate limits");
-	while ((result = ak_usage_take(&key->id, key->limit, wait)) ==
-		   AK_USAGE_UNKNOWN)
+	ak_counts_require("rate limits");
+	while ((result = ak_counts_take(&key->id, key->limit, wait)) ==
+		   AK_COUNTS_UNKNOWN)
 		remember_limit(key);
-	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
+	return result == AK_COUNTS_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
 }
 
 AkReason
 ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
 {
-	AkUsageLimit result;
+	AkCountsLimit result;
 
 	*wait = 0;
 	*remaining = 0;
 	if (key->limit == NULL)
 		return AK_REASON_ALIVE;
-	ak_usage_require("rate limits");
-	while ((result = ak_usage_peek(&key->id, key->limit, wait, remaining)) ==
-		   AK_USAGE_UNKNOWN)
+	ak_counts_require("rate limits");
+	while ((result = ak_counts_peek(&key->id, key->limit, wait, remaining)) ==
+		   AK_COUNTS_UNKNOWN)
 		remember_limit(key);
-	return result == AK_USAGE_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
+	return result == AK_COUNTS_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
 }

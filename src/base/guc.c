@@ -266,7 +266,7 @@ ak_guc_init(void)
 							GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
-	/* The rest is of use only where the extension is preloaded; see usage.h. */
+	/* The rest is of use only where the extension is preloaded; see counts.h. */
 	DefineCustomIntVariable("apikey.usage_size",
 							"Shared memory for the use and the rate limits of API keys.",
 							NULL,

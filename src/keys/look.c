@@ -25,7 +25,7 @@
 #include "funcapi.h"
 #include "keys/options.h"
 #include "nodes/params.h"
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 #include "table/schema.h"
 #include "table/statement.h"
 #include "table/store.h"
@@ -185,7 +185,7 @@ apikey_unused(PG_FUNCTION_ARGS)
 	Datum		before;
 
 	ak_arg_refuse_null(fcinfo, 0, "idle");
-	ak_usage_require("counts of use");
+	ak_counts_require("counts of use");
 	before = DirectFunctionCall2(timestamptz_mi_interval, now,
 								 PG_GETARG_DATUM(0));
 	if (DatumGetTimestampTz(before) > DatumGetTimestampTz(now))

@@ -11,7 +11,7 @@
 #include "base/compat.h"
 #include "base/period.h"
 #include "catalog/pg_collation.h"
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 #include "table/schema.h"
 #include "table/store.h"
 #include "utils/array.h"
@@ -119,7 +119,7 @@ ak_options_rate_limit(FunctionCallInfo fcinfo, int argno, AkRateLimit *limit)
 	if (PG_ARGISNULL(argno))
 		return;
 	ak_ratelimit_parse(limit, TextDatumGetCString(PG_GETARG_DATUM(argno)));
-	ak_usage_require("rate limits");
+	ak_counts_require("rate limits");
 }
 
 AK_FUNCTION_INFO_V1(apikey_rate_limit_text);

@@ -17,7 +17,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "shmem/guess.h"
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 #include "table/schema.h"
 #include "table/store.h"
 #include "utils/acl.h"
@@ -33,7 +33,7 @@
  * in this statement waits no more.
  */
 static bool
-get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
+get_usage(const pg_uuid_t *id, AkCounts *usage, Snapshot *snapshot)
 {
 	static TimestampTz in_vain;
 	TimestampTz statement = ak_clock_now();
@@ -42,11 +42,11 @@ get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
 	{
 		uint32		before;
 		uint32		after;
-		bool		quiet = ak_usage_is_quiet(&before);
-		bool		found = ak_usage_get(id, usage);
+		bool		quiet = ak_counts_is_quiet(&before);
+		bool		found = ak_counts_get(id, usage);
 
 		*snapshot = ak_store_snapshot();
-		if (quiet && ak_usage_is_quiet(&after) && before == after)
+		if (quiet && ak_counts_is_quiet(&after) && before == after)
 			return found;
 		if (i >= FLUSH_ENDS_WITHIN)
 		{
@@ -63,11 +63,11 @@ get_usage(const pg_uuid_t *id, AkUsage *usage, Snapshot *snapshot)
 static void
 get_sum(const pg_uuid_t *id, AkUseRow *sum)
 {
-	AkUsage		usage;
+	AkCounts	usage;
 	bool		found = false;
 	Snapshot	snapshot;
 
-	if (ak_usage_is_on())
+	if (ak_counts_is_on())
 		found = get_usage(id, &usage, &snapshot);
 	else
 		snapshot = ak_store_snapshot();
@@ -106,7 +106,7 @@ apikey_usage_of(PG_FUNCTION_ARGS)
 	bool		nulls[4] = {0};
 
 	ak_schema_accept();
-	ak_usage_require("counts of use");
+	ak_counts_require("counts of use");
 	get_sum(PG_GETARG_UUID_P(0), &sum);
 	values[0] = Int64GetDatum(sum.uses);
 	values[1] = Int64GetDatum(sum.refusals);
@@ -140,14 +140,14 @@ apikey_usage_hours_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	const pg_uuid_t *id = PG_GETARG_UUID_P(0);
-	AkUsage		usage;
+	AkCounts	usage;
 	Snapshot	snapshot;
 	AkUseHourRow *rows;
 	int			nrows;
 	int			next = 0;
 
 	ak_schema_accept();
-	ak_usage_require("counts of use");
+	ak_counts_require("counts of use");
 	InitMaterializedSRF(fcinfo, 0);
 	if (!get_usage(id, &usage, &snapshot))
 		usage.nhours = 0;
@@ -157,7 +157,7 @@ apikey_usage_hours_of(PG_FUNCTION_ARGS)
 	/* both are in order */
 	for (int i = 0; i < usage.nhours; i++)
 	{
-		AkUsageHour *hour = &usage.hours[i];
+		AkCountsHour *hour = &usage.hours[i];
 		TimestampTz time = hour->hour * USECS_PER_HOUR;
 
 		for (; next < nrows && rows[next].hour < time; next++)
@@ -184,7 +184,7 @@ apikey_guesses_here(PG_FUNCTION_ARGS)
 	int			count;
 
 	ak_schema_accept();
-	ak_usage_require("counts of refusals");
+	ak_counts_require("counts of refusals");
 	InitMaterializedSRF(fcinfo, 0);
 	count = ak_guess_list(&guesses);
 	for (int i = 0; i < count; i++)
@@ -206,12 +206,12 @@ AK_FUNCTION_INFO_V1(apikey_usage_stats);
 Datum
 apikey_usage_stats(PG_FUNCTION_ARGS)
 {
-	AkUsageTotals totals;
+	AkCountsTotals totals;
 	Datum		values[7];
 	bool		nulls[7] = {0};
 
-	ak_usage_require("counts of use");
-	ak_usage_totals(&totals);
+	ak_counts_require("counts of use");
+	ak_counts_totals(&totals);
 	values[0] = Int64GetDatum(totals.keys);
 	values[1] = Int64GetDatum(totals.pending);
 	values[2] = Int64GetDatum(totals.capacity);

@@ -16,7 +16,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "shmem/demand.h"
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
@@ -104,7 +104,7 @@ static void
 flush(Oid database, bool purge)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	AkUsage    *usages;
+	AkCounts   *usages;
 	int			count;
 
 	SetCurrentStatementStartTimestamp();
@@ -115,22 +115,22 @@ flush(Oid database, bool purge)
 	{
 		PopActiveSnapshot();
 		CommitTransactionCommand();
-		ak_usage_forget(database, now);
+		ak_counts_forget(database, now);
 		return;
 	}
 	ak_schema_accept();
 	lock_out_others(database);
 	become_owner();
 	MemoryContextSwitchTo(TopMemoryContext);
-	count = ak_usage_pending(database, &usages);
+	count = ak_counts_pending(database, &usages);
 	MemoryContextSwitchTo(CurTransactionContext);
 	ak_write_use(usages, count, ak_guc_usage_days);
 	if (purge)
 		ak_write_purge_use(ak_guc_usage_days);
 	PopActiveSnapshot();
-	ak_usage_flush_begins();
+	ak_counts_flush_begins();
 	CommitTransactionCommand();
-	ak_usage_flushed(database, usages, count);
+	ak_counts_flushed(database, usages, count);
 }
 
 /* Each wait resets the latch: whatever it was set for is seen to at once. */
@@ -301,7 +301,7 @@ static bool
 start_all(uint32 requests)
 {
 	Oid		   *databases;
-	int			count = ak_usage_databases(&databases);
+	int			count = ak_counts_databases(&databases);
 	bool		enough = true;
 	Flush	   *flush;
 
@@ -317,7 +317,7 @@ start_all(uint32 requests)
 		if (exists(flush->database))
 			enough = start(flush, requests);
 		else
-			ak_usage_forget(flush->database, DT_NOEND);
+			ak_counts_forget(flush->database, DT_NOEND);
 	}
 	pfree(databases);
 	return enough;

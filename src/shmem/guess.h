@@ -2,7 +2,7 @@
  * guess.h
  *		Who sends what is no key: refusals by address, in shared memory.
  *
- * As in usage.h, there is some only where the extension is preloaded.  Of many
+ * As in counts.h, there is some only where the extension is preloaded.  Of many
  * addresses the one that was silent for longest makes room for another; nothing
  * is kept when the server stops.
  */

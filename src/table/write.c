@@ -628,7 +628,7 @@ set_time(Column *column, int row, TimestampTz time)
 }
 
 static void
-write_hours(const AkUsage *usages, int count, int days)
+write_hours(const AkCounts *usages, int count, int days)
 {
 	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, INT8OID, INT8OID};
 	TimestampTz oldest = GetCurrentTimestamp() - days * USECS_PER_DAY;
@@ -642,7 +642,7 @@ write_hours(const AkUsage *usages, int count, int days)
 	for (int i = 0; i < count; i++)
 		for (int j = 0; j < usages[i].nhours; j++)
 		{
-			const AkUsageHour *hour = &usages[i].hours[j];
+			const AkCountsHour *hour = &usages[i].hours[j];
 			TimestampTz time = hour->hour * USECS_PER_HOUR;
 
 			if (time <= oldest)
@@ -658,7 +658,7 @@ write_hours(const AkUsage *usages, int count, int days)
 }
 
 void
-ak_write_use(const AkUsage *usages, int count, int days)
+ak_write_use(const AkCounts *usages, int count, int days)
 {
 	static const Oid types[] = {
 		UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
@@ -671,7 +671,7 @@ ak_write_use(const AkUsage *usages, int count, int days)
 	make_columns(columns, types, lengthof(types), count);
 	for (int i = 0; i < count; i++)
 	{
-		const AkUsage *usage = &usages[i];
+		const AkCounts *usage = &usages[i];
 		int64		uses = 0;
 		int64		refusals = 0;
 

@@ -14,7 +14,7 @@
 #include "postgres.h"
 
 #include "base/scope.h"
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 #include "table/event.h"
 #include "table/store.h"
 
@@ -171,8 +171,8 @@ extern uint64 ak_write_purge(TimestampTz before);
 /* Is that being done, and is this the time of such an event? */
 extern bool ak_write_is_purged(TimestampTz at);
 
-/* Write down what is pending of keys, see usage.h; for days, 0 for none, by hour. */
-extern void ak_write_use(const AkUsage *usages, int count, int days);
+/* Write down what is pending of keys, see counts.h; for days, 0 for none, by hour. */
+extern void ak_write_use(const AkCounts *usages, int count, int days);
 
 /*
  * Remove hours of days before that, and what belongs to no key and is a day old: a

@@ -73,7 +73,7 @@ ok(!-e $file, 'no file while it runs');
 my $stats = 'SELECT keys, pending, lost_uses FROM apikey_usage_stats()';
 is($standby->safe_psql('postgres', $stats), '2|2|0', 'two keys wait in its memory');
 
-# In that file, move all hours of the key back; see KeyRow in src/usage.c.
+# In that file, move all hours of the key back; see KeyRow in src/shmem/counts.c.
 sub move_back
 {
 	my ($hours) = @_;

@@ -1,9 +1,9 @@
 /*
- * usage.h
+ * counts.h
  *		What all backends of the server know of keys: the shared memory.
  *
  * There is some only where shared_preload_libraries has the extension; else
- * nothing but ak_usage_init(), ak_usage_is_on() and ak_usage_require() may be
+ * nothing but ak_counts_init(), ak_counts_is_on() and ak_counts_require() may be
  * called.  It holds, for each key that was used lately, when, how often in which
  * hour, and how far its rate limit is used up.
  *
@@ -16,8 +16,8 @@
  * Times are in microseconds as TimestampTz; those of rate limits in nanoseconds
  * since the same day.  An hour is a number of hours since then.
  */
-#ifndef AK_USAGE_H
-#define AK_USAGE_H
+#ifndef AK_COUNTS_H
+#define AK_COUNTS_H
 
 #include "postgres.h"
 
@@ -26,90 +26,90 @@
 #include "utils/uuid.h"
 
 /* To be called by _PG_init. */
-extern void ak_usage_init(void);
+extern void ak_counts_init(void);
 
 /* Is the extension preloaded? */
-extern bool ak_usage_is_on(void);
+extern bool ak_counts_is_on(void);
 
 /*
  * Raises 55000, with a hint, unless it is; "what" needs it: "rate limits need
  * the extension to be preloaded".
  */
-extern void ak_usage_require(const char *what);
+extern void ak_counts_require(const char *what);
 
 /* ------------------------------------------------------------ recording */
 
 /*
  * Count a use or a refusal, or both, of a key of this database.  Where there is
  * no room it waits until a worker has made some.  If none comes for a second, or
- * none came to others since, or on a standby, the count goes to AkUsageTotals alone.
+ * none came to others since, or on a standby, the count goes to AkCountsTotals alone.
  * "last" is where this backend looks first, 0 at first.
  */
-extern void ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used,
-						   bool refused, int32 *last);
+extern void ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used,
+						  bool refused, int32 *last);
 
-typedef enum AkUsageLimit
+typedef enum AkCountsLimit
 {
-	AK_USAGE_UNKNOWN = 0,		/* see ak_usage_know() */
-	AK_USAGE_OVER,
-	AK_USAGE_WITHIN
-} AkUsageLimit;
+	AK_COUNTS_UNKNOWN = 0,		/* see ak_counts_know() */
+	AK_COUNTS_OVER,
+	AK_COUNTS_WITHIN
+} AkCountsLimit;
 
 /*
  * One more request now of a key with this limit.  If that is over it, *wait is
  * how long until it would not be.
  */
-extern AkUsageLimit ak_usage_take(const pg_uuid_t *id,
-								  const AkRateLimit *limit, int64 *wait);
+extern AkCountsLimit ak_counts_take(const pg_uuid_t *id,
+									const AkRateLimit *limit, int64 *wait);
 
 /* The same without taking anything; and how many more would be within it. */
-extern AkUsageLimit ak_usage_peek(const pg_uuid_t *id,
-								  const AkRateLimit *limit, int64 *wait,
-								  int64 *remaining);
+extern AkCountsLimit ak_counts_peek(const pg_uuid_t *id,
+									const AkRateLimit *limit, int64 *wait,
+									int64 *remaining);
 
 /*
  * How far the limit was used up when that was last written to the table, 0 for
  * never.  "epoch" is that before the table was read: does nothing if something
  * was flushed since, nor where it is known.  Raises 53400 if there is no room.
  */
-extern uint32 ak_usage_epoch(void);
-extern void ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch);
+extern uint32 ak_counts_epoch(void);
+extern void ak_counts_know(const pg_uuid_t *id, int64 until, uint32 epoch);
 
 /* -------------------------------------------------------------- reading */
 
 /* The last hours are kept apart; what was before them is added to the latest of
  * those hours. */
-#define AK_USAGE_HOURS	24
-#define AK_USAGE_ALL_HOURS	(AK_USAGE_HOURS + 2)
+#define AK_COUNTS_HOURS	24
+#define AK_COUNTS_ALL_HOURS	(AK_COUNTS_HOURS + 2)
 
-typedef struct AkUsageHour
+typedef struct AkCountsHour
 {
 	int32		hour;
 	int64		uses;
 	int64		refusals;
-} AkUsageHour;
+} AkCountsHour;
 
 /* What is pending of a key. */
-typedef struct AkUsage
+typedef struct AkCounts
 {
 	pg_uuid_t	id;
 	TimestampTz last_used;		/* 0: not known here */
 	TimestampTz last_refused;
 	int64		limit_until;	/* 0: not known here */
 	int			nhours;
-	AkUsageHour hours[AK_USAGE_ALL_HOURS];	/* oldest first */
-} AkUsage;
+	AkCountsHour hours[AK_COUNTS_ALL_HOURS];	/* oldest first */
+} AkCounts;
 
 /* Of a key of this database; false if nothing is known. */
-extern bool ak_usage_get(const pg_uuid_t *id, AkUsage *usage);
+extern bool ak_counts_get(const pg_uuid_t *id, AkCounts *usage);
 
 /*
  * What was read from the table and from here belongs together if this was true,
  * with the same epoch, before and after: no flush was about to end.
  */
-extern bool ak_usage_is_quiet(uint32 *epoch);
+extern bool ak_counts_is_quiet(uint32 *epoch);
 
-typedef struct AkUsageTotals
+typedef struct AkCountsTotals
 {
 	int64		keys;			/* known now */
 	int64		pending;		/* of which something is pending */
@@ -119,25 +119,25 @@ typedef struct AkUsageTotals
 								 * started */
 	int64		refusals;
 	TimestampTz flushed;		/* last; 0: not yet */
-} AkUsageTotals;
+} AkCountsTotals;
 
-extern void ak_usage_totals(AkUsageTotals *totals);
+extern void ak_counts_totals(AkCountsTotals *totals);
 
 /* ------------------------------------------------------------- flushing */
 
 /* Databases where something is pending; palloc'd. */
-extern int	ak_usage_databases(Oid **databases);
+extern int	ak_counts_databases(Oid **databases);
 
 /* All that is pending in a database; palloc'd, may be huge. */
-extern int	ak_usage_pending(Oid database, AkUsage **usages);
+extern int	ak_counts_pending(Oid database, AkCounts **usages);
 
 /* To be called right before the commit of a transaction that wrote it down. */
-extern void ak_usage_flush_begins(void);
+extern void ak_counts_flush_begins(void);
 
 /* And right after: that is not pending any more. */
-extern void ak_usage_flushed(Oid database, const AkUsage *usages, int count);
+extern void ak_counts_flushed(Oid database, const AkCounts *usages, int count);
 
 /* What was counted in this database before then does not matter any more. */
-extern void ak_usage_forget(Oid database, TimestampTz before);
+extern void ak_counts_forget(Oid database, TimestampTz before);
 
-#endif							/* AK_USAGE_H */
+#endif							/* AK_COUNTS_H */

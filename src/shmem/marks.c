@@ -1,6 +1,6 @@
 /*
- * once.c
- *		Once a statement, in whatever process; see once.h.
+ * marks.c
+ *		Once a statement, in whatever process; see marks.h.
  *
  * Each backend has marks, which its parallel workers use as well.  A mark is made
  * of the statement and the key; one of another statement is worth nothing.  To write
@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "shmem/once.h"
+#include "shmem/marks.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
@@ -17,7 +17,7 @@
 #include "shmem/shared.h"
 #include "storage/proc.h"
 
-#define KINDS	(AK_ONCE_GUESSED + 1)
+#define KINDS	(AK_MARK_GUESSED + 1)
 #define KEYS	16
 #define MARKS	(KINDS * KEYS)	/* of each backend */
 
@@ -36,7 +36,7 @@ static TimestampTz shared_in;	/* a statement with a parallel query */
 
 /* Make a mark; false if it is there. */
 static bool
-mark_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
+mark_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
 {
 	PGPROC	   *leader = MyProc->lockGroupLeader;
 	Size		number = (leader == NULL ? MyProc : leader) - ProcGlobal->allProcs;
@@ -61,7 +61,7 @@ mark_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
 }
 
 void
-ak_once_share(TimestampTz statement)
+ak_marks_share(TimestampTz statement)
 {
 	shared_in = statement;
 	for (int what = 0; what < KINDS; what++)
@@ -71,7 +71,7 @@ ak_once_share(TimestampTz statement)
 }
 
 bool
-ak_once_first(AkOnce what, const pg_uuid_t *id, TimestampTz statement)
+ak_marks_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
 {
 	Said	   *mine = &said[what];
 
@@ -106,11 +106,11 @@ startup(void *at, bool fresh)
 }
 
 static AkArea area = {
-	.name = "apikey once",.size = size,.startup = startup
+	.name = "apikey marks",.size = size,.startup = startup
 };
 
 void
-ak_once_init(void)
+ak_marks_init(void)
 {
 	ak_shared_area(&area);
 }

@@ -1,6 +1,6 @@
 /*
- * usage.c
- *		What all backends of the server know of keys; see usage.h.
+ * counts.c
+ *		What all backends of the server know of keys; see counts.h.
  *
  * A table of shared.h.  Its shared locks are enough to count a use, for what that
  * changes is atomic; the exclusive ones are for rows that come and go, for a new
@@ -10,7 +10,7 @@
  */
 #include "postgres.h"
 
-#include "shmem/usage.h"
+#include "shmem/counts.h"
 
 #include "access/xlog.h"
 #include "base/guc.h"
@@ -41,7 +41,7 @@ typedef struct KeyRow
 	pg_atomic_uint64 limit_until;	/* 0: not known */
 	uint64		limit_saved;	/* what the table has of it */
 	Hour		earlier;		/* than those in "past" */
-	Hour		past[AK_USAGE_HOURS];	/* by hour, modulo their number: those
+	Hour		past[AK_COUNTS_HOURS];	/* by hour, modulo their number: those
 										 * before "hour" */
 } KeyRow;
 
@@ -56,20 +56,20 @@ typedef struct Shared
 	pg_atomic_uint64 flushed;
 } Shared;
 
-static void copy_usage(AkUsage *usage, const KeyRow *key);
+static void copy_usage(AkCounts *usage, const KeyRow *key);
 
 static bool on;
 static Shared *shared;
 static AkSharedTable keys;
 
 bool
-ak_usage_is_on(void)
+ak_counts_is_on(void)
 {
 	return on;
 }
 
 void
-ak_usage_require(const char *what)
+ak_counts_require(const char *what)
 {
 	if (!on)
 		ereport(ERROR,
@@ -165,12 +165,12 @@ begin_hour(KeyRow *key, int32 hour)
 		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
 	};
 
-	move_hour(&key->past[last.hour % AK_USAGE_HOURS], &last);
+	move_hour(&key->past[last.hour % AK_COUNTS_HOURS], &last);
 	pg_atomic_write_u64(&key->uses, 0);
 	pg_atomic_write_u64(&key->refusals, 0);
 	key->hour = hour;
-	for (int i = 0; i < AK_USAGE_HOURS; i++)
-		if (key->past[i].hour <= hour - AK_USAGE_HOURS)
+	for (int i = 0; i < AK_COUNTS_HOURS; i++)
+		if (key->past[i].hour <= hour - AK_COUNTS_HOURS)
 			move_hour(&key->earlier, &key->past[i]);
 }
 
@@ -182,7 +182,7 @@ begin_hour(KeyRow *key, int32 hour)
 static bool
 let_go(KeyRow *key, bool needed)
 {
-	AkUsage		usage;
+	AkCounts	usage;
 
 	if (pg_atomic_read_u32(&key->pending) == 0)
 		return true;
@@ -245,7 +245,7 @@ find_or_add(const AkPlace *place, int32 hour, bool needed)
 	return key;
 }
 
-/* The rest of ak_usage_count: a new key, or a new hour. */
+/* The rest of ak_counts_add: a new key, or a new hour. */
 static pg_noinline void
 count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 {
@@ -293,8 +293,8 @@ count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 
 /* To look in the same place first saves the way through the bucket. */
 void
-ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-			   int32 *last)
+ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
+			  int32 *last)
 {
 	AkPlace		place = {.table = &keys,.partition = *last / keys.nrows};
 	KeyRow	   *key = ak_shared_row(&keys, 0, *last);
@@ -318,12 +318,12 @@ ak_usage_count(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
  * had seen an earlier time: one more than the burst ahead of it means that the
  * clock was set back or the limit was changed, never that somebody was slow.
  */
-static AkUsageLimit
+static AkCountsLimit
 look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
 	 int64 *remaining)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
-	AkUsageLimit result = AK_USAGE_UNKNOWN;
+	AkCountsLimit result = AK_COUNTS_UNKNOWN;
 	bool		news = false;
 	KeyRow	   *key;
 
@@ -342,9 +342,9 @@ look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
 			now = GetCurrentTimestamp() * 1000;
 			*remaining = ak_ratelimit_remaining(limit, now, until);
 			result = ak_ratelimit_take(limit, now, &until, wait) ?
-				AK_USAGE_WITHIN : AK_USAGE_OVER;
+				AK_COUNTS_WITHIN : AK_COUNTS_OVER;
 			if ((uint64) until == before ||
-				(result == AK_USAGE_WITHIN && !take))
+				(result == AK_COUNTS_WITHIN && !take))
 				break;
 			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
 											   until))
@@ -360,23 +360,23 @@ look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
 	return result;
 }
 
-AkUsageLimit
-ak_usage_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
+AkCountsLimit
+ak_counts_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
 {
 	int64		remaining;
 
 	return look(id, limit, true, wait, &remaining);
 }
 
-AkUsageLimit
-ak_usage_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
-			  int64 *remaining)
+AkCountsLimit
+ak_counts_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
+			   int64 *remaining)
 {
 	return look(id, limit, false, wait, remaining);
 }
 
 uint32
-ak_usage_epoch(void)
+ak_counts_epoch(void)
 {
 	uint32		epoch = pg_atomic_read_u32(&shared->written);
 
@@ -385,7 +385,7 @@ ak_usage_epoch(void)
 }
 
 void
-ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
+ak_counts_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	uint32		made;
@@ -396,7 +396,7 @@ ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 
 		made = ak_demand_room();
 		ak_shared_lock(&place, LW_EXCLUSIVE);
-		if (ak_usage_epoch() != epoch)
+		if (ak_counts_epoch() != epoch)
 		{
 			ak_shared_unlock(&place);
 			return;
@@ -425,10 +425,10 @@ ak_usage_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 /* -------------------------------------------------------------- reading */
 
 static void
-copy_hour(AkUsage *usage, const Hour *hour)
+copy_hour(AkCounts *usage, const Hour *hour)
 {
 	if (hour->uses != 0 || hour->refusals != 0)
-		usage->hours[usage->nhours++] = (AkUsageHour)
+		usage->hours[usage->nhours++] = (AkCountsHour)
 	{
 		hour->hour, hour->uses, hour->refusals
 	};
@@ -436,7 +436,7 @@ copy_hour(AkUsage *usage, const Hour *hour)
 
 /* Under any lock; only under the exclusive one all of it belongs together. */
 static void
-copy_usage(AkUsage *usage, const KeyRow *key)
+copy_usage(AkCounts *usage, const KeyRow *key)
 {
 	Hour		now = {
 		key->hour,
@@ -454,13 +454,13 @@ copy_usage(AkUsage *usage, const KeyRow *key)
 	usage->nhours = 0;
 	copy_hour(usage, &key->earlier);
 	/* the oldest stands where the next one would be put */
-	for (int i = 0; i < AK_USAGE_HOURS; i++)
-		copy_hour(usage, &key->past[(key->hour + i) % AK_USAGE_HOURS]);
+	for (int i = 0; i < AK_COUNTS_HOURS; i++)
+		copy_hour(usage, &key->past[(key->hour + i) % AK_COUNTS_HOURS]);
 	copy_hour(usage, &now);
 }
 
 bool
-ak_usage_get(const pg_uuid_t *id, AkUsage *usage)
+ak_counts_get(const pg_uuid_t *id, AkCounts *usage)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	KeyRow	   *key;
@@ -474,7 +474,7 @@ ak_usage_get(const pg_uuid_t *id, AkUsage *usage)
 }
 
 bool
-ak_usage_is_quiet(uint32 *epoch)
+ak_counts_is_quiet(uint32 *epoch)
 {
 	uint32		ended;
 
@@ -490,16 +490,16 @@ static void
 count_row(const AkSharedTable *table, int partition, int32 number, void *arg)
 {
 	KeyRow	   *key = ak_shared_row(table, partition, number);
-	AkUsageTotals *totals = arg;
+	AkCountsTotals *totals = arg;
 
 	totals->keys++;
 	totals->pending += pg_atomic_read_u32(&key->pending);
 }
 
 void
-ak_usage_totals(AkUsageTotals *totals)
+ak_counts_totals(AkCountsTotals *totals)
 {
-	*totals = (AkUsageTotals)
+	*totals = (AkCountsTotals)
 	{
 		.capacity = (int64) keys.npartitions * keys.nrows,
 			.bytes = ak_shared_size(&keys),
@@ -535,7 +535,7 @@ collect_database(const AkSharedTable *table, int partition, int32 number,
 }
 
 int
-ak_usage_databases(Oid **databases)
+ak_counts_databases(Oid **databases)
 {
 	Databases	found = {
 		palloc(sizeof(Oid) * keys.npartitions * keys.nrows), 0
@@ -549,7 +549,7 @@ ak_usage_databases(Oid **databases)
 
 typedef struct Usages
 {
-	AkUsage    *usages;
+	AkCounts   *usages;
 	int			count;
 } Usages;
 
@@ -576,7 +576,7 @@ collect_usage(const AkSharedTable *table, int partition, int32 number,
 }
 
 int
-ak_usage_pending(Oid database, AkUsage **usages)
+ak_counts_pending(Oid database, AkCounts **usages)
 {
 	Usages		found = {0};
 	int			count;
@@ -584,7 +584,7 @@ ak_usage_pending(Oid database, AkUsage **usages)
 	ak_shared_each(&keys, database, LW_SHARED, count_usage, &found);
 	count = found.count;
 	found.usages = MemoryContextAllocHuge(CurrentMemoryContext,
-										  Max(count, 1) * sizeof(AkUsage));
+										  Max(count, 1) * sizeof(AkCounts));
 	ak_shared_each(&keys, database, LW_EXCLUSIVE, collect_usage, &found);
 	*usages = found.usages + found.count;
 	return count - found.count;
@@ -601,7 +601,7 @@ end_flush(int code, Datum arg)
 }
 
 void
-ak_usage_flush_begins(void)
+ak_counts_flush_begins(void)
 {
 	before_shmem_exit(end_flush, (Datum) 0);
 	ending = true;
@@ -611,9 +611,9 @@ ak_usage_flush_begins(void)
 
 /* What was flushed of this hour goes. */
 static void
-take_hour(KeyRow *key, const AkUsageHour *flushed)
+take_hour(KeyRow *key, const AkCountsHour *flushed)
 {
-	Hour	   *hour = &key->past[flushed->hour % AK_USAGE_HOURS];
+	Hour	   *hour = &key->past[flushed->hour % AK_COUNTS_HOURS];
 
 	if (key->hour == flushed->hour)
 	{
@@ -631,7 +631,7 @@ take_hour(KeyRow *key, const AkUsageHour *flushed)
 static bool
 is_settled(KeyRow *key)
 {
-	AkUsage		usage;
+	AkCounts	usage;
 
 	copy_usage(&usage, key);
 	return usage.nhours == 0 &&
@@ -639,12 +639,12 @@ is_settled(KeyRow *key)
 }
 
 void
-ak_usage_flushed(Oid database, const AkUsage *usages, int count)
+ak_counts_flushed(Oid database, const AkCounts *usages, int count)
 {
 	pg_atomic_fetch_add_u32(&shared->written, 1);
 	for (int i = 0; i < count; i++)
 	{
-		const AkUsage *usage = &usages[i];
+		const AkCounts *usage = &usages[i];
 		AkPlace		place = ak_shared_place(&keys, database, usage->id.data);
 		KeyRow	   *key;
 
@@ -679,7 +679,7 @@ forget_key(const AkSharedTable *table, int partition, int32 number,
 }
 
 void
-ak_usage_forget(Oid database, TimestampTz before)
+ak_counts_forget(Oid database, TimestampTz before)
 {
 	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, &before);
 	ak_demand_made();
@@ -736,7 +736,7 @@ static AkSharedTable keys = {
 };
 
 void
-ak_usage_init(void)
+ak_counts_init(void)
 {
 	on = process_shared_preload_libraries_in_progress;
 	if (!on)
