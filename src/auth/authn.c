@@ -109,7 +109,7 @@ look_at_address(AkVerified *verified)
 	if (networks == (Datum) 0)
 		return;
 	verified->address = ak_guc_address_serial;
-	verified->elsewhere = !ak_client_in_networks(networks);
+	verified->outside_networks = !ak_client_in_networks(networks);
 }
 
 /*

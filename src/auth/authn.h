@@ -4,7 +4,7 @@
  *
  * Everything that does not prove itself is refused in one way: unknown, wrong
  * secret, wrong prefix, deleted, malformed.  A key that is revoked, disabled,
- * expired or used from elsewhere does prove itself; ask ak_authz_alive().
+ * expired or used from outside its networks does prove itself; ask ak_authz_check_key().
  *
  * ak_schema_accept() must have been called.  Raises what the tables, the
  * cryptography and the pepper file raise, never because of the key.

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 
 AkReason
-ak_authz_alive(const AkKey *key)
+ak_authz_check_key(const AkKey *key)
 {
 	if (key == NULL)
 		return AK_REASON_INVALID_KEY;
@@ -21,9 +21,9 @@ ak_authz_alive(const AkKey *key)
 		return AK_REASON_EXPIRED;
 	if (unlikely(key->disabled))
 		return AK_REASON_DISABLED;
-	if (unlikely(key->elsewhere))
-		return AK_REASON_ELSEWHERE;
-	return AK_REASON_ALIVE;
+	if (unlikely(key->outside_networks))
+		return AK_REASON_OUTSIDE_NETWORKS;
+	return AK_REASON_GOOD;
 }
 
 /*
@@ -56,10 +56,10 @@ AkVerdict
 ak_authz_project(const AkKey *key, const AkName *project,
 				 const AkName *environment, AkLevel wanted)
 {
-	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
+	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
 	bool		registered;
 
-	if (verdict.reason != AK_REASON_ALIVE)
+	if (verdict.reason != AK_REASON_GOOD)
 		return verdict;
 	verdict.reason = AK_REASON_NOTHING_ASKED;
 	if (project == NULL || environment == NULL || wanted == AK_LEVEL_NONE)
@@ -97,7 +97,7 @@ bool
 ak_authz_organization(const AkKey *key, const AkName *organization,
 					  AkLevel wanted)
 {
-	return ak_authz_alive(key) == AK_REASON_ALIVE && organization != NULL &&
+	return ak_authz_check_key(key) == AK_REASON_GOOD && organization != NULL &&
 		wanted != AK_LEVEL_NONE && key->organization_level >= wanted &&
 		ak_name_equal(organization, &key->organization);
 }
@@ -131,11 +131,11 @@ ak_authz_reason(const AkVerdict *verdict)
 			return pstrdup("key is expired");
 		case AK_REASON_DISABLED:
 			return pstrdup("key is disabled");
-		case AK_REASON_ELSEWHERE:
+		case AK_REASON_OUTSIDE_NETWORKS:
 			return pstrdup("address is not in the key's networks");
 		case AK_REASON_OVER_LIMIT:
 			return pstrdup("key is over its rate limit");
-		case AK_REASON_ALIVE:
+		case AK_REASON_GOOD:
 		case AK_REASON_NOTHING_ASKED:
 			return pstrdup("project, environment or verb is null");
 		case AK_REASON_UNREGISTERED:

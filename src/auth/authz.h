@@ -22,9 +22,9 @@ typedef enum AkReason
 	AK_REASON_REVOKED,
 	AK_REASON_EXPIRED,
 	AK_REASON_DISABLED,
-	AK_REASON_ELSEWHERE,
+	AK_REASON_OUTSIDE_NETWORKS,
 	AK_REASON_OVER_LIMIT,		/* of use.h: log-ins alone */
-	AK_REASON_ALIVE,			/* good, nothing asked of it yet */
+	AK_REASON_GOOD,				/* good, nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */
 	AK_REASON_UNREGISTERED,
 	AK_REASON_NO_GRANT,
@@ -38,15 +38,15 @@ typedef struct AkVerdict
 	AkLevel		level;			/* highest grant that matches */
 } AkVerdict;
 
-/* AK_REASON_ALIVE, or why this key, NULL for a bad one, may do nothing. */
-extern AkReason ak_authz_alive(const AkKey *key);
+/* AK_REASON_GOOD, or why this key, NULL for a bad one, may do nothing. */
+extern AkReason ak_authz_check_key(const AkKey *key);
 
 /* "key" may be NULL, and so may the names; "wanted" may be AK_LEVEL_NONE. */
 extern AkVerdict ak_authz_project(const AkKey *key, const AkName *project,
 								  const AkName *environment, AkLevel wanted);
 
 /*
- * The level that a key has which ak_authz_alive() just said AK_REASON_ALIVE of;
+ * The level that a key has which ak_authz_check_key() just said AK_REASON_GOOD of;
  * AK_LEVEL_NONE for a pair that is not registered.
  */
 extern AkLevel ak_authz_level(const AkKey *key, const AkName *project,

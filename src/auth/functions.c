@@ -39,7 +39,7 @@
 typedef struct Call
 {
 	/* good while nothing changes, see is_settled() */
-	const AkKey *settled;		/* a key that is alive; NULL: none */
+	const AkKey *settled;		/* a good key; NULL: there is none */
 	uint64		changes;
 	TimestampTz statement;
 	int			left;			/* decisions before messages are taken in */
@@ -179,7 +179,7 @@ get_asked_key(FunctionCallInfo fcinfo, int argno, Call *call,
 {
 	const AkKey *key = get_call_key(fcinfo, argno, call);
 
-	*reason = ak_authz_alive(key);
+	*reason = ak_authz_check_key(key);
 	if (key != NULL)
 		ak_use_asked(key, *reason);
 	return key;
@@ -234,7 +234,7 @@ settle(FunctionCallInfo fcinfo, int key_argno, Call *call)
 
 	call->settled = NULL;
 	key = get_asked_key(fcinfo, key_argno, call, &reason);
-	if (reason != AK_REASON_ALIVE || key->transient)
+	if (reason != AK_REASON_GOOD || key->transient)
 		return key;
 	if (key != before || call->changes != count_changes())
 	{
@@ -417,7 +417,7 @@ explain_limit(const AkKey *key)
 		return "";
 	if (!ak_use_counts)
 		return "; no log-in, as the rate limit needs the extension to be preloaded";
-	if (ak_use_look_at_limit(key, &wait, &remaining) == AK_REASON_ALIVE)
+	if (ak_use_look_at_limit(key, &wait, &remaining) == AK_REASON_GOOD)
 		return "";
 	return psprintf("; no log-in, over the rate limit, retry after %s seconds",
 					ak_ratelimit_print_wait(wait));
@@ -435,7 +435,7 @@ explain(FunctionCallInfo fcinfo, int key_argno, int first)
 	if (key_argno < 0 && !ak_session_has_text())
 		verdict.reason = AK_REASON_NO_KEY;
 	reason = ak_authz_reason(&verdict);
-	if (ak_authz_alive(key) == AK_REASON_ALIVE)
+	if (ak_authz_check_key(key) == AK_REASON_GOOD)
 		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);
 	values[1] = CStringGetTextDatum(reason);

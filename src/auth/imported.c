@@ -30,7 +30,7 @@ static const char bcrypt_digits[] =
 
 typedef struct Outcome
 {
-	uint8		question[AK_HASH_LEN];	/* digest of text and hash */
+	uint8		pair[AK_HASH_LEN];	/* digest of text and hash */
 	bool		proved;
 } Outcome;
 
@@ -39,21 +39,21 @@ static int	noutcomes;
 static int	next_outcome;
 
 static const Outcome *
-find_outcome(const uint8 *question)
+find_outcome(const uint8 *pair)
 {
 	for (int i = 0; i < noutcomes; i++)
-		if (memcmp(outcomes[i].question, question, AK_HASH_LEN) == 0)
+		if (memcmp(outcomes[i].pair, pair, AK_HASH_LEN) == 0)
 			return &outcomes[i];
 	return NULL;
 }
 
 static void
-remember_outcome(const uint8 *question, bool proved)
+remember_outcome(const uint8 *pair, bool proved)
 {
 	if (outcomes == NULL)
 		outcomes = MemoryContextAlloc(TopMemoryContext,
 									  AK_IMPORTED_OUTCOMES * sizeof(Outcome));
-	memcpy(outcomes[next_outcome].question, question, AK_HASH_LEN);
+	memcpy(outcomes[next_outcome].pair, pair, AK_HASH_LEN);
 	outcomes[next_outcome].proved = proved;
 	next_outcome = (next_outcome + 1) % AK_IMPORTED_OUTCOMES;
 	noutcomes = Min(noutcomes + 1, AK_IMPORTED_OUTCOMES);
@@ -133,7 +133,7 @@ proves_bcrypt(const AkSecret *secret, const char *text, int len,
 			  const uint8 *digest)
 {
 	uint8		both[AK_HASH_LEN + BCRYPT_LEN];
-	uint8		question[AK_HASH_LEN];
+	uint8		pair[AK_HASH_LEN];
 	char	   *hash = pnstrdup(secret->verifier.data, secret->verifier.len);
 	const Outcome *outcome;
 	bool		proved;
@@ -142,13 +142,13 @@ proves_bcrypt(const AkSecret *secret, const char *text, int len,
 		return false;
 	memcpy(both, digest, AK_HASH_LEN);
 	memcpy(both + AK_HASH_LEN, hash, BCRYPT_LEN);
-	ak_secret_digest((char *) both, sizeof(both), question);
-	outcome = find_outcome(question);
+	ak_secret_digest((char *) both, sizeof(both), pair);
+	outcome = find_outcome(pair);
 	if (outcome != NULL)
 		return outcome->proved;
 	proved = ak_secret_bcrypt(ak_schema_crypt(), text +FORMBRICKS_LEN,
 							  len - FORMBRICKS_LEN, hash);
-	remember_outcome(question, proved);
+	remember_outcome(pair, proved);
 	return proved;
 }
 

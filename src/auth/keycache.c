@@ -130,7 +130,7 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 	key->id = verified->id;
 	key->revoked = row->revoked;
 	key->disabled = row->disabled;
-	key->elsewhere = verified->elsewhere;
+	key->outside_networks = verified->outside_networks;
 	key->organization_level = row->organization_level;
 	key->expires_at = row->expires_at;
 	key->grants = (AkGrants *) ((char *) key + MAXALIGN(sizeof(AkKey)));

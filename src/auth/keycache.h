@@ -54,7 +54,7 @@ typedef struct AkKey
 	pg_uuid_t	id;
 	bool		revoked;
 	bool		disabled;
-	bool		elsewhere;		/* the client is in none of its networks */
+	bool		outside_networks;	/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	const AkRateLimit *limit;	/* NULL: none */
@@ -94,7 +94,7 @@ typedef struct AkVerified
 	AkKeyRow	row;
 	AkGrant    *grants;
 	int			ngrants;
-	bool		elsewhere;		/* as above */
+	bool		outside_networks;	/* as above */
 	bool		own;			/* rests on a row of the own transaction */
 	bool		slow;
 	TimestampTz proof_ends;

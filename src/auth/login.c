@@ -50,8 +50,8 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	Snapshot	snapshot;
 	bool		found = false;
 
-	*reason = ak_authz_alive(key);
-	if (*reason != AK_REASON_ALIVE)
+	*reason = ak_authz_check_key(key);
+	if (*reason != AK_REASON_GOOD)
 		return false;
 	AK_STORE_READ(snapshot)
 		found = ak_store_profile(snapshot, &key->id, &profile);
@@ -90,14 +90,14 @@ refuse_login(AkReason reason, int64 wait, int code)
 static AkReason
 admit(const AkKey *key, bool given, const char *token, int len, int64 *wait)
 {
-	AkReason	reason = ak_authz_alive(key);
+	AkReason	reason = ak_authz_check_key(key);
 
 	*wait = 0;
-	if (reason == AK_REASON_ALIVE)
+	if (reason == AK_REASON_GOOD)
 		reason = ak_use_check_limit(key, wait);
 	if (given)
 		ak_use_called(key, reason);
-	if (reason == AK_REASON_ALIVE)
+	if (reason == AK_REASON_GOOD)
 		ak_authn_rehash(key, token, len);
 	return reason;
 }
@@ -112,7 +112,7 @@ fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
 
 	(void) ak_arg_token(fcinfo, 0, &token);
 	reason = admit(key, ak_arg_has_text(fcinfo, 0), token.data, token.len, wait);
-	if (reason == AK_REASON_ALIVE)
+	if (reason == AK_REASON_GOOD)
 		(void) fill_profile(key, values, nulls, &reason);
 	return reason;
 }
@@ -122,7 +122,7 @@ fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	int64		wait;
 
-	return fill_used(fcinfo, values, nulls, &wait) == AK_REASON_ALIVE;
+	return fill_used(fcinfo, values, nulls, &wait) == AK_REASON_GOOD;
 }
 
 AK_FUNCTION_INFO_V1(apikey_verify);
@@ -149,7 +149,7 @@ apikey_key_id(PG_FUNCTION_ARGS)
 
 	ak_schema_accept();
 	key = ak_session_key();
-	if (ak_authz_alive(key) != AK_REASON_ALIVE)
+	if (ak_authz_check_key(key) != AK_REASON_GOOD)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key->id,
 							sizeof(pg_uuid_t)));
@@ -182,7 +182,7 @@ tell_of_another(const pg_uuid_t *id)
 {
 	const AkKey *before = ak_session_key();
 
-	if (ak_authz_alive(before) == AK_REASON_ALIVE &&
+	if (ak_authz_check_key(before) == AK_REASON_GOOD &&
 		memcmp(&before->id, id, sizeof(pg_uuid_t)) != 0)
 		ereport(NOTICE,
 				(errmsg("another API key was logged in before"),
@@ -197,7 +197,7 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	AkReason	reason = fill_used(fcinfo, values, nulls, &wait);
 	char	   *token;
 
-	if (reason != AK_REASON_ALIVE)
+	if (reason != AK_REASON_GOOD)
 		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
 	tell_of_another(DatumGetUUIDP(values[0]));
@@ -311,7 +311,7 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 		ak_authn_find(&finding, token, strlen(token));
 		reason = admit(finding.key, true, token, strlen(token), &wait);
 		/* PostgREST makes the HTTP status of it */
-		if (reason != AK_REASON_ALIVE)
+		if (reason != AK_REASON_GOOD)
 			refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
 	}
 	ak_guc_set_key(token == NULL ? "" : token);
@@ -333,7 +333,7 @@ fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 	if (key == NULL)
 		ak_use_guessed_argument(fcinfo, 0);
-	if (ak_authz_alive(key) != AK_REASON_ALIVE || key->limit == NULL)
+	if (ak_authz_check_key(key) != AK_REASON_GOOD || key->limit == NULL)
 		return false;
 	(void) ak_use_look_at_limit(key, &wait, &remaining);
 	values[0] = CStringGetTextDatum(ak_ratelimit_print(key->limit));

@@ -307,7 +307,7 @@ ak_reach_list(const AkKey *key, AkLevel wanted, AkReachOf of,
 	Reach	   *reach;
 
 	*names = NULL;
-	if (ak_authz_alive(key) != AK_REASON_ALIVE || wanted == AK_LEVEL_NONE)
+	if (ak_authz_check_key(key) != AK_REASON_GOOD || wanted == AK_LEVEL_NONE)
 		return 0;
 	reach = find(&question);
 	if (reach == NULL)

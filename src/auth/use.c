@@ -138,7 +138,7 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	if (uncounted > 0)
 		return;
 	set_use(key)->asked = true;
-	if (reason != AK_REASON_ALIVE)
+	if (reason != AK_REASON_GOOD)
 		ak_use_note_refused(key);
 	else if (ak_marks_first(AK_MARK_USED, &key->id, statement))
 		ak_counts_add(&key->id, statement, true, false, &set_use(key)->last);
@@ -219,7 +219,7 @@ void
 ak_use_note_called(const AkKey *key, AkReason reason)
 {
 	TimestampTz statement = ak_clock_now();
-	bool		good = reason == AK_REASON_ALIVE;
+	bool		good = reason == AK_REASON_GOOD;
 	AkUse	   *use;
 
 	if (key == NULL)
@@ -262,12 +262,12 @@ ak_use_check_limit(const AkKey *key, int64 *wait)
 
 	*wait = 0;
 	if (key->limit == NULL)
-		return AK_REASON_ALIVE;
+		return AK_REASON_GOOD;
 	ak_counts_require("rate limits");
 	while ((result = ak_counts_take(&key->id, key->limit, wait)) ==
 		   AK_COUNTS_UNKNOWN)
 		remember_limit(key);
-	return result == AK_COUNTS_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
+	return result == AK_COUNTS_WITHIN ? AK_REASON_GOOD : AK_REASON_OVER_LIMIT;
 }
 
 AkReason
@@ -278,10 +278,10 @@ ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
 	*wait = 0;
 	*remaining = 0;
 	if (key->limit == NULL)
-		return AK_REASON_ALIVE;
+		return AK_REASON_GOOD;
 	ak_counts_require("rate limits");
 	while ((result = ak_counts_peek(&key->id, key->limit, wait, remaining)) ==
 		   AK_COUNTS_UNKNOWN)
 		remember_limit(key);
-	return result == AK_COUNTS_WITHIN ? AK_REASON_ALIVE : AK_REASON_OVER_LIMIT;
+	return result == AK_COUNTS_WITHIN ? AK_REASON_GOOD : AK_REASON_OVER_LIMIT;
 }

@@ -5,7 +5,7 @@
  * A use is a statement in which a good key was asked what it may do, or a call of
  * apikey_verify and its like; a refusal one in which a key that proved itself was
  * told no: because of its state, of its rate limit, or because it has no grant,
- * unless the question came from the rows of a scan, which are filtered and not
+ * unless the request came from the rows of a scan, which are filtered and not
  * refused.  What did not prove itself is a guess, and counts for the client's address:
  * each text once a statement, and each call of apikey_verify and its like.
  *
@@ -38,7 +38,7 @@ extern bool ak_use_note_guessed(const char *token, int len);
 extern void ak_use_note_refused(const AkKey *key);
 extern void ak_use_note_called(const AkKey *key, AkReason reason);
 
-/* A deciding function asked for this key, of which ak_authz_alive() said "reason". */
+/* A deciding function asked for this key, of which ak_authz_check_key() said "reason". */
 static inline void
 ak_use_asked(const AkKey *key, AkReason reason)
 {
@@ -62,7 +62,7 @@ ak_use_guessed(const char *token, int len)
 /* The same of the text in this argument. */
 extern void ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno);
 
-/* It was a good one, and the answer to its question is no. */
+/* It was a good one, and the answer to its request is no. */
 static inline void
 ak_use_refused(const AkKey *key)
 {
@@ -90,7 +90,7 @@ ak_use_called(const AkKey *key, AkReason reason)
 extern void ak_use_uncounted(void (*action) (void *), void *arg);
 
 /*
- * One more call of a good key: AK_REASON_ALIVE, or AK_REASON_OVER_LIMIT; then
+ * One more call of a good key: AK_REASON_GOOD, or AK_REASON_OVER_LIMIT; then
  * *wait is how many nanoseconds it takes until it would not be.  Raises 55000 for
  * a limited key where the extension is not preloaded, 53400 where there is no
  * shared memory: who cannot be counted is not let in.

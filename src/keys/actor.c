@@ -66,8 +66,8 @@ ak_actor_get(AkActor *actor)
 		return;
 	actor->limited = true;
 	actor->key = ak_session_key();
-	reason = ak_authz_alive(actor->key);
-	if (reason != AK_REASON_ALIVE)
+	reason = ak_authz_check_key(actor->key);
+	if (reason != AK_REASON_GOOD)
 		ak_authz_refuse(reason);
 	if (actor->key->organization_level < AK_LEVEL_WRITE)
 		refuse("Changing keys takes organization level write.");

@@ -36,12 +36,12 @@ get_key(FunctionCallInfo fcinfo, int argno)
 		finding.key = ak_session_key();
 	else if (ak_arg_token(fcinfo, argno, &token))
 		ak_authn_find(&finding, token.data, token.len);
-	reason = ak_authz_alive(finding.key);
+	reason = ak_authz_check_key(finding.key);
 	if (finding.key != NULL)
 		ak_use_asked(finding.key, reason);
 	else if (argno >= 0 && ak_arg_has_text(fcinfo, argno))
 		ak_use_called(NULL, reason);
-	if (reason == AK_REASON_ALIVE)
+	if (reason == AK_REASON_GOOD)
 		return finding.key;
 	if (argno < 0)
 		ak_session_require_text(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);

@@ -135,7 +135,7 @@ get_status(const AkFound *found, const AkKey *key)
 {
 	if (found->kind == AK_FOUND_CORRUPT)
 		return "malformed";
-	switch (ak_authz_alive(key))
+	switch (ak_authz_check_key(key))
 	{
 		case AK_REASON_REVOKED:
 			return "revoked";
@@ -143,8 +143,8 @@ get_status(const AkFound *found, const AkKey *key)
 			return "expired";
 		case AK_REASON_DISABLED:
 			return "disabled";
-		case AK_REASON_ELSEWHERE:
-		case AK_REASON_ALIVE:
+		case AK_REASON_OUTSIDE_NETWORKS:
+		case AK_REASON_GOOD:
 			return "active";
 		default:
 			return "unknown";

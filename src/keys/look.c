@@ -55,7 +55,7 @@
 /*
  * The rules of authz.h as a query: a registered pair, a grant on it or on '*'
  * of high enough a level, a key of the organization that owns the project, and
- * alive.  Both kinds of grants are found by apikey_grant_project_idx, and each
+ * good.  Both kinds of grants are found by apikey_grant_project_idx, and each
  * key by its id: "IS NOT DISTINCT FROM", which no index serves, keeps the planner
  * from reading all keys of an organization that has more than most.
  */

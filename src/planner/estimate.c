@@ -311,7 +311,7 @@ ak_estimate_call(SupportRequestSelectivity *req)
 	ak_schema_accept();
 	key = find_key(req->root, question.key);
 	if (known && (projects->column || environments->column) &&
-		ak_authz_alive(key) == AK_REASON_ALIVE)
+		ak_authz_check_key(key) == AK_REASON_GOOD)
 		result = share_of_rows(key, level != AK_LEVEL_NONE ? level :
 							   AK_LEVEL_READ, projects, environments);
 	else
@@ -358,7 +358,7 @@ ak_estimate_list(PlannerInfo *root, int relid, FuncExpr *call, AkReachOf of)
 		return DEFAULT_SHARE;
 	ak_schema_accept();
 	key = find_key(root, question.key);
-	if (ak_authz_alive(key) != AK_REASON_ALIVE)
+	if (ak_authz_check_key(key) != AK_REASON_GOOD)
 		return default_share(sample);
 	if (key->grants->any_project && of == AK_REACH_PROJECTS)
 		return 1.0;				/* or nearly so */

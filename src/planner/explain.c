@@ -48,7 +48,7 @@ typedef struct Explanation
 {
 	Oid			relid;
 	const char *table;			/* qualified and quoted */
-	AkReason	reason;			/* of the key: AK_REASON_ALIVE, or why not */
+	AkReason	reason;			/* of the key: AK_REASON_GOOD, or why not */
 	bool		enabled;		/* row-level security */
 	bool		subject;		/* is the caller? */
 	bool		protected;		/* by apikey_protect */
@@ -245,7 +245,7 @@ advise_on_rows(Explanation *explanation, int projects)
 		advise(explanation, "Rows that a policy without a key admits are visible whatever the key.");
 	if (explanation->reason == AK_REASON_NO_KEY)
 		advise(explanation, "Log in by apikey_login, and ask in the same transaction.");
-	else if (explanation->reason != AK_REASON_ALIVE)
+	else if (explanation->reason != AK_REASON_GOOD)
 		advise(explanation, explanation->strict ?
 			   "The key is refused, with an error, as the table is strict." :
 			   "The key is refused.");
@@ -290,7 +290,7 @@ look(void *arg)
 	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
 						   context | SECURITY_RESTRICTED_OPERATION);
-	if (explanation->reason == AK_REASON_ALIVE || !explanation->strict)
+	if (explanation->reason == AK_REASON_GOOD || !explanation->strict)
 		look_at_rows(explanation);
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
@@ -314,7 +314,7 @@ static void
 explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
 {
 	const AkKey *key = ak_session_key();
-	AkVerdict	verdict = {ak_authz_alive(key), AK_LEVEL_NONE};
+	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
 	const AkName *names;
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
@@ -322,7 +322,7 @@ explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
 	if (!given && !ak_session_has_text())
 		verdict.reason = AK_REASON_NO_KEY;
 	explanation->reason = verdict.reason;
-	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_ALIVE ? "good" :
+	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_GOOD ? "good" :
 									ak_authz_reason(&verdict));
 	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
 	ak_use_uncounted(look, explanation);

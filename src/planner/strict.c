@@ -333,8 +333,8 @@ require_key(void)
 
 	ak_schema_accept();
 	key = ak_session_key();
-	reason = ak_authz_alive(key);
-	if (reason == AK_REASON_ALIVE)
+	reason = ak_authz_check_key(key);
+	if (reason == AK_REASON_GOOD)
 		return;
 	if (key != NULL)
 		ak_use_asked(key, reason);
