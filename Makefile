@@ -2,7 +2,8 @@
 #
 #	make && make install && make installcheck	as for any extension
 #	make demo	see it at work on a throw-away server; KEEP=1 leaves that running
-#	make test	all tests, likewise; SUITE=regress for one suite
+#	make test	all tests, likewise; SUITE=regress for one suite, REGRESS=life
+#			for one topic of it, TAP=test/t/001_standby.pl for one file
 #	make bench	measure
 #	make indent	format the C code the way PostgreSQL's is
 #
@@ -22,11 +23,12 @@ PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default"
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden \
 	-falign-functions=64
 
-TOPICS = $(basename $(notdir $(sort $(wildcard sql/*.sql))))
-REGRESS = $(TOPICS)
 # Every other topic uses what "install" makes, which so runs first.
-override REGRESS := $(if $(REGRESS),install $(filter-out install,$(REGRESS)))
-export REGRESS
+ifdef REGRESS
+override export REGRESS := install $(filter-out install,$(REGRESS))
+else ifneq ($(origin REGRESS),command line)
+REGRESS = install $(filter-out install,$(basename $(notdir $(sort $(wildcard sql/*.sql)))))
+endif
 ISOLATION = $(basename $(notdir $(sort $(wildcard test/isolation/specs/*.spec))))
 LOAD = --load-extension=pgcrypto --load-extension=apikey
 REGRESS_OPTS = --inputdir=. $(LOAD)

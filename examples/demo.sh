@@ -4,7 +4,7 @@
 #		Run demo.sql on a throw-away server.  With KEEP=1 the server stays.
 
 . "$(dirname "$0")/../test/lib.sh"
-enter server "$@"
+enter "" "$@"
 
 echo "Building apikey and starting a server for this demo ..."
 build

@@ -1,7 +1,7 @@
 # What test/run, examples/demo.sh and bench/run share.  Source it; then:
 #
-#	enter tests "$@"	go on in a private place, see below; what only the tests
-#				need is installed too ("enter server" leaves it out)
+#	enter SUITES "$@"	go on in a private place, see below; what these suites
+#				of tests need is installed too, if there are any
 #	build			compile, install
 #	start [SETTING...]	start a server, and point psql to it
 #
@@ -28,11 +28,11 @@ die()
 	exit 1
 }
 
-# The packages to install for "$1", one a line.  An installed PostgreSQL is
-# used as it is, else it is Debian's.
+# The packages to install for the suites "$1", one a line.  An installed PostgreSQL
+# is used as it is, else it is Debian's.
 missing()
 {
-	local headers version bin share dev installed package
+	local headers version bin share dev installed package suites=" $1 "
 
 	# Debian's client package has pgxs.mk, but not the headers
 	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) || headers=
@@ -56,14 +56,23 @@ missing()
 	[ -x "$bin/postgres" ] || echo "postgresql-$version"
 	[ -e /usr/include/stdio.h ] || echo libc6-dev
 	command -v gcc >/dev/null || echo gcc
-	[ "$1" = tests ] || return 0
-	[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
-	/usr/bin/perl -MTAP::Harness -e 1 2>/dev/null || echo perl
-	/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
-	# where there is no such package it comes with the server's headers
-	[ -x "$bin/pg_bsd_indent" ] || command -v pg_bsd_indent >/dev/null ||
-		! apt-cache show pg-bsd-indent >/dev/null 2>&1 || echo pg-bsd-indent
-	command -v nm >/dev/null || echo binutils
+	# what speaks TAP
+	if [[ $suites =~ \ (house|pgtap|tap|fuzz|clients)\  ]]; then
+		/usr/bin/perl -MTAP::Harness -e 1 2>/dev/null || echo perl
+	fi
+	if [[ $suites =~ \ house\  ]]; then
+		# where there is no such package it comes with the server's headers
+		[ -x "$bin/pg_bsd_indent" ] || command -v pg_bsd_indent >/dev/null ||
+			! apt-cache show pg-bsd-indent >/dev/null 2>&1 || echo pg-bsd-indent
+		command -v nm >/dev/null || echo binutils
+	fi
+	if [[ $suites =~ \ pgtap\  ]]; then
+		[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
+	fi
+	if [[ $suites =~ \ (tap|fuzz)\  ]]; then
+		/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	fi
+	[[ $suites =~ \ clients\  ]] || return 0
 	for package in psycopg psycopg2 asyncpg; do
 		[ -e "/usr/lib/python3/dist-packages/$package" ] || echo "python3-$package"
 	done
