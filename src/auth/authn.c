@@ -76,7 +76,7 @@ verify_own(Snapshot snapshot, const AkToken *token, AkVerified *verified)
 	if (!proves(named ? &other : NULL, token->secret, AK_SECRET_LEN))
 		return false;
 	verified->proof_ends = other.expires_at;
-	verified->own = other.own;
+	verified->own = other.uncommitted;
 	return true;
 }
 
@@ -95,7 +95,7 @@ verify_imported(Snapshot snapshot, const char *text, int len,
 		return false;
 	verified->id = secret.key_id;
 	verified->proof_ends = secret.expires_at;
-	verified->own = secret.own;
+	verified->own = secret.uncommitted;
 	verified->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
 	return true;
 }
@@ -137,7 +137,7 @@ load(const AkToken *token, const char *text, int len, const uint8 *digest)
 			verify_imported(snapshot, text, len, digest, &verified);
 		if (proved)
 		{
-			verified.own |= verified.row.secret.own;
+			verified.own |= verified.row.secret.uncommitted;
 			verified.ngrants = ak_store_grants(snapshot, &verified.id,
 											   &verified.grants,
 											   &verified.own);
@@ -199,7 +199,7 @@ ak_authn_find(AkFinding *finding, const char *token, int len)
 	}
 	finding->counted = false;
 	finding->epoch = ak_keycache_epoch;
-	ak_inval_set_mark(&finding->mark);
+	ak_inval_set_moment(&finding->moment);
 }
 
 /* Find out anew about a key whose text stands in "memo" already. */

@@ -25,7 +25,7 @@ typedef struct AkFinding
 {
 	const AkKey *key;			/* NULL: refused */
 	uint64		epoch;
-	AkMark		mark;
+	AkMoment	moment;
 	bool		counted;		/* for the caller: as a guess; see use.h */
 } AkFinding;
 
@@ -37,7 +37,7 @@ static inline bool
 ak_authn_holds(const AkFinding *finding)
 {
 	if (finding->key == NULL)
-		return ak_inval_same_mark(&finding->mark);
+		return ak_inval_is_moment(&finding->moment);
 	return finding->epoch == ak_keycache_epoch &&
 		ak_keycache_usable(finding->key);
 }

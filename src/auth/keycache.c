@@ -115,8 +115,8 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 	AkKey	  **bucket;
 	char	   *end;
 
-	/* most keys have neither a mark nor a limit */
-	size = MAXALIGN(size) + (verified->own ? MAXALIGN(sizeof(AkMark)) : 0) +
+	/* most keys have neither a moment nor a limit */
+	size = MAXALIGN(size) + (verified->own ? MAXALIGN(sizeof(AkMoment)) : 0) +
 		(row->limit.count > 0 ? sizeof(AkRateLimit) : 0);
 	grow();
 	key = MemoryContextAllocHuge(context, size);
@@ -144,9 +144,9 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 	end += MAXALIGN(row->organization.len);
 	if (verified->own)
 	{
-		ak_inval_set_mark((AkMark *) end);
-		key->mark = (AkMark *) end;
-		end += MAXALIGN(sizeof(AkMark));
+		ak_inval_set_moment((AkMoment *) end);
+		key->moment = (AkMoment *) end;
+		end += MAXALIGN(sizeof(AkMoment));
 	}
 	if (row->limit.count > 0)
 		key->limit = memcpy(end, &row->limit, sizeof(AkRateLimit));

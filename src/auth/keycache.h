@@ -6,7 +6,7 @@
  * it is active or not.  It never changes.  It is usable while the generation
  * that it was read under is the current one, the secret that proved it is still
  * good, and, if the key has networks, the client's address is the same; if it
- * rests on a row of the own transaction, only under the mark of that statement.
+ * rests on a row of the own transaction, only at the moment of that statement.
  *
  * A pointer to an AkKey stays good while ak_keycache_epoch stays the same:
  * any call of ak_keycache_find() or ak_keycache_add() may end it.
@@ -43,7 +43,7 @@ typedef struct AkKey
 	dlist_node	recency;
 	struct AkKey *next;			/* in the same bucket */
 	uint8		digest[AK_HASH_LEN];
-	const AkMark *mark;			/* of a transient one; else NULL */
+	const AkMoment *moment;		/* of a transient one; else NULL */
 	TimestampTz proof_ends;		/* the secret is good until then */
 	uint64		address;		/* serial of the client's address, 0 for any */
 
@@ -81,7 +81,7 @@ ak_keycache_usable(const AkKey *key)
 		(key->proof_ends == DT_NOEND ||
 		 key->proof_ends > ak_clock_now()) &&
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
-		(!key->transient || ak_inval_same_mark(key->mark));
+		(!key->transient || ak_inval_is_moment(key->moment));
 }
 
 /* The usable key of this digest, or NULL. */

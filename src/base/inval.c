@@ -89,17 +89,17 @@ ak_inval_flushes(void)
 }
 
 void
-ak_inval_set_mark(AkMark *mark)
+ak_inval_set_moment(AkMoment *moment)
 {
-	mark->statement = GetCurrentStatementStartTimestamp();
-	mark->command = GetCurrentCommandId(false);
-	mark->transaction = ak_inval_transaction;
+	moment->statement = GetCurrentStatementStartTimestamp();
+	moment->command = GetCurrentCommandId(false);
+	moment->transaction = ak_inval_transaction;
 }
 
 bool
-ak_inval_same_mark(const AkMark *mark)
+ak_inval_is_moment(const AkMoment *moment)
 {
-	return mark->statement == GetCurrentStatementStartTimestamp() &&
-		mark->command == GetCurrentCommandId(false) &&
-		mark->transaction == ak_inval_transaction;
+	return moment->statement == GetCurrentStatementStartTimestamp() &&
+		moment->command == GetCurrentCommandId(false) &&
+		moment->transaction == ak_inval_transaction;
 }

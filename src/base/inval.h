@@ -5,7 +5,7 @@
  * A change to the tables queues a relcache invalidation message for one of
  * two empty proxy tables.  It is part of the commit: it reaches every backend
  * of the server after the change became visible to new snapshots and before
- * COMMIT returns, a standby when it replays the commit, and the own backend
+ * COMMIT returns, a standby when it replays the commit, and this backend
  * at the end of the command and again at a rollback.
  *
  * The callback only counts a generation up.  Whoever remembers something
@@ -13,9 +13,9 @@
  * while that is still the current one.  A reader whose snapshot was too old
  * has noted a generation that the message will end.
  *
- * A key that the own transaction made, or a refusal, may be undone or
- * outdated without a message; it is remembered under a mark instead, which
- * holds for one statement (and command) of one transaction.
+ * A key that this transaction wrote, or a refusal, may be undone or outdated
+ * without a message; it is remembered with a moment instead: one statement, and
+ * command, of one transaction.
  */
 #ifndef AK_INVAL_H
 #define AK_INVAL_H
@@ -33,12 +33,12 @@ typedef enum AkTopic
 
 #define AK_TOPICS	3
 
-typedef struct AkMark
+typedef struct AkMoment
 {
 	TimestampTz statement;
 	CommandId	command;
 	uint64		transaction;
-} AkMark;
+} AkMoment;
 
 extern void ak_inval_init(void);
 
@@ -73,7 +73,7 @@ ak_inval_generation(AkTopic topic)
 }
 
 /*
- * Counts up when what the own transaction did may have been undone: at the end of
+ * Counts up when what this transaction did may have been undone: at the end of
  * each, and at a rollback to a savepoint.  Also says that a new one has begun within
  * a statement.
  */
@@ -82,7 +82,8 @@ extern uint64 ak_inval_transaction;
 /* Messages that counted a generation up, since the backend started. */
 extern uint64 ak_inval_flushes(void);
 
-extern void ak_inval_set_mark(AkMark *mark);
-extern bool ak_inval_same_mark(const AkMark *mark);
+/* Fill in the moment that is now; is it still the same one? */
+extern void ak_inval_set_moment(AkMoment *moment);
+extern bool ak_inval_is_moment(const AkMoment *moment);
 
 #endif							/* AK_INVAL_H */

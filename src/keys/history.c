@@ -74,7 +74,7 @@ belongs_to_new_key(TriggerData *trigger)
 	if (!get_column(trigger, "key_id", UUIDOID, &id))
 		return false;
 	AK_STORE_READ(snapshot)
-		own = ak_store_key_is_own(snapshot, DatumGetUUIDP(id));
+		own = ak_store_key_is_uncommitted(snapshot, DatumGetUUIDP(id));
 	return own;
 }
 

@@ -92,7 +92,7 @@ static struct
 {
 	Oid			relation;		/* InvalidOid: none */
 	ItemPointerData row;
-	AkMark		mark;
+	AkMoment	moment;
 }			noted;
 
 /* What a call site remembers: it belongs to one statement. */
@@ -307,7 +307,7 @@ note(const TriggerData *data)
 	if (!data->tg_relation->rd_rel->relispartition || !is_last(data))
 		return;
 	noted.row = data->tg_trigtuple->t_self;
-	ak_inval_set_mark(&noted.mark);
+	ak_inval_set_moment(&noted.moment);
 	noted.relation = RelationGetRelid(data->tg_relation);
 }
 
@@ -321,7 +321,7 @@ is_moved(const TriggerData *data)
 	return relation == RelationGetRelid(data->tg_relation) &&
 		ItemPointerIsValid(&noted.row) &&
 		ItemPointerEquals(&noted.row, &data->tg_trigtuple->t_self) &&
-		ak_inval_same_mark(&noted.mark);
+		ak_inval_is_moment(&noted.moment);
 }
 
 /* Raises 28000 unless the session has a good key. */

@@ -165,7 +165,7 @@ scan_end(StoreScan *scan)
 }
 
 static bool
-is_own(HeapTuple tuple)
+is_uncommitted(HeapTuple tuple)
 {
 	return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
 }
@@ -235,7 +235,7 @@ ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 		row->prefix = copy_name(VALUE(prefix));
 		row->secret = (AkSecret)
 		{
-			.key_id = *id,.expires_at = DT_NOEND,.own = is_own(tuple)
+			.key_id = *id,.expires_at = DT_NOEND,.uncommitted = is_uncommitted(tuple)
 		};
 		copy_secret(&row->secret, &VALUE(scheme), &ISNULL(scheme));
 		row->organization_level = ISNULL(organization_level) ? AK_LEVEL_NONE :
@@ -279,7 +279,7 @@ find_secret(Snapshot snapshot, AkIndex index, ScanKey key, AkSecret *secret)
 			DatumGetTimestampTz(values[COLUMN(expires_at)]);
 		copy_secret(secret, &values[COLUMN(scheme)], &nulls[COLUMN(scheme)]);
 		secret->imported = !nulls[COLUMN(lookup)];
-		secret->own = is_own(tuple);
+		secret->uncommitted = is_uncommitted(tuple);
 #undef COLUMN
 	}
 	scan_end(&scan);
@@ -376,25 +376,25 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 }
 
 bool
-ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id)
+ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id)
 {
 	StoreScan	scan;
 	HeapTuple	tuple = key_begin(&scan, snapshot, id);
-	bool		own = HeapTupleIsValid(tuple) && is_own(tuple);
+	bool		uncommitted = HeapTupleIsValid(tuple) && is_uncommitted(tuple);
 
 	scan_end(&scan);
-	return own;
+	return uncommitted;
 }
 
 /*
- * The columns of the index for the entry that "scan" stands at, and whether the
- * row is the own transaction's; false if the row is not visible.  Where all of
+ * The columns of the index for the entry that "scan" stands at, and whether this
+ * transaction wrote the row; false if the row is not visible.  Where all of
  * a page is visible to everybody the table is not read: an index-only scan, as
  * in nodeIndexonlyscan.c.
  */
 static bool
 read_grant(IndexScanDesc scan, ItemPointer tid, Buffer *map,
-		   TupleTableSlot **slot, Datum *values, bool *nulls, bool *own)
+		   TupleTableSlot **slot, Datum *values, bool *nulls, bool *uncommitted)
 {
 	Relation	rel = scan->heapRelation;
 
@@ -408,8 +408,8 @@ read_grant(IndexScanDesc scan, ItemPointer tid, Buffer *map,
 		if (!index_fetch_heap(scan, *slot))
 			return false;
 		tuple = ExecFetchSlotHeapTuple(*slot, false, &should_free);
-		if (is_own(tuple))
-			*own = true;
+		if (is_uncommitted(tuple))
+			*uncommitted = true;
 	}
 	index_deform_tuple(scan->xs_itup, scan->xs_itupdesc, values, nulls);
 	return true;
@@ -417,7 +417,7 @@ read_grant(IndexScanDesc scan, ItemPointer tid, Buffer *map,
 
 int
 ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
-				bool *own)
+				bool *uncommitted)
 {
 	Relation	rel = ak_layout_open(AK_TABLE_GRANT, AccessShareLock);
 	Relation	index = index_open(ak_layout_index(AK_INDEX_GRANT_KEY),
@@ -442,7 +442,7 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		AkGrant    *grant;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!read_grant(scan, tid, &map, &slot, values, nulls, own))
+		if (!read_grant(scan, tid, &map, &slot, values, nulls, uncommitted))
 			continue;
 		if (count == room)
 		{

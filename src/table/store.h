@@ -3,13 +3,12 @@
  *		Reading our tables: no SPI, no planner, no privileges, no search_path.
  *
  * All scans go by index.  They see what is committed now, and what earlier
- * commands of the own transaction did, whatever snapshot the caller's query
+ * commands of this transaction did, whatever snapshot the caller's query
  * has.  Scans that belong together share one snapshot, so that no mixture of
  * two states is ever seen.
  *
- * Results are palloc'd in the current memory context.  "own" tells that a row
- * was made by the own, unfinished transaction: what rests on it must not
- * outlive the statement.
+ * Results are palloc'd in the current memory context.  "Uncommitted" is a
+ * row that this transaction wrote: what rests on it must not outlive the statement.
  */
 #ifndef AK_STORE_H
 #define AK_STORE_H
@@ -54,14 +53,14 @@ typedef struct AkSecret
 	AkName		verifier;
 	bool		imported;		/* found by the digest of the text */
 	TimestampTz expires_at;		/* DT_NOEND: with the key */
-	bool		own;
+	bool		uncommitted;
 } AkSecret;
 
 typedef struct AkKeyRow
 {
 	AkName		organization;
 	AkName		prefix;
-	AkSecret	secret;			/* the newest; "own" if this row is */
+	AkSecret	secret;			/* the newest; uncommitted if this row is */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	bool		disabled;
@@ -125,12 +124,12 @@ extern bool ak_store_lookup(Snapshot snapshot,
 /* Is there any secret with a lookup digest? */
 extern bool ak_store_any_lookup(Snapshot snapshot);
 
-/* Was the row of this key made by the own transaction? */
-extern bool ak_store_key_is_own(Snapshot snapshot, const pg_uuid_t *id);
+/* Did this transaction write the row of this key? */
+extern bool ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id);
 
-/* All grants of a key; returns how many.  Sets *own if one is, else leaves it. */
+/* All grants of a key; returns how many.  Sets *uncommitted if one is, else leaves it. */
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
-							AkGrant **grants, bool *own);
+							AkGrant **grants, bool *uncommitted);
 
 /* Is there a limit to what this key may spend? */
 extern bool ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id);
