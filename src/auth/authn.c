@@ -12,7 +12,6 @@
 #include "auth/imported.h"
 #include "base/client.h"
 #include "base/clock.h"
-#include "base/pepper.h"
 #include "table/rehash.h"
 #include "table/store.h"
 #include "utils/memutils.h"
@@ -26,25 +25,20 @@ proves(const AkSecret *secret, const void *bytes, int len)
 {
 	static const uint8 zeroes[AK_HASH_LEN];
 	uint8		actual[AK_HASH_LEN];
-	const uint8 *pepper = NULL;
-	int			pepper_len = 0;
-	bool		peppered = secret == NULL ||
-	secret->scheme == AK_SCHEME_HMAC_PEPPER;
+	AkScheme	scheme =
+	secret != NULL && secret->scheme != AK_SCHEME_HMAC_PEPPER ?
+	AK_SCHEME_HMAC : AK_SCHEME_HMAC_PEPPER;
 	bool		usable = secret != NULL &&
-	(secret->scheme == AK_SCHEME_HMAC ||
-	 secret->scheme == AK_SCHEME_HMAC_PEPPER) &&
+	secret->scheme == scheme &&
 	secret->salt.len == AK_SALT_LEN &&
 	secret->verifier.len == AK_HASH_LEN &&
 	secret->expires_at > ak_clock_now();
 	bool		equal;
 
-	if (peppered)
-		pepper = ak_pepper_get(&pepper_len);
-	if (peppered && pepper == NULL)
-		usable = usable && secret->scheme == AK_SCHEME_HMAC;
-	ak_secret_verifier(pepper, pepper_len,
-					   usable ? (const uint8 *) secret->salt.data : zeroes,
-					   bytes, len, actual);
+	if (!ak_secret_verifier(scheme,
+							usable ? (const uint8 *) secret->salt.data : zeroes,
+							bytes, len, actual))
+		usable = false;
 	equal = ak_secret_equal(actual, usable ?
 							(const uint8 *) secret->verifier.data : zeroes,
 							AK_HASH_LEN);
@@ -243,16 +237,13 @@ ak_authn_rehash(const AkKey *key, const char *token, int len)
 	uint8		lookup[AK_HASH_LEN];
 	uint8		salt[AK_SALT_LEN];
 	uint8		verifier[AK_HASH_LEN];
-	const uint8 *pepper;
-	int			pepper_len;
+	AkScheme	scheme;
 
 	if (!key->slow || XactReadOnly || RecoveryInProgress() ||
 		IsInParallelMode())
 		return;
 	ak_imported_lookup(slow, token, len, lookup);
-	pepper = ak_pepper_get(&pepper_len);
 	ak_secret_random(salt, sizeof(salt));
-	ak_secret_verifier(pepper, pepper_len, salt, token, len, verifier);
-	ak_rehash_store(lookup, slow, pepper == NULL ? AK_SCHEME_HMAC :
-					AK_SCHEME_HMAC_PEPPER, salt, verifier);
+	scheme = ak_secret_new_verifier(salt, token, len, verifier);
+	ak_rehash_store(lookup, slow, scheme, salt, verifier);
 }

@@ -221,7 +221,7 @@ ak_imported_read(const char *scheme, const char *hash, const char *lookup,
 	AkName		name = {scheme, strlen(scheme)};
 
 	memset(secret, 0, sizeof(AkSecret));
-	secret->scheme = ak_store_scheme(&name);
+	secret->scheme = ak_secret_scheme(&name);
 	secret->salt.data = "";
 	switch (secret->scheme)
 	{

@@ -2,19 +2,108 @@
  * finder.c
  *		Strings of a key's form in a text of any size; see finder.h.
  *
- * The body of a key is 71 alphanumerics, and before it stands '_', which is
- * none: so a body is the beginning of a maximal run of at least 71; see run.h.
+ * To find a run of at least N characters, look at the character N - 1 places ahead,
+ * and from there to the left.  The first one of another class ends the search of this
+ * window: no run that begins further left is long enough.  The next window begins
+ * right behind it, and what was seen to its right is not looked at again: no byte is
+ * tested twice.
  *
- * It is linear for any text.  A run of 71 or more costs one pass over its first
- * 71 bytes and at most AK_PREFIX_MAX before them, see ak_token_prefix(): less
- * than two steps for each byte of the text, since each run has its own 72.
+ * The body of a key is 71 letters and digits, and before it stands '_', which is
+ * neither: so a body is the beginning of a run of at least 71.  Such a run costs one
+ * pass over its first 71 bytes and at most AK_PREFIX_MAX before them, see
+ * ak_token_prefix(): less than two steps for each byte, since each run has its own 72.
  *
- * Keys of Formbricks are found likewise, as runs of base64url of at least 47,
- * which are then searched for "fbk_"; it goes on behind what was found.
+ * Keys of Formbricks are in runs of base64url of at least 47, which are searched for
+ * "fbk_"; the search goes on behind what was found.
  */
 #include "postgres.h"
 
 #include "base/finder.h"
+
+#include "miscadmin.h"
+
+/* ----------------------------------------------------------------- runs */
+
+/* Look for interrupts each time that so many bytes are done. */
+#define POLL_BYTES			(1024 * 1024)
+
+static pg_noinline void
+poll_interrupts(AkRuns *runs, const char *p)
+{
+	runs->poll = p + POLL_BYTES;
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+ak_run_begin(AkRuns *runs, const char *str, Size len, uint8 class,
+			 bool interruptible)
+{
+	runs->at = runs->known = str;
+	runs->end = str + len;
+
+	/* what lies behind the end is never reached */
+	runs->poll = interruptible ? str + POLL_BYTES : runs->end + 1;
+
+	runs->class = class;
+}
+
+/*
+ * The characters from runs->at up to runs->known are of the class; the one before
+ * runs->at is not, or done with.
+ */
+const char *
+ak_run_next(AkRuns *runs, Size len)
+{
+	while (runs->end - runs->at >= (ptrdiff_t) len)
+	{
+		const char *window = runs->at + len;
+		const char *p = window;
+
+		while (p > runs->known && ak_run_has(p[-1], runs->class))
+			p--;
+		if (p == runs->known)
+		{
+			runs->known = window;
+			return runs->at;
+		}
+		runs->at = p;
+		runs->known = window;
+		if (unlikely(p >= runs->poll))
+			poll_interrupts(runs, p);
+	}
+	return NULL;
+}
+
+/* Is the run, in which "p" has been reached, not at its end there? */
+static inline bool
+run_goes_on(AkRuns *runs, const char *p)
+{
+	if (p >= runs->end || !ak_run_has(*p, runs->class))
+		return false;
+	if (unlikely(p >= runs->poll))
+		poll_interrupts(runs, p);
+	return true;
+}
+
+/* Go on from here, within the run or at its end, as if it began here. */
+static void
+resume_at(AkRuns *runs, const char *p)
+{
+	runs->at = runs->known = p;
+}
+
+const char *
+ak_run_leave(AkRuns *runs)
+{
+	const char *p = runs->known;
+
+	while (run_goes_on(runs, p))
+		p++;
+	resume_at(runs, p);
+	return p;
+}
+
+/* ----------------------------------------------------------------- keys */
 
 #define FORMBRICKS			"fbk_"
 #define FORMBRICKS_PREFIX	((int) strlen(FORMBRICKS))
@@ -28,12 +117,12 @@ set_found(AkFound *found, AkFoundKind kind, const char *body, int body_len,
 	found->kind = kind;
 	found->prefix_len = prefix_len;
 	found->len = prefix_len + 1 + body_len;
-	found->text = body - 1 - prefix_len;
+	found->start = body - 1 - prefix_len;
 }
 
 /* Is it a key?  "room" bytes stand before the '_' before the body. */
 static bool
-is_key(const char *body, int room, AkFound *found)
+is_native(const char *body, int room, AkFound *found)
 {
 	int			prefix_len = ak_token_prefix(body, room);
 	AkToken		token;
@@ -42,7 +131,7 @@ is_key(const char *body, int room, AkFound *found)
 	if (prefix_len == 0)
 		return false;
 	set_found(found, AK_FOUND_KEY, body, AK_TOKEN_BODY, prefix_len);
-	valid = ak_token_parse(found->text, found->len, &token) == AK_TOKEN_VALID;
+	valid = ak_token_parse(found->start, found->len, &token) == AK_TOKEN_VALID;
 	if (valid)
 		found->id = token.id;
 	explicit_bzero(&token, sizeof(token));
@@ -69,16 +158,16 @@ is_corrupt(const AkFinder *finder, const char *body, int room, Size run,
 			break;
 	}
 	prefix = body - 1 - len;
-	if (len == 0 || (prefix > finder->text &&ak_run_has(prefix[-1], AK_RUN_ALNUM)))
+	if (len == 0 || (prefix > finder->start && ak_run_has(prefix[-1], AK_RUN_ALNUM)))
 		return false;
 	set_found(found, AK_FOUND_CORRUPT, body, AK_TOKEN_BODY, len);
 	return true;
 }
 
 static bool
-next_own(AkFinder *finder, AkFound *found)
+next_native(AkFinder *finder, AkFound *found)
 {
-	AkRuns	   *runs = &finder->own.runs;
+	AkRuns	   *runs = &finder->native.runs;
 	const char *body;
 
 	while ((body = ak_run_next(runs, AK_TOKEN_BODY)) != NULL)
@@ -86,10 +175,10 @@ next_own(AkFinder *finder, AkFound *found)
 		const char *end = ak_run_leave(runs);
 		int			room;
 
-		if (body == finder->text ||body[-1] != '_')
+		if (body == finder->start || body[-1] != '_')
 			continue;
-		room = Min(body - 1 - finder->text, AK_PREFIX_MAX);
-		if (is_key(body, room, found) ||
+		room = Min(body - 1 - finder->start, AK_PREFIX_MAX);
+		if (is_native(body, room, found) ||
 			is_corrupt(finder, body, room, end - body, found))
 			return true;
 	}
@@ -109,7 +198,7 @@ next_formbricks(AkFinder *finder, AkFound *found)
 	{
 		const char *p = run + FORMBRICKS_PREFIX - 1;
 
-		while (ak_run_goes_on(runs, p))
+		while (run_goes_on(runs, p))
 		{
 			const char *body = p + 1;
 			bool		shown = false;
@@ -118,33 +207,33 @@ next_formbricks(AkFinder *finder, AkFound *found)
 				memcmp(body - FORMBRICKS_PREFIX, FORMBRICKS,
 					   FORMBRICKS_PREFIX) != 0)
 				continue;
-			while (p < body + FORMBRICKS_BODY && ak_run_goes_on(runs, p))
+			while (p < body + FORMBRICKS_BODY && run_goes_on(runs, p))
 				shown |= ak_run_has(*p++, AK_RUN_ALNUM);
 			if (p < body + FORMBRICKS_BODY)
 				break;			/* so ends the run */
 			if (!shown)
 				continue;
-			ak_run_resume(runs, p);
+			resume_at(runs, p);
 			set_found(found, AK_FOUND_FORMBRICKS, body, FORMBRICKS_BODY,
 					  FORMBRICKS_PREFIX - 1);
 			return true;
 		}
-		ak_run_resume(runs, p);
+		resume_at(runs, p);
 	}
 	return false;
 }
 
 void
-ak_finder_begin(AkFinder *finder, const char *text, Size len, bool formbricks)
+ak_finder_begin(AkFinder *finder, const char *str, Size len, bool formbricks)
 {
 	memset(finder, 0, sizeof(AkFinder));
-	finder->text = text;
+	finder->start = str;
 
-	ak_run_begin(&finder->own.runs, text, len, AK_RUN_ALNUM, true);
-	finder->own.pending = next_own(finder, &finder->own.found);
+	ak_run_begin(&finder->native.runs, str, len, AK_RUN_ALNUM, true);
+	finder->native.pending = next_native(finder, &finder->native.found);
 	if (formbricks)
 	{
-		ak_run_begin(&finder->formbricks.runs, text, len, AK_RUN_BASE64URL, true);
+		ak_run_begin(&finder->formbricks.runs, str, len, AK_RUN_BASE64URL, true);
 		finder->formbricks.pending =
 			next_formbricks(finder, &finder->formbricks.found);
 	}
@@ -153,17 +242,17 @@ ak_finder_begin(AkFinder *finder, const char *text, Size len, bool formbricks)
 bool
 ak_finder_next(AkFinder *finder, AkFound *found)
 {
-	AkFinderPlace *own = &finder->own;
+	AkFinderPlace *native = &finder->native;
 	AkFinderPlace *formbricks = &finder->formbricks;
 
-	if (own->pending &&
-		(!formbricks->pending || own->found.text <=formbricks->found.text))
+	if (native->pending &&
+		(!formbricks->pending || native->found.start <= formbricks->found.start))
 	{
-		*found = own->found;
-		own->pending = next_own(finder, &own->found);
+		*found = native->found;
+		native->pending = next_native(finder, &native->found);
 		/* in a key there is no other, whatever its prefix is */
 		while (found->kind == AK_FOUND_KEY && formbricks->pending &&
-			   formbricks->found.text <found->text +found->len)
+			   formbricks->found.start < found->start + found->len)
 			formbricks->pending = next_formbricks(finder,
 												  &formbricks->found);
 		return true;

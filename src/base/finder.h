@@ -2,38 +2,78 @@
  * finder.h
  *		Strings of a key's form in a text of any size.
  *
- * What is found points into the text; nothing is copied or allocated.  Whether
- * there is such a key at all is not known here: see authn.h.
- *
- * An own key stands behind anything but is taken by its checksum, so junk in
- * front of it and behind it, or another key, does not hide it:
- *
- *		my_token_apk_<71 characters>apk_<71 characters>junk
- *
- * holds two keys.  If the checksum is right with several prefixes, the shortest
- * is taken: who copied a key can put before it what they like, but cannot make
- * its own prefix shorter.  If it is wrong with all of them, the string is
- * reported only if it stands free: exactly 71 alphanumerics, and no
- * alphanumeric before the prefix.
- *
- * A key of Formbricks v2 is fbk_ and 43 characters of base64url.  It has no
- * checksum, so any such string with a letter or digit in it is one.
- *
- * The text is in the encoding of the database, where each byte of an ASCII
- * character is that character.
+ * The text is in the encoding of the database, where each byte of an ASCII character
+ * is that character.  Nothing is copied or allocated: what is found points into it.
  */
 #ifndef AK_FINDER_H
 #define AK_FINDER_H
 
 #include "postgres.h"
 
-#include "base/run.h"
 #include "base/token.h"
 
+/* ----------------------------------------------------------------- runs */
+
+/*
+ * A run is a maximal string of letters and digits (AK_RUN_ALNUM), or of these, '-'
+ * and '_' (AK_RUN_BASE64URL).  Runs of at least "len" are found in order, in linear
+ * time, with a look at a few characters of each "len":
+ *
+ *		ak_run_begin(&runs, str, str_len, AK_RUN_ALNUM, true);
+ *		while ((run = ak_run_next(&runs, len)) != NULL)
+ *			end = ak_run_leave(&runs);
+ */
+#define AK_RUN_ALNUM		AK_BASE62
+#define AK_RUN_BASE64URL	AK_BASE64URL
+
+/* A place in a text; private to finder.c. */
+typedef struct AkRuns
+{
+	const char *at;
+	const char *known;
+	const char *end;
+	const char *poll;
+	uint8		class;
+} AkRuns;
+
+/* Is the character of this class? */
+static inline bool
+ak_run_has(char c, uint8 class)
+{
+	return (uint8) (ak_token_digits[(unsigned char) c] - 1) < class;
+}
+
+/* "interruptible": look for interrupts now and then, which may raise. */
+extern void ak_run_begin(AkRuns *runs, const char *str, Size len, uint8 class,
+						 bool interruptible);
+
+/* The next run of at least "len", to be left before the one after it; or NULL. */
+extern const char *ak_run_next(AkRuns *runs, Size len);
+
+/* Leave the run: go to its end, which is returned. */
+extern const char *ak_run_leave(AkRuns *runs);
+
+/* ----------------------------------------------------------------- keys */
+
+/*
+ * A native key is taken by its checksum, whatever stands before and behind it:
+ *
+ *		my_token_apk_<71 characters>apk_<71 characters>junk
+ *
+ * holds two.  If the checksum is right with several prefixes, the shortest is taken:
+ * whoever copied a key can put before it what they like, but cannot make its prefix
+ * shorter.  If it is wrong with all of them, the string is reported only if it stands
+ * free: exactly 71 letters and digits, and none before the prefix.
+ *
+ * A key of Formbricks v2 is "fbk_" and 43 characters of base64url, one of which at
+ * least is a letter or digit.  It has no checksum.
+ */
 typedef enum AkFoundKind
 {
-	AK_FOUND_CORRUPT = 0,		/* of the form of a key, the checksum is wrong */
-	AK_FOUND_KEY,				/* the checksum is right */
+	AK_FOUND_CORRUPT = 0,		/* of a native key's form, the checksum is
+								 * wrong */
+	AK_FOUND_KEY,				/* the checksum is right; there may be no such
+								 * key */
 	AK_FOUND_FORMBRICKS,
 	AK_FOUND_WHOLE				/* of no form: leak.c makes these */
 } AkFoundKind;
@@ -41,13 +81,13 @@ typedef enum AkFoundKind
 typedef struct AkFound
 {
 	AkFoundKind kind;
-	const char *text;
+	const char *start;
 	int			len;
 	int			prefix_len;
 	pg_uuid_t	id;				/* of AK_FOUND_KEY */
 } AkFound;
 
-/* A place in the text; private to finder.c. */
+/* What comes next of one kind; private to finder.c. */
 typedef struct AkFinderPlace
 {
 	AkRuns		runs;
@@ -55,16 +95,16 @@ typedef struct AkFinderPlace
 	AkFound		found;
 } AkFinderPlace;
 
+/* Private to finder.c. */
 typedef struct AkFinder
 {
-	/* private to finder.c */
-	const char *text;
-	AkFinderPlace own;
+	const char *start;
+	AkFinderPlace native;
 	AkFinderPlace formbricks;
 } AkFinder;
 
 /* "formbricks": look for their keys too. */
-extern void ak_finder_begin(AkFinder *finder, const char *text, Size len,
+extern void ak_finder_begin(AkFinder *finder, const char *str, Size len,
 							bool formbricks);
 
 /* The next one, in order; false at the end.  Can be interrupted. */

@@ -183,7 +183,7 @@ ak_guc_init(void)
 
 	/*
 	 * Read when a key is made or verified, again after each change of the
-	 * setting; see pepper.h.
+	 * setting; see secret.h.
 	 */
 	DefineCustomStringVariable("apikey.pepper_file",
 							   "File with the key of the hashes of API keys.",

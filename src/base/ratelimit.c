@@ -154,22 +154,22 @@ is_word(const char *p, const char *word)
 
 /* The number that is all of this text; 0, which is none, if there is none. */
 static int64
-read_number(const char *text, size_t len)
+read_number(const char *str, size_t len)
 {
 	int64		number = 0;
 
 	for (size_t i = 0; i < len; i++)
 	{
-		if (text[i] < '0' || text[i] > '9')
+		if (str[i] < '0' || str[i] > '9')
 			return 0;
-		number = Min(number * 10 + (text[i] - '0'), PG_INT32_MAX);
+		number = Min(number * 10 + (str[i] - '0'), PG_INT32_MAX);
 	}
 	return number;
 }
 
 /* As interval_in() does it, but that it raises nothing; 0 or a DTERR_. */
 static int
-decode(const char *text, Interval *interval)
+decode(const char *str, Interval *interval)
 {
 	struct pg_itm_in fields = {0};
 	char		buffer[256];
@@ -179,13 +179,13 @@ decode(const char *text, Interval *interval)
 	int			dtype;
 	int			error;
 
-	error = ParseDateTime(text, buffer, sizeof(buffer), field, kinds,
+	error = ParseDateTime(str, buffer, sizeof(buffer), field, kinds,
 						  MAXDATEFIELDS, &count);
 	if (error == 0)
 		error = DecodeInterval(field, kinds, count, INTERVAL_FULL_RANGE,
 							   &dtype, &fields);
 	if (error == DTERR_BAD_FORMAT)
-		error = DecodeISO8601Interval(pstrdup(text), &dtype, &fields);
+		error = DecodeISO8601Interval(pstrdup(str), &dtype, &fields);
 	if (error == 0 &&
 		(dtype != DTK_DELTA || itmin2interval(&fields, interval) != 0))
 		error = DTERR_INTERVAL_OVERFLOW;
@@ -204,12 +204,12 @@ is_unit(const char *word)
 }
 
 static void
-read_interval(const char *text, Interval *interval)
+read_interval(const char *str, Interval *interval)
 {
-	int			error = decode(text, interval);
+	int			error = decode(str, interval);
 
-	if (error == DTERR_BAD_FORMAT && is_unit(text))
-		error = decode(psprintf("1 %s", text), interval);
+	if (error == DTERR_BAD_FORMAT && is_unit(str))
+		error = decode(psprintf("1 %s", str), interval);
 	if (error == DTERR_FIELD_OVERFLOW || error == DTERR_INTERVAL_OVERFLOW)
 		refuse(&bad_length);
 	if (error != 0)
@@ -217,9 +217,9 @@ read_interval(const char *text, Interval *interval)
 }
 
 void
-ak_ratelimit_parse(AkRateLimit *limit, const char *text)
+ak_ratelimit_parse(AkRateLimit *limit, const char *str)
 {
-	const char *start = skip_blanks(text);
+	const char *start = skip_blanks(str);
 	size_t		len = strcspn(start, "/ \t\n\r\f\v");
 	int64		count = read_number(start, len);
 	int64		burst = count;
@@ -260,43 +260,42 @@ ak_ratelimit_parse(AkRateLimit *limit, const char *text)
 /* -------------------------------------------------------------- printing */
 
 static void
-add_unit(StringInfo text, int64 number, const char *unit)
+add_unit(StringInfo buf, int64 number, const char *unit)
 {
 	if (number != 0)
-		appendStringInfo(text, " " INT64_FORMAT " %s%s", number, unit,
+		appendStringInfo(buf, " " INT64_FORMAT " %s%s", number, unit,
 						 number == 1 ? "" : "s");
 }
 
 char *
 ak_ratelimit_print(const AkRateLimit *limit)
 {
-	StringInfoData text;
+	StringInfoData buf;
 	int64		rest = limit->interval;
 	int64		fraction;
 
-	initStringInfo(&text);
-	appendStringInfo(&text, "%d per", limit->count);
-	add_unit(&text, rest / USECS_PER_DAY, "day");
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%d per", limit->count);
+	add_unit(&buf, rest / USECS_PER_DAY, "day");
 	rest %= USECS_PER_DAY;
-	add_unit(&text, rest / USECS_PER_HOUR, "hour");
+	add_unit(&buf, rest / USECS_PER_HOUR, "hour");
 	rest %= USECS_PER_HOUR;
-	add_unit(&text, rest / USECS_PER_MINUTE, "minute");
+	add_unit(&buf, rest / USECS_PER_MINUTE, "minute");
 	rest %= USECS_PER_MINUTE;
 	fraction = rest % USECS_PER_SEC;
 	if (fraction == 0)
-		add_unit(&text, rest / USECS_PER_SEC, "second");
+		add_unit(&buf, rest / USECS_PER_SEC, "second");
 	else
 	{
-		appendStringInfo(&text, " " INT64_FORMAT ".%06d", rest / USECS_PER_SEC,
+		appendStringInfo(&buf, " " INT64_FORMAT ".%06d", rest / USECS_PER_SEC,
 						 (int) fraction);
-		while (text.data[text.len - 1] == '0')
-			text.		data[--text.len] = '\0';
-
-		appendStringInfoString(&text, " seconds");
+		while (buf.data[buf.len - 1] == '0')
+			buf.data[--buf.len] = '\0';
+		appendStringInfoString(&buf, " seconds");
 	}
 	if (limit->burst != limit->count)
-		appendStringInfo(&text, " burst %d", limit->burst);
-	return text.data;
+		appendStringInfo(&buf, " burst %d", limit->burst);
+	return buf.data;
 }
 
 Interval *

@@ -35,7 +35,7 @@ typedef struct AkRateLimit
 #define AK_RATE_INTERVAL_MAX	(366 * USECS_PER_DAY)
 
 /* Raises 22023, with detail and hint, for a text that is none. */
-extern void ak_ratelimit_parse(AkRateLimit *limit, const char *text);
+extern void ak_ratelimit_parse(AkRateLimit *limit, const char *str);
 
 /* The shortest such text, palloc'd; the same whatever the settings. */
 extern char *ak_ratelimit_print(const AkRateLimit *limit);

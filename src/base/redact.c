@@ -6,7 +6,7 @@
 
 #include "base/redact.h"
 
-#include "base/run.h"
+#include "base/finder.h"
 #include "base/token.h"
 
 #define HIDDEN			'_'
@@ -89,7 +89,7 @@ foreign_prefix(const char *str, const char *p, const AkRedactPrefixes *prefixes)
 
 /*
  * Keys of other systems.  They come first, for their prefix may be hidden as the
- * junk behind an own key.  "hide" may be NULL, to look for the first only.
+ * junk behind a native key.  "hide" may be NULL, to look for the first only.
  */
 static bool
 redact_foreign(const char *str, Size len, const AkRedactPrefixes *prefixes,
@@ -139,7 +139,7 @@ is_hex(const char *begin, const char *end)
  * letter or digit, so it is never hidden: no run depends on what becomes of another.
  */
 static bool
-redact_own(const char *str, Size len, char *hide)
+redact_native(const char *str, Size len, char *hide)
 {
 	AkRuns		runs;
 	const char *body;
@@ -177,7 +177,7 @@ ak_redact_needed(const char *str, Size len, const AkRedactPrefixes *prefixes)
 {
 	return (prefixes != NULL && prefixes->n > 0 &&
 			redact_foreign(str, len, prefixes, NULL)) ||
-		redact_own(str, len, NULL);
+		redact_native(str, len, NULL);
 }
 
 bool
@@ -186,7 +186,7 @@ ak_redact(char *str, Size len, const AkRedactPrefixes *prefixes)
 	bool		foreign = prefixes != NULL && prefixes->n > 0 &&
 	redact_foreign(str, len, prefixes, str);
 
-	return redact_own(str, len, str) || foreign;
+	return redact_native(str, len, str) || foreign;
 }
 
 char *

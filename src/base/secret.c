@@ -1,17 +1,44 @@
 /*
  * secret.c
- *		All cryptography; see secret.h.
+ *		All cryptography and the pepper; see secret.h.
  */
 #include "postgres.h"
 
 #include "base/secret.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "common/cryptohash.h"
 #include "common/hmac.h"
+#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+
+static const char *const schemes[AK_SCHEMES] = {
+	[AK_SCHEME_UNKNOWN] = "",
+	[AK_SCHEME_HMAC] = "hmac-sha256",
+	[AK_SCHEME_HMAC_PEPPER] = "hmac-sha256-pepper",
+	[AK_SCHEME_FORMBRICKS_V2] = "formbricks-v2",
+	[AK_SCHEME_FORMBRICKS_V1] = "formbricks-v1",
+	[AK_SCHEME_SHA256] = "sha256"
+};
+
+const char *
+ak_secret_scheme_name(AkScheme scheme)
+{
+	return schemes[scheme];
+}
+
+AkScheme
+ak_secret_scheme(const AkName *name)
+{
+	for (int scheme = AK_SCHEME_HMAC; scheme < AK_SCHEMES; scheme++)
+		if (name->len == (int) strlen(schemes[scheme]) &&
+			memcmp(name->data, schemes[scheme], name->len) == 0)
+			return scheme;
+	return AK_SCHEME_UNKNOWN;
+}
 
 void
 ak_secret_random(void *buf, size_t len)
@@ -43,6 +70,66 @@ ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
 	id->data[7] = (uint8) fraction;
 	id->data[8] = (id->data[8] & 0x3f) | 0x80;
 }
+
+/* ----------------------------------------------------------------- pepper */
+
+static uint8 pepper[AK_PEPPER_MAX + 2]; /* and a newline */
+static int	pepper_len;
+static char *pepper_file;		/* where "pepper" came from, or NULL */
+
+/* Raises F0000, and names the file in the log alone. */
+static void
+read_pepper(const char *path)
+{
+	FILE	   *file = AllocateFile(path, PG_BINARY_R);
+	int			len;
+
+	if (file == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not open the file of \"apikey.pepper_file\""),
+				 errdetail_log("%s: %m", path),
+				 errhidestmt(true)));
+	len = fread(pepper, 1, sizeof(pepper), file);
+	if (ferror(file))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not read the file of \"apikey.pepper_file\""),
+				 errdetail_log("%s: %m", path),
+				 errhidestmt(true)));
+	FreeFile(file);
+	if (len > 0 && pepper[len - 1] == '\n')
+		len--;
+	if (len > 0 && pepper[len - 1] == '\r')
+		len--;
+	if (len < AK_PEPPER_MIN || len > AK_PEPPER_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("the file of \"apikey.pepper_file\" must hold %d to %d bytes",
+						AK_PEPPER_MIN, AK_PEPPER_MAX),
+				 errhidestmt(true)));
+	pepper_len = len;
+}
+
+/* Is there a pepper?  Then it has been read. */
+static bool
+has_pepper(void)
+{
+	if (pepper_file == NULL || strcmp(pepper_file, ak_guc_pepper_file) != 0)
+	{
+		if (pepper_file != NULL)
+			pfree(pepper_file);
+		pepper_file = NULL;
+		pepper_len = 0;
+		explicit_bzero(pepper, sizeof(pepper));
+		if (ak_guc_pepper_file[0] != '\0')
+			read_pepper(ak_guc_pepper_file);
+		pepper_file = MemoryContextStrdup(TopMemoryContext, ak_guc_pepper_file);
+	}
+	return pepper_len > 0;
+}
+
+/* ----------------------------------------------------------------- hashes */
 
 /*
  * Contexts that live as long as the backend: making one costs as much as the
@@ -79,12 +166,12 @@ create_contexts(void)
 }
 
 void
-ak_secret_digest(const char *text, int len, uint8 digest[AK_HASH_LEN])
+ak_secret_digest(const char *str, int len, uint8 digest[AK_HASH_LEN])
 {
 	if (sha256 == NULL)
 		create_contexts();
 	if (pg_cryptohash_init(sha256) < 0 ||
-		pg_cryptohash_update(sha256, (const uint8 *) text, len) < 0 ||
+		pg_cryptohash_update(sha256, (const uint8 *) str, len) < 0 ||
 		pg_cryptohash_final(sha256, digest, AK_HASH_LEN) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
@@ -92,18 +179,16 @@ ak_secret_digest(const char *text, int len, uint8 digest[AK_HASH_LEN])
 				 errhidestmt(true)));
 }
 
-void
-ak_secret_verifier(const uint8 *pepper, int pepper_len,
-				   const uint8 salt[AK_SALT_LEN],
-				   const void *secret, int len,
-				   uint8 verifier[AK_HASH_LEN])
+static void
+compute_hmac(bool peppered, const uint8 *salt, const void *secret, int len,
+			 uint8 *verifier)
 {
+	/* to OpenSSL a null key means "as before", not the empty key */
+	const uint8 *key = peppered ? pepper : (const uint8 *) "";
+
 	if (hmac == NULL)
 		create_contexts();
-	/* to OpenSSL a null key means "as before", not the empty key */
-	if (pepper == NULL)
-		pepper = (const uint8 *) "";
-	if (pg_hmac_init(hmac, pepper, pepper_len) < 0 ||
+	if (pg_hmac_init(hmac, key, peppered ? pepper_len : 0) < 0 ||
 		pg_hmac_update(hmac, salt, AK_SALT_LEN) < 0 ||
 		pg_hmac_update(hmac, secret, len) < 0 ||
 		pg_hmac_final(hmac, verifier, AK_HASH_LEN) < 0)
@@ -113,10 +198,30 @@ ak_secret_verifier(const uint8 *pepper, int pepper_len,
 				 errhidestmt(true)));
 }
 
-bool
-ak_secret_bcrypt(Oid crypt, const char *text, int len, const char *hash)
+AkScheme
+ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN], const void *secret,
+					   int len, uint8 verifier[AK_HASH_LEN])
 {
-	struct varlena *secret = cstring_to_text_with_len(text, len);
+	bool		peppered = has_pepper();
+
+	compute_hmac(peppered, salt, secret, len, verifier);
+	return peppered ? AK_SCHEME_HMAC_PEPPER : AK_SCHEME_HMAC;
+}
+
+bool
+ak_secret_verifier(AkScheme scheme, const uint8 salt[AK_SALT_LEN],
+				   const void *secret, int len, uint8 verifier[AK_HASH_LEN])
+{
+	bool		peppered = scheme == AK_SCHEME_HMAC_PEPPER && has_pepper();
+
+	compute_hmac(peppered, salt, secret, len, verifier);
+	return scheme == AK_SCHEME_HMAC || peppered;
+}
+
+bool
+ak_secret_bcrypt(Oid crypt, const char *str, int len, const char *hash)
+{
+	struct varlena *secret = cstring_to_text_with_len(str, len);
 	char	   *setting = pstrdup(hash);
 	struct varlena *actual;
 	bool		equal;

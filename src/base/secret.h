@@ -1,55 +1,87 @@
 /*
  * secret.h
- *		All cryptography: random bytes, hashes, comparison.
+ *		All cryptography: random bytes, hashes, the pepper, comparison.
  *
- * The verifier of a key is HMAC-SHA-256 (RFC 2104, FIPS 180-4) over salt and
- * secret, keyed by the pepper, or by the empty key if there is none.  The
- * secret has 256 random bits, so a slow hash would add nothing.
+ * The verifier of a native key is HMAC-SHA-256 over salt and secret, keyed by the
+ * pepper, or by the empty key if none is configured.  The secret has 256 random bits,
+ * so a slow hash would add nothing.
  *
- * Every function either does its work or raises XX000; none ever returns a
- * result that was not computed.  The caller wipes what it passes in, with
- * explicit_bzero.
+ * The pepper is what the file named by apikey.pepper_file holds, of AK_PEPPER_MIN to
+ * AK_PEPPER_MAX bytes; a newline at its end does not count.  It is read when it is
+ * first needed, and again when the setting changes.  Without it a copy of the tables
+ * can neither be attacked nor used.  What needs a pepper that cannot be read, or has
+ * another length, raises F0000.
+ *
+ * Each function does its work or raises XX000: no result is left uncomputed.  The
+ * caller wipes what it passes in, by explicit_bzero.
  */
 #ifndef AK_SECRET_H
 #define AK_SECRET_H
 
 #include "postgres.h"
 
+#include "base/scope.h"
 #include "base/token.h"
 #include "datatype/timestamp.h"
+
+#define AK_PEPPER_MIN		16
+#define AK_PEPPER_MAX		1024
 
 #define AK_SALT_LEN			16
 #define AK_HASH_LEN			32	/* SHA-256 */
 
+/* How a verifier was made, as the column "scheme" has it. */
+typedef enum AkScheme
+{
+	AK_SCHEME_UNKNOWN = 0,
+	/* native keys */
+	AK_SCHEME_HMAC,				/* no pepper */
+	AK_SCHEME_HMAC_PEPPER,
+	/* imported ones, see imported.h */
+	AK_SCHEME_FORMBRICKS_V2,
+	AK_SCHEME_FORMBRICKS_V1,
+	AK_SCHEME_SHA256
+} AkScheme;
+
+#define AK_SCHEMES			(AK_SCHEME_SHA256 + 1)
+
+extern const char *ak_secret_scheme_name(AkScheme scheme);
+
+/* AK_SCHEME_UNKNOWN if there is none of this name. */
+extern AkScheme ak_secret_scheme(const AkName *name);
+
 extern void ak_secret_random(void *buf, size_t len);
 
 /*
- * A version 7 UUID (RFC 9562, section 5.7): the milliseconds since 1970 come
- * first, then their fraction (6.2, method 3), then 62 random bits.  So ids of
- * different microseconds are in the order of time, and what is made at one time
- * stands side by side in the indexes.  In one session each is greater than the one
- * before, whatever the clock does.
+ * A version 7 UUID (RFC 9562): milliseconds since 1970, their fraction, 62 random
+ * bits.  So what is made at one time stands side by side in the indexes.  In one
+ * session each is greater than the one before, whatever the clock does.
  */
 extern void ak_secret_uuid(pg_uuid_t *id, TimestampTz now);
 
-/*
- * SHA-256 of a whole key: names it in memory, and to a scanner that found it.  Of
- * ours it is never stored.
- */
-extern void ak_secret_digest(const char *text, int len,
+/* SHA-256 of the text of a key.  That of a native key is in no table. */
+extern void ak_secret_digest(const char *str, int len,
 							 uint8 digest[AK_HASH_LEN]);
 
-extern void ak_secret_verifier(const uint8 *pepper, int pepper_len,
-							   const uint8 salt[AK_SALT_LEN],
+/* The verifier of a new secret; returns the scheme that is configured. */
+extern AkScheme ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN],
+									   const void *secret, int len,
+									   uint8 verifier[AK_HASH_LEN]);
+
+/*
+ * The verifier by AK_SCHEME_HMAC or AK_SCHEME_HMAC_PEPPER.  False if that needs a
+ * pepper and none is configured: the verifier then proves nothing, and has taken as
+ * long.
+ */
+extern bool ak_secret_verifier(AkScheme scheme, const uint8 salt[AK_SALT_LEN],
 							   const void *secret, int len,
 							   uint8 verifier[AK_HASH_LEN]);
 
 /*
- * Is this the bcrypt hash of "text"?  "hash" has the form
- * $2b$<cost>$<53 characters>, "crypt" is pgcrypto's function, which knows that as
- * $2a$.  Takes 200 ms at cost 12.
+ * Is this the bcrypt hash of the text?  "hash" has the form $2b$<cost>$<53
+ * characters>; "crypt" is pgcrypto's function.  Takes 200 ms at cost 12.
  */
-extern bool ak_secret_bcrypt(Oid crypt, const char *text, int len,
+extern bool ak_secret_bcrypt(Oid crypt, const char *str, int len,
 							 const char *hash);
 
 /* Equal?  In time that depends on "len" alone. */

@@ -9,7 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/pg_crc.h"
 
-#define BASE			62
+#define BASE			AK_BASE62
 #define CHUNK_DIGITS	5		/* the most whose value fits 32 bits */
 #define CHUNK			(62 * 62 * 62 * 62 * 62)
 #define MAX_LIMBS		(AK_SECRET_LEN / 4)
@@ -17,28 +17,28 @@
 static const char digits[] =
 "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/* Value of a base62 digit, or -1. */
-static inline int
-digit_value(unsigned char c)
-{
-	static const int8 values[256] = {
-		['0'] = 1,['1'] = 2,['2'] = 3,['3'] = 4,['4'] = 5,['5'] = 6,
-		['6'] = 7,['7'] = 8,['8'] = 9,['9'] = 10,
-		['A'] = 11,['B'] = 12,['C'] = 13,['D'] = 14,['E'] = 15,
-		['F'] = 16,['G'] = 17,['H'] = 18,['I'] = 19,['J'] = 20,
-		['K'] = 21,['L'] = 22,['M'] = 23,['N'] = 24,['O'] = 25,
-		['P'] = 26,['Q'] = 27,['R'] = 28,['S'] = 29,['T'] = 30,
-		['U'] = 31,['V'] = 32,['W'] = 33,['X'] = 34,['Y'] = 35,
-		['Z'] = 36,
-		['a'] = 37,['b'] = 38,['c'] = 39,['d'] = 40,['e'] = 41,
-		['f'] = 42,['g'] = 43,['h'] = 44,['i'] = 45,['j'] = 46,
-		['k'] = 47,['l'] = 48,['m'] = 49,['n'] = 50,['o'] = 51,
-		['p'] = 52,['q'] = 53,['r'] = 54,['s'] = 55,['t'] = 56,
-		['u'] = 57,['v'] = 58,['w'] = 59,['x'] = 60,['y'] = 61,
-		['z'] = 62
-	};
+const uint8 ak_token_digits[256] = {
+	['0'] = 1,['1'] = 2,['2'] = 3,['3'] = 4,['4'] = 5,['5'] = 6,
+	['6'] = 7,['7'] = 8,['8'] = 9,['9'] = 10,
+	['A'] = 11,['B'] = 12,['C'] = 13,['D'] = 14,['E'] = 15,
+	['F'] = 16,['G'] = 17,['H'] = 18,['I'] = 19,['J'] = 20,
+	['K'] = 21,['L'] = 22,['M'] = 23,['N'] = 24,['O'] = 25,
+	['P'] = 26,['Q'] = 27,['R'] = 28,['S'] = 29,['T'] = 30,
+	['U'] = 31,['V'] = 32,['W'] = 33,['X'] = 34,['Y'] = 35,
+	['Z'] = 36,
+	['a'] = 37,['b'] = 38,['c'] = 39,['d'] = 40,['e'] = 41,
+	['f'] = 42,['g'] = 43,['h'] = 44,['i'] = 45,['j'] = 46,
+	['k'] = 47,['l'] = 48,['m'] = 49,['n'] = 50,['o'] = 51,
+	['p'] = 52,['q'] = 53,['r'] = 54,['s'] = 55,['t'] = 56,
+	['u'] = 57,['v'] = 58,['w'] = 59,['x'] = 60,['y'] = 61,
+	['z'] = 62,['-'] = 63,['_'] = 64
+};
 
-	return values[c] - 1;		/* what is not listed is 0 */
+/* Of a character of base62, else more. */
+static inline uint8
+digit_value(char c)
+{
+	return ak_token_digits[(unsigned char) c] - 1;
 }
 
 /*
@@ -46,7 +46,7 @@ digit_value(unsigned char c)
  * of four.  False for a character that is no digit, or too large a value.
  */
 static bool
-decode(const char *text, int ndigits, uint8 *bytes, int nbytes)
+decode(const char *str, int ndigits, uint8 *bytes, int nbytes)
 {
 	uint32		limbs[MAX_LIMBS] = {0}; /* least significant first */
 	int			nlimbs = nbytes / 4;
@@ -59,9 +59,9 @@ decode(const char *text, int ndigits, uint8 *bytes, int nbytes)
 
 		for (int i = 0; i < CHUNK_DIGITS && ndigits > 0; i++, ndigits--)
 		{
-			int			value = digit_value((unsigned char) *text ++);
+			uint8		value = digit_value(*str++);
 
-			if (value < 0)
+			if (value >= BASE)
 				return false;
 			carry = carry * BASE + value;
 			scale *= BASE;
@@ -82,7 +82,7 @@ decode(const char *text, int ndigits, uint8 *bytes, int nbytes)
 
 /* The reverse: write exactly "ndigits" digits. */
 static void
-encode(const uint8 *bytes, int nbytes, char *text, int ndigits)
+encode(const uint8 *bytes, int nbytes, char *str, int ndigits)
 {
 	uint32		limbs[MAX_LIMBS];	/* most significant first */
 	int			nlimbs = nbytes / 4;
@@ -102,8 +102,7 @@ encode(const uint8 *bytes, int nbytes, char *text, int ndigits)
 		}
 		for (int i = 0; i < CHUNK_DIGITS && ndigits > 0; i++)
 		{
-			text[	  --ndigits] = digits[remainder % BASE];
-
+			str[--ndigits] = digits[remainder % BASE];
 			remainder /= BASE;
 		}
 	}
@@ -112,12 +111,12 @@ encode(const uint8 *bytes, int nbytes, char *text, int ndigits)
 
 /* CRC-32 as bytes, most significant first. */
 static void
-checksum(const char *text, int len, uint8 bytes[4])
+checksum(const char *str, int len, uint8 bytes[4])
 {
 	pg_crc32	crc;
 
 	INIT_TRADITIONAL_CRC32(crc);
-	COMP_TRADITIONAL_CRC32(crc, text, len);
+	COMP_TRADITIONAL_CRC32(crc, str, len);
 	FIN_TRADITIONAL_CRC32(crc);
 	for (int i = 0; i < 4; i++)
 		bytes[i] = (uint8) (crc >> (8 * (3 - i)));
@@ -159,31 +158,30 @@ ak_token_prefix_valid(const char *prefix, int len)
 }
 
 AkTokenForm
-ak_token_parse(const char *text, int len, AkToken *token)
+ak_token_parse(const char *str, int len, AkToken *token)
 {
 	int			prefix_len = len - 1 - AK_TOKEN_BODY;
-	const char *id = text +prefix_len + 1;
+	const char *id = str + prefix_len + 1;
 	const char *secret = id + AK_TOKEN_ID_CHARS;
 	const char *crc = secret + AK_TOKEN_SECRET_CHARS;
 	uint8		stated[4];
 	uint8		actual[4];
 
 	if (len < AK_TOKEN_MIN || len > AK_TOKEN_MAX || id[-1] != '_' ||
-		!ak_token_prefix_valid(text, prefix_len))
+		!ak_token_prefix_valid(str, prefix_len))
 		return AK_TOKEN_OTHER;
 	for (int i = 0; i < AK_TOKEN_BODY; i++)
-		if (digit_value((unsigned char) id[i]) < 0)
+		if (digit_value(id[i]) >= BASE)
 			return AK_TOKEN_OTHER;
 
-	checksum(text, len - AK_TOKEN_CRC_CHARS, actual);
+	checksum(str, len - AK_TOKEN_CRC_CHARS, actual);
 	if (!decode(crc, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)) ||
 		memcmp(stated, actual, sizeof(stated)) != 0)
 		return AK_TOKEN_CORRUPT;
 	if (!decode(id, AK_TOKEN_ID_CHARS, token->id.data, UUID_LEN) ||
 		!decode(secret, AK_TOKEN_SECRET_CHARS, token->secret, AK_SECRET_LEN))
 		return AK_TOKEN_CORRUPT;
-	token->prefix = text;
-
+	token->prefix = str;
 	token->prefix_len = prefix_len;
 	return AK_TOKEN_VALID;
 }

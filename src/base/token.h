@@ -23,6 +23,14 @@
 #define AK_PREFIX_MAX		32
 #define AK_SECRET_LEN		32
 
+/*
+ * What a character is worth as a digit, from 1; 0 for none.  The first 62 are those
+ * of base62, all 64 those of base64url.
+ */
+#define AK_BASE62			62
+#define AK_BASE64URL		64
+extern const uint8 ak_token_digits[256];
+
 #define AK_TOKEN_ID_CHARS	22
 #define AK_TOKEN_SECRET_CHARS 43
 #define AK_TOKEN_CRC_CHARS	6
@@ -51,7 +59,7 @@ typedef enum AkTokenForm
 	AK_TOKEN_VALID				/* "token" is filled in */
 } AkTokenForm;
 
-extern AkTokenForm ak_token_parse(const char *text, int len, AkToken *token);
+extern AkTokenForm ak_token_parse(const char *str, int len, AkToken *token);
 
 /* Print into "buf", NUL-terminated; returns the length without the NUL. */
 extern int	ak_token_print(const char *prefix, int prefix_len,

@@ -17,7 +17,6 @@
 #include "base/compat.h"
 #include "base/grantlist.h"
 #include "base/guc.h"
-#include "base/pepper.h"
 #include "base/token.h"
 #include "keys/actor.h"
 #include "keys/options.h"
@@ -37,14 +36,11 @@ ak_create_secret(AkSecret *secret, const pg_uuid_t *id, const char *prefix)
 	}			random;
 	uint8	   *verifier = palloc(AK_HASH_LEN);
 	char	   *token = palloc(AK_TOKEN_MAX + 1);
-	int			pepper_len;
-	const uint8 *pepper = ak_pepper_get(&pepper_len);
 
 	ak_secret_random(&random, sizeof(random));
-	ak_secret_verifier(pepper, pepper_len, random.salt, random.secret,
-					   AK_SECRET_LEN, verifier);
+	secret->scheme = ak_secret_new_verifier(random.salt, random.secret,
+											AK_SECRET_LEN, verifier);
 	ak_token_print(prefix, strlen(prefix), id, random.secret, token);
-	secret->scheme = pepper == NULL ? AK_SCHEME_HMAC : AK_SCHEME_HMAC_PEPPER;
 	secret->salt = (AkName)
 	{
 		memcpy(palloc(AK_SALT_LEN), random.salt, AK_SALT_LEN), AK_SALT_LEN

@@ -71,7 +71,7 @@ static char *
 mask(const AkFound *found)
 {
 	/* where the id of any other is, if it has one, is not known */
-	return ak_token_mask(found->text, found->prefix_len,
+	return ak_token_mask(found->start, found->prefix_len,
 						 found->kind == AK_FOUND_KEY ? &found->id : NULL);
 }
 
@@ -83,7 +83,7 @@ get_key(const AkFound *found)
 
 	if (found->kind == AK_FOUND_CORRUPT)
 		return NULL;
-	ak_authn_find(&finding, found->text, found->len);
+	ak_authn_find(&finding, found->start, found->len);
 	return finding.key;
 }
 
@@ -120,7 +120,7 @@ find_next(Search *search, AkFound *found, const AkKey **key)
 			return false;
 		*found = (AkFound)
 		{
-			.kind = AK_FOUND_WHOLE,.text = search->content,.len = search->len
+			.kind = AK_FOUND_WHOLE,.start = search->content,.len = search->len
 		};
 	}
 	search->any = true;
@@ -192,9 +192,9 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 
 		CHECK_FOR_INTERRUPTS();
 		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
-			(void) ak_use_guessed(found.text, found.len);
-		position += count_characters(counted, found.text);
-		counted = found.text;
+			(void) ak_use_guessed(found.start, found.len);
+		position += count_characters(counted, found.start);
+		counted = found.start;
 		values[0] = Int32GetDatum(position);
 		values[1] = CStringGetTextDatum(mask(&found));
 		nulls[2] = nulls[3] = key == NULL;
@@ -361,12 +361,12 @@ print_source(const char *source, int len)
 	while (ak_finder_next(&finder, &found))
 	{
 		/* two of different kinds may overlap */
-		if (found.text >=done)
+		if (found.start >= done)
 		{
-			appendBinaryStringInfo(&buf, done, found.text -done);
+			appendBinaryStringInfo(&buf, done, found.start - done);
 			appendStringInfoString(&buf, mask(&found));
 		}
-		done = Max(done, found.text +found.len);
+		done = Max(done, found.start + found.len);
 	}
 	appendBinaryStringInfo(&buf, done, source + len - done);
 	return buf.data;

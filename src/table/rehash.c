@@ -82,7 +82,7 @@ has_scheme(Relation rel, HeapTuple tuple, AkScheme scheme)
 
 	ak_layout_read(AK_TABLE_SECRET, rel, tuple, values, nulls);
 	name = ak_store_name(values[Anum_apikey_secret_scheme - 1]);
-	return ak_store_scheme(&name) == scheme;
+	return ak_secret_scheme(&name) == scheme;
 }
 
 /*
@@ -133,7 +133,7 @@ update_row(Relation rel, TupleTableSlot *slot, AkScheme scheme,
 #define REPLACE(name, value) \
 	(values[columns[Anum_apikey_secret_##name - 1] - 1] = PointerGetDatum(value), \
 	 replaces[columns[Anum_apikey_secret_##name - 1] - 1] = true)
-	REPLACE(scheme, cstring_to_text(ak_store_scheme_name(scheme)));
+	REPLACE(scheme, cstring_to_text(ak_secret_scheme_name(scheme)));
 	REPLACE(salt, cstring_to_text_with_len((const char *) salt, AK_SALT_LEN));
 	REPLACE(verifier, cstring_to_text_with_len((const char *) verifier,
 											   AK_HASH_LEN));

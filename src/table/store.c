@@ -38,31 +38,6 @@ typedef struct StoreScan
 	SysScanDesc desc;
 } StoreScan;
 
-static const char *const schemes[AK_SCHEMES] = {
-	[AK_SCHEME_UNKNOWN] = "",
-	[AK_SCHEME_HMAC] = "hmac-sha256",
-	[AK_SCHEME_HMAC_PEPPER] = "hmac-sha256-pepper",
-	[AK_SCHEME_FORMBRICKS_V2] = "formbricks-v2",
-	[AK_SCHEME_FORMBRICKS_V1] = "formbricks-v1",
-	[AK_SCHEME_SHA256] = "sha256"
-};
-
-const char *
-ak_store_scheme_name(AkScheme scheme)
-{
-	return schemes[scheme];
-}
-
-AkScheme
-ak_store_scheme(const AkName *name)
-{
-	for (int scheme = AK_SCHEME_HMAC; scheme < AK_SCHEMES; scheme++)
-		if (name->len == (int) strlen(schemes[scheme]) &&
-			memcmp(name->data, schemes[scheme], name->len) == 0)
-			return scheme;
-	return AK_SCHEME_UNKNOWN;
-}
-
 /*
  * A catalog snapshot of one of our tables is always a fresh one, and other
  * than GetLatestSnapshot() it may be taken in parallel mode.
@@ -192,7 +167,7 @@ copy_secret(AkSecret *secret, const Datum *values, const bool *nulls)
 	if (nulls[0] || nulls[1] || nulls[2])
 		return;
 	name = ak_store_name(values[0]);
-	secret->scheme = ak_store_scheme(&name);
+	secret->scheme = ak_secret_scheme(&name);
 	secret->salt = copy_name(values[1]);
 	secret->verifier = copy_name(values[2]);
 }

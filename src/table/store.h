@@ -24,26 +24,6 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
-/* How a verifier was made; the names stand in the column "scheme". */
-typedef enum AkScheme
-{
-	AK_SCHEME_UNKNOWN = 0,
-	/* by us, see secret.h: */
-	AK_SCHEME_HMAC,				/* "hmac-sha256", no pepper */
-	AK_SCHEME_HMAC_PEPPER,		/* "hmac-sha256-pepper" */
-	/* elsewhere, see imported.h: */
-	AK_SCHEME_FORMBRICKS_V2,	/* "formbricks-v2" */
-	AK_SCHEME_FORMBRICKS_V1,	/* "formbricks-v1" */
-	AK_SCHEME_SHA256			/* "sha256" */
-} AkScheme;
-
-#define AK_SCHEMES			6
-
-extern const char *ak_store_scheme_name(AkScheme scheme);
-
-/* AK_SCHEME_UNKNOWN if there is none of this name. */
-extern AkScheme ak_store_scheme(const AkName *name);
-
 /* What a text must prove to be a key's. */
 typedef struct AkSecret
 {

@@ -39,7 +39,7 @@ names_datum(const AkName *names, int count)
 static void
 set_secret(Datum *values, const AkSecret *secret)
 {
-	values[0] = CStringGetTextDatum(ak_store_scheme_name(secret->scheme));
+	values[0] = CStringGetTextDatum(ak_secret_scheme_name(secret->scheme));
 	values[1] = ak_store_datum(&secret->salt);
 	values[2] = ak_store_datum(&secret->verifier);
 }

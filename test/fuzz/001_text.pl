@@ -19,7 +19,7 @@ chomp(my $include = `$pg_config --includedir-server`);
 system_or_bail('gcc', '-O2', '-shared', '-fPIC', '-Wl,-Bsymbolic', '-Isrc', "-I$include",
 	q{-DPGDLLEXPORT=__attribute__((visibility("default")))},
 	'-o', "$dir/fuzz_text.so", 'test/fuzz/text.c',
-	map "src/base/$_.c", qw(finder redact run token));
+	map "src/base/$_.c", qw(finder redact token));
 
 my $node = PostgreSQL::Test::Cluster->new('text');
 $node->init;

@@ -54,7 +54,7 @@ fuzz_find(PG_FUNCTION_ARGS)
 	while (ak_finder_next(&finder, &found))
 	{
 		appendStringInfo(&out, "%s%d,%d,%d,%d,", out.len > 0 ? " " : "",
-						 found.kind, (int) (found.text - bytes), found.len,
+						 found.kind, (int) (found.start - bytes), found.len,
 						 found.prefix_len);
 		if (found.kind == AK_FOUND_KEY)
 			append_hex(&out, found.id.data, UUID_LEN);
