@@ -34,7 +34,7 @@ static inline AkLevel
 find_level(const AkKey *key, const AkName *project, const AkName *environment,
 		   bool *registered)
 {
-	uint32		hash = ak_scope_hash(project, environment);
+	uint32		hash = ak_grants_hash(project, environment);
 	AkLevel		level = ak_grants_level(key->grants, hash, project,
 										environment);
 
@@ -87,7 +87,7 @@ ak_authz_explain(const AkKey *key, const AkName *project,
 
 	if (verdict.reason == AK_REASON_NO_GRANT &&
 		!ak_registry_contains(&key->organization,
-							  ak_scope_hash(project, environment), project,
+							  ak_grants_hash(project, environment), project,
 							  environment))
 		verdict.reason = AK_REASON_UNREGISTERED;
 	return verdict;
@@ -117,7 +117,7 @@ ak_authz_refuse(AkReason reason)
 char *
 ak_authz_reason(const AkVerdict *verdict)
 {
-	const char *level = ak_scope_level_name(verdict->level);
+	const char *level = ak_level_name(verdict->level);
 
 	switch (verdict->reason)
 	{

@@ -13,7 +13,8 @@
 
 #include "auth/keycache.h"
 #include "base/compat.h"
-#include "base/scope.h"
+#include "base/level.h"
+#include "base/name.h"
 
 typedef enum AkReason
 {

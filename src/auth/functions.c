@@ -24,6 +24,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/inval.h"
+#include "base/result.h"
 #include "catalog/pg_type.h"
 #include "nodes/primnodes.h"
 #include "optimizer/optimizer.h"
@@ -53,7 +54,7 @@ typedef struct Call
 	bool		rows;			/* are there arguments from rows? */
 	AkMemo	   *key;			/* NULL: that of the session */
 	AkBits		values[2];		/* of the last row */
-	AkArg		names[2];
+	AkIdentType names[2];
 } Call;
 
 /* The memo of a key, and what wipes it. */
@@ -160,7 +161,7 @@ get_call_key(FunctionCallInfo fcinfo, int argno, Call *call)
 	memo = call->key;
 	if (call->constant[argno] && memo->len > 0)
 		key = ak_authn_again(memo);
-	else if (ak_arg_token(fcinfo, argno, &token))
+	else if ((token = ak_arg_token(fcinfo, argno)).data != NULL)
 		key = ak_authn_key(memo, token.data, token.len);
 	else
 	{
@@ -212,10 +213,9 @@ is_settled(FunctionCallInfo fcinfo, int key_argno, Call *call)
 		return false;
 	if (unlikely(key_argno >= 0 && !call->constant[key_argno]))
 	{
-		AkName		token;
+		AkName		token = ak_arg_token(fcinfo, key_argno);
 
-		return ak_arg_token(fcinfo, key_argno, &token) &&
-			token.len == call->key->len &&
+		return token.data != NULL && token.len == call->key->len &&
 			memcmp(token.data, call->key->token, token.len) == 0;
 	}
 	return true;
@@ -260,8 +260,8 @@ find_level(FunctionCallInfo fcinfo, int first, Call *call)
 
 	for (int i = 0; i < 2; i++)
 		if (PG_ARGISNULL(first + i) ||
-			(!ak_arg_short_text(&call->names[i], PG_GETARG_DATUM(first + i),
-								&names[i]) &&
+			(!ak_ident_short_text(&call->names[i], PG_GETARG_DATUM(first + i),
+								  &names[i]) &&
 			 !ak_arg_name(fcinfo, first + i, &call->names[i], &names[i])))
 			return AK_LEVEL_NONE;
 	level = ak_authz_level(call->settled, &names[0], &names[1]);
@@ -273,8 +273,8 @@ find_level(FunctionCallInfo fcinfo, int first, Call *call)
 		if (call->constant[first + i])
 			call->values[i].kind = AK_BITS_CONSTANT;
 		else
-			ak_arg_keep(&call->values[i], &call->names[i],
-						PG_GETARG_DATUM(first + i));
+			ak_ident_keep(&call->values[i], &call->names[i],
+						  PG_GETARG_DATUM(first + i));
 	return level;
 }
 
@@ -283,8 +283,8 @@ static pg_attribute_always_inline AkLevel
 get_level(FunctionCallInfo fcinfo, int first, Call *call)
 {
 	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
-		ak_arg_same(&call->values[0], PG_GETARG_DATUM(first)) &&
-		ak_arg_same(&call->values[1], PG_GETARG_DATUM(first + 1)))
+		ak_ident_same(&call->values[0], PG_GETARG_DATUM(first)) &&
+		ak_ident_same(&call->values[1], PG_GETARG_DATUM(first + 1)))
 	{
 		call->hit = true;
 		return call->level;
@@ -439,7 +439,7 @@ explain(FunctionCallInfo fcinfo, int key_argno, int first)
 		reason = psprintf("%s%s", reason, explain_limit(key));
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);
 	values[1] = CStringGetTextDatum(reason);
-	return ak_return_record(fcinfo, values, nulls);
+	return ak_result_record(fcinfo, values, nulls);
 }
 
 AK_FUNCTION_INFO_V1(apikey_explain_key);
@@ -511,7 +511,7 @@ list(FunctionCallInfo fcinfo, AkReachOf of, Oid type, int key_argno, int first)
 	if (named)
 		count = ak_reach_list(key, wanted, of, anywhere ? NULL : &within,
 							  &names);
-	return PointerGetDatum(ak_arg_array(type, names, count));
+	return PointerGetDatum(ak_ident_array(type, names, count));
 }
 
 /* The same after an argument whose type is that of the elements. */
@@ -520,7 +520,7 @@ list_as(FunctionCallInfo fcinfo, AkReachOf of, int key_argno, int first)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 
-	if (!ak_arg_listable(type))
+	if (!ak_ident_listable(type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("identifiers cannot be listed as type %s",
@@ -598,5 +598,5 @@ apikey_cache_stats(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(stats.builds);
 	values[4] = Int64GetDatum((int64) ak_inval_flushes());
 	values[5] = Int64GetDatum(stats.evictions);
-	return ak_return_record(fcinfo, values, nulls);
+	return ak_result_record(fcinfo, values, nulls);
 }

@@ -20,9 +20,9 @@
 #include "postgres.h"
 
 #include "base/clock.h"
+#include "base/grants.h"
 #include "base/guc.h"
 #include "base/inval.h"
-#include "base/scope.h"
 #include "base/secret.h"
 #include "lib/ilist.h"
 #include "shmem/counts.h"

@@ -15,6 +15,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/ratelimit.h"
+#include "base/result.h"
 #include "catalog/pg_type.h"
 #include "executor/execdesc.h"
 #include "table/schema.h"
@@ -33,8 +34,7 @@ get_key(FunctionCallInfo fcinfo)
 	AkName		token;
 
 	ak_schema_accept();
-	if (!ak_arg_token(fcinfo, 0, &token))
-		return NULL;
+	token = ak_arg_token(fcinfo, 0);
 	ak_authn_find(&finding, token.data, token.len);
 	return finding.key;
 }
@@ -65,8 +65,8 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	/* as text: some drivers cannot read an enum in a row */
 	if (!nulls[LEVEL])
 		values[LEVEL] =
-			CStringGetTextDatum(ak_scope_level_name(ak_schema_level(ak_schema_get(),
-																	DatumGetObjectId(values[LEVEL]))));
+			CStringGetTextDatum(ak_level_name(ak_schema_level(ak_schema_get(),
+															  DatumGetObjectId(values[LEVEL]))));
 	return true;
 }
 
@@ -107,11 +107,10 @@ static AkReason
 fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
 {
 	const AkKey *key = get_key(fcinfo);
-	AkName		token = {"", 0};
+	AkName		token = ak_arg_token(fcinfo, 0);
 	AkReason	reason;
 
-	(void) ak_arg_token(fcinfo, 0, &token);
-	reason = admit(key, ak_arg_has_text(fcinfo, 0), token.data, token.len, wait);
+	reason = admit(key, token.len > 0, token.data, token.len, wait);
 	if (reason == AK_REASON_GOOD)
 		(void) fill_profile(key, values, nulls, &reason);
 	return reason;
@@ -129,7 +128,7 @@ AK_FUNCTION_INFO_V1(apikey_verify);
 Datum
 apikey_verify(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_verify);
+	return ak_result_row(fcinfo, fill_verify);
 }
 
 static bool
@@ -159,7 +158,7 @@ AK_FUNCTION_INFO_V1(apikey_whoami);
 Datum
 apikey_whoami(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_whoami);
+	return ak_result_row(fcinfo, fill_whoami);
 }
 
 /*
@@ -219,7 +218,7 @@ AK_FUNCTION_INFO_V1(apikey_login);
 Datum
 apikey_login(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_login);
+	return ak_result_row(fcinfo, fill_login);
 }
 
 /* The string under "name" in the JSON object of all headers; NULL if none. */
@@ -346,5 +345,5 @@ AK_FUNCTION_INFO_V1(apikey_rate_limit);
 Datum
 apikey_rate_limit(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_rate);
+	return ak_result_row(fcinfo, fill_rate);
 }

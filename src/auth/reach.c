@@ -110,7 +110,7 @@ add_rows(Names *names, const Question *question, const AkEnvironmentRow *rows,
 
 		if (ak_name_equal(&row->organization, &key->organization) &&
 			ak_grants_level(key->grants,
-							ak_scope_hash(&row->project, &row->environment),
+							ak_grants_hash(&row->project, &row->environment),
 							&row->project,
 							&row->environment) >= question->wanted)
 			add_pair(names, question, &row->project, &row->environment);
@@ -136,7 +136,7 @@ add_grant(Names *names, const Question *question, const AkGrant *grant,
 
 	if (grant->level < question->wanted)
 		return;
-	if (ak_name_equal(environment, &ak_scope_all))
+	if (ak_name_equal(environment, &ak_name_all))
 	{
 		if (question->of == AK_REACH_ENVIRONMENTS || question->within == NULL)
 		{
@@ -146,7 +146,7 @@ add_grant(Names *names, const Question *question, const AkGrant *grant,
 		environment = question->within;
 	}
 	if (ak_registry_contains(&question->key->organization,
-							 ak_scope_hash(&grant->project, environment),
+							 ak_grants_hash(&grant->project, environment),
 							 &grant->project, environment))
 		add_pair(names, question, &grant->project, environment);
 }

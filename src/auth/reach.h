@@ -13,7 +13,8 @@
 #include "postgres.h"
 
 #include "auth/keycache.h"
-#include "base/scope.h"
+#include "base/level.h"
+#include "base/name.h"
 
 /* Bytes that may be remembered; the newest list stays even if it is larger. */
 #define AK_REACH_BYTES		(1024 * 1024)

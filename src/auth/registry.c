@@ -118,7 +118,7 @@ ak_registry_contains(const AkName *organization, uint32 hash,
 	Pair	   *pair;
 
 	if (project->len > AK_NAME_MAX || environment->len > AK_NAME_MAX ||
-		ak_name_equal(environment, &ak_scope_all))
+		ak_name_equal(environment, &ak_name_all))
 		return false;
 	prepare();
 	pair = find(hash, project, environment);

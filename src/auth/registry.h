@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/name.h"
 
 #define AK_REGISTRY_BYTES	(4 * 1024 * 1024)
 

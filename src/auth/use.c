@@ -163,11 +163,8 @@ ak_use_note_guessed(const char *token, int len)
 void
 ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno)
 {
-	AkName		token = {NULL, 1};
+	AkName		token = ak_arg_token(fcinfo, argno);
 
-	if (!ak_use_counts || !ak_arg_has_text(fcinfo, argno))
-		return;
-	(void) ak_arg_token(fcinfo, argno, &token);
 	(void) ak_use_guessed(token.data, token.len);
 }
 

@@ -60,7 +60,7 @@ read_level(const JsonbValue *value, int element)
 	if (value->type == jbvString)
 		for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
 		{
-			const char *name = ak_scope_level_name(level);
+			const char *name = ak_level_name(level);
 
 			if (value->val.string.len == (int) strlen(name) &&
 				memcmp(value->val.string.val, name, strlen(name)) == 0)

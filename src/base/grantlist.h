@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/grants.h"
 #include "utils/jsonb.h"
 
 /*

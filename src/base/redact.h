@@ -40,7 +40,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/name.h"
 
 #define AK_REDACT_PREFIXES	32
 

@@ -20,7 +20,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/name.h"
 #include "base/token.h"
 #include "datatype/timestamp.h"
 

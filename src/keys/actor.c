@@ -106,7 +106,7 @@ static bool
 holds_grant(const AkActor *actor, const AkGrant *grant)
 {
 	return ak_grants_level(actor->key->grants,
-						   ak_scope_hash(&grant->project, &grant->environment),
+						   ak_grants_hash(&grant->project, &grant->environment),
 						   &grant->project,
 						   &grant->environment) >= grant->level;
 }
@@ -116,7 +116,7 @@ ak_actor_check_grant(const AkActor *actor, const AkGrant *grant)
 {
 	if (actor->limited && !holds_grant(actor, grant))
 		refuse(psprintf("The key of the session has no level %s on project \"%s\", environment \"%s\".",
-						ak_scope_level_name(grant->level),
+						ak_level_name(grant->level),
 						ak_redact_name(&grant->project),
 						ak_redact_name(&grant->environment)));
 }

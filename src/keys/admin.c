@@ -19,7 +19,9 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/grants.h"
 #include "base/redact.h"
+#include "base/result.h"
 #include "catalog/pg_type.h"
 #include "keys/actor.h"
 #include "keys/create.h"
@@ -120,7 +122,7 @@ apikey_grant(PG_FUNCTION_ARGS)
 	if (ak_write_grant(&change.id, &change.key.organization, &grant))
 	{
 		add_pair(&detail, &grant);
-		ak_detail_add(&detail, "level", ak_scope_level_name(grant.level));
+		ak_detail_add(&detail, "level", ak_level_name(grant.level));
 		record(&change, "grant", &detail);
 	}
 	PG_RETURN_VOID();
@@ -164,7 +166,7 @@ apikey_set_organization_level(PG_FUNCTION_ARGS)
 	{
 		ak_detail_begin(&detail);
 		ak_detail_add(&detail, "level", level == AK_LEVEL_NONE ? NULL :
-					  ak_scope_level_name(level));
+					  ak_level_name(level));
 		record(&change, "set_organization_level", &detail);
 	}
 	PG_RETURN_VOID();
@@ -283,11 +285,11 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 	Change		change = {.actor.limited = true};
 
 	ak_schema_accept();
-	if (ak_arg_token(fcinfo, 0, &token))
-		ak_authn_find(&finding, token.data, token.len);
+	token = ak_arg_token(fcinfo, 0);
+	ak_authn_find(&finding, token.data, token.len);
 	if (finding.key != NULL)
 		change.id = change.actor.key_id = finding.key->id;
-	else if (ak_arg_has_text(fcinfo, 0))
+	else if (token.len > 0)
 		ak_use_called(NULL, AK_REASON_INVALID_KEY);
 	if (finding.key == NULL || !ak_write_lock_key(&change.id, &change.key))
 		ak_authz_refuse(AK_REASON_INVALID_KEY);
@@ -343,7 +345,7 @@ AK_FUNCTION_INFO_V1(apikey_rotate);
 Datum
 apikey_rotate(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_rotate);
+	return ak_result_row(fcinfo, fill_rotate);
 }
 
 AK_FUNCTION_INFO_V1(apikey_cancel_rotation);
@@ -417,7 +419,7 @@ get_removed(FunctionCallInfo fcinfo, int argno)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("field to remove must not be null")));
-		name = ak_store_name(names[i]);
+		name = ak_name_of_text(names[i]);
 		given = find_removable(&name);
 		if (!PG_ARGISNULL(given))
 			ereport(ERROR,

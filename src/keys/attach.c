@@ -77,7 +77,7 @@
 typedef struct Column
 {
 	AttrNumber	number;
-	AkArg		arg;
+	AkIdentType arg;
 } Column;
 
 /* A table of projects. */
@@ -142,14 +142,14 @@ find_column(Relation rel, const char *name, bool attached)
 	return number;
 }
 
-/* Get ready to read a column.  Raises as ak_arg_check_column() does. */
+/* Get ready to read a column.  Raises as ak_ident_check_column() does. */
 static void
 prepare_column(Relation rel, Column *column)
 {
-	ak_arg_check_column(RelationGetRelid(rel), column->number);
-	ak_arg_prepare(&column->arg,
-				   get_atttype(RelationGetRelid(rel), column->number),
-				   CurrentMemoryContext);
+	ak_ident_check_column(RelationGetRelid(rel), column->number);
+	ak_ident_prepare(&column->arg,
+					 get_atttype(RelationGetRelid(rel), column->number),
+					 CurrentMemoryContext);
 }
 
 /* The unique index on this column alone, see above; raises 55000. */
@@ -200,8 +200,8 @@ read_column(Column *column, TupleTableSlot *slot, const char *what,
 	if (isnull)
 		return false;
 	if (what == NULL)
-		return ak_arg_print(&column->arg, value, name);
-	*name = ak_arg_require(&column->arg, value, what);
+		return ak_ident_print(&column->arg, value, name);
+	*name = ak_ident_require(&column->arg, value, what);
 	return true;
 }
 

@@ -15,6 +15,7 @@
 #include "base/compat.h"
 #include "base/period.h"
 #include "base/ratelimit.h"
+#include "base/result.h"
 #include "table/schema.h"
 #include "table/write.h"
 #include "utils/timestamp.h"
@@ -34,12 +35,15 @@ get_key(FunctionCallInfo fcinfo, int argno)
 	ak_schema_accept();
 	if (argno < 0)
 		finding.key = ak_session_key();
-	else if (ak_arg_token(fcinfo, argno, &token))
+	else
+	{
+		token = ak_arg_token(fcinfo, argno);
 		ak_authn_find(&finding, token.data, token.len);
+	}
 	reason = ak_authz_check_key(finding.key);
 	if (finding.key != NULL)
 		ak_use_asked(finding.key, reason);
-	else if (argno >= 0 && ak_arg_has_text(fcinfo, argno))
+	else if (argno >= 0 && token.len > 0)
 		ak_use_called(NULL, reason);
 	if (reason == AK_REASON_GOOD)
 		return finding.key;
@@ -144,5 +148,5 @@ apikey_budget_period(PG_FUNCTION_ARGS)
 							PG_GETARG_TIMESTAMPTZ(2));
 	values[0] = TimestampTzGetDatum(period.begins);
 	values[1] = TimestampTzGetDatum(period.ends);
-	return ak_return_record(fcinfo, values, nulls);
+	return ak_result_record(fcinfo, values, nulls);
 }

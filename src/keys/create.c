@@ -16,7 +16,9 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/grantlist.h"
+#include "base/grants.h"
 #include "base/guc.h"
+#include "base/result.h"
 #include "base/token.h"
 #include "keys/actor.h"
 #include "keys/options.h"
@@ -100,7 +102,7 @@ get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
 		ak_detail_add_jsonb(detail, "grants", list);
 	if (key->organization_level != AK_LEVEL_NONE)
 		ak_detail_add(detail, "organization_level",
-					  ak_scope_level_name(key->organization_level));
+					  ak_level_name(key->organization_level));
 	if (key->limit.count > 0)
 		ak_detail_add(detail, "rate_limit", ak_ratelimit_print(&key->limit));
 	if (actor->limited)
@@ -179,7 +181,7 @@ AK_FUNCTION_INFO_V1(apikey_create);
 Datum
 apikey_create(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_create);
+	return ak_result_row(fcinfo, fill_create);
 }
 
 static char *

@@ -124,7 +124,7 @@ record_sql(TriggerData *trigger)
 		event.key_id = DatumGetUUIDP(value);
 	if (get_column(trigger, "organization", TEXTOID, &value))
 	{
-		organization = ak_store_name(value);
+		organization = ak_name_of_text(value);
 		event.organization = &organization;
 	}
 	if (ak_actor_key_id(&acting))

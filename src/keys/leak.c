@@ -201,7 +201,7 @@ return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
 		if (key != NULL)
 		{
 			values[2] = UUIDPGetDatum(&key->id);
-			values[3] = ak_store_datum(&key->organization);
+			values[3] = ak_name_to_text(&key->organization);
 		}
 		values[4] = CStringGetTextDatum(get_status(&found, key));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -154,7 +154,7 @@ Datum
 apikey_who_can(PG_FUNCTION_ARGS)
 {
 	ParamListInfo arguments = makeParamList(3);
-	AkArg		args[2] = {0};
+	AkIdentType args[2] = {0};
 	AkName		names[2];
 	AkLevel		wanted;
 
@@ -166,12 +166,12 @@ apikey_who_can(PG_FUNCTION_ARGS)
 	{
 		if (!ak_arg_name(fcinfo, i, &args[i], &names[i]))
 			return (Datum) 0;
-		add_argument(arguments, TEXTOID, ak_store_datum(&names[i]));
+		add_argument(arguments, TEXTOID, ak_name_to_text(&names[i]));
 	}
 	if (wanted == AK_LEVEL_NONE)
 		return (Datum) 0;
 	add_argument(arguments, TEXTOID,
-				 CStringGetTextDatum(ak_scope_level_name(wanted)));
+				 CStringGetTextDatum(ak_level_name(wanted)));
 	run(WHO, arguments, (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
 }

@@ -49,7 +49,7 @@ ak_options_organization_level(FunctionCallInfo fcinfo, int argno)
 static bool
 is_blank(Datum label)
 {
-	AkName		value = ak_store_name(label);
+	AkName		value = ak_name_of_text(label);
 
 	for (int i = 0; i < value.len; i++)
 		if (!IS_HIGHBIT_SET(value.data[i]) &&

@@ -10,8 +10,8 @@
 
 #include "postgres.h"
 
+#include "base/level.h"
 #include "base/ratelimit.h"
-#include "base/scope.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "utils/uuid.h"

@@ -15,6 +15,7 @@
 #include "auth/registry.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/grants.h"
 #include "base/redact.h"
 #include "catalog/pg_type.h"
 #include "keys/actor.h"
@@ -33,9 +34,9 @@ get_environment(Datum element, bool isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("environment must not be null")));
-	name = ak_store_name(element);
+	name = ak_name_of_text(element);
 	if (name.len == 0 || name.len > AK_NAME_MAX ||
-		ak_name_equal(&name, &ak_scope_all))
+		ak_name_equal(&name, &ak_name_all))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid name of an environment"),
@@ -104,7 +105,7 @@ record_added(AkEnvironmentRow *rows, int count)
 
 		for (next = i; next < count &&
 			 ak_name_equal(&rows[next].project, &rows[i].project); next++)
-			if (!ak_name_equal(&rows[next].environment, &ak_scope_all))
+			if (!ak_name_equal(&rows[next].environment, &ak_name_all))
 				environments[n++] = rows[next].environment;
 		ak_detail_begin(&detail);
 		ak_detail_add_name(&detail, "project", &rows[i].project);
@@ -203,7 +204,7 @@ is_registered(const AkName *organization, const AkName *project,
 			  const AkName *environment)
 {
 	return ak_registry_contains(organization,
-								ak_scope_hash(project, environment), project,
+								ak_grants_hash(project, environment), project,
 								environment);
 }
 
@@ -223,9 +224,9 @@ any_row(const AkEnvironmentRow *rows, int count, const AkName *organization,
 void
 ak_projects_check(const AkName *organization, const AkGrant *grant)
 {
-	bool		all_projects = ak_name_equal(&grant->project, &ak_scope_all);
+	bool		all_projects = ak_name_equal(&grant->project, &ak_name_all);
 	bool		all_environments = ak_name_equal(&grant->environment,
-												 &ak_scope_all);
+												 &ak_name_all);
 	AkEnvironmentRow *rows = NULL;
 	Snapshot	snapshot;
 	bool		has_project;

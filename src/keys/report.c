@@ -8,11 +8,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "base/args.h"
 #include "base/client.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/ratelimit.h"
+#include "base/result.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -114,7 +114,7 @@ apikey_usage_of(PG_FUNCTION_ARGS)
 	nulls[2] = sum.last_used == 0;
 	values[3] = TimestampTzGetDatum(sum.last_refused);
 	nulls[3] = sum.last_refused == 0;
-	return ak_return_record(fcinfo, values, nulls);
+	return ak_result_record(fcinfo, values, nulls);
 }
 
 static void
@@ -220,5 +220,5 @@ apikey_usage_stats(PG_FUNCTION_ARGS)
 	values[5] = Int64GetDatum(totals.refusals);
 	values[6] = TimestampTzGetDatum(totals.flushed);
 	nulls[6] = totals.flushed == 0;
-	return ak_return_record(fcinfo, values, nulls);
+	return ak_result_record(fcinfo, values, nulls);
 }

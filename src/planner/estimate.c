@@ -11,7 +11,8 @@
 #include "auth/authn.h"
 #include "auth/authz.h"
 #include "auth/session.h"
-#include "base/args.h"
+#include "base/ident.h"
+#include "base/level.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
@@ -49,15 +50,15 @@ typedef struct Sample
 static int
 copy_names(const AttStatsSlot *slot, AkName *names, int max)
 {
-	AkArg		arg = {0};
+	AkIdentType arg = {0};
 	int			count = Min(slot->nvalues, max);
 
-	ak_arg_prepare(&arg, slot->valuetype, CurrentMemoryContext);
+	ak_ident_prepare(&arg, slot->valuetype, CurrentMemoryContext);
 	for (int i = 0; i < count; i++)
 	{
 		int			from = slot->numbers ? i : (int64) i * slot->nvalues / count;
 
-		if (!ak_arg_print(&arg, slot->values[from], &names[i]))
+		if (!ak_ident_print(&arg, slot->values[from], &names[i]))
 			names[i].len = 0;
 		names[i].data = pnstrdup(names[i].data, names[i].len);
 	}
@@ -77,7 +78,7 @@ sample_column(VariableStatData *variable, Sample *sample, int max)
 		return;
 	sample->rest -= ((Form_pg_statistic)
 					 GETSTRUCT(variable->statsTuple))->stanullfrac;
-	if (!ak_arg_listable(getBaseType(variable->atttype)))
+	if (!ak_ident_listable(getBaseType(variable->atttype)))
 		return;
 	if (get_attstatsslot(&slot, variable->statsTuple, STATISTIC_KIND_MCV,
 						 InvalidOid,
@@ -114,14 +115,14 @@ take_sample(PlannerInfo *root, Node *argument, int relid, int max,
 	memset(sample, 0, sizeof(Sample));
 	if (IsA(value, Const))
 	{
-		AkArg		arg = {0};
+		AkIdentType arg = {0};
 
 		if (((Const *) value)->constisnull)
 			return true;
-		ak_arg_prepare(&arg, ((Const *) value)->consttype,
-					   CurrentMemoryContext);
-		if (ak_arg_print(&arg, ((Const *) value)->constvalue,
-						 &sample->names[0]))
+		ak_ident_prepare(&arg, ((Const *) value)->consttype,
+						 CurrentMemoryContext);
+		if (ak_ident_print(&arg, ((Const *) value)->constvalue,
+						   &sample->names[0]))
 		{
 			sample->names[0].data = pnstrdup(sample->names[0].data,
 											 sample->names[0].len);

@@ -23,6 +23,7 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/result.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -302,9 +303,9 @@ look(void *arg)
 static char *
 get_token(FunctionCallInfo fcinfo)
 {
-	AkName		token;
+	AkName		token = ak_arg_token(fcinfo, 1);
 
-	if (!ak_arg_token(fcinfo, 1, &token))
+	if (token.data == NULL)
 		return pstrdup("");
 	return pnstrdup(token.data, token.len);
 }
@@ -324,7 +325,7 @@ explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
 	explanation->reason = verdict.reason;
 	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_GOOD ? "good" :
 									ak_authz_reason(&verdict));
-	values[1] = PointerGetDatum(ak_arg_array(TEXTOID, names, count));
+	values[1] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look, explanation);
 	advise_on_rows(explanation, count);
 	advise_on_speed(explanation);
@@ -367,5 +368,5 @@ AK_FUNCTION_INFO_V1(apikey_explain_rls);
 Datum
 apikey_explain_rls(PG_FUNCTION_ARGS)
 {
-	return ak_return_row(fcinfo, fill_explanation);
+	return ak_result_row(fcinfo, fill_explanation);
 }

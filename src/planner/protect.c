@@ -28,6 +28,7 @@
 #include "access/xact.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/result.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_type.h"
@@ -250,7 +251,7 @@ apikey_policy_columns(PG_FUNCTION_ARGS)
 		values[i] = DirectFunctionCall1(namein, CStringGetDatum(column));
 		nulls[i] = false;
 	}
-	return ak_return_record(fcinfo, values, nulls);
+	return ak_result_record(fcinfo, values, nulls);
 }
 
 /* The policy of this name on a relation if we made it, else InvalidOid. */
@@ -389,7 +390,7 @@ get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						NameStr(*PG_GETARG_NAME(argno)), table->name)));
-	ak_arg_check_column(table->relid, column);
+	ak_ident_check_column(table->relid, column);
 	refuse_cast(table->relid, column);
 	return column;
 }

@@ -32,5 +32,5 @@ ak_question_level(Node *verb)
 	if (!IsA(verb, Const) || constant->constisnull)
 		return AK_LEVEL_NONE;
 	value = DatumGetTextPP(constant->constvalue);
-	return ak_scope_verb(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	return ak_level_of_verb(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/level.h"
 #include "nodes/pg_list.h"
 
 /* The arguments. */

@@ -30,8 +30,9 @@
 #include "access/amapi.h"
 #include "access/stratnum.h"
 #include "auth/reach.h"
-#include "base/args.h"
 #include "base/compat.h"
+#include "base/ident.h"
+#include "base/level.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -319,7 +320,7 @@ index_condition(SupportRequestIndexCondition *req)
 	element = getBaseType(exprType(column));
 	if (element == VARCHAROID)
 		element = TEXTOID;
-	if (!ak_arg_listable(element))
+	if (!ak_ident_listable(element))
 		return NULL;
 	operator = lookup_type_cache(element, TYPECACHE_EQ_OPR)->eq_opr;
 	if (!OidIsValid(operator) || !op_in_opfamily(operator, req->opfamily))

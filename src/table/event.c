@@ -205,7 +205,7 @@ ak_event_append(AkInsertion *insertion, const AkEvent *event)
 	SET_NULL(key_id, event->key_id == NULL);
 	SET_NULL(organization, event->organization == NULL);
 	if (event->organization != NULL)
-		SET(organization, ak_store_datum(event->organization));
+		SET(organization, ak_name_to_text(event->organization));
 	SET(role, text_datum(GetUserNameFromId(GetOuterUserId(), false)));
 	SET(application_user, text_datum(ak_guc_application_user));
 	SET_NULL(application_user, ak_guc_application_user[0] == '\0');

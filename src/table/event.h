@@ -17,7 +17,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/name.h"
 #include "datatype/timestamp.h"
 #include "table/insert.h"
 #include "utils/jsonb.h"

@@ -60,7 +60,7 @@ has_name(Relation rel, HeapTuple tuple, AttrNumber column, const AkName *name)
 
 	if (isnull)
 		return false;
-	other = ak_store_name(value);
+	other = ak_name_of_text(value);
 	return ak_name_equal(&other, name);
 }
 
@@ -278,7 +278,7 @@ has_foreign_grant(Datum project, const AkName *organization)
 static bool
 has_foreign_grant_now(Datum project, const AkName *organization)
 {
-	AkName		name = ak_store_name(project);
+	AkName		name = ak_name_of_text(project);
 
 	if (clean.statement == ak_clock_now() &&
 		clean.transaction == ak_inval_transaction &&
@@ -342,7 +342,7 @@ check_referred(TriggerData *trigger, AkTable table, const char *id_name,
 				   ak_change_same(trigger->tg_trigslot, row, id) &&
 				   ak_change_same(trigger->tg_trigslot, row, organization)))
 		return;
-	name = ak_store_name(value);
+	name = ak_name_of_text(value);
 	if (is_contradicted(table, slot_getattr(row, id, &isnull), &name))
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),

@@ -81,7 +81,7 @@ has_scheme(Relation rel, HeapTuple tuple, AkScheme scheme)
 	AkName		name;
 
 	ak_layout_read(AK_TABLE_SECRET, rel, tuple, values, nulls);
-	name = ak_store_name(values[Anum_apikey_secret_scheme - 1]);
+	name = ak_name_of_text(values[Anum_apikey_secret_scheme - 1]);
 	return ak_secret_scheme(&name) == scheme;
 }
 

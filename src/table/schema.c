@@ -147,12 +147,12 @@ find_levels(AkSchema *found)
 		found->levels[level] =
 			GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
 							ObjectIdGetDatum(found->level),
-							CStringGetDatum(ak_scope_level_name(level)));
+							CStringGetDatum(ak_level_name(level)));
 		if (!OidIsValid(found->levels[level]))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("type \"apikey_level\" lacks the value \"%s\"",
-							ak_scope_level_name(level))));
+							ak_level_name(level))));
 	}
 }
 

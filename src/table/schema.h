@@ -17,7 +17,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/level.h"
 #include "storage/lockdefs.h"
 
 /* Those up to the budgets are changed by users, and watched by triggers. */

@@ -13,7 +13,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/name.h"
 #include "utils/snapshot.h"
 
 typedef enum AkStatement

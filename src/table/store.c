@@ -73,28 +73,11 @@ ak_store_reread(Snapshot *snapshot, uint64 before)
 	return ak_store_read(snapshot);
 }
 
-AkName
-ak_store_name(Datum text)
-{
-	struct varlena *value = PG_DETOAST_DATUM_PACKED(text);
-
-	return (AkName)
-	{
-		VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)
-	};
-}
-
-Datum
-ak_store_datum(const AkName *name)
-{
-	return PointerGetDatum(cstring_to_text_with_len(name->data, name->len));
-}
-
-/* The same bytes in memory that outlives the scan. */
+/* The bytes of a text in memory that outlives the scan. */
 static AkName
 copy_name(Datum text)
 {
-	AkName		name = ak_store_name(text);
+	AkName		name = ak_name_of_text(text);
 	char	   *copy = palloc(name.len + 1);
 
 	memcpy(copy, name.data, name.len);
@@ -166,7 +149,7 @@ copy_secret(AkSecret *secret, const Datum *values, const bool *nulls)
 	secret->scheme = AK_SCHEME_UNKNOWN;
 	if (nulls[0] || nulls[1] || nulls[2])
 		return;
-	name = ak_store_name(values[0]);
+	name = ak_name_of_text(values[0]);
 	secret->scheme = ak_secret_scheme(&name);
 	secret->salt = copy_name(values[1]);
 	secret->verifier = copy_name(values[2]);
@@ -426,7 +409,7 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		}
 		grant = &(*grants)[count++];
 		grant->project = nulls[Anum_apikey_grant_key_project - 1] ?
-			ak_scope_all : copy_name(values[Anum_apikey_grant_key_project - 1]);
+			ak_name_all : copy_name(values[Anum_apikey_grant_key_project - 1]);
 		grant->environment =
 			copy_name(values[Anum_apikey_grant_key_environment - 1]);
 		grant->level =
@@ -498,7 +481,7 @@ scan_environments(Snapshot snapshot, AkIndex index, int nkeys, ScanKey keys,
 			copy_name(values[Anum_apikey_environment_environment - 1]);
 		row->organization =
 			copy_name(values[Anum_apikey_environment_organization - 1]);
-		if (ak_name_equal(&row->environment, &ak_scope_all))
+		if (ak_name_equal(&row->environment, &ak_name_all))
 			count--;
 	}
 	scan_end(&scan);
@@ -509,7 +492,7 @@ static void
 name_key(ScanKey key, AttrNumber column, const AkName *name)
 {
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_TEXTEQ,
-				ak_store_datum(name));
+				ak_name_to_text(name));
 }
 
 bool

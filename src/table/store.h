@@ -17,8 +17,8 @@
 
 #include <limits.h>
 
+#include "base/grants.h"
 #include "base/ratelimit.h"
-#include "base/scope.h"
 #include "base/secret.h"
 #include "datatype/timestamp.h"
 #include "utils/snapshot.h"
@@ -155,11 +155,5 @@ extern int	ak_store_project(Snapshot snapshot, const AkName *project,
 extern int	ak_store_organization(Snapshot snapshot,
 								  const AkName *organization, int limit,
 								  AkEnvironmentRow **rows);
-
-/* A text datum as a name; detoasted if it must be. */
-extern AkName ak_store_name(Datum text);
-
-/* And back, or any bytes as a bytea; palloc'd. */
-extern Datum ak_store_datum(const AkName *name);
 
 #endif							/* AK_STORE_H */

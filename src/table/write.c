@@ -30,7 +30,7 @@ names_datum(const AkName *names, int count)
 	Datum	   *texts = palloc(count * sizeof(Datum));
 
 	for (int i = 0; i < count; i++)
-		texts[i] = ak_store_datum(&names[i]);
+		texts[i] = ak_name_to_text(&names[i]);
 	return PointerGetDatum(construct_array(texts, count, TEXTOID, -1, false,
 										   TYPALIGN_INT));
 }
@@ -40,14 +40,14 @@ static void
 set_secret(Datum *values, const AkSecret *secret)
 {
 	values[0] = CStringGetTextDatum(ak_secret_scheme_name(secret->scheme));
-	values[1] = ak_store_datum(&secret->salt);
-	values[2] = ak_store_datum(&secret->verifier);
+	values[1] = ak_name_to_text(&secret->salt);
+	values[2] = ak_name_to_text(&secret->verifier);
 }
 
 static Datum
 level_datum(AkLevel level)
 {
-	return CStringGetTextDatum(ak_scope_level_name(level));
+	return CStringGetTextDatum(ak_level_name(level));
 }
 
 /* Set argument "i" from what may be null. */
@@ -64,9 +64,9 @@ project_datum(const AkName *name)
 {
 	NullableDatum result = {0};
 
-	result.isnull = ak_name_equal(name, &ak_scope_all);
+	result.isnull = ak_name_equal(name, &ak_name_all);
 	if (!result.isnull)
-		result.value = ak_store_datum(name);
+		result.value = ak_name_to_text(name);
 	return result;
 }
 
@@ -92,7 +92,7 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 	SET_NULLABLE(expires_at);
 	SET(organization_level, level_value(key->organization_level));
 	SET_NULL(organization_level, key->organization_level == AK_LEVEL_NONE);
-	SET(organization, ak_store_datum(&key->organization));
+	SET(organization, ak_name_to_text(&key->organization));
 	SET(prefix, CStringGetTextDatum(key->prefix));
 	set_secret(&values[Anum_apikey_key_scheme - 1], &key->secret);
 	for (int i = 0; i < 3; i++)
@@ -133,8 +133,8 @@ insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
 	SET(level, level_value(grant->level));
 	SET(project, project.value);
 	nulls[Anum_apikey_grant_project - 1] = project.isnull;
-	SET(environment, ak_store_datum(&grant->environment));
-	SET(organization, ak_store_datum(&key->organization));
+	SET(environment, ak_name_to_text(&grant->environment));
+	SET(organization, ak_name_to_text(&key->organization));
 #undef SET
 	ak_insert_row(insertion, AK_TABLE_GRANT, values, nulls);
 }
@@ -177,7 +177,7 @@ ak_write_imported(const pg_uuid_t *id, const AkSecret *secret,
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
 
 	set_secret(&values[1], secret);
-	values[4] = ak_store_datum(&digest);
+	values[4] = ak_name_to_text(&digest);
 	return ak_statement_run(AK_INSERT_IMPORTED, values) > 0;
 }
 
@@ -387,13 +387,13 @@ static uint64
 run_grant(AkStatement which, const pg_uuid_t *id, const AkName *organization,
 		  const AkGrant *grant)
 {
-	Datum		values[5] = {UUIDPGetDatum(id), ak_store_datum(organization)};
+	Datum		values[5] = {UUIDPGetDatum(id), ak_name_to_text(organization)};
 	char		nulls[6] = "     ";
 	uint64		processed;
 
 	ak_statement_begin();
 	set_nullable(values, nulls, 2, project_datum(&grant->project));
-	values[3] = ak_store_datum(&grant->environment);
+	values[3] = ak_name_to_text(&grant->environment);
 	values[4] = level_datum(grant->level);
 	processed = ak_statement_execute(which, values, nulls);
 	ak_statement_end();
@@ -417,7 +417,7 @@ ak_write_ungrant(const pg_uuid_t *id, const AkName *project,
 
 	ak_statement_begin();
 	set_nullable(values, nulls, 1, project_datum(project));
-	values[2] = ak_store_datum(environment);
+	values[2] = ak_name_to_text(environment);
 	found = ak_statement_execute(AK_DELETE_GRANT, values, nulls) > 0;
 	ak_statement_end();
 	return found;
@@ -457,7 +457,7 @@ ak_write_projects(const AkName *organizations, const AkName *projects,
 	if (refused >= 0)
 		return refused;
 
-	all[0] = ak_scope_all;
+	all[0] = ak_name_all;
 	memcpy(all + 1, environments, nenvironments * sizeof(AkName));
 	values[2] = names_datum(all, nenvironments + 1);
 	ak_statement_begin();
@@ -509,7 +509,7 @@ ak_write_remove_projects(const AkName *projects, int count)
 void
 ak_write_rename_project(const AkName *project, const AkName *new_name)
 {
-	Datum		values[] = {ak_store_datum(project), ak_store_datum(new_name)};
+	Datum		values[] = {ak_name_to_text(project), ak_name_to_text(new_name)};
 	AkInsertion *together = ak_insert_begin();
 
 	ak_statement_begin();
@@ -523,7 +523,7 @@ ak_write_rename_project(const AkName *project, const AkName *new_name)
 bool
 ak_write_remove_environment(const AkName *project, const AkName *environment)
 {
-	Datum		values[] = {ak_store_datum(project), ak_store_datum(environment)};
+	Datum		values[] = {ak_name_to_text(project), ak_name_to_text(environment)};
 	bool		found;
 
 	ak_statement_begin();

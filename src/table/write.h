@@ -13,7 +13,7 @@
 
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/grants.h"
 #include "shmem/counts.h"
 #include "table/event.h"
 #include "table/store.h"

@@ -1,57 +1,12 @@
 /*
- * scope.c
- *		Levels, verbs, and the compiled grants of one key; see scope.h.
+ * grants.c
+ *		The compiled grants of one key; see grants.h.
  */
 #include "postgres.h"
 
-#include "base/scope.h"
+#include "base/grants.h"
 
 #include "port/pg_bitutils.h"
-
-const AkName ak_scope_all = {"*", 1};
-
-static const struct
-{
-	const char *verb;
-	AkLevel		level;
-}			verbs[] =
-
-{
-	{"read", AK_LEVEL_READ},
-	{"write", AK_LEVEL_WRITE},
-	{"manage", AK_LEVEL_MANAGE},
-	/* HTTP methods */
-	{"get", AK_LEVEL_READ},
-	{"head", AK_LEVEL_READ},
-	{"options", AK_LEVEL_READ},
-	{"post", AK_LEVEL_WRITE},
-	{"put", AK_LEVEL_WRITE},
-	{"patch", AK_LEVEL_WRITE},
-	/* SQL commands; DELETE is both */
-	{"select", AK_LEVEL_READ},
-	{"insert", AK_LEVEL_WRITE},
-	{"update", AK_LEVEL_WRITE},
-	{"delete", AK_LEVEL_MANAGE},
-};
-
-AkLevel
-ak_scope_verb(const char *verb, int len)
-{
-	for (int i = 0; i < (int) lengthof(verbs); i++)
-		if ((int) strlen(verbs[i].verb) == len &&
-			pg_strncasecmp(verbs[i].verb, verb, len) == 0)
-			return verbs[i].level;
-	return AK_LEVEL_NONE;
-}
-
-const char *
-ak_scope_level_name(AkLevel level)
-{
-	static const char *const names[AK_LEVELS] =
-	{"none", "read", "write", "manage"};
-
-	return names[level];
-}
 
 /* Number of slots for so many grants: at most two thirds are taken. */
 static uint32
@@ -84,8 +39,8 @@ ak_grants_compile(AkGrants *result, const AkGrant *grants, int count)
 	for (int i = 0; i < count; i++)
 	{
 		const AkGrant *grant = &grants[i];
-		uint32		hash = ak_scope_hash(&grant->project,
-										 &grant->environment);
+		uint32		hash = ak_grants_hash(&grant->project,
+										  &grant->environment);
 		uint32		at = hash & result->mask;
 		AkGrantSlot *slot;
 
@@ -104,9 +59,9 @@ ak_grants_compile(AkGrants *result, const AkGrant *grants, int count)
 			   grant->environment.len);
 		names += grant->environment.len;
 
-		if (ak_name_equal(&grant->project, &ak_scope_all))
+		if (ak_name_equal(&grant->project, &ak_name_all))
 			result->any_project = true;
-		if (ak_name_equal(&grant->environment, &ak_scope_all))
+		if (ak_name_equal(&grant->environment, &ak_name_all))
 			result->any_environment = true;
 	}
 }
@@ -128,8 +83,8 @@ ak_grants_slot(const AkGrants *grants, uint32 i, AkGrant *grant)
 
 /* The level of the one grant on just this pair. */
 static inline AkLevel
-probe(const AkGrants *grants, uint32 hash, const AkName *project,
-	  const AkName *environment)
+probe_grant(const AkGrants *grants, uint32 hash, const AkName *project,
+			const AkName *environment)
 {
 	for (uint32 at = hash & grants->mask;; at = (at + 1) & grants->mask)
 	{
@@ -148,24 +103,24 @@ probe(const AkGrants *grants, uint32 hash, const AkName *project,
 }
 
 static AkLevel
-probe_all(const AkGrants *grants, const AkName *project,
-		  const AkName *environment)
+probe_grant_on_all(const AkGrants *grants, const AkName *project,
+				   const AkName *environment)
 {
-	return probe(grants, ak_scope_hash(project, environment), project,
-				 environment);
+	return probe_grant(grants, ak_grants_hash(project, environment), project,
+					   environment);
 }
 
 AkLevel
 ak_grants_level(const AkGrants *grants, uint32 hash, const AkName *project,
 				const AkName *environment)
 {
-	AkLevel		level = probe(grants, hash, project, environment);
+	AkLevel		level = probe_grant(grants, hash, project, environment);
 
 	if (grants->any_environment)
-		level = Max(level, probe_all(grants, project, &ak_scope_all));
+		level = Max(level, probe_grant_on_all(grants, project, &ak_name_all));
 	if (grants->any_project)
-		level = Max(level, probe_all(grants, &ak_scope_all, environment));
+		level = Max(level, probe_grant_on_all(grants, &ak_name_all, environment));
 	if (grants->any_project && grants->any_environment)
-		level = Max(level, probe_all(grants, &ak_scope_all, &ak_scope_all));
+		level = Max(level, probe_grant_on_all(grants, &ak_name_all, &ak_name_all));
 	return level;
 }
