@@ -99,7 +99,7 @@ find_defaults(EState *estate, Target *target)
 	Relation	rel = target->info->ri_RelationDesc;
 	TupleDesc	desc = RelationGetDescr(rel);
 	const AttrNumber *columns = ak_layout_columns(target->table);
-	int			count = ak_layout_count(target->table);
+	int			count = ak_schema_tables[target->table].ncolumns;
 
 	if (desc->natts == count)
 		return;
@@ -167,7 +167,7 @@ fill_slot(EState *estate, const Target *target, TupleTableSlot *slot,
 	const AttrNumber *columns = ak_layout_columns(target->table);
 
 	ExecStoreAllNullTuple(slot);
-	for (int i = 0; i < ak_layout_count(target->table); i++)
+	for (int i = 0; i < ak_schema_tables[target->table].ncolumns; i++)
 	{
 		slot->tts_values[columns[i] - 1] = values[i];
 		slot->tts_isnull[columns[i] - 1] = nulls[i];

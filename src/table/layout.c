@@ -19,131 +19,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-/* The most columns of a table, and of an index. */
-#define MAX_COLUMNS			Natts_apikey_key
+/* The most columns in C that an index begins with */
 #define MAX_INDEX_COLUMNS	4
 
-/* A type that has no fixed OID: apikey_level. */
-#define LEVEL				InvalidOid
-
-typedef struct Column
-{
-	const char *name;
-	Oid			type;
-	bool		nullable;
-} Column;
-
-#define COLUMN(table, column, type) \
-	[Anum_##table##_##column - 1] = {#column, type, false}
-#define NULLABLE(table, column, type) \
-	[Anum_##table##_##column - 1] = {#column, type, true}
-
-static const struct
-{
-	int			count;
-	Column		columns[MAX_COLUMNS];
-}			tables[AK_TABLES] =
-
-{
-	[AK_TABLE_PROJECT] = {
-		Natts_apikey_project, {
-			COLUMN(apikey_project, project, TEXTOID),
-			COLUMN(apikey_project, organization, TEXTOID)
-		}
-	},
-	[AK_TABLE_ENVIRONMENT] = {
-		Natts_apikey_environment, {
-			COLUMN(apikey_environment, project, TEXTOID),
-			COLUMN(apikey_environment, environment, TEXTOID),
-			COLUMN(apikey_environment, organization, TEXTOID)
-		}
-	},
-	[AK_TABLE_KEY] = {
-		Natts_apikey_key, {
-			COLUMN(apikey_key, key_id, UUIDOID),
-			NULLABLE(apikey_key, disabled_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_key, revoked_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_key, expires_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_key, organization_level, LEVEL),
-			COLUMN(apikey_key, organization, TEXTOID),
-			COLUMN(apikey_key, prefix, TEXTOID),
-			NULLABLE(apikey_key, scheme, TEXTOID),
-			NULLABLE(apikey_key, salt, BYTEAOID),
-			NULLABLE(apikey_key, verifier, BYTEAOID),
-			NULLABLE(apikey_key, allowed_networks, CIDRARRAYOID),
-			COLUMN(apikey_key, label, TEXTOID),
-			COLUMN(apikey_key, created_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_key, created_by, TEXTOID),
-			COLUMN(apikey_key, metadata, JSONBOID),
-			NULLABLE(apikey_key, rate_count, INT4OID),
-			NULLABLE(apikey_key, rate_interval, INTERVALOID),
-			NULLABLE(apikey_key, rate_burst, INT4OID)
-		}
-	},
-	[AK_TABLE_SECRET] = {
-		Natts_apikey_secret, {
-			COLUMN(apikey_secret, key_id, UUIDOID),
-			NULLABLE(apikey_secret, expires_at, TIMESTAMPTZOID),
-			COLUMN(apikey_secret, scheme, TEXTOID),
-			COLUMN(apikey_secret, salt, BYTEAOID),
-			COLUMN(apikey_secret, verifier, BYTEAOID),
-			NULLABLE(apikey_secret, lookup, BYTEAOID)
-		}
-	},
-	[AK_TABLE_GRANT] = {
-		Natts_apikey_grant, {
-			COLUMN(apikey_grant, key_id, UUIDOID),
-			COLUMN(apikey_grant, level, LEVEL),
-			NULLABLE(apikey_grant, project, TEXTOID),
-			COLUMN(apikey_grant, environment, TEXTOID),
-			COLUMN(apikey_grant, organization, TEXTOID)
-		}
-	},
-	[AK_TABLE_BUDGET] = {
-		Natts_apikey_budget, {
-			COLUMN(apikey_budget, key_id, UUIDOID),
-			COLUMN(apikey_budget, budget, INT8OID),
-			COLUMN(apikey_budget, remaining, INT8OID),
-			NULLABLE(apikey_budget, refill, INTERVALOID),
-			COLUMN(apikey_budget, started_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_budget, refills_at, TIMESTAMPTZOID)
-		}
-	},
-	[AK_TABLE_EVENT] = {
-		Natts_apikey_event, {
-			COLUMN(apikey_event, at, TIMESTAMPTZOID),
-			COLUMN(apikey_event, event_id, UUIDOID),
-			COLUMN(apikey_event, action, TEXTOID),
-			NULLABLE(apikey_event, key_id, UUIDOID),
-			NULLABLE(apikey_event, organization, TEXTOID),
-			COLUMN(apikey_event, role, TEXTOID),
-			NULLABLE(apikey_event, application_user, TEXTOID),
-			NULLABLE(apikey_event, acting_key, UUIDOID),
-			NULLABLE(apikey_event, address, INETOID),
-			COLUMN(apikey_event, detail, JSONBOID)
-		}
-	},
-	[AK_TABLE_USE] = {
-		Natts_apikey_use, {
-			COLUMN(apikey_use, key_id, UUIDOID),
-			COLUMN(apikey_use, uses, INT8OID),
-			COLUMN(apikey_use, refusals, INT8OID),
-			NULLABLE(apikey_use, last_used_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_use, last_refused_at, TIMESTAMPTZOID),
-			NULLABLE(apikey_use, limit_until, TIMESTAMPTZOID)
-		}
-	},
-	[AK_TABLE_USE_HOUR] = {
-		Natts_apikey_use_hour, {
-			COLUMN(apikey_use_hour, key_id, UUIDOID),
-			COLUMN(apikey_use_hour, hour, TIMESTAMPTZOID),
-			COLUMN(apikey_use_hour, uses, INT8OID),
-			COLUMN(apikey_use_hour, refusals, INT8OID)
-		}
-	}
-};
-
-/* Those that we read, by the columns in C that they begin with. */
 static const struct
 {
 	AkTable		table;
@@ -152,55 +30,16 @@ static const struct
 }			indexes[AK_INDEXES] =
 
 {
-	[AK_INDEX_PROJECT_PKEY] = {
-		AK_TABLE_PROJECT, "apikey_project_pkey",
-		{Anum_apikey_project_project}
-	},
-	[AK_INDEX_ENVIRONMENT_PKEY] = {
-		AK_TABLE_ENVIRONMENT, "apikey_environment_pkey",
-		{Anum_apikey_environment_project, Anum_apikey_environment_environment}
-	},
-	[AK_INDEX_ENVIRONMENT_ORGANIZATION] = {
-		AK_TABLE_ENVIRONMENT, "apikey_environment_organization_idx",
-		{Anum_apikey_environment_organization}
-	},
-	[AK_INDEX_KEY_PKEY] = {
-		AK_TABLE_KEY, "apikey_key_pkey", {Anum_apikey_key_key_id}
-	},
-	[AK_INDEX_SECRET_PKEY] = {
-		AK_TABLE_SECRET, "apikey_secret_pkey", {Anum_apikey_secret_key_id}
-	},
-	[AK_INDEX_SECRET_LOOKUP] = {
-		AK_TABLE_SECRET, "apikey_secret_lookup_key",
-		{Anum_apikey_secret_lookup}
-	},
-	[AK_INDEX_GRANT_KEY] = {
-		AK_TABLE_GRANT, "apikey_grant_key",
-		{Anum_apikey_grant_key_id, Anum_apikey_grant_project,
-		Anum_apikey_grant_environment, Anum_apikey_grant_level}
-	},
-	[AK_INDEX_GRANT_PROJECT] = {
-		AK_TABLE_GRANT, "apikey_grant_project_idx",
-		{Anum_apikey_grant_project, Anum_apikey_grant_environment,
-		Anum_apikey_grant_organization}
-	},
-	[AK_INDEX_BUDGET_PKEY] = {
-		AK_TABLE_BUDGET, "apikey_budget_pkey", {Anum_apikey_budget_key_id}
-	},
-	[AK_INDEX_USE_PKEY] = {
-		AK_TABLE_USE, "apikey_use_pkey", {Anum_apikey_use_key_id}
-	},
-	[AK_INDEX_USE_HOUR_PKEY] = {
-		AK_TABLE_USE_HOUR, "apikey_use_hour_pkey",
-		{Anum_apikey_use_hour_key_id, Anum_apikey_use_hour_hour}
-	}
+#define AK_INDEX(symbol, table, name, ...) \
+	[AK_INDEX_##symbol] = {AK_TABLE_##table, #name, {__VA_ARGS__}},
+#include "table/tablelist.h"
 };
 
 /* What was found, by the relcache entry of a generation. */
 static struct
 {
 	uint64		generation;		/* 0: nothing yet */
-	AttrNumber	columns[MAX_COLUMNS];
+	AttrNumber	columns[Natts_apikey_key];
 }			layouts[AK_TABLES];
 static Oid	index_oids[AK_INDEXES];
 
@@ -216,10 +55,10 @@ missing(const char *kind, const char *name, Relation rel)
 }
 
 static AttrNumber
-find_column(Relation rel, const Column *column)
+find_column(Relation rel, const AkColumn *column)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	Oid			type = column->type == LEVEL ? ak_schema_get()->level :
+	Oid			type = column->type == AK_LEVEL_TYPE ? ak_schema_get()->level :
 	column->type;
 
 	for (int i = 0; i < desc->natts; i++)
@@ -275,8 +114,8 @@ static void
 find_all(AkTable table, Relation rel)
 {
 	layouts[table].generation = 0;	/* an error leaves nothing to believe */
-	for (int i = 0; i < tables[table].count; i++)
-		layouts[table].columns[i] = find_column(rel, &tables[table].columns[i]);
+	for (int i = 0; i < ak_schema_tables[table].ncolumns; i++)
+		layouts[table].columns[i] = find_column(rel, &ak_schema_tables[table].columns[i]);
 	for (int i = 0; i < AK_INDEXES; i++)
 		if (indexes[i].table == table)
 			index_oids[i] = find_index(rel, i);
@@ -307,12 +146,6 @@ ak_layout_columns(AkTable table)
 	return layouts[table].columns;
 }
 
-int
-ak_layout_count(AkTable table)
-{
-	return tables[table].count;
-}
-
 Oid
 ak_layout_index(AkIndex index)
 {
@@ -324,13 +157,11 @@ ak_layout_shows(Relation rel, const char *column)
 {
 	AkTable		table;
 
-	if (!ak_schema_find_table(RelationGetRelid(rel), &table) ||
-		strcmp(column, "salt") == 0 || strcmp(column, "verifier") == 0 ||
-		strcmp(column, "lookup") == 0)
+	if (!ak_schema_find_table(RelationGetRelid(rel), &table))
 		return false;
-	for (int i = 0; i < tables[table].count; i++)
-		if (strcmp(tables[table].columns[i].name, column) == 0)
-			return true;
+	for (int i = 0; i < ak_schema_tables[table].ncolumns; i++)
+		if (strcmp(ak_schema_tables[table].columns[i].name, column) == 0)
+			return ak_schema_tables[table].columns[i].type != BYTEAOID;
 	return false;
 }
 
@@ -366,17 +197,17 @@ ak_layout_read(AkTable table, Relation rel, HeapTuple tuple, Datum *values,
 	Datum	   *all = get_room(desc->natts, &all_nulls);
 
 	heap_deform_tuple(tuple, desc, all, all_nulls);
-	for (int i = 0; i < tables[table].count; i++)
+	for (int i = 0; i < ak_schema_tables[table].ncolumns; i++)
 	{
 		int			from = layouts[table].columns[i] - 1;
 
 		values[i] = all[from];
 		nulls[i] = all_nulls[from];
-		if (unlikely(nulls[i] && !tables[table].columns[i].nullable))
+		if (unlikely(nulls[i] && !ak_schema_tables[table].columns[i].nullable))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("null value in column \"%s\" of table \"%s\"",
-							tables[table].columns[i].name,
+							ak_schema_tables[table].columns[i].name,
 							RelationGetRelationName(rel)),
 					 errhidestmt(true)));
 	}

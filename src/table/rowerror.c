@@ -16,8 +16,8 @@ is_about_secrets(void)
 	MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
 	ErrorData  *error = CopyErrorData();
 	bool		result = error->table_name != NULL &&
-	(strcmp(error->table_name, ak_schema_table_name(AK_TABLE_KEY)) == 0 ||
-	 strcmp(error->table_name, ak_schema_table_name(AK_TABLE_SECRET)) == 0);
+	(strcmp(error->table_name, ak_schema_tables[AK_TABLE_KEY].name) == 0 ||
+	 strcmp(error->table_name, ak_schema_tables[AK_TABLE_SECRET].name) == 0);
 
 	FreeErrorData(error);
 	MemoryContextSwitchTo(before);

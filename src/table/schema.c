@@ -31,24 +31,13 @@
 static AkSchema schema;
 static uint64 schema_generation;	/* 0: "schema" is not filled in */
 
-static const struct
-{
-	const char *name;
-	AkTopic		topic;			/* of a message about it */
-}			tables[AK_TABLES] =
-
-{
-	[AK_TABLE_PROJECT] = {"apikey_project", AK_TOPIC_SCHEMA},
-	[AK_TABLE_ENVIRONMENT] = {"apikey_environment", AK_TOPIC_SCHEMA},
-	[AK_TABLE_KEY] = {"apikey_key", AK_TOPIC_SCHEMA},
-	[AK_TABLE_SECRET] = {"apikey_secret", AK_TOPIC_SCHEMA},
-	[AK_TABLE_GRANT] = {"apikey_grant", AK_TOPIC_SCHEMA},
-	[AK_TABLE_BUDGET] = {"apikey_budget", AK_TOPIC_SCHEMA},
-	[AK_TABLE_EVENT] = {"apikey_event", AK_TOPIC_SCHEMA},
-	[AK_TABLE_USE] = {"apikey_use", AK_TOPIC_SCHEMA},
-	[AK_TABLE_USE_HOUR] = {"apikey_use_hour", AK_TOPIC_SCHEMA},
-	[AK_TABLE_KEY_PROXY] = {"key_proxy", AK_TOPIC_KEYS},
-	[AK_TABLE_REGISTRY_PROXY] = {"registry_proxy", AK_TOPIC_REGISTRY}
+const AkTableForm ak_schema_tables[AK_TABLES] = {
+#define AK_TABLE(symbol, name) \
+	[AK_TABLE_##symbol] = {#name, AK_TOPIC_SCHEMA, Natts_##name, {
+#define AK_COLUMN(table, name, type, nullable) {#name, type, nullable},
+#define AK_TABLE_END(name) }},
+#define AK_PROXY(symbol, name, topic) [AK_TABLE_##symbol] = {#name, topic},
+#include "table/tablelist.h"
 };
 
 /* The first number of the versions of the extension that this library serves. */
@@ -171,8 +160,8 @@ find_all(AkSchema *found)
 	found->namespace = namespace;
 	found->internal = find_internal(extension);
 	for (int table = 0; table < AK_TABLES; table++)
-		found->tables[table] = find_table(tables[table].name,
-										  table < AK_TABLE_KEY_PROXY ?
+		found->tables[table] = find_table(ak_schema_tables[table].name,
+										  ak_schema_tables[table].ncolumns > 0 ?
 										  namespace : found->internal,
 										  extension);
 	find_levels(found);
@@ -186,7 +175,7 @@ watch(const AkSchema *found)
 	for (int table = 0; table < AK_TABLES; table++)
 		watched[table] = (AkWatch)
 	{
-		found->tables[table], tables[table].topic
+		found->tables[table], ak_schema_tables[table].topic
 	};
 	ak_inval_watch(watched, AK_TABLES);
 }
@@ -289,12 +278,6 @@ ak_schema_name(void)
 	if (name == NULL)
 		not_installed();
 	return name;
-}
-
-const char *
-ak_schema_table_name(AkTable table)
-{
-	return tables[table].name;
 }
 
 bool

@@ -17,27 +17,47 @@
 
 #include "postgres.h"
 
+#include "base/inval.h"
 #include "base/level.h"
 #include "storage/lockdefs.h"
 
-/* Those up to the budgets are changed by users, and watched by triggers. */
 typedef enum AkTable
 {
-	AK_TABLE_PROJECT = 0,
-	AK_TABLE_ENVIRONMENT,
-	AK_TABLE_KEY,
-	AK_TABLE_SECRET,
-	AK_TABLE_GRANT,
-	AK_TABLE_BUDGET,
-	AK_TABLE_EVENT,
-	AK_TABLE_USE,
-	AK_TABLE_USE_HOUR,
-	/* from here on in the other schema */
-	AK_TABLE_KEY_PROXY,
-	AK_TABLE_REGISTRY_PROXY
+#define AK_TABLE(symbol, name) AK_TABLE_##symbol,
+#define AK_PROXY(symbol, name, topic) AK_TABLE_##symbol,
+#include "table/tablelist.h"
+	AK_TABLES
 } AkTable;
 
-#define AK_TABLES	(AK_TABLE_REGISTRY_PROXY + 1)
+/*
+ * Anum_<table>_<column> is the number of a column in C, from 1, whatever its place in
+ * the table; Natts_<table> is how many there are.
+ */
+#define AK_TABLE(symbol, name) enum { Anum_##name##_none,
+#define AK_COLUMN(table, name, type, nullable) Anum_##table##_##name,
+#define AK_TABLE_END(name) \
+	Anum_##name##_end, Natts_##name = Anum_##name##_end - 1};
+#include "table/tablelist.h"
+
+typedef struct AkColumn
+{
+	const char *name;
+	Oid			type;			/* AK_LEVEL_TYPE: apikey_level */
+	bool		nullable;
+} AkColumn;
+
+#define AK_LEVEL_TYPE	InvalidOid
+
+/* As this library knows a table. */
+typedef struct AkTableForm
+{
+	const char *name;
+	AkTopic		topic;			/* of a message about it */
+	int			ncolumns;		/* 0 of a proxy, which is in AK_INTERNAL */
+	AkColumn	columns[Natts_apikey_key];	/* the most that any has */
+} AkTableForm;
+
+extern const AkTableForm ak_schema_tables[AK_TABLES];
 
 /* The schema of what nobody calls by name. */
 #define AK_INTERNAL	"apikey_internal"
@@ -72,9 +92,6 @@ extern const AkSchema *ak_schema_get(void);
 
 /* The name of the schema, palloc'd.  Raises 55000 if it has just gone. */
 extern const char *ak_schema_name(void);
-
-/* That of a table. */
-extern const char *ak_schema_table_name(AkTable table);
 
 /*
  * Lock a table, so that it is ours and stays: what it was before waiting for the

@@ -449,7 +449,7 @@ left_query(AkStatement which)
 		case AK_RENAME_ENVIRONMENTS:
 		case AK_RENAME_GRANTS:
 			return psprintf("SELECT FROM $S.%s%s",
-							ak_schema_table_name(statements[which].table),
+							ak_schema_tables[statements[which].table].name,
 							where);
 		case AK_UPSERT_GRANT:
 			return pstrdup("SELECT WHERE NOT EXISTS (SELECT FROM $S.apikey_grant"
@@ -495,7 +495,7 @@ check_left(AkStatement which, Datum *values, const char *nulls, bool latest)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("a trigger on table \"%s\" keeps a row from being changed",
-						ak_schema_table_name(statements[which].table)),
+						ak_schema_tables[statements[which].table].name),
 				 errhidestmt(true)));
 }
 

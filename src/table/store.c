@@ -344,6 +344,16 @@ ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id)
 	return uncommitted;
 }
 
+/* Columns of the index apikey_grant_key: it has no others. */
+enum
+{
+	Anum_apikey_grant_key_key_id = 1,
+	Anum_apikey_grant_key_project,
+	Anum_apikey_grant_key_environment,
+	Anum_apikey_grant_key_level,
+	Natts_apikey_grant_key = Anum_apikey_grant_key_level
+};
+
 /*
  * The columns of the index for the entry that "scan" stands at, and whether this
  * transaction wrote the row; false if the row is not visible.  Where all of

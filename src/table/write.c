@@ -305,7 +305,7 @@ ak_write_spend(const pg_uuid_t *id, int64 amount, AkBudget *budget)
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 					 errmsg("a trigger on table \"%s\" keeps a row from being changed",
-							ak_schema_table_name(AK_TABLE_BUDGET)),
+							ak_schema_tables[AK_TABLE_BUDGET].name),
 					 errhidestmt(true)));
 		if (IsolationUsesXactSnapshot())
 			ereport(ERROR,
