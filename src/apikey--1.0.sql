@@ -20,7 +20,7 @@
  */
 CREATE SCHEMA apikey_internal;
 COMMENT ON SCHEMA apikey_internal IS
-'what is behind the views, triggers and policies of the extension apikey; to be called by nobody';
+'internals of the views, triggers and policies of the extension apikey; not to be called';
 
 /* ---------------------------------------------------------------- types */
 
@@ -115,7 +115,7 @@ CREATE TABLE apikey_key (
 			IS NOT NULL)
 );
 COMMENT ON TABLE apikey_key IS
-'API keys with the verifier of their secret';
+'API keys, each with the verifier of its newest secret';
 
 /*
  * For pages of apikey_keys, see doc/how-to/list-keys.md.  The partial ones hold nothing
@@ -150,7 +150,7 @@ CREATE TABLE apikey_secret (
 		REFERENCES apikey_key (key_id) ON DELETE CASCADE
 );
 COMMENT ON TABLE apikey_secret IS
-'secrets of API keys besides the newest: before a rotation, or imported';
+'other secrets of API keys: from before a rotation, or imported';
 
 /*
  * A null project stands for all projects, which calls write '*', and the
@@ -262,7 +262,7 @@ CREATE TABLE apikey_use_hour (
 	CONSTRAINT apikey_use_hour_pkey PRIMARY KEY (key_id, hour)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE apikey_use_hour IS
-'the same by hour, for the days that apikey.usage_days says';
+'how often each API key was used and refused on this server, by hour, for apikey.usage_days days';
 CREATE INDEX apikey_use_hour_idx ON apikey_use_hour (hour);
 
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
@@ -293,7 +293,7 @@ CREATE FUNCTION apikey_internal.changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'apikey_changed';
 REVOKE ALL ON FUNCTION apikey_internal.changed() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_internal.changed() IS
-'trigger on the tables of this extension: makes every backend see the change, holds new rows to the foreign keys, and records what SQL did';
+'trigger on the tables of this extension: makes every backend see the change, checks the foreign keys of new rows, and records what SQL did';
 
 /* Logical replication fires only row triggers, and only ENABLE ALWAYS ones. */
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
@@ -338,7 +338,7 @@ CREATE FUNCTION apikey_internal.keep() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'apikey_keep';
 REVOKE ALL ON FUNCTION apikey_internal.keep() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_internal.keep() IS
-'trigger on apikey_event and apikey_key: refuses to change or remove events, but for apikey_purge_events, and to bring a revoked key back';
+'trigger on apikey_event and apikey_key: refuses to change events, to remove them except by apikey_purge_events, and to bring back a revoked key';
 
 CREATE TRIGGER apikey_keep BEFORE UPDATE OR DELETE
 	ON apikey_event FOR EACH ROW EXECUTE FUNCTION apikey_internal.keep();
@@ -427,7 +427,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'apikey_sync_projects';
 REVOKE ALL ON FUNCTION apikey_internal.sync_projects() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_internal.sync_projects() IS
-'trigger of attached tables: makes the registry follow';
+'trigger on attached tables: keeps the registry in step';
 
 /* -------------------------------------------------------- life of a key */
 
@@ -500,7 +500,7 @@ REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
 	jsonb, text, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
 	jsonb, text, text[]) IS
-'change what is said of an API key; null leaves it as it is';
+'change properties of an API key; null leaves a property as it is';
 
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
 	level apikey_level)
@@ -527,7 +527,7 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_set_organization_level(uuid, apikey_level)
 FROM PUBLIC;
 COMMENT ON FUNCTION apikey_set_organization_level(uuid, apikey_level) IS
-'set the access of an API key to its organization itself: read, write, or null for none';
+'set the access that an API key has to its organization itself: read, write, or null for none';
 
 /*
  * Only for the application itself: 42501 in a session with a key.
@@ -539,7 +539,7 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_set_budget(uuid, bigint, interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_set_budget(uuid, bigint, interval) IS
-'give an API key a budget to spend, which each refill fills up again; null takes it away';
+'give an API key a budget, which each refill fills up again; null takes it away';
 
 CREATE FUNCTION apikey_disable(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -609,7 +609,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.support
 AS 'MODULE_PATHNAME', 'apikey_authorize_key';
 COMMENT ON FUNCTION apikey_authorize(text, text, text, text) IS
-'decide whether an API key may do this in an environment of a project';
+'decide whether an API key allows a verb in an environment of a project';
 
 CREATE FUNCTION apikey_authorize(key text, project text, environment "any", verb text)
 RETURNS boolean
@@ -665,7 +665,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text, text) IS
-'decide by the organization level whether an API key may do this to an organization';
+'decide by its organization level whether an API key allows a verb on an organization';
 
 CREATE FUNCTION apikey_authorize_organization(key text, organization "any", verb text)
 RETURNS boolean
@@ -693,7 +693,7 @@ RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_require_key';
 COMMENT ON FUNCTION apikey_require(text, text, text, text) IS
-'return true if an API key may do this, else raise 42501';
+'return true if an API key allows a verb in an environment of a project, else raise 42501';
 
 CREATE FUNCTION apikey_require(key text, project text, environment "any", verb text)
 RETURNS boolean
@@ -813,7 +813,7 @@ RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_session';
 COMMENT ON FUNCTION apikey_projects(text) IS
-'list the projects where the session''s key may do this';
+'list the projects where the session''s key allows a verb';
 
 CREATE FUNCTION apikey_projects(verb text, environment text)
 RETURNS text[]
@@ -834,7 +834,7 @@ RETURNS text[]
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_key';
 COMMENT ON FUNCTION apikey_projects_of(text, text) IS
-'list the projects where an API key may do this';
+'list the projects where an API key allows a verb';
 
 CREATE FUNCTION apikey_projects_of(key text, verb text, environment text)
 RETURNS text[]
@@ -861,56 +861,56 @@ RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_session';
 COMMENT ON FUNCTION apikey_internal.projects(anyelement, text) IS
-'projects where the API key of the session may do this in some environment, as values of a type';
+'projects where the session''s key allows a verb in some environment, as values of a type';
 
 CREATE FUNCTION apikey_internal.projects(type anyelement, verb text, environment "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_session';
 COMMENT ON FUNCTION apikey_internal.projects(anyelement, text, "any") IS
-'projects where the API key of the session may do this in this environment, as values of a type';
+'projects where the session''s key allows a verb in this environment, as values of a type';
 
 CREATE FUNCTION apikey_internal.projects_of(type anyelement, key text, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_key';
 COMMENT ON FUNCTION apikey_internal.projects_of(anyelement, text, text) IS
-'projects where this API key may do this in some environment, as values of a type';
+'projects where an API key allows a verb in some environment, as values of a type';
 
 CREATE FUNCTION apikey_internal.projects_of(type anyelement, key text, verb text, environment "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_projects_as_key';
 COMMENT ON FUNCTION apikey_internal.projects_of(anyelement, text, text, "any") IS
-'projects where this API key may do this in this environment, as values of a type';
+'projects where an API key allows a verb in this environment, as values of a type';
 
 CREATE FUNCTION apikey_internal.environments(type anyelement, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_session';
 COMMENT ON FUNCTION apikey_internal.environments(anyelement, text) IS
-'environments where the API key of the session may do this in some project, as values of a type';
+'environments where the session''s key allows a verb in some project, as values of a type';
 
 CREATE FUNCTION apikey_internal.environments(type anyelement, verb text, project "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_session';
 COMMENT ON FUNCTION apikey_internal.environments(anyelement, text, "any") IS
-'environments where the API key of the session may do this in this project, as values of a type';
+'environments where the session''s key allows a verb in this project, as values of a type';
 
 CREATE FUNCTION apikey_internal.environments_of(type anyelement, key text, verb text)
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
 COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text) IS
-'environments where this API key may do this in some project, as values of a type';
+'environments where an API key allows a verb in some project, as values of a type';
 
 CREATE FUNCTION apikey_internal.environments_of(type anyelement, key text, verb text, project "any")
 RETURNS anyarray
 LANGUAGE C STABLE PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
 COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text, "any") IS
-'environments where this API key may do this in this project, as values of a type';
+'environments where an API key allows a verb in this project, as values of a type';
 
 CREATE FUNCTION apikey_verify(key text)
 RETURNS TABLE (key_id uuid, organization text, organization_level text,
@@ -1063,7 +1063,7 @@ CREATE FUNCTION apikey_internal.judge() RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'apikey_judge';
 COMMENT ON FUNCTION apikey_internal.judge() IS
-'trigger of strict tables: refuses what the API key may not do';
+'trigger on strict tables: refuses what the session''s key may not do';
 
 /* ---------------------------------------------------------------- leaks */
 
@@ -1082,7 +1082,7 @@ RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_find_keys(text) IS
-'find the API keys in a text, and whose they are';
+'find the API keys in a text, and tell whose they are';
 
 CREATE FUNCTION apikey_report_leak(text text, source text DEFAULT NULL)
 RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
@@ -1098,7 +1098,7 @@ CREATE FUNCTION apikey_pattern(prefix text DEFAULT NULL) RETURNS text
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_pattern(text) IS
-'return the regular expression of API keys with a prefix, for scanners of secrets';
+'return a regular expression that matches API keys with a prefix, for secret scanners';
 
 /*
  * The alert is [{"token": ..., "type": ..., "url": ..., "source": ...}, ...];
@@ -1159,7 +1159,7 @@ RETURNS TABLE (hour timestamptz, uses bigint, refusals bigint)
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100 ROWS 100
 AS 'MODULE_PATHNAME', 'apikey_usage_hours_of';
 COMMENT ON FUNCTION apikey_internal.usage_hours_of(uuid) IS
-'for the view apikey_usage_hours: the same by hour';
+'for the view apikey_usage_hours: how often an API key was used and refused, by hour';
 
 CREATE FUNCTION apikey_internal.guesses()
 RETURNS TABLE (address inet, refusals bigint, over_limit bigint,
@@ -1167,7 +1167,7 @@ RETURNS TABLE (address inet, refusals bigint, over_limit bigint,
 LANGUAGE C VOLATILE PARALLEL SAFE ROWS 100
 AS 'MODULE_PATHNAME', 'apikey_guesses_here';
 COMMENT ON FUNCTION apikey_internal.guesses() IS
-'for the view apikey_guesses: from where how often something was sent that is no API key';
+'for the view apikey_guesses: addresses, and how often each sent text that is no API key';
 
 CREATE FUNCTION apikey_usage_stats(OUT keys bigint, OUT pending bigint,
 	OUT capacity bigint, OUT bytes bigint, OUT lost_uses bigint,
@@ -1234,7 +1234,7 @@ RETURNS record
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_budget_period';
 COMMENT ON FUNCTION apikey_internal.budget_period(timestamptz, interval, timestamptz) IS
-'period of a budget at some time, by the calendar of UTC: when it was filled up, and when it will be';
+'the period of a budget that a time falls into, by the calendar of UTC: when it was filled up, and when it will be';
 
 CREATE VIEW apikey_budgets AS
 SELECT b.key_id, k.organization, b.budget,
@@ -1272,7 +1272,7 @@ CREATE VIEW apikey_guesses AS
 SELECT address, refusals, over_limit, first_at, last_at
 FROM apikey_internal.guesses();
 COMMENT ON VIEW apikey_guesses IS
-'the addresses that sent this server what is no API key';
+'the client addresses from which this server was sent text that is no API key';
 
 CREATE VIEW apikey_protected AS
 SELECT p.polrelid::regclass AS relation, c.project, c.environment,
@@ -1315,7 +1315,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_who_can(text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_who_can(text, text, text) IS
-'list every API key that may do this now';
+'list every API key that now allows a verb in an environment of a project';
 
 CREATE FUNCTION apikey_unused(idle interval)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
@@ -1325,7 +1325,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_unused(interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_unused(interval) IS
-'list the active API keys that this server has not seen used for so long';
+'list the active API keys that were not used on this server for a given time';
 
 /* ----------------------------------------------------------- privileges */
 
