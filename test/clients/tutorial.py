@@ -56,7 +56,7 @@ def run(process, text, echo, lines=0):
 
 
 shell = start("bash")
-run(shell, "trap 'kill $(jobs -p)' EXIT", "echo")  # whatever the page leaves running
+run(shell, "trap 'kill $(jobs -p) 2>/dev/null' EXIT", "echo")  # whatever the page leaves running
 psql = None
 after = re.split(r"^## 2\. .*\n", page, flags=re.M)[1]
 blocks = re.findall(r"^```(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", after, re.M | re.S)
