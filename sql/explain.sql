@@ -76,7 +76,52 @@ SELECT e.* FROM e_key, LATERAL apikey_explain(key, NULL::uuid, NULL::uuid, 'read
 SELECT attempt($$SELECT apikey_explain('junk', 'e_web', 'production', 'own')$$), attempt($$SELECT apikey_explain(NULL, 'e_web', 'production', '')$$),
 	attempt($$SELECT apikey_explain((SELECT key FROM e_key WHERE name = 'all'), 'e_web', 'production', 'read ')$$);
 
-DROP TABLE e_key;
+-- apikey_explain_rls: rows that no key sees are told to whoever may read both table and registry
+CREATE TABLE e_doc (project text, environment text);
+CREATE INDEX ON e_doc (project);
+SET client_min_messages = error;
+SELECT apikey_protect('e_doc', 'project', 'environment');
+RESET client_min_messages;
+INSERT INTO e_doc VALUES ('e_web', 'production'), ('e_web', 'staging'), ('e_mars', 'production');
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name = 'all';
+INSERT INTO e_doc VALUES ('e_web', 'none'), ('e_none', 'production'), ('*', 'production'), ('e_web', '*'), (NULL, 'production'), ('e_web', NULL), (repeat('x', 513), '');
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name IN ('all', 'nothing', 'text') ORDER BY name;
+CREATE ROLE regress_apikey_explain;
+GRANT SELECT ON e_doc, e_key TO regress_apikey_explain;
+SET ROLE regress_apikey_explain;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name IN ('all', 'organization') ORDER BY name;
+RESET ROLE;
+ALTER TABLE e_doc OWNER TO regress_apikey_explain;
+SET ROLE regress_apikey_explain;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name = 'all';
+RESET ROLE;
+GRANT SELECT ON apikey_registry TO regress_apikey_explain;
+SET ROLE regress_apikey_explain;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name = 'all';
+RESET ROLE;
+SET client_min_messages = error;
+SELECT apikey_protect('e_doc', 'project', 'environment', strict => true);
+RESET client_min_messages;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name = 'text';
+ALTER TABLE e_doc FORCE ROW LEVEL SECURITY;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name = 'all';
+-- the first rows are looked at, however many there are
+ALTER TABLE e_doc NO FORCE ROW LEVEL SECURITY;
+TRUNCATE e_doc;
+INSERT INTO e_doc SELECT 'e_web', CASE WHEN i IN (1000, 1001) THEN 'none' ELSE 'production' END FROM generate_series(1, 2000) i;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_doc', key) WHERE name = 'all';
+-- identifiers of other types
+CREATE TABLE e_typed (project bigint, environment e_stage);
+CREATE INDEX ON e_typed (project);
+INSERT INTO e_typed VALUES (7, 'staging'), (8, 'staging'), (7, 'production');
+SET client_min_messages = error;
+SELECT apikey_add_project('e_acme', '7', '{staging}'), apikey_protect('e_typed', 'project', 'environment');
+RESET client_min_messages;
+SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_typed', key) WHERE name IN ('all', 'write') ORDER BY name;
+
+DROP TABLE e_key, e_doc, e_typed;
 DROP TYPE e_stage;
+REVOKE ALL ON apikey_registry FROM regress_apikey_explain;
+DROP ROLE regress_apikey_explain;
 DELETE FROM apikey_key WHERE organization LIKE 'e\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'e\_%';

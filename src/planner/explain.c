@@ -35,6 +35,7 @@
 #include "planner/protect.h"
 #include "planner/strict.h"
 #include "table/schema.h"
+#include "table/store.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -57,11 +58,14 @@ typedef struct Explanation
 	bool		strict;			/* does reading it without a good key fail? */
 	Oid			owner;
 	bool		owner_subject;
+	bool		unfiltered;		/* do queries see all rows? */
 	Node	   *condition;		/* to put into the query */
 	int			permissive;		/* policies that admit rows */
 	int			keyless;		/* those that ask for no key */
 	int			restrictive;
 	int64		rows;
+	int			sampled;		/* rows that were looked for in the registry */
+	int			unregistered;	/* those that are not there */
 	bool		indexed;
 	StringInfoData plan;
 	StringInfoData advice;
@@ -87,6 +91,17 @@ check_privileges(Oid relid, Form_pg_class form)
 		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT,
 								  ACLMASK_ALL) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, NameStr(form->relname));
+}
+
+/* Else the caller is not told what is registered. */
+static bool
+may_read_registry(void)
+{
+	Oid			view = get_relname_relid("apikey_registry",
+										 ak_schema_get()->namespace);
+
+	return OidIsValid(view) &&
+		pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 static void
@@ -122,10 +137,11 @@ look_at_table(Explanation *explanation)
 	explanation->protected = condition != NULL;
 	explanation->strict = explanation->protected &&
 		ak_strict_has_triggers(relid);
-	explanation->condition =
+	explanation->unfiltered =
 		explanation->protected && explanation->enabled &&
-		!explanation->subject && !explanation->owner_subject ?
-		condition : makeBoolConst(true, false);
+		!explanation->subject && !explanation->owner_subject;
+	explanation->condition =
+		explanation->unfiltered ? condition : makeBoolConst(true, false);
 }
 
 /* Column "number", from 1, of the first row that SPI returned; NULL for null. */
@@ -155,8 +171,9 @@ look_at_policies(Explanation *explanation)
 }
 
 /*
- * What stands for $1 in a query of the table.  By its name that could be another
- * one by now, or a view: what it calls is not for the role that reads.
+ * What stands for $1 in a query of the table, the condition, or for $2, which is for
+ * all rows.  By its name that could be another table by now, or a view: what it calls
+ * is not for the role that reads.
  */
 static Node *
 get_condition(ParseState *pstate, ParamRef *param)
@@ -169,7 +186,8 @@ get_condition(ParseState *pstate, ParamRef *param)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table %s is not the one that it was",
 						explanation->table)));
-	return copyObject(explanation->condition);
+	return param->number == 1 ? copyObject(explanation->condition) :
+		makeBoolConst(true, false);
 }
 
 static void
@@ -179,7 +197,7 @@ set_up_parser(ParseState *pstate, void *arg)
 	pstate->p_ref_hook_state = arg;
 }
 
-/* Run a query that has "WHERE $1". */
+/* Run a query that has "WHERE $1" or "WHERE $2". */
 static void
 run(Explanation *explanation, const char *query, int expected)
 {
@@ -198,6 +216,59 @@ look_at_rows(Explanation *explanation)
 				 explanation->table, COUNTED_ROWS),
 		SPI_OK_SELECT);
 	explanation->rows = atoi(result(1));
+}
+
+/* Column "number", from 1, of a row; false if it is null, or too long to be a name. */
+static bool
+get_name(HeapTuple row, TupleDesc desc, int number, AkName *name)
+{
+	AkArg		arg = {0};
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, number, &isnull);
+
+	if (isnull)
+		return false;
+	ak_arg_prepare(&arg, SPI_gettypeid(desc, number), CurrentMemoryContext);
+	if (!ak_arg_print(&arg, value, name))
+		return false;
+	name->data = pnstrdup(name->data, name->len);
+	return true;
+}
+
+/* Is there a project and environment in this row that somebody registered? */
+static bool
+has_registered_pair(HeapTuple row, TupleDesc desc, Snapshot snapshot)
+{
+	AkName		project;
+	AkName		environment;
+	AkEnvironmentRow registered;
+
+	return get_name(row, desc, 1, &project) &&
+		get_name(row, desc, 2, &environment) &&
+		ak_store_environment(snapshot, &project, &environment, &registered);
+}
+
+/* Count those of the first rows that no key sees; not all rows, for they may be many. */
+static void
+look_for_unregistered(Explanation *explanation)
+{
+	SPITupleTable *table;
+	Snapshot	snapshot;
+
+	run(explanation,
+		psprintf("SELECT %s, %s FROM %s WHERE $2 LIMIT %d",
+				 column_name(explanation, 0), column_name(explanation, 1),
+				 explanation->table, COUNTED_ROWS),
+		SPI_OK_SELECT);
+	table = SPI_tuptable;
+	explanation->sampled = (int) table->numvals;
+	AK_STORE_READ(snapshot)
+	{
+		explanation->unregistered = 0;
+		for (int i = 0; i < explanation->sampled; i++)
+			if (!has_registered_pair(table->vals[i], table->tupdesc, snapshot))
+				explanation->unregistered++;
+	}
 }
 
 static void
@@ -253,7 +324,11 @@ advise_on_rows(Explanation *explanation, int projects)
 	else if (projects == 0)
 		advise(explanation, "The key may read no project. Call apikey_grant.");
 	else if (explanation->rows == 0 && explanation->enabled)
-		advise(explanation, "No row is of a project and environment that the key may read.");
+		advise(explanation, "No row is of a project and environment that are registered, and that the key may read.");
+	if (explanation->unregistered > 0)
+		advise(explanation, psprintf("%d of the first %d rows are of a project or environment that is not registered: no key may read them. Call apikey_add_project.",
+									 explanation->unregistered,
+									 explanation->sampled));
 }
 
 static void
@@ -280,6 +355,7 @@ look(void *arg)
 {
 	Explanation *explanation = arg;
 	int			level = NewGUCNestLevel();
+	bool		registry = may_read_registry();
 	Oid			caller;
 	int			context;
 
@@ -293,6 +369,8 @@ look(void *arg)
 						   context | SECURITY_RESTRICTED_OPERATION);
 	if (explanation->reason == AK_REASON_GOOD || !explanation->strict)
 		look_at_rows(explanation);
+	if (explanation->unfiltered && registry)
+		look_for_unregistered(explanation);
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(caller, context);
