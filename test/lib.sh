@@ -77,6 +77,7 @@ missing()
 		[ -e "/usr/lib/python3/dist-packages/$package" ] || echo "python3-$package"
 	done
 	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
+	command -v curl >/dev/null || echo curl
 	command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
 	# Java itself would be 260 MB
 	! command -v javac >/dev/null || [ -e /usr/share/java/postgresql.jar ] ||
