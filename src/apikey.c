@@ -15,7 +15,7 @@
 #include "shmem/guess.h"
 #include "shmem/marks.h"
 #include "shmem/counts.h"
-#include "table/notify.h"
+#include "table/event.h"
 
 PG_MODULE_MAGIC;
 
@@ -26,7 +26,7 @@ _PG_init(void)
 {
 	ak_guc_init();
 	ak_inval_init();
-	ak_notify_init();
+	ak_event_init();
 	ak_strict_init();
 	ak_counts_init();
 	if (ak_counts_is_on())

@@ -42,14 +42,18 @@ ak_actor_refuse_key(void)
 		refuse("This is for the application itself, not for a session with a key.");
 }
 
-bool
-ak_actor_key_id(pg_uuid_t *id)
+void
+ak_actor_record(AkEvent *event)
 {
 	const AkKey *key = has_key() ? ak_session_key() : NULL;
+	pg_uuid_t	id;
 
 	if (key != NULL)
-		*id = key->id;
-	return key != NULL;
+	{
+		id = key->id;
+		event->acting_key = &id;
+	}
+	ak_event_append(NULL, event);
 }
 
 void

@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "auth/keycache.h"
+#include "table/event.h"
 
 typedef struct AkActor
 {
@@ -38,10 +39,10 @@ typedef struct AkActor
 extern void ak_actor_get(AkActor *actor);
 
 /*
- * The id of the key of the session, for the events of what asks for no rights of
- * its own.  False if there is none, or it does not prove itself.
+ * Add an event of what takes no rights of a key.  The session's key, if there is one
+ * and it proves itself, is the acting one.
  */
-extern bool ak_actor_key_id(pg_uuid_t *id);
+extern void ak_actor_record(AkEvent *event);
 
 /* For what no key may do at all. */
 extern void ak_actor_refuse_key(void);

@@ -1,65 +1,65 @@
 /*
  * admin.c
- *		The life of a key: the functions that change one that there is.
+ *		The life of a key: the functions that change one that exists.
  *
  * All are SECURITY DEFINER and all but apikey_revoke_self closed to PUBLIC; their
  * contracts stand beside their names in the SQL script.  They check what they
  * are given before they write, so that the messages name what is wrong; the
- * constraints of the tables hold against everybody.  What the key of the session
- * may do is known to actor.h.  Each change is recorded; a call that changed
- * nothing is not.
- *
- * A change of a key begins with a lock on its row.  So two changes of one key
- * come one after the other, and a revoke is never overtaken by a grant.
+ * constraints of the tables hold against everybody.  What the session's key may do is
+ * known to actor.h.  Each change is recorded; a call that changed nothing is not.
  */
 #include "postgres.h"
+
+#include "keys/admin.h"
 
 #include "auth/authn.h"
 #include "auth/use.h"
 #include "base/args.h"
-#include "base/clock.h"
 #include "base/compat.h"
 #include "base/grants.h"
 #include "base/redact.h"
-#include "base/result.h"
-#include "catalog/pg_type.h"
-#include "keys/actor.h"
-#include "keys/create.h"
+#include "catalog/pg_type_d.h"
 #include "keys/options.h"
 #include "keys/projects.h"
 #include "table/event.h"
-#include "table/schema.h"
-#include "table/store.h"
-#include "table/write.h"
+#include "table/sql.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
-#include "utils/uuid.h"
 
-/* A change of a key that exists, under way. */
-typedef struct Change
+bool
+ak_admin_lock(AkChange *change)
 {
-	AkActor		actor;
-	pg_uuid_t	id;
-	AkLockedKey key;
-} Change;
+	static AkSql lock_key = {
+		AK_TABLE_KEY, 0,
+		.text = "SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
+		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE"
+	};
+	bool		found;
 
-/*
- * Lock the key in argument 0 against other changes.  The actor is looked at when
- * that is done: it may have had to wait.
- */
-static void
-begin_change(FunctionCallInfo fcinfo, Change *change)
+	ak_sql_begin();
+	found = ak_sql_execute(&lock_key, ak_value_uuid(&change->id)) > 0;
+	if (found)
+	{
+		change->organization = ak_sql_name(0, 1);
+		change->prefix = ak_sql_name(0, 2).data;
+		change->revoked = ak_sql_bool(0, 3);
+		change->has_secret = ak_sql_bool(0, 4);
+	}
+	ak_sql_end();
+	return found;
+}
+
+/* The actor is looked at when the key is locked: that may have taken long. */
+void
+ak_admin_begin(FunctionCallInfo fcinfo, AkChange *change)
 {
 	bool		found;
 
 	ak_arg_refuse_null(fcinfo, 0, "key_id");
 	ak_schema_accept();
 	change->id = *PG_GETARG_UUID_P(0);
-	found = ak_write_lock_key(&change->id, &change->key);
+	found = ak_admin_lock(change);
 	ak_actor_get(&change->actor);
 	if (!found || !ak_actor_check_key(&change->actor, &change->id))
 		ereport(ERROR,
@@ -69,32 +69,33 @@ begin_change(FunctionCallInfo fcinfo, Change *change)
 						   ak_options_print_id(&change->id))));
 }
 
-/* The same, refusing a revoked key. */
-static void
-begin_change_of_good(FunctionCallInfo fcinfo, Change *change)
+void
+ak_admin_begin_good(FunctionCallInfo fcinfo, AkChange *change)
 {
-	begin_change(fcinfo, change);
-	if (change->key.revoked)
+	ak_admin_begin(fcinfo, change);
+	if (change->revoked)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("API key is revoked"),
-				 errdetail("The id of the key is %s.", ak_options_print_id(&change->id)),
+				 errdetail("The id of the key is %s.",
+						   ak_options_print_id(&change->id)),
 				 errhint("A revoked key stays revoked; create another.")));
 }
 
-/* "detail" may be NULL. */
-static void
-record(const Change *change, const char *action, AkDetail *detail)
+void
+ak_admin_record(const AkChange *change, const char *action, AkDetail *detail)
 {
 	AkEvent		event = {
 		.action = action,.key_id = &change->id,
-		.organization = &change->key.organization,
+		.organization = &change->organization,
 		.acting_key = change->actor.limited ? &change->actor.key_id : NULL,
 		.detail = detail
 	};
 
 	ak_event_append(NULL, &event);
 }
+
+/* ---------------------------------------------------------------- grants */
 
 static void
 add_pair(AkDetail *detail, const AkGrant *grant)
@@ -104,26 +105,60 @@ add_pair(AkDetail *detail, const AkGrant *grant)
 	ak_detail_add_name(detail, "environment", &grant->environment);
 }
 
+/* False if it was there. */
+static bool
+write_grant(const AkChange *change, const AkGrant *grant)
+{
+	static AkSql upsert_grant = {
+		AK_TABLE_GRANT, 0,
+		.text = "INSERT INTO $S.apikey_grant AS old"
+		" (key_id, organization, project, environment, level)"
+		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)"
+		" ON CONFLICT (key_id, project, environment)"
+		" DO UPDATE SET level = excluded.level"
+		" WHERE old.level <> excluded.level"
+	};
+	static AkSql find_grant = {
+		AK_TABLE_GRANT, 0,
+		.text = "SELECT FROM $S.apikey_grant WHERE key_id = $1 AND organization = $2"
+		" AND project IS NOT DISTINCT FROM $3"
+		" AND environment = $4 AND level = $5::$S.apikey_level"
+	};
+	AkValue		values[] = {
+		ak_value_uuid(&change->id),
+		ak_value_name(&change->organization),
+		ak_value_project(&grant->project),
+		ak_value_name(&grant->environment),
+		ak_value_level(grant->level)
+	};
+
+	if (ak_sql_run_values(&upsert_grant, values, lengthof(values)) > 0)
+		return true;
+	if (ak_sql_run_values(&find_grant, values, lengthof(values)) == 0)
+		ak_sql_refuse_trigger(AK_TABLE_GRANT);
+	return false;
+}
+
 AK_FUNCTION_INFO_V1(apikey_grant);
 Datum
 apikey_grant(PG_FUNCTION_ARGS)
 {
-	Change		change;
+	AkChange	change;
 	AkGrant		grant;
 	AkDetail	detail;
 
-	begin_change_of_good(fcinfo, &change);
+	ak_admin_begin_good(fcinfo, &change);
 	grant.project = ak_arg_required_name(fcinfo, 1, "project");
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
 	ak_arg_refuse_null(fcinfo, 3, "level");
 	grant.level = ak_options_level(fcinfo, 3);
 	ak_actor_check_grant(&change.actor, &grant);
-	ak_projects_check(&change.key.organization, &grant);
-	if (ak_write_grant(&change.id, &change.key.organization, &grant))
+	ak_projects_check(&change.organization, &grant);
+	if (write_grant(&change, &grant))
 	{
 		add_pair(&detail, &grant);
 		ak_detail_add(&detail, "level", ak_level_name(grant.level));
-		record(&change, "grant", &detail);
+		ak_admin_record(&change, "grant", &detail);
 	}
 	PG_RETURN_VOID();
 }
@@ -132,14 +167,21 @@ AK_FUNCTION_INFO_V1(apikey_ungrant);
 Datum
 apikey_ungrant(PG_FUNCTION_ARGS)
 {
-	Change		change;
+	static AkSql delete_grant = {
+		AK_TABLE_GRANT, AK_SQL_ONE,
+		.text = "DELETE FROM $S.apikey_grant WHERE key_id = $1"
+		" AND project IS NOT DISTINCT FROM $2 AND environment = $3"
+	};
+	AkChange	change;
 	AkGrant		grant;
 	AkDetail	detail;
 
-	begin_change(fcinfo, &change);
+	ak_admin_begin(fcinfo, &change);
 	grant.project = ak_arg_required_name(fcinfo, 1, "project");
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
-	if (!ak_write_ungrant(&change.id, &grant.project, &grant.environment))
+	if (ak_sql_run(&delete_grant, ak_value_uuid(&change.id),
+				   ak_value_project(&grant.project),
+				   ak_value_name(&grant.environment)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the API key has no grant on project \"%s\", environment \"%s\"",
@@ -147,7 +189,7 @@ apikey_ungrant(PG_FUNCTION_ARGS)
 						ak_redact_name(&grant.environment)),
 				 errhint("A grant is taken away by the names that it was given by; see apikey_grants.")));
 	add_pair(&detail, &grant);
-	record(&change, "ungrant", &detail);
+	ak_admin_record(&change, "ungrant", &detail);
 	PG_RETURN_VOID();
 }
 
@@ -155,84 +197,53 @@ AK_FUNCTION_INFO_V1(apikey_set_organization_level);
 Datum
 apikey_set_organization_level(PG_FUNCTION_ARGS)
 {
-	Change		change;
+	static AkSql set_level = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
+		" WHERE key_id = $1"
+		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level"
+	};
+	AkChange	change;
 	AkLevel		level;
 	AkDetail	detail;
 
-	begin_change_of_good(fcinfo, &change);
+	ak_admin_begin_good(fcinfo, &change);
 	level = ak_options_organization_level(fcinfo, 1);
 	ak_actor_check_level(&change.actor, level);
-	if (ak_write_organization_level(&change.id, level))
+	if (ak_sql_run(&set_level, ak_value_uuid(&change.id),
+				   ak_value_level(level)) > 0)
 	{
 		ak_detail_begin(&detail);
 		ak_detail_add(&detail, "level", level == AK_LEVEL_NONE ? NULL :
 					  ak_level_name(level));
-		record(&change, "set_organization_level", &detail);
+		ak_admin_record(&change, "set_organization_level", &detail);
 	}
 	PG_RETURN_VOID();
 }
 
-/* Whatever IntervalStyle is. */
+/* ----------------------------------------------------------------- state */
+
+/* Recorded as "action", unless it was so before. */
 static void
-add_interval(AkDetail *detail, const char *field, NullableDatum value)
+set_state(const AkChange *change, AkSql *sql, const char *action)
 {
-	struct pg_itm itm;
-	char text[	MAXDATELEN + 1];
-
-	if (value.isnull)
-		return;
-	interval2itm(*DatumGetIntervalP(value.value), &itm);
-	EncodeInterval(&itm, INTSTYLE_POSTGRES, text);
-	ak_detail_add(detail, field, pstrdup(text));
-}
-
-/*
- * A budget is what the application gives, or sells: no key has a say in it.  To
- * set it starts a new period, even if it was the same before.
- */
-AK_FUNCTION_INFO_V1(apikey_set_budget);
-Datum
-apikey_set_budget(PG_FUNCTION_ARGS)
-{
-	Change		change;
-	NullableDatum refill;
-	int64		budget;
-	AkDetail	detail;
-
-	ak_actor_refuse_key();
-	begin_change_of_good(fcinfo, &change);
-	refill = ak_options_refill(fcinfo, 2);
-	ak_detail_begin(&detail);
-	if (PG_ARGISNULL(1))
-	{
-		if (!refill.isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("refill needs a budget")));
-		if (!ak_write_no_budget(&change.id))
-			PG_RETURN_VOID();
-		ak_detail_add(&detail, "budget", NULL);
-	}
-	else
-	{
-		budget = ak_options_budget(fcinfo, 1);
-		ak_write_budget(&change.id, budget, refill);
-		ak_detail_add(&detail, "budget", psprintf(INT64_FORMAT, budget));
-		add_interval(&detail, "refill", refill);
-	}
-	record(&change, "set_budget", &detail);
-	PG_RETURN_VOID();
+	if (ak_sql_run(sql, ak_value_uuid(&change->id)) > 0)
+		ak_admin_record(change, action, NULL);
 }
 
 AK_FUNCTION_INFO_V1(apikey_disable);
 Datum
 apikey_disable(PG_FUNCTION_ARGS)
 {
-	Change		change;
+	static AkSql disable_key = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "UPDATE $S.apikey_key SET disabled_at = now()"
+		" WHERE key_id = $1 AND disabled_at IS NULL"
+	};
+	AkChange	change;
 
-	begin_change_of_good(fcinfo, &change);
-	if (ak_write_disable(&change.id))
-		record(&change, "disable", NULL);
+	ak_admin_begin_good(fcinfo, &change);
+	set_state(&change, &disable_key, "disable");
 	PG_RETURN_VOID();
 }
 
@@ -240,23 +251,15 @@ AK_FUNCTION_INFO_V1(apikey_enable);
 Datum
 apikey_enable(PG_FUNCTION_ARGS)
 {
-	Change		change;
+	static AkSql enable_key = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "UPDATE $S.apikey_key SET disabled_at = NULL"
+		" WHERE key_id = $1 AND disabled_at IS NOT NULL"
+	};
+	AkChange	change;
 
-	begin_change_of_good(fcinfo, &change);
-	if (ak_write_enable(&change.id))
-		record(&change, "enable", NULL);
-	PG_RETURN_VOID();
-}
-
-AK_FUNCTION_INFO_V1(apikey_revoke);
-Datum
-apikey_revoke(PG_FUNCTION_ARGS)
-{
-	Change		change;
-
-	begin_change(fcinfo, &change);
-	if (ak_write_revoke(&change.id))
-		record(&change, "revoke", NULL);
+	ak_admin_begin_good(fcinfo, &change);
+	set_state(&change, &enable_key, "enable");
 	PG_RETURN_VOID();
 }
 
@@ -264,11 +267,38 @@ AK_FUNCTION_INFO_V1(apikey_delete);
 Datum
 apikey_delete(PG_FUNCTION_ARGS)
 {
-	Change		change;
+	static AkSql delete_key = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "DELETE FROM $S.apikey_key WHERE key_id = $1"
+	};
+	AkChange	change;
 
-	begin_change(fcinfo, &change);
-	(void) ak_write_delete(&change.id);
-	record(&change, "delete", NULL);
+	ak_admin_begin(fcinfo, &change);
+	set_state(&change, &delete_key, "delete");
+	PG_RETURN_VOID();
+}
+
+bool
+ak_admin_revoke(const AkChange *change)
+{
+	static AkSql revoke_key = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "UPDATE $S.apikey_key SET revoked_at = now()"
+		" WHERE key_id = $1 AND revoked_at IS NULL"
+	};
+
+	return ak_sql_run(&revoke_key, ak_value_uuid(&change->id)) > 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_revoke);
+Datum
+apikey_revoke(PG_FUNCTION_ARGS)
+{
+	AkChange	change;
+
+	ak_admin_begin(fcinfo, &change);
+	if (ak_admin_revoke(&change))
+		ak_admin_record(&change, "revoke", NULL);
 	PG_RETURN_VOID();
 }
 
@@ -282,7 +312,7 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 {
 	AkFinding	finding = {0};
 	AkName		token;
-	Change		change = {.actor.limited = true};
+	AkChange	change = {.actor.limited = true};
 
 	ak_schema_accept();
 	token = ak_arg_token(fcinfo, 0);
@@ -291,196 +321,182 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 		change.id = change.actor.key_id = finding.key->id;
 	else if (token.len > 0)
 		ak_use_called(NULL, AK_REASON_INVALID_KEY);
-	if (finding.key == NULL || !ak_write_lock_key(&change.id, &change.key))
+	if (finding.key == NULL || !ak_admin_lock(&change))
 		ak_authz_refuse(AK_REASON_INVALID_KEY);
-	if (ak_write_revoke(&change.id))
-		record(&change, "revoke_self", NULL);
-	PG_RETURN_VOID();
-}
-
-/* -------------------------------------------------------------- rotation */
-
-/* When an overlap that begins now ends. */
-static TimestampTz
-get_overlap_end(FunctionCallInfo fcinfo, int argno)
-{
-	TimestampTz now = ak_clock_now();
-	TimestampTz end;
-
-	ak_arg_refuse_null(fcinfo, argno, "overlap");
-	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												  TimestampTzGetDatum(now),
-												  PG_GETARG_DATUM(argno)));
-	if (end < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("overlap must not be negative")));
-	if (TIMESTAMP_NOT_FINITE(end))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("overlap must be finite")));
-	return end;
-}
-
-static bool
-fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	Change		change;
-	AkSecret	secret;
-	AkDetail	detail;
-	TimestampTz end;
-	char	   *token;
-
-	begin_change_of_good(fcinfo, &change);
-	end = get_overlap_end(fcinfo, 1);
-	token = ak_create_secret(&secret, &change.id, change.key.prefix);
-	ak_write_rotate(&change.id, change.key.has_secret, &secret, end);
-	ak_detail_begin(&detail);
-	ak_detail_add_time(&detail, "overlap_until", end);
-	record(&change, "rotate", &detail);
-	return ak_create_show(&change.id, token, values);
-}
-
-AK_FUNCTION_INFO_V1(apikey_rotate);
-Datum
-apikey_rotate(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_rotate);
-}
-
-AK_FUNCTION_INFO_V1(apikey_cancel_rotation);
-Datum
-apikey_cancel_rotation(PG_FUNCTION_ARGS)
-{
-	Change		change;
-
-	begin_change_of_good(fcinfo, &change);
-	if (!ak_write_unrotate(&change.id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("there is no rotation to cancel"),
-				 errdetail("API key %s has one good secret.",
-						   ak_options_print_id(&change.id)),
-				 errhint("A rotation can be cancelled while its overlap lasts.")));
-	record(&change, "cancel_rotation", NULL);
+	if (ak_admin_revoke(&change))
+		ak_admin_record(&change, "revoke_self", NULL);
 	PG_RETURN_VOID();
 }
 
 /* ---------------------------------------------------------------- update */
 
-/* What can be taken away, and the arguments that give it. */
-static const struct
+/* The arguments of apikey_update. */
+enum
 {
-	const char *name;
-	int			argno;
-}			removable[] =
-
-{
-	{"expires_at", 2},
-	{"created_by", 3},
-	{"allowed_networks", 4},
-	{"metadata", 5},
-	{"rate_limit", 6}
+	LABEL = 1,
+	EXPIRES_AT,
+	CREATED_BY,
+	ALLOWED_NETWORKS,
+	METADATA,
+	RATE_LIMIT,
+	REMOVE
 };
 
-/* The number of the argument that gives a field. */
+static const char *const fields[] = {
+	[LABEL] = "label",
+	[EXPIRES_AT] = "expires_at",
+	[CREATED_BY] = "created_by",
+	[ALLOWED_NETWORKS] = "allowed_networks",
+	[METADATA] = "metadata",
+	[RATE_LIMIT] = "rate_limit"
+};
+
+typedef struct KeyUpdate
+{
+	uint32		changed;		/* bits of the arguments above */
+	AkValue		values[RATE_LIMIT];
+	AkRateLimit limit;
+} KeyUpdate;
+
+static bool
+is_changed(const KeyUpdate *update, int field)
+{
+	return (update->changed & 1 << field) != 0;
+}
+
+/* All but the label can be removed. */
 static int
 find_removable(const AkName *name)
 {
-	for (int i = 0; i < (int) lengthof(removable); i++)
-		if (name->len == (int) strlen(removable[i].name) &&
-			memcmp(name->data, removable[i].name, name->len) == 0)
-			return removable[i].argno;
+	for (int field = EXPIRES_AT; field <= RATE_LIMIT; field++)
+		if (name->len == (int) strlen(fields[field]) &&
+			memcmp(name->data, fields[field], name->len) == 0)
+			return field;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("there is no field \"%s\" to remove", ak_redact_name(name)),
 			 errhint("What can be removed is expires_at, created_by, allowed_networks, metadata and rate_limit.")));
 }
 
-/* The fields in an array, as bits of the arguments that give them. */
+/* The fields in the array, as bits. */
 static uint32
-get_removed(FunctionCallInfo fcinfo, int argno)
+get_removed(FunctionCallInfo fcinfo)
 {
 	uint32		removed = 0;
 	Datum	   *names;
 	bool	   *nulls;
 	int			count;
 
-	if (PG_ARGISNULL(argno))
+	if (PG_ARGISNULL(REMOVE))
 		return 0;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argno), TEXTOID, -1, false,
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(REMOVE), TEXTOID, -1, false,
 					  TYPALIGN_INT, &names, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
 		AkName		name;
-		int			given;
+		int			field;
 
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("field to remove must not be null")));
 		name = ak_name_of_text(names[i]);
-		given = find_removable(&name);
-		if (!PG_ARGISNULL(given))
+		field = find_removable(&name);
+		if (!PG_ARGISNULL(field))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("field \"%.*s\" is both given and removed",
-							name.len, name.data)));
-		removed |= 1 << given;
+					 errmsg("field \"%s\" is both given and removed",
+							fields[field])));
+		removed |= 1 << field;
 	}
 	return removed;
 }
 
-/* A null that is not meant to be removed changes nothing. */
+/* A null changes nothing, unless the field is to be removed. */
 static void
-get_changes(FunctionCallInfo fcinfo, AkKeyChanges *changes)
+get_update(FunctionCallInfo fcinfo, KeyUpdate *update)
 {
-	uint32		removed = get_removed(fcinfo, 7);
+	AkValue    *values = update->values;
 
-#define CHANGES(argno)	(!PG_ARGISNULL(argno) || (removed & 1 << (argno)) != 0)
-
-	changes->label.change = !PG_ARGISNULL(1);
-	if (changes->label.change)
-		changes->label.value.value = ak_options_label(fcinfo, 1);
-
-	changes->expires_at.change = CHANGES(2);
-	changes->expires_at.value = ak_options_expiry(fcinfo, 2);
-
-	changes->created_by.change = CHANGES(3);
-	changes->created_by.value = fcinfo->args[3];
-
-	changes->allowed_networks.change = CHANGES(4);
-	changes->allowed_networks.value = ak_options_networks(fcinfo, 4);
-
-	changes->metadata.change = CHANGES(5);
-	changes->metadata.value = ak_options_metadata(fcinfo, 5);
-
-	changes->change_limit = CHANGES(6);
-	if (changes->change_limit)
-		ak_options_rate_limit(fcinfo, 6, &changes->limit);
-#undef CHANGES
+	update->changed = get_removed(fcinfo);
+	for (int field = LABEL; field <= RATE_LIMIT; field++)
+		if (!PG_ARGISNULL(field))
+			update->changed |= 1 << field;
+	values[LABEL] = is_changed(update, LABEL) ?
+		ak_options_label(fcinfo, LABEL) : ak_value_null(TEXTOID);
+	values[EXPIRES_AT] = ak_options_expiry(fcinfo, EXPIRES_AT);
+	values[CREATED_BY] = ak_value_nullable(TEXTOID, fcinfo->args[CREATED_BY]);
+	values[ALLOWED_NETWORKS] = ak_options_networks(fcinfo, ALLOWED_NETWORKS);
+	values[METADATA] = ak_options_metadata(fcinfo, METADATA);
+	ak_options_rate_limit(fcinfo, RATE_LIMIT, &update->limit);
 }
 
-/* The new value of a column. */
 static void
-add_change(AkDetail *detail, const char *column, const AkKeyChange *change,
-		   Oid type)
+check_update(const AkActor *actor, const KeyUpdate *update)
+{
+	if (is_changed(update, CREATED_BY))
+		ak_actor_refuse_key();
+	if (is_changed(update, EXPIRES_AT))
+		ak_actor_check_expiry(actor, ak_options_end(&update->values[EXPIRES_AT]));
+	if (is_changed(update, ALLOWED_NETWORKS))
+		ak_actor_check_networks(actor, update->values[ALLOWED_NETWORKS].value);
+	if (is_changed(update, RATE_LIMIT))
+		ak_actor_check_limit(actor, &update->limit);
+}
+
+/* False if all of it was so before. */
+static bool
+write_update(const pg_uuid_t *id, const KeyUpdate *update)
+{
+	static AkSql update_key = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
+		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
+		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
+		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
+		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END,"
+		" rate_count = CASE WHEN $12 THEN $13 ELSE rate_count END,"
+		" rate_interval = CASE WHEN $12 THEN $14 ELSE rate_interval END,"
+		" rate_burst = CASE WHEN $12 THEN $15 ELSE rate_burst END"
+		" WHERE key_id = $1 AND ($2 AND label IS DISTINCT FROM $3"
+		" OR $4 AND expires_at IS DISTINCT FROM $5"
+		" OR $6 AND created_by IS DISTINCT FROM $7"
+		" OR $8 AND allowed_networks IS DISTINCT FROM $9"
+		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}')"
+		" OR $12 AND (rate_count, rate_interval, rate_burst)"
+		" IS DISTINCT FROM ($13, $14, $15))"
+	};
+	AkLimitValues limit = ak_value_limit(&update->limit);
+
+#define FIELD(field) \
+	ak_value_bool(is_changed(update, field)), update->values[field]
+
+	return ak_sql_run(&update_key, ak_value_uuid(id),
+					  FIELD(LABEL), FIELD(EXPIRES_AT), FIELD(CREATED_BY),
+					  FIELD(ALLOWED_NETWORKS), FIELD(METADATA),
+					  ak_value_bool(is_changed(update, RATE_LIMIT)),
+					  limit.count, limit.interval, limit.burst) > 0;
+#undef FIELD
+}
+
+/* The new value of a field. */
+static void
+add_field(AkDetail *detail, const char *field, const AkValue *value)
 {
 	Oid			output;
 	bool		is_varlena;
 
-	if (!change->change)
-		return;
-	if (change->value.isnull)
-		ak_detail_add(detail, column, NULL);
-	else if (type == TIMESTAMPTZOID)
-		ak_detail_add_time(detail, column,
-						   DatumGetTimestampTz(change->value.value));
+	if (value->isnull)
+		ak_detail_add(detail, field, NULL);
+	else if (value->type == TIMESTAMPTZOID)
+		ak_detail_add_time(detail, field, DatumGetTimestampTz(value->value));
+	else if (value->type == JSONBOID)
+		ak_detail_add_jsonb(detail, field, DatumGetJsonbP(value->value));
 	else
 	{
-		getTypeOutputInfo(type, &output, &is_varlena);
-		ak_detail_add(detail, column,
-					  OidOutputFunctionCall(output, change->value.value));
+		getTypeOutputInfo(value->type, &output, &is_varlena);
+		ak_detail_add(detail, field,
+					  OidOutputFunctionCall(output, value->value));
 	}
 }
 
@@ -488,39 +504,23 @@ AK_FUNCTION_INFO_V1(apikey_update);
 Datum
 apikey_update(PG_FUNCTION_ARGS)
 {
-	Change		change;
-	AkKeyChanges changes = {0};
+	AkChange	change;
+	KeyUpdate	update;
 	AkDetail	detail;
 
-	begin_change_of_good(fcinfo, &change);
-	get_changes(fcinfo, &changes);
-	if (changes.created_by.change)
-		ak_actor_refuse_key();
-	if (changes.expires_at.change)
-		ak_actor_check_expiry(&change.actor,
-							  ak_options_end(changes.expires_at.value));
-	if (changes.allowed_networks.change)
-		ak_actor_check_networks(&change.actor,
-								ak_options_array(changes.allowed_networks.value));
-	if (changes.change_limit)
-		ak_actor_check_limit(&change.actor, &changes.limit);
-	if (!ak_write_changes(&change.id, &changes))
+	ak_admin_begin_good(fcinfo, &change);
+	get_update(fcinfo, &update);
+	check_update(&change.actor, &update);
+	if (!write_update(&change.id, &update))
 		PG_RETURN_VOID();
 
 	ak_detail_begin(&detail);
-	add_change(&detail, "label", &changes.label, TEXTOID);
-	add_change(&detail, "expires_at", &changes.expires_at, TIMESTAMPTZOID);
-	add_change(&detail, "created_by", &changes.created_by, TEXTOID);
-	add_change(&detail, "allowed_networks", &changes.allowed_networks,
-			   CIDRARRAYOID);
-	if (changes.metadata.change && !changes.metadata.value.isnull)
-		ak_detail_add_jsonb(&detail, "metadata",
-							DatumGetJsonbP(changes.metadata.value.value));
-	else if (changes.metadata.change)
-		ak_detail_add(&detail, "metadata", NULL);
-	if (changes.change_limit)
-		ak_detail_add(&detail, "rate_limit", changes.limit.count == 0 ? NULL :
-					  ak_ratelimit_print(&changes.limit));
-	record(&change, "update", &detail);
+	for (int field = LABEL; field < RATE_LIMIT; field++)
+		if (is_changed(&update, field))
+			add_field(&detail, fields[field], &update.values[field]);
+	if (is_changed(&update, RATE_LIMIT))
+		ak_detail_add(&detail, fields[RATE_LIMIT], update.limit.count == 0 ?
+					  NULL : ak_ratelimit_print(&update.limit));
+	ak_admin_record(&change, "update", &detail);
 	PG_RETURN_VOID();
 }

@@ -1,35 +1,65 @@
 /*
  * create.c
- *		New keys: made here, or taken over from elsewhere.
+ *		New keys, made here or imported, and new secrets of old ones.
  *
  * The functions are SECURITY DEFINER and closed to PUBLIC; their contracts stand
  * beside their names in the SQL script.  They check what they are given before
  * they write, so that the messages name what is wrong; the constraints of the
- * tables hold against everybody.  What the key of the session may give is known to
+ * tables hold against everybody.  What the session's key may give is known to
  * actor.h.
  */
 #include "postgres.h"
 
-#include "keys/create.h"
-
 #include "auth/imported.h"
 #include "base/args.h"
+#include "base/clock.h"
 #include "base/compat.h"
-#include "base/grantlist.h"
-#include "base/grants.h"
 #include "base/guc.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "base/token.h"
-#include "keys/actor.h"
+#include "keys/admin.h"
 #include "keys/options.h"
 #include "keys/projects.h"
-#include "table/write.h"
-#include "utils/builtins.h"
-#include "utils/timestamp.h"
-#include "utils/uuid.h"
+#include "table/event.h"
+#include "table/sql.h"
+#include "utils/fmgrprotos.h"
 
-char *
-ak_create_secret(AkSecret *secret, const pg_uuid_t *id, const char *prefix)
+typedef struct NewKey
+{
+	pg_uuid_t	id;
+	AkName		organization;
+	AkValue		label;
+	const char *prefix;
+	AkSecret	secret;			/* unless imported */
+	AkLevel		organization_level;
+	AkValue		expires_at;
+	AkValue		created_by;
+	AkValue		allowed_networks;
+	AkValue		metadata;
+	AkRateLimit limit;
+	AkGrant    *grants;
+	int			ngrants;
+} NewKey;
+
+/* The arguments that apikey_create and apikey_import have in common, in this order. */
+enum
+{
+	GRANTS,
+	ORGANIZATION_LEVEL,
+	EXPIRES_AT,
+	CREATED_BY,
+	ALLOWED_NETWORKS,
+	METADATA,
+	PREFIX,
+	RATE_LIMIT
+};
+
+/* ---------------------------------------------------------------- secret */
+
+/* Make a secret of this key; returns the text of the key, palloc'd. */
+static char *
+make_secret(AkSecret *secret, const pg_uuid_t *id, const char *prefix)
 {
 	struct
 	{
@@ -43,109 +73,169 @@ ak_create_secret(AkSecret *secret, const pg_uuid_t *id, const char *prefix)
 	secret->scheme = ak_secret_new_verifier(random.salt, random.secret,
 											AK_SECRET_LEN, verifier);
 	ak_token_print(prefix, strlen(prefix), id, random.secret, token);
-	secret->salt = (AkName)
-	{
-		memcpy(palloc(AK_SALT_LEN), random.salt, AK_SALT_LEN), AK_SALT_LEN
-	};
-	secret->verifier = (AkName)
-	{
-		(char *) verifier, AK_HASH_LEN
-	};
+	secret->salt.data = memcpy(palloc(AK_SALT_LEN), random.salt, AK_SALT_LEN);
+	secret->salt.len = AK_SALT_LEN;
+	secret->verifier.data = (char *) verifier;
+	secret->verifier.len = AK_HASH_LEN;
 	explicit_bzero(&random, sizeof(random));
 	return token;
 }
 
-bool
-ak_create_show(const pg_uuid_t *id, char *token, Datum *values)
+static pg_uuid_t *
+copy_id(const pg_uuid_t *id)
 {
-	values[0] = UUIDPGetDatum(memcpy(palloc(sizeof(pg_uuid_t)), id,
-									 sizeof(pg_uuid_t)));
+	return memcpy(palloc(sizeof(pg_uuid_t)), id, sizeof(pg_uuid_t));
+}
+
+/* Fill in the row that shows a key, the only time, and wipe its text; true. */
+static bool
+show_key(const pg_uuid_t *id, char *token, Datum *values)
+{
+	values[0] = UUIDPGetDatum(copy_id(id));
 	values[1] = CStringGetTextDatum(token);
 	explicit_bzero(token, AK_TOKEN_MAX + 1);
 	return true;
 }
 
-/* The prefix in the argument, else that of the setting. */
-static const char *
-get_prefix(FunctionCallInfo fcinfo, int argno)
+static AkValue
+get_scheme(const AkSecret *secret)
 {
-	const char *prefix = ak_arg_prefix(fcinfo, argno);
-
-	return prefix == NULL ? ak_guc_prefix : prefix;
+	return ak_value_string(secret->scheme == AK_SCHEME_UNKNOWN ? NULL :
+						   ak_secret_scheme_name(secret->scheme));
 }
 
-/*
- * What apikey_create and apikey_import have in common: the grants and the seven
- * arguments after them, from "first" on.  A key that makes another one stands
- * for the creator, and passes its own limits on.
- */
-static int
-get_options(FunctionCallInfo fcinfo, int first, const AkActor *actor,
-			AkNewKey *key, AkGrant **grants, AkDetail *detail)
-{
-	Jsonb	   *list;
-	int			count;
+/* -------------------------------------------------------------- creation */
 
-	ak_arg_refuse_null(fcinfo, first, "grants");
-	key->organization_level = ak_options_organization_level(fcinfo, first + 1);
-	key->expires_at = ak_options_expiry(fcinfo, first + 2);
-	key->created_by = fcinfo->args[first + 3];
-	key->allowed_networks = ak_options_networks(fcinfo, first + 4);
-	key->metadata = ak_options_metadata(fcinfo, first + 5);
-	key->prefix = get_prefix(fcinfo, first + 6);
-	ak_options_rate_limit(fcinfo, first + 7, &key->limit);
-	list = ak_arg_json(fcinfo, first, JB_FARRAY);
-	count = ak_grantlist_read(list, grants);
+static void
+read_options(FunctionCallInfo fcinfo, int first, NewKey *key, AkDetail *detail)
+{
+	const char *prefix;
+	Jsonb	   *grants;
+
+	ak_arg_refuse_null(fcinfo, first + GRANTS, "grants");
+	key->organization_level =
+		ak_options_organization_level(fcinfo, first + ORGANIZATION_LEVEL);
+	key->expires_at = ak_options_expiry(fcinfo, first + EXPIRES_AT);
+	key->created_by = ak_value_nullable(TEXTOID,
+										fcinfo->args[first + CREATED_BY]);
+	key->allowed_networks = ak_options_networks(fcinfo,
+												first + ALLOWED_NETWORKS);
+	key->metadata = ak_options_metadata(fcinfo, first + METADATA);
+	prefix = ak_arg_prefix(fcinfo, first + PREFIX);
+	key->prefix = prefix == NULL ? ak_guc_prefix : prefix;
+	ak_options_rate_limit(fcinfo, first + RATE_LIMIT, &key->limit);
+	grants = ak_arg_json(fcinfo, first + GRANTS, JB_FARRAY);
+	key->ngrants = ak_options_grants(grants, &key->grants);
 
 	ak_detail_begin(detail);
-	if (count > 0)
-		ak_detail_add_jsonb(detail, "grants", list);
+	if (key->ngrants > 0)
+		ak_detail_add_jsonb(detail, "grants", grants);
 	if (key->organization_level != AK_LEVEL_NONE)
 		ak_detail_add(detail, "organization_level",
 					  ak_level_name(key->organization_level));
 	if (key->limit.count > 0)
 		ak_detail_add(detail, "rate_limit", ak_ratelimit_print(&key->limit));
-	if (actor->limited)
-	{
-		if (!key->created_by.isnull)
-			ak_detail_add(detail, "created_by",
-						  TextDatumGetCString(key->created_by.value));
-		key->created_by.value = CStringGetTextDatum(ak_options_print_id(&actor->key_id));
-		key->created_by.isnull = false;
-		if (key->expires_at.isnull && actor->key->expires_at != DT_NOEND)
-		{
-			key->expires_at.value =
-				TimestampTzGetDatum(actor->key->expires_at);
-			key->expires_at.isnull = false;
-		}
-		if (key->allowed_networks.isnull && actor->networks != (Datum) 0)
-		{
-			key->allowed_networks.value = actor->networks;
-			key->allowed_networks.isnull = false;
-		}
-		if (key->limit.count == 0 && actor->key->limit != NULL)
-			key->limit = *actor->key->limit;
-	}
+}
+
+/* A key that makes another one stands for the creator, and passes its own limits on. */
+static void
+inherit(const AkActor *actor, NewKey *key, AkDetail *detail)
+{
+	if (!actor->limited)
+		return;
+	if (!key->created_by.isnull)
+		ak_detail_add(detail, "created_by",
+					  TextDatumGetCString(key->created_by.value));
+	key->created_by = ak_value_string(ak_options_print_id(&actor->key_id));
+	if (key->expires_at.isnull && actor->key->expires_at != DT_NOEND)
+		key->expires_at = ak_value_time(actor->key->expires_at);
+	if (key->allowed_networks.isnull && actor->networks != (Datum) 0)
+		key->allowed_networks = ak_value(CIDRARRAYOID, actor->networks);
+	if (key->limit.count == 0 && actor->key->limit != NULL)
+		key->limit = *actor->key->limit;
+}
+
+static void
+check_new_key(const AkActor *actor, const NewKey *key)
+{
 	ak_arg_refuse_all(&key->organization, "organization");
 	ak_actor_check_organization(actor, &key->organization);
 	ak_actor_check_new(actor);
 	ak_actor_check_level(actor, key->organization_level);
-	ak_actor_check_expiry(actor, ak_options_end(key->expires_at));
-	ak_actor_check_networks(actor, ak_options_array(key->allowed_networks));
+	ak_actor_check_expiry(actor, ak_options_end(&key->expires_at));
+	ak_actor_check_networks(actor, key->allowed_networks.value);
 	ak_actor_check_limit(actor, &key->limit);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < key->ngrants; i++)
 	{
 		/* who may not give it is not told whether it is registered */
-		ak_actor_check_grant(actor, &(*grants)[i]);
-		ak_projects_check(&key->organization, &(*grants)[i]);
+		ak_actor_check_grant(actor, &key->grants[i]);
+		ak_projects_check(&key->organization, &key->grants[i]);
 	}
-	return count;
+}
+
+static AkValue
+get_level(AkLevel level)
+{
+	const AkSchema *schema = ak_schema_get();
+
+	return level == AK_LEVEL_NONE ? ak_value_null(schema->level) :
+		ak_value(schema->level, ObjectIdGetDatum(schema->levels[level]));
 }
 
 static void
-write_new(const char *action, const AkActor *actor, const AkNewKey *key,
-		  const AkGrant *grants, int count, AkDetail *detail)
+insert_key(AkInsertion *insertion, const NewKey *key)
 {
+	AkLimitValues limit = ak_value_limit(&key->limit);
+	AkValue		row[Natts_apikey_key] = {
+		[Anum_apikey_key_key_id - 1] = ak_value_uuid(&key->id),
+		[Anum_apikey_key_expires_at - 1] = key->expires_at,
+		[Anum_apikey_key_organization_level - 1] =
+		get_level(key->organization_level),
+		[Anum_apikey_key_organization - 1] = ak_value_name(&key->organization),
+		[Anum_apikey_key_prefix - 1] = ak_value_string(key->prefix),
+		[Anum_apikey_key_scheme - 1] = get_scheme(&key->secret),
+		[Anum_apikey_key_salt - 1] = ak_value_bytes(&key->secret.salt),
+		[Anum_apikey_key_verifier - 1] = ak_value_bytes(&key->secret.verifier),
+		[Anum_apikey_key_allowed_networks - 1] = key->allowed_networks,
+		[Anum_apikey_key_label - 1] = key->label,
+		[Anum_apikey_key_created_at - 1] =
+		ak_value_time(GetCurrentTransactionStartTimestamp()),
+		[Anum_apikey_key_created_by - 1] = key->created_by,
+		[Anum_apikey_key_metadata - 1] = key->metadata,
+		[Anum_apikey_key_rate_count - 1] = limit.count,
+		[Anum_apikey_key_rate_interval - 1] = limit.interval,
+		[Anum_apikey_key_rate_burst - 1] = limit.burst
+	};
+
+	if (key->metadata.isnull)
+		row[Anum_apikey_key_metadata - 1] =
+			ak_value(JSONBOID,
+					 DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	ak_insert_row(insertion, AK_TABLE_KEY, row);
+}
+
+static void
+insert_grant(AkInsertion *insertion, const NewKey *key, const AkGrant *grant)
+{
+	AkValue		row[Natts_apikey_grant] = {
+		[Anum_apikey_grant_key_id - 1] = ak_value_uuid(&key->id),
+		[Anum_apikey_grant_level - 1] = get_level(grant->level),
+		[Anum_apikey_grant_project - 1] = ak_value_project(&grant->project),
+		[Anum_apikey_grant_environment - 1] =
+		ak_value_name(&grant->environment),
+		[Anum_apikey_grant_organization - 1] =
+		ak_value_name(&key->organization)
+	};
+
+	ak_insert_row(insertion, AK_TABLE_GRANT, row);
+}
+
+/* A new key with its grants, and the event that tells of it. */
+static void
+write_key(const char *action, const AkActor *actor, const NewKey *key,
+		  AkDetail *detail)
+{
+	AkInsertion *insertion = ak_insert_begin(AK_INSERT_KEY);
 	AkEvent		event = {
 		.action = action,.key_id = &key->id,
 		.organization = &key->organization,
@@ -153,28 +243,33 @@ write_new(const char *action, const AkActor *actor, const AkNewKey *key,
 		.detail = detail,.is_new = true
 	};
 
-	ak_write_key(key, grants, count, &event);
+	ak_sql_use_indexes();
+	insert_key(insertion, key);
+	for (int i = 0; i < key->ngrants; i++)
+		insert_grant(insertion, key, &key->grants[i]);
+	ak_event_append(insertion, &event);
+	ak_insert_end(insertion);
 }
 
 static bool
 fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
-	AkNewKey	key = {0};
+	NewKey		key = {0};
 	AkActor		actor;
 	AkDetail	detail;
-	AkGrant    *grants;
-	int			ngrants;
 	char	   *token;
 
 	ak_actor_get(&actor);
 	key.organization = ak_arg_required_name(fcinfo, 0, "organization");
 	key.label = ak_options_label(fcinfo, 1);
-	ngrants = get_options(fcinfo, 2, &actor, &key, &grants, &detail);
+	read_options(fcinfo, 2, &key, &detail);
+	inherit(&actor, &key, &detail);
+	check_new_key(&actor, &key);
 
 	ak_secret_uuid(&key.id, GetCurrentTimestamp());
-	token = ak_create_secret(&key.secret, &key.id, key.prefix);
-	write_new("create", &actor, &key, grants, ngrants, &detail);
-	return ak_create_show(&key.id, token, values);
+	token = make_secret(&key.secret, &key.id, key.prefix);
+	write_key("create", &actor, &key, &detail);
+	return show_key(&key.id, token, values);
 }
 
 AK_FUNCTION_INFO_V1(apikey_create);
@@ -184,6 +279,8 @@ apikey_create(PG_FUNCTION_ARGS)
 	return ak_result_row(fcinfo, fill_create);
 }
 
+/* ---------------------------------------------------------------- import */
+
 static char *
 get_cstring(FunctionCallInfo fcinfo, int argno)
 {
@@ -191,18 +288,34 @@ get_cstring(FunctionCallInfo fcinfo, int argno)
 		TextDatumGetCString(PG_GETARG_DATUM(argno));
 }
 
+/* False if another one has the digest. */
+static bool
+write_imported(const pg_uuid_t *id, const AkSecret *secret,
+			   const uint8 lookup[AK_HASH_LEN])
+{
+	static AkSql insert_secret = {
+		AK_TABLE_SECRET, 0,
+		.text = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
+		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING"
+	};
+	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
+
+	return ak_sql_run(&insert_secret, ak_value_uuid(id), get_scheme(secret),
+					  ak_value_bytes(&secret->salt),
+					  ak_value_bytes(&secret->verifier),
+					  ak_value_bytes(&digest)) > 0;
+}
+
 AK_FUNCTION_INFO_V1(apikey_import);
 Datum
 apikey_import(PG_FUNCTION_ARGS)
 {
-	AkNewKey	key = {0};
+	NewKey		key = {0};
 	AkActor		actor;
 	AkDetail	detail;
-	AkGrant    *grants;
 	AkSecret	secret;
 	uint8		lookup[AK_HASH_LEN];
 	char	   *scheme;
-	int			ngrants;
 
 	ak_actor_get(&actor);
 	key.organization = ak_arg_required_name(fcinfo, 0, "organization");
@@ -212,16 +325,184 @@ apikey_import(PG_FUNCTION_ARGS)
 	scheme = get_cstring(fcinfo, 2);
 	ak_imported_read(scheme, get_cstring(fcinfo, 3), get_cstring(fcinfo, 4),
 					 &secret, lookup);
-	ngrants = get_options(fcinfo, 5, &actor, &key, &grants, &detail);
+	read_options(fcinfo, 5, &key, &detail);
+	inherit(&actor, &key, &detail);
+	check_new_key(&actor, &key);
 	ak_detail_add(&detail, "scheme", scheme);
 
 	ak_secret_uuid(&key.id, GetCurrentTimestamp());
-	write_new("import", &actor, &key, grants, ngrants, &detail);
-	if (!ak_write_imported(&key.id, &secret, lookup))
+	write_key("import", &actor, &key, &detail);
+	if (!write_imported(&key.id, &secret, lookup))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("an API key with this hash was imported before"),
 				 errhidestmt(true)));
-	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key.id,
-							sizeof(pg_uuid_t)));
+	PG_RETURN_UUID_P(copy_id(&key.id));
+}
+
+/* -------------------------------------------------------------- rotation */
+
+/* When an overlap that begins now ends. */
+static TimestampTz
+get_overlap_end(FunctionCallInfo fcinfo, int argno)
+{
+	TimestampTz now = ak_clock_now();
+	TimestampTz end;
+
+	ak_arg_refuse_null(fcinfo, argno, "overlap");
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												  TimestampTzGetDatum(now),
+												  PG_GETARG_DATUM(argno)));
+	if (end < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("overlap must not be negative")));
+	if (TIMESTAMP_NOT_FINITE(end))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("overlap must be finite")));
+	return end;
+}
+
+static void
+drop_secret(const pg_uuid_t *id)
+{
+	static AkSql drop = {
+		AK_TABLE_SECRET, AK_SQL_ONE,
+		.text = "DELETE FROM $S.apikey_secret WHERE key_id = $1"
+	};
+
+	ak_sql_run(&drop, ak_value_uuid(id));
+}
+
+static void
+set_secret(const pg_uuid_t *id, const AkSecret *secret)
+{
+	static AkSql set = {
+		AK_TABLE_KEY, AK_SQL_ONE,
+		.text = "UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
+		" WHERE key_id = $1"
+	};
+
+	ak_sql_run(&set, ak_value_uuid(id), get_scheme(secret),
+			   ak_value_bytes(&secret->salt),
+			   ak_value_bytes(&secret->verifier));
+}
+
+/* Let the secret in the key's row be good until then, as the other one. */
+static void
+keep_secret(const pg_uuid_t *id, TimestampTz end)
+{
+	static AkSql keep = {
+		AK_TABLE_SECRET, 0,
+		.text = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
+		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
+		" FROM $S.apikey_key WHERE key_id = $1"
+	};
+
+	if (ak_sql_run(&keep, ak_value_uuid(id), ak_value_time(end)) == 0)
+		ak_sql_refuse_trigger(AK_TABLE_SECRET);
+}
+
+/* Let the imported secret be good until then. */
+static void
+limit_secret(const pg_uuid_t *id, TimestampTz end)
+{
+	static AkSql limit = {
+		AK_TABLE_SECRET, 0,
+		.text = "UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
+		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1"
+	};
+
+	ak_sql_run(&limit, ak_value_uuid(id), ak_value_time(end));
+}
+
+/* What the key had stays good until "end", but no longer than it was. */
+static void
+replace_secret(const AkChange *change, const AkSecret *secret, TimestampTz end)
+{
+	const pg_uuid_t *id = &change->id;
+	bool		over = end <= ak_clock_now();
+
+	if (change->has_secret || over)
+		drop_secret(id);
+	if (!over && change->has_secret)
+		keep_secret(id, end);
+	else if (!over)
+		limit_secret(id, end);
+	set_secret(id, secret);
+}
+
+static bool
+fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	AkChange	change;
+	AkSecret	secret;
+	AkDetail	detail;
+	TimestampTz end;
+	char	   *token;
+
+	ak_admin_begin_good(fcinfo, &change);
+	end = get_overlap_end(fcinfo, 1);
+	token = make_secret(&secret, &change.id, change.prefix);
+	replace_secret(&change, &secret, end);
+	ak_detail_begin(&detail);
+	ak_detail_add_time(&detail, "overlap_until", end);
+	ak_admin_record(&change, "rotate", &detail);
+	return show_key(&change.id, token, values);
+}
+
+AK_FUNCTION_INFO_V1(apikey_rotate);
+Datum
+apikey_rotate(PG_FUNCTION_ARGS)
+{
+	return ak_result_row(fcinfo, fill_rotate);
+}
+
+/* Go back to the secret before, if that is still good; else false. */
+static bool
+restore_secret(const pg_uuid_t *id)
+{
+	static AkSql restore = {
+		AK_TABLE_KEY, 0,
+		.text = "UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
+		" verifier = s.verifier FROM $S.apikey_secret s"
+		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
+		" AND s.expires_at > " AK_SQL_NOW
+	};
+	static AkSql restore_imported = {
+		AK_TABLE_SECRET, 0,
+		.text = "UPDATE $S.apikey_secret SET expires_at = NULL"
+		" WHERE key_id = $1 AND lookup IS NOT NULL"
+		" AND expires_at > " AK_SQL_NOW
+	};
+	AkSecret	none = {0};
+
+	if (ak_sql_run(&restore, ak_value_uuid(id)) > 0)
+	{
+		drop_secret(id);
+		return true;
+	}
+	if (ak_sql_run(&restore_imported, ak_value_uuid(id)) == 0)
+		return false;
+	set_secret(id, &none);
+	return true;
+}
+
+AK_FUNCTION_INFO_V1(apikey_cancel_rotation);
+Datum
+apikey_cancel_rotation(PG_FUNCTION_ARGS)
+{
+	AkChange	change;
+
+	ak_admin_begin_good(fcinfo, &change);
+	if (!restore_secret(&change.id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no rotation to cancel"),
+				 errdetail("API key %s has one good secret.",
+						   ak_options_print_id(&change.id)),
+				 errhint("A rotation can be cancelled while its overlap lasts.")));
+	ak_admin_record(&change, "cancel_rotation", NULL);
+	PG_RETURN_VOID();
 }

@@ -30,13 +30,15 @@
 #include "table/event.h"
 #include "table/refer.h"
 #include "table/schema.h"
+#include "table/sql.h"
 #include "table/store.h"
-#include "table/write.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+
+static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
 pg_noreturn static void
 refuse_trigger(const char *function)
@@ -105,6 +107,14 @@ is_copied(TriggerData *trigger)
 		RelationGetRelid(trigger->tg_relation);
 }
 
+/* Is one of our functions at work, which records it? */
+static bool
+is_ours(void)
+{
+	return ak_sql_is_running() || ak_insert_fires(AK_INSERT_KEY) ||
+		ak_insert_fires(AK_INSERT_RENAME);
+}
+
 /* Record what SQL did to a table. */
 static void
 record_sql(TriggerData *trigger)
@@ -113,7 +123,6 @@ record_sql(TriggerData *trigger)
 	AkDetail	detail;
 	AkName		organization;
 	Datum		value;
-	pg_uuid_t	acting;
 
 	ak_detail_begin(&detail);
 	ak_detail_add(&detail, "table",
@@ -127,9 +136,7 @@ record_sql(TriggerData *trigger)
 		organization = ak_name_of_text(value);
 		event.organization = &organization;
 	}
-	if (ak_actor_key_id(&acting))
-		event.acting_key = &acting;
-	ak_event_append(NULL, &event);
+	ak_actor_record(&event);
 }
 
 /* ------------------------------------------------------------ revocation */
@@ -244,7 +251,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 		refuse_trigger("apikey_changed");
 	table = RelationGetRelid(trigger->tg_relation);
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	ours = ak_write_is_ours() || IsLogicalWorker();
+	ours = is_ours() || IsLogicalWorker();
 	copied = insert && !ours && is_copied(trigger);
 	ak_refer_check(trigger, copied);
 
@@ -258,7 +265,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 			 table == schema->tables[AK_TABLE_ENVIRONMENT])
 		ak_inval_announce(schema->tables[AK_TABLE_REGISTRY_PROXY]);
 	else if (!insert || table == schema->tables[AK_TABLE_SECRET] ||
-			 (table == schema->tables[AK_TABLE_GRANT] && !ak_write_is_new_key() &&
+			 (table == schema->tables[AK_TABLE_GRANT] && !ak_insert_fires(AK_INSERT_KEY) &&
 			  !belongs_to_new_key(trigger)))
 		ak_inval_announce(schema->tables[AK_TABLE_KEY_PROXY]);
 	/* other triggers may have changed the row after keep_revocation() */
@@ -280,7 +287,7 @@ is_purged(TriggerData *trigger)
 
 	return TRIGGER_FIRED_BY_DELETE(trigger->tg_event) &&
 		get_column(trigger, "at", TIMESTAMPTZOID, &at) &&
-		ak_write_is_purged(DatumGetTimestampTz(at));
+		DatumGetTimestampTz(at) < purging;
 }
 
 /* Is this one that the script makes for apikey_keep? */
@@ -327,6 +334,31 @@ apikey_keep(PG_FUNCTION_ARGS)
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
+/* ----------------------------------------------------------------- purge */
+
+/* Remove the events before this time; returns how many. */
+static uint64
+purge_events(TimestampTz before)
+{
+	static AkSql delete_events = {
+		AK_TABLE_EVENT, 0,
+		.text = "DELETE FROM $S.apikey_event WHERE at < $1"
+	};
+	volatile uint64 count = 0;
+
+	purging = before;
+	PG_TRY();
+	{
+		count = ak_sql_run(&delete_events, ak_value_time(before));
+	}
+	PG_FINALLY();
+	{
+		purging = DT_NOBEGIN;
+	}
+	PG_END_TRY();
+	return count;
+}
+
 AK_FUNCTION_INFO_V1(apikey_purge_events);
 Datum
 apikey_purge_events(PG_FUNCTION_ARGS)
@@ -338,7 +370,7 @@ apikey_purge_events(PG_FUNCTION_ARGS)
 	ak_arg_refuse_null(fcinfo, 0, "before");
 	ak_actor_refuse_key();
 	ak_schema_accept();
-	count = ak_write_purge(PG_GETARG_TIMESTAMPTZ(0));
+	count = purge_events(PG_GETARG_TIMESTAMPTZ(0));
 	if (count == 0)
 		PG_RETURN_INT64(0);
 

@@ -23,12 +23,11 @@
 #include "base/finder.h"
 #include "base/guc.h"
 #include "funcapi.h"
-#include "keys/actor.h"
+#include "keys/admin.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "table/event.h"
 #include "table/schema.h"
-#include "table/write.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -248,23 +247,23 @@ apikey_pattern(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------ reporting */
 
-/* This key has just been revoked, because it was found in "source". */
+/* Revoke this key, which was found in "source", unless it was done by somebody else. */
 static void
-record(const pg_uuid_t *id, const AkName *organization, const char *source)
+revoke_leak(const pg_uuid_t *id, const char *source)
 {
-	AkEvent		event = {
-		.action = "report_leak",.key_id = id,.organization = organization
-	};
-	pg_uuid_t	acting;
+	AkChange	change = {.id = *id};
 	AkDetail	detail;
+	AkEvent		event = {
+		.action = "report_leak",.key_id = id,
+		.organization = &change.organization,.detail = &detail
+	};
 
-	if (ak_actor_key_id(&acting))
-		event.acting_key = &acting;
+	if (!ak_admin_lock(&change) || !ak_admin_revoke(&change))
+		return;
 	ak_detail_begin(&detail);
 	if (source != NULL)
 		ak_detail_add(&detail, "source", source);
-	event.detail = &detail;
-	ak_event_append(NULL, &event);
+	ak_actor_record(&event);
 }
 
 /* Add to the list the keys in a text that are to be revoked.  Did any key prove
@@ -329,16 +328,12 @@ revoke_all(Leaks *leaks)
 	for (int i = 0; i < leaks->count; i++)
 	{
 		const Leak *leak = &leaks->items[i];
-		AkLockedKey key;
 
 		CHECK_FOR_INTERRUPTS();
 		if (i > 0 &&
 			memcmp(&leak->id, &leak[-1].id, sizeof(pg_uuid_t)) == 0)
 			continue;
-		/* somebody else may have deleted or revoked it by now */
-		if (ak_write_lock_key(&leak->id, &key) &&
-			ak_write_revoke(&leak->id))
-			record(&leak->id, &key.organization, leak->source);
+		revoke_leak(&leak->id, leak->source);
 		MemoryContextReset(work);
 	}
 	MemoryContextSwitchTo(before);

@@ -27,7 +27,7 @@
 #include "nodes/params.h"
 #include "shmem/counts.h"
 #include "table/schema.h"
-#include "table/statement.h"
+#include "table/sql.h"
 #include "table/store.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -121,7 +121,7 @@ run(const char *query, ParamListInfo arguments, ReturnSetInfo *result)
 										false, result->setDesc,
 										"unexpected columns");
 	}
-	if (SPI_execute_extended(ak_statement_qualify(query), &options) != SPI_OK_SELECT)
+	if (SPI_execute_extended(ak_sql_qualify(query), &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not execute a query: %s", query);
 	processed = SPI_processed;
 	SPI_finish();

@@ -9,11 +9,10 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
-#include "base/period.h"
+#include "base/redact.h"
 #include "catalog/pg_collation.h"
 #include "shmem/counts.h"
 #include "table/schema.h"
-#include "table/store.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -25,7 +24,6 @@ ak_options_print_id(const pg_uuid_t *id)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
 }
 
-/* An apikey_level; NONE for a null. */
 AkLevel
 ak_options_level(FunctionCallInfo fcinfo, int argno)
 {
@@ -60,7 +58,7 @@ is_blank(Datum label)
 												 CStringGetTextDatum("[^[:space:]]")));
 }
 
-Datum
+AkValue
 ak_options_label(FunctionCallInfo fcinfo, int argno)
 {
 	ak_arg_refuse_null(fcinfo, argno, "label");
@@ -68,10 +66,10 @@ ak_options_label(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("label must not be blank")));
-	return PG_GETARG_DATUM(argno);
+	return ak_value(TEXTOID, PG_GETARG_DATUM(argno));
 }
 
-NullableDatum
+AkValue
 ak_options_expiry(FunctionCallInfo fcinfo, int argno)
 {
 	if (!PG_ARGISNULL(argno) &&
@@ -79,16 +77,16 @@ ak_options_expiry(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("expiry must be in the future")));
-	return fcinfo->args[argno];
+	return ak_value_nullable(TIMESTAMPTZOID, fcinfo->args[argno]);
 }
 
-NullableDatum
+AkValue
 ak_options_networks(FunctionCallInfo fcinfo, int argno)
 {
 	ArrayType  *networks;
 
 	if (PG_ARGISNULL(argno))
-		return fcinfo->args[argno];
+		return ak_value_null(CIDRARRAYOID);
 	networks = PG_GETARG_ARRAYTYPE_P(argno);
 	if (ArrayGetNItems(ARR_NDIM(networks), ARR_DIMS(networks)) == 0)
 		ereport(ERROR,
@@ -99,17 +97,15 @@ ak_options_networks(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("allowed networks must not contain nulls")));
-	return fcinfo->args[argno];
+	return ak_value(CIDRARRAYOID, PG_GETARG_DATUM(argno));
 }
 
-NullableDatum
+AkValue
 ak_options_metadata(FunctionCallInfo fcinfo, int argno)
 {
-	NullableDatum metadata = fcinfo->args[argno];
-
-	if (!metadata.isnull)
-		metadata.value = JsonbPGetDatum(ak_arg_json(fcinfo, argno, JB_FOBJECT));
-	return metadata;
+	return PG_ARGISNULL(argno) ? ak_value_null(JSONBOID) :
+		ak_value(JSONBOID,
+				 JsonbPGetDatum(ak_arg_json(fcinfo, argno, JB_FOBJECT)));
 }
 
 void
@@ -133,37 +129,161 @@ apikey_rate_limit_text(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(ak_ratelimit_print(&limit)));
 }
 
-int64
-ak_options_budget(FunctionCallInfo fcinfo, int argno)
-{
-	int64		budget = PG_GETARG_INT64(argno);
-
-	if (budget < 1 || budget > AK_BUDGET_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("budget must be between 1 and %lld",
-						(long long) AK_BUDGET_MAX),
-				 errhint("Null takes the budget away; to let a key do nothing, disable it.")));
-	return budget;
-}
-
-NullableDatum
-ak_options_refill(FunctionCallInfo fcinfo, int argno)
-{
-	if (!PG_ARGISNULL(argno))
-		ak_period_check(PG_GETARG_INTERVAL_P(argno), "refill");
-	return fcinfo->args[argno];
-}
-
 TimestampTz
-ak_options_end(NullableDatum expires_at)
+ak_options_end(const AkValue *expires_at)
 {
-	return expires_at.isnull ? DT_NOEND :
-		DatumGetTimestampTz(expires_at.value);
+	return expires_at->isnull ? DT_NOEND :
+		DatumGetTimestampTz(expires_at->value);
 }
 
-Datum
-ak_options_array(NullableDatum array)
+/* ---------------------------------------------------------------- grants */
+
+enum
 {
-	return array.isnull ? (Datum) 0 : array.value;
+	PROJECT,
+	ENVIRONMENT,
+	LEVEL,
+	FIELDS
+};
+
+static const char *const fields[FIELDS] = {
+	[PROJECT] = "project",
+	[ENVIRONMENT] = "environment",
+	[LEVEL] = "level"
+};
+
+pg_noreturn static void
+refuse_grants(const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", problem),
+			 errhint("Grants have the form [{\"project\": \"web\", \"environment\": \"production\", \"level\": \"write\"}].")));
+}
+
+static AkName
+read_grant_name(const JsonbValue *value, int element, const char *field)
+{
+	AkName		name;
+
+	if (value->type == jbvString)
+	{
+		name.data = value->val.string.val;
+		name.len = value->val.string.len;
+	}
+	else if (value->type == jbvNumeric)
+	{
+		name.data =
+			DatumGetCString(DirectFunctionCall1(numeric_out,
+												NumericGetDatum(value->val.numeric)));
+		name.len = strlen(name.data);
+	}
+	else
+		refuse_grants(psprintf("grants[%d]: \"%s\" must be a string or a number",
+							   element, field));
+	if (name.len == 0)
+		refuse_grants(psprintf("grants[%d]: \"%s\" must not be empty", element,
+							   field));
+	if (name.len > AK_NAME_MAX)
+		refuse_grants(psprintf("grants[%d]: \"%s\" has more than %d bytes", element,
+							   field, AK_NAME_MAX));
+	return name;
+}
+
+/* One of the three levels: no other verb will do here. */
+static AkLevel
+read_grant_level(const JsonbValue *value, int element)
+{
+	if (value->type == jbvString)
+		for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
+		{
+			const char *name = ak_level_name(level);
+
+			if (value->val.string.len == (int) strlen(name) &&
+				memcmp(value->val.string.val, name, strlen(name)) == 0)
+				return level;
+		}
+	refuse_grants(psprintf("grants[%d]: \"level\" must be \"read\", \"write\" or \"manage\"",
+						   element));
+}
+
+static void
+read_grant(JsonbContainer *object, int element, AkGrant *grant)
+{
+	JsonbValue	values[FIELDS];
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	for (int i = 0; i < FIELDS; i++)
+		if (getKeyJsonValueFromContainer(object, fields[i], strlen(fields[i]),
+										 &values[i]) == NULL)
+			refuse_grants(psprintf("grants[%d]: \"%s\" is missing", element,
+								   fields[i]));
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		bool		known = token != WJB_KEY;
+
+		for (int i = 0; !known && i < FIELDS; i++)
+			known = value.val.string.len == (int) strlen(fields[i]) &&
+				memcmp(value.val.string.val, fields[i],
+					   strlen(fields[i])) == 0;
+		if (!known)
+		{
+			AkName		name = {value.val.string.val, value.val.string.len};
+
+			refuse_grants(psprintf("grants[%d]: unknown field \"%s\"", element,
+								   ak_redact_name(&name)));
+		}
+	}
+
+	grant->project = read_grant_name(&values[PROJECT], element, fields[PROJECT]);
+	grant->environment = read_grant_name(&values[ENVIRONMENT], element,
+										 fields[ENVIRONMENT]);
+	grant->level = read_grant_level(&values[LEVEL], element);
+}
+
+static int
+compare_grants(const void *a, const void *b)
+{
+	const AkGrant *x = a;
+	const AkGrant *y = b;
+	int			order = ak_name_compare(&x->project, &y->project);
+
+	return order != 0 ? order : ak_name_compare(&x->environment, &y->environment);
+}
+
+int
+ak_options_grants(Jsonb *json, AkGrant **grants)
+{
+	int			count;
+
+	if (!JB_ROOT_IS_ARRAY(json) || JB_ROOT_IS_SCALAR(json))
+		refuse_grants("grants must be a JSON array of objects");
+	count = JB_ROOT_COUNT(json);
+	*grants = palloc(Max(count, 1) * sizeof(AkGrant));
+	for (int i = 0; i < count; i++)
+	{
+		JsonbValue *value = getIthJsonbValueFromContainer(&json->root, i);
+
+		if (value->type != jbvBinary ||
+			!JsonContainerIsObject(value->val.binary.data))
+			refuse_grants(psprintf("grants[%d] must be an object", i));
+		read_grant(value->val.binary.data, i, &(*grants)[i]);
+	}
+
+	qsort(*grants, count, sizeof(AkGrant), compare_grants);
+	for (int i = 1; i < count; i++)
+	{
+		const AkGrant *grant = &(*grants)[i];
+
+		if (compare_grants(grant, grant - 1) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("more than one grant on project \"%s\", environment \"%s\"",
+							ak_redact_name(&grant->project),
+							ak_redact_name(&grant->environment))));
+	}
+	return count;
 }

@@ -3,18 +3,18 @@
  *		Arguments that say what a key is to be like.
  *
  * Each is checked here, for whatever function takes it.  Raises 22004 for a null
- * that has no meaning, 22023 for a value that makes none.
+ * that has no meaning, 22023 for a value that makes no sense.
  */
 #ifndef AK_OPTIONS_H
 #define AK_OPTIONS_H
 
 #include "postgres.h"
 
-#include "base/level.h"
+#include "base/grants.h"
 #include "base/ratelimit.h"
-#include "datatype/timestamp.h"
 #include "fmgr.h"
-#include "utils/uuid.h"
+#include "table/value.h"
+#include "utils/jsonb.h"
 
 /* An apikey_level; AK_LEVEL_NONE for a null. */
 extern AkLevel ak_options_level(FunctionCallInfo fcinfo, int argno);
@@ -23,32 +23,32 @@ extern AkLevel ak_options_level(FunctionCallInfo fcinfo, int argno);
 extern AkLevel ak_options_organization_level(FunctionCallInfo fcinfo,
 											 int argno);
 
+/*
+ * Grants, [{"project": ..., "environment": ..., "level": ...}, ...], into a palloc'd
+ * array, sorted by project and environment; returns how many.  Names may be strings or
+ * numbers.  Anything else is 22023, with the number of the element and what is wrong
+ * with it; two grants on one pair are 23505.
+ */
+extern int	ak_options_grants(Jsonb *json, AkGrant **grants);
+
 /* A text that is not blank. */
-extern Datum ak_options_label(FunctionCallInfo fcinfo, int argno);
+extern AkValue ak_options_label(FunctionCallInfo fcinfo, int argno);
 
 /* A time in the future, or null. */
-extern NullableDatum ak_options_expiry(FunctionCallInfo fcinfo, int argno);
+extern AkValue ak_options_expiry(FunctionCallInfo fcinfo, int argno);
 
-/* Networks, neither none nor null ones, or null. */
-extern NullableDatum ak_options_networks(FunctionCallInfo fcinfo, int argno);
+/* Networks, a cidr[], neither empty nor with nulls, or null. */
+extern AkValue ak_options_networks(FunctionCallInfo fcinfo, int argno);
 
 /* A JSON object, as ak_arg_json() reads it, any other JSON, or null. */
-extern NullableDatum ak_options_metadata(FunctionCallInfo fcinfo, int argno);
+extern AkValue ak_options_metadata(FunctionCallInfo fcinfo, int argno);
 
 /* A rate limit, parsed; count 0 for a null.  Raises 55000 if not preloaded. */
 extern void ak_options_rate_limit(FunctionCallInfo fcinfo, int argno,
 								  AkRateLimit *limit);
 
-/* What can be spent, AK_BUDGET_MAX at most; not null. */
-#define AK_BUDGET_MAX	INT64CONST(1000000000000000)
-extern int64 ak_options_budget(FunctionCallInfo fcinfo, int argno);
-
-/* How often that is filled up, or null: see period.h. */
-extern NullableDatum ak_options_refill(FunctionCallInfo fcinfo, int argno);
-
-/* As the tables are read: DT_NOEND, 0 for null. */
-extern TimestampTz ak_options_end(NullableDatum expires_at);
-extern Datum ak_options_array(NullableDatum array);
+/* An expiry as the tables are read: DT_NOEND for a null. */
+extern TimestampTz ak_options_end(const AkValue *expires_at);
 
 /* The id of a key as text, palloc'd. */
 extern char *ak_options_print_id(const pg_uuid_t *id);

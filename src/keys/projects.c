@@ -17,12 +17,10 @@
 #include "base/compat.h"
 #include "base/grants.h"
 #include "base/redact.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_type_d.h"
 #include "keys/actor.h"
 #include "table/event.h"
-#include "table/schema.h"
-#include "table/store.h"
-#include "table/write.h"
+#include "table/sql.h"
 #include "utils/builtins.h"
 
 static AkName
@@ -65,18 +63,14 @@ ak_projects_environments(ArrayType *array, AkName **environments)
 }
 
 static void
-record(const char *action, const AkName *organization, AkDetail *detail,
-	   bool is_new)
+record_project(const char *action, const AkName *organization,
+			   AkDetail *detail)
 {
 	AkEvent		event = {
-		.action = action,.organization = organization,.detail = detail,
-		.is_new = is_new
+		.action = action,.organization = organization,.detail = detail
 	};
-	pg_uuid_t	acting;
 
-	if (ak_actor_key_id(&acting))
-		event.acting_key = &acting;
-	ak_event_append(NULL, &event);
+	ak_actor_record(&event);
 }
 
 static int
@@ -101,6 +95,9 @@ record_added(AkEnvironmentRow *rows, int count)
 	for (int i = 0; i < count; i = next)
 	{
 		AkDetail	detail;
+		AkEvent		event = {
+			.action = "add_project",.detail = &detail,.is_new = true
+		};
 		int			n = 0;
 
 		for (next = i; next < count &&
@@ -110,8 +107,26 @@ record_added(AkEnvironmentRow *rows, int count)
 		ak_detail_begin(&detail);
 		ak_detail_add_name(&detail, "project", &rows[i].project);
 		ak_detail_add_names(&detail, "environments", environments, n);
-		record("add_project", &rows[i].organization, &detail, true);
+		event.organization = &rows[i].organization;
+		ak_actor_record(&event);
 	}
+}
+
+/* What a statement returned: project, organization, and perhaps environment. */
+static AkEnvironmentRow *
+get_rows(int count, bool has_environment)
+{
+	AkEnvironmentRow *rows = ak_sql_alloc(Max(count, 1) *
+										  sizeof(AkEnvironmentRow));
+
+	for (int i = 0; i < count; i++)
+	{
+		rows[i].project = ak_sql_name(i, 1);
+		rows[i].organization = ak_sql_name(i, 2);
+		if (has_environment)
+			rows[i].environment = ak_sql_name(i, 3);
+	}
+	return rows;
 }
 
 pg_noreturn static void
@@ -123,12 +138,63 @@ refuse_taken(const AkName *project)
 					ak_redact_name(project))));
 }
 
+/*
+ * Make sure that these projects are there.  Returns the number of one that another
+ * organization has, or -1.
+ */
+static int
+write_projects(const AkName *organizations, const AkName *projects, int count)
+{
+	static AkSql upsert_projects = {
+		AK_TABLE_PROJECT, 0,
+		.text = "WITH stored AS (INSERT INTO $S.apikey_project AS old"
+		" (project, organization) SELECT * FROM unnest($1, $2)"
+		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
+		" WHERE old.organization <> excluded.organization"
+		" RETURNING project, organization)"
+		" SELECT number FROM unnest($1, $2)"
+		" WITH ORDINALITY AS given (project, organization, number)"
+		" JOIN stored USING (project)"
+		" WHERE stored.organization <> given.organization"
+	};
+	int			refused = -1;
+
+	ak_sql_begin();
+	if (ak_sql_execute(&upsert_projects, ak_value_names(projects, count),
+					   ak_value_names(organizations, count)) > 0)
+		refused = ak_sql_int64(0, 1) - 1;
+	ak_sql_end();
+	return refused;
+}
+
+/* Make sure of these environments, and of '*'; returns how many were not there. */
+static int
+write_environments(const AkName *organizations, const AkName *projects,
+				   int count, const AkName *environments, int nenvironments,
+				   AkEnvironmentRow **added)
+{
+	static AkSql insert_environments = {
+		AK_TABLE_ENVIRONMENT, 0,
+		.text = "INSERT INTO $S.apikey_environment (project, organization, environment)"
+		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest('*'::text || $3) AS e"
+		" ON CONFLICT DO NOTHING RETURNING project, organization, environment"
+	};
+	int			n;
+
+	ak_sql_begin();
+	n = ak_sql_execute(&insert_environments, ak_value_names(projects, count),
+					   ak_value_names(organizations, count),
+					   ak_value_names(environments, nenvironments));
+	*added = get_rows(n, true);
+	ak_sql_end();
+	return n;
+}
+
 void
 ak_projects_add(const AkName *organizations, const AkName *projects, int count,
 				const AkName *environments, int nenvironments)
 {
 	AkEnvironmentRow *added;
-	int			nadded;
 	int			refused;
 
 	for (int i = 0; i < count; i++)
@@ -136,11 +202,67 @@ ak_projects_add(const AkName *organizations, const AkName *projects, int count,
 		ak_arg_refuse_all(&organizations[i], "organization");
 		ak_arg_refuse_all(&projects[i], "project");
 	}
-	refused = ak_write_projects(organizations, projects, count, environments,
-								nenvironments, &added, &nadded);
+	refused = write_projects(organizations, projects, count);
 	if (refused >= 0)
 		refuse_taken(&projects[refused]);
-	record_added(added, nadded);
+	record_added(added, write_environments(organizations, projects, count,
+										   environments, nenvironments,
+										   &added));
+}
+
+/* -------------------------------------------------------------- removing */
+
+/* Lock those that exist, of now, sorted by name; returns how many. */
+static int
+lock_projects(const AkName *projects, int count, AkEnvironmentRow **locked)
+{
+	static AkSql lock = {
+		AK_TABLE_PROJECT, AK_SQL_LATEST,
+		.text = "SELECT project, organization FROM $S.apikey_project"
+		" WHERE project = ANY ($1)"
+		" ORDER BY project FOR UPDATE"
+	};
+	int			found;
+
+	ak_sql_begin();
+	found = ak_sql_execute(&lock, ak_value_names(projects, count));
+	*locked = get_rows(found, false);
+	ak_sql_end();
+	return found;
+}
+
+/*
+ * The foreign keys would delete the rest by themselves, but not while logical
+ * replication is applied, where they do not fire; and where the transaction
+ * keeps an older snapshot they would fail at rows that this does not show.
+ * So the lock that keeps new environments and grants away is taken first.
+ */
+static void
+delete_projects(const AkName *projects, int count)
+{
+	static AkSql lock_environments = {
+		AK_TABLE_ENVIRONMENT, AK_SQL_LATEST,
+		.text = "SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
+		" ORDER BY project, environment FOR UPDATE"
+	};
+	static AkSql delete_grants = {
+		AK_TABLE_GRANT, AK_SQL_LATEST | AK_SQL_MANY,
+		.text = "DELETE FROM $S.apikey_grant WHERE project = ANY ($1)"
+	};
+	static AkSql delete_environments = {
+		AK_TABLE_ENVIRONMENT, AK_SQL_LATEST | AK_SQL_MANY,
+		.text = "DELETE FROM $S.apikey_environment WHERE project = ANY ($1)"
+	};
+	static AkSql delete = {
+		AK_TABLE_PROJECT, AK_SQL_LATEST | AK_SQL_MANY,
+		.text = "DELETE FROM $S.apikey_project WHERE project = ANY ($1)"
+	};
+	AkValue		names = ak_value_names(projects, count);
+
+	ak_sql_run(&lock_environments, names);
+	ak_sql_run(&delete_grants, names);
+	ak_sql_run(&delete_environments, names);
+	ak_sql_run(&delete, names);
 }
 
 /* Remove locked projects. */
@@ -153,14 +275,14 @@ remove_locked(const AkEnvironmentRow *locked, int count)
 		return;
 	for (int i = 0; i < count; i++)
 		projects[i] = locked[i].project;
-	ak_write_remove_projects(projects, count);
+	delete_projects(projects, count);
 	for (int i = 0; i < count; i++)
 	{
 		AkDetail	detail;
 
 		ak_detail_begin(&detail);
 		ak_detail_add_name(&detail, "project", &locked[i].project);
-		record("remove_project", &locked[i].organization, &detail, false);
+		record_project("remove_project", &locked[i].organization, &detail);
 	}
 }
 
@@ -176,7 +298,7 @@ ak_projects_remove(const AkName *organizations, const AkName *projects,
 {
 	AkEnvironmentRow *wanted = palloc(count * sizeof(AkEnvironmentRow));
 	AkEnvironmentRow *locked;
-	int			nlocked = ak_write_lock_projects(projects, count, &locked);
+	int			nlocked = lock_projects(projects, count, &locked);
 	int			n = 0;
 
 	for (int i = 0; i < count; i++)
@@ -314,7 +436,7 @@ apikey_remove_project(PG_FUNCTION_ARGS)
 	ak_actor_refuse_key();
 	ak_schema_accept();
 	project = get_name(fcinfo, 0, "project");
-	if (ak_write_lock_projects(&project, 1, &locked) == 0)
+	if (lock_projects(&project, 1, &locked) == 0)
 		refuse_unknown(&project);
 	remove_locked(locked, 1);
 	PG_RETURN_VOID();
@@ -350,11 +472,38 @@ apikey_add_environment(PG_FUNCTION_ARGS)
 	ak_schema_accept();
 	project = get_name(fcinfo, 0, "project");
 	environment = get_name(fcinfo, 1, "environment");
-	if (ak_write_lock_projects(&project, 1, &locked) == 0)
+	if (lock_projects(&project, 1, &locked) == 0)
 		refuse_unknown(&project);
 	if (!find_organization(&project, &environment, &organization))
 		ak_projects_add(&locked->organization, &project, 1, &environment, 1);
 	PG_RETURN_VOID();
+}
+
+/* False if there is none, by now. */
+static bool
+delete_environment(const AkName *project, const AkName *environment)
+{
+	static AkSql lock_environment = {
+		AK_TABLE_ENVIRONMENT, AK_SQL_LATEST,
+		.text = "SELECT FROM $S.apikey_environment"
+		" WHERE project = $1 AND environment = $2 FOR UPDATE"
+	};
+	static AkSql delete_grants = {
+		AK_TABLE_GRANT, AK_SQL_LATEST | AK_SQL_MANY,
+		.text = "DELETE FROM $S.apikey_grant WHERE project = $1 AND environment = $2"
+	};
+	static AkSql delete = {
+		AK_TABLE_ENVIRONMENT, AK_SQL_LATEST | AK_SQL_ONE,
+		.text = "DELETE FROM $S.apikey_environment"
+		" WHERE project = $1 AND environment = $2"
+	};
+	AkValue		names[] = {ak_value_name(project), ak_value_name(environment)};
+
+	if (ak_sql_run(&lock_environment, names[0], names[1]) == 0)
+		return false;
+	ak_sql_run(&delete_grants, names[0], names[1]);
+	ak_sql_run(&delete, names[0], names[1]);
+	return true;
 }
 
 AK_FUNCTION_INFO_V1(apikey_remove_environment);
@@ -371,7 +520,7 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 	project = get_name(fcinfo, 0, "project");
 	environment = get_name(fcinfo, 1, "environment");
 	if (!find_organization(&project, &environment, &organization) ||
-		!ak_write_remove_environment(&project, &environment))
+		!delete_environment(&project, &environment))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("environment \"%s\" of project \"%s\" is not registered",
@@ -380,8 +529,44 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 	ak_detail_begin(&detail);
 	ak_detail_add_name(&detail, "project", &project);
 	ak_detail_add_name(&detail, "environment", &environment);
-	record("remove_environment", &organization, &detail, false);
+	record_project("remove_environment", &organization, &detail);
 	PG_RETURN_VOID();
+}
+
+/* -------------------------------------------------------------- renaming */
+
+/*
+ * The rows are updated, so that other columns keep their values.  The foreign keys fire
+ * when all have moved; they would carry nothing along where removing could not rely on
+ * them.  To update an environment waits for the grants on it that are being made, and
+ * keeps new ones away: so grants come last.
+ */
+static void
+move_rows(const AkName *project, const AkName *new_name)
+{
+#define MOVE(table) \
+	"UPDATE $S." table " SET project = $2 WHERE project = $1"
+	static AkSql move_project = {
+		AK_TABLE_PROJECT, AK_SQL_PART | AK_SQL_ONE,
+		.text = MOVE("apikey_project")
+	};
+	static AkSql move_environments = {
+		AK_TABLE_ENVIRONMENT, AK_SQL_PART | AK_SQL_MANY,
+		.text = MOVE("apikey_environment")
+	};
+	static AkSql move_grants = {
+		AK_TABLE_GRANT, AK_SQL_PART | AK_SQL_MANY,
+		.text = MOVE("apikey_grant")
+	};
+#undef MOVE
+	AkValue		from = ak_value_name(project);
+	AkValue		to = ak_value_name(new_name);
+	AkInsertion *together = ak_insert_begin(AK_INSERT_RENAME);
+
+	ak_sql_run(&move_project, from, to);
+	ak_sql_run(&move_environments, from, to);
+	ak_sql_run(&move_grants, from, to);
+	ak_insert_end(together);
 }
 
 /* Is the error that a project has the name already? */
@@ -408,7 +593,7 @@ rename_locked(const AkName *project, const AkName *new_name)
 
 	PG_TRY();
 	{
-		ak_write_rename_project(project, new_name);
+		move_rows(project, new_name);
 	}
 	PG_CATCH();
 	{
@@ -435,7 +620,7 @@ apikey_rename_project(PG_FUNCTION_ARGS)
 	ak_schema_accept();
 	names[0] = get_name(fcinfo, 0, "project");
 	names[1] = get_name(fcinfo, 1, "new_name");
-	count = ak_write_lock_projects(names, 2, &locked);
+	count = lock_projects(names, 2, &locked);
 	for (int i = 0; i < count; i++)
 		if (ak_name_equal(&locked[i].project, &names[0]))
 			organization = locked[i].organization;
@@ -451,6 +636,6 @@ apikey_rename_project(PG_FUNCTION_ARGS)
 	ak_detail_begin(&detail);
 	ak_detail_add_name(&detail, "project", &names[0]);
 	ak_detail_add_name(&detail, "new_name", &names[1]);
-	record("rename_project", &organization, &detail, false);
+	record_project("rename_project", &organization, &detail);
 	PG_RETURN_VOID();
 }

@@ -20,8 +20,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
-#include "table/schema.h"
-#include "table/write.h"
+#include "table/sql.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -61,6 +60,154 @@ static Flush *flushes;
 static int	nflushes;
 static uint32 first_requests;	/* when the launcher started */
 static bool no_worker;			/* is that in the log already? */
+
+/* --------------------------------------------------------- what is written */
+
+/* A column of the rows that one statement adds. */
+typedef struct Column
+{
+	Oid			type;
+	Datum	   *values;
+	bool	   *nulls;
+} Column;
+
+static Column
+make_column(Oid type, int rows)
+{
+	Column		column;
+
+	column.type = type;
+	column.values = palloc_extended(rows * sizeof(Datum), MCXT_ALLOC_HUGE);
+	column.nulls = palloc_extended(rows * sizeof(bool),
+								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	return column;
+}
+
+static AkValue
+get_array(const Column *column, int rows)
+{
+	return ak_value_array(column->type, column->values, column->nulls, rows);
+}
+
+/* A time; 0 is none. */
+static void
+set_time(Column *column, int row, TimestampTz time)
+{
+	column->values[row] = TimestampTzGetDatum(time);
+	column->nulls[row] = time == 0;
+}
+
+static void
+write_hours(const AkCounts *counts, int count, int days)
+{
+	static AkSql add_hours = {
+		AK_TABLE_USE_HOUR, 0,
+		.text = "INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
+		" SELECT * FROM unnest($1, $2, $3, $4)"
+		" ON CONFLICT (key_id, hour) DO UPDATE SET uses = old.uses + excluded.uses,"
+		" refusals = old.refusals + excluded.refusals"
+	};
+	TimestampTz oldest = GetCurrentTimestamp() - days * USECS_PER_DAY;
+	Column		key_id;
+	Column		hour;
+	Column		uses;
+	Column		refusals;
+	int			rows = 0;
+	int			row = 0;
+
+	for (int i = 0; i < count; i++)
+		rows += counts[i].nhours;
+	key_id = make_column(UUIDOID, rows);
+	hour = make_column(TIMESTAMPTZOID, rows);
+	uses = make_column(INT8OID, rows);
+	refusals = make_column(INT8OID, rows);
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < counts[i].nhours; j++)
+		{
+			const AkCountsHour *counted = &counts[i].hours[j];
+			TimestampTz time = counted->hour * USECS_PER_HOUR;
+
+			if (time <= oldest)
+				continue;
+			key_id.values[row] = UUIDPGetDatum(&counts[i].id);
+			hour.values[row] = TimestampTzGetDatum(time);
+			uses.values[row] = Int64GetDatum(counted->uses);
+			refusals.values[row] = Int64GetDatum(counted->refusals);
+			row++;
+		}
+	if (row > 0)
+		ak_sql_run(&add_hours, get_array(&key_id, row), get_array(&hour, row),
+				   get_array(&uses, row), get_array(&refusals, row));
+}
+
+static void
+write_keys(const AkCounts *counts, int count)
+{
+	static AkSql add_uses = {
+		AK_TABLE_USE, 0,
+		.text = "INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
+		" last_used_at, last_refused_at, limit_until)"
+		" SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
+		" ON CONFLICT (key_id) DO UPDATE SET uses = old.uses + excluded.uses,"
+		" refusals = old.refusals + excluded.refusals,"
+		" last_used_at = greatest(old.last_used_at, excluded.last_used_at),"
+		" last_refused_at = greatest(old.last_refused_at, excluded.last_refused_at),"
+		" limit_until = coalesce(excluded.limit_until, old.limit_until)"
+	};
+	Column		key_id = make_column(UUIDOID, count);
+	Column		uses = make_column(INT8OID, count);
+	Column		refusals = make_column(INT8OID, count);
+	Column		last_used = make_column(TIMESTAMPTZOID, count);
+	Column		last_refused = make_column(TIMESTAMPTZOID, count);
+	Column		limit_until = make_column(TIMESTAMPTZOID, count);
+
+	for (int i = 0; i < count; i++)
+	{
+		const AkCounts *key = &counts[i];
+		int64		used = 0;
+		int64		refused = 0;
+
+		for (int j = 0; j < key->nhours; j++)
+		{
+			used += key->hours[j].uses;
+			refused += key->hours[j].refusals;
+		}
+		key_id.values[i] = UUIDPGetDatum(&key->id);
+		uses.values[i] = Int64GetDatum(used);
+		refusals.values[i] = Int64GetDatum(refused);
+		set_time(&last_used, i, key->last_used);
+		set_time(&last_refused, i, key->last_refused);
+		/* from nanoseconds, rounded up; 1 says that nothing was taken */
+		set_time(&limit_until, i, key->limit_until <= 1 ? 0 :
+				 (key->limit_until + 999) / 1000);
+	}
+	ak_sql_run(&add_uses, get_array(&key_id, count), get_array(&uses, count),
+			   get_array(&refusals, count), get_array(&last_used, count),
+			   get_array(&last_refused, count), get_array(&limit_until, count));
+}
+
+/*
+ * Remove hours of days before that, and what belongs to no key and is a day old: a
+ * key that is not there may not be committed yet.
+ */
+static void
+purge_uses(int days)
+{
+	static AkSql delete_hours = {
+		AK_TABLE_USE_HOUR, 0,
+		.text = "DELETE FROM $S.apikey_use_hour WHERE hour < $1"
+	};
+	static AkSql delete_uses = {
+		AK_TABLE_USE, 0,
+		.text = "DELETE FROM $S.apikey_use u WHERE NOT EXISTS"
+		" (SELECT FROM $S.apikey_key k WHERE k.key_id = u.key_id)"
+		" AND coalesce(greatest(last_used_at, last_refused_at) < $1, true)"
+	};
+	TimestampTz now = GetCurrentTimestamp();
+
+	ak_sql_run(&delete_hours, ak_value_time(now - days * USECS_PER_DAY));
+	ak_sql_run(&delete_uses, ak_value_time(now - USECS_PER_DAY));
+}
 
 /* ---------------------------------------------------------------- worker */
 
@@ -104,7 +251,7 @@ static void
 flush(Oid database, bool purge)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	AkCounts   *usages;
+	AkCounts   *counts;
 	int			count;
 
 	SetCurrentStatementStartTimestamp();
@@ -122,15 +269,18 @@ flush(Oid database, bool purge)
 	lock_out_others(database);
 	become_owner();
 	MemoryContextSwitchTo(TopMemoryContext);
-	count = ak_counts_pending(database, &usages);
+	count = ak_counts_pending(database, &counts);
 	MemoryContextSwitchTo(CurTransactionContext);
-	ak_write_use(usages, count, ak_guc_usage_days);
+	if (count > 0)
+		write_keys(counts, count);
+	if (count > 0 && ak_guc_usage_days > 0)
+		write_hours(counts, count, ak_guc_usage_days);
 	if (purge)
-		ak_write_purge_use(ak_guc_usage_days);
+		purge_uses(ak_guc_usage_days);
 	PopActiveSnapshot();
 	ak_counts_flush_begins();
 	CommitTransactionCommand();
-	ak_counts_flushed(database, usages, count);
+	ak_counts_flushed(database, counts, count);
 }
 
 /* Each wait resets the latch: whatever it was set for is seen to at once. */

@@ -6,137 +6,137 @@
 
 #include "table/event.h"
 
+#include "access/xact.h"
 #include "base/client.h"
 #include "base/guc.h"
 #include "base/secret.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_type_d.h"
+#include "commands/async.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "table/notify.h"
-#include "table/store.h"
-#include "utils/builtins.h"
-#include "utils/json.h"
-#include "utils/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
 
-/* --------------------------------------------------------------- detail */
+/* ---------------------------------------------------------------- NOTIFY */
 
+#define CHANNEL			"apikey"
+
+/*
+ * The smallest queue that PostgreSQL can be set to has 64 pages; so many messages
+ * take 13 of them.
+ */
+#define MAX_MESSAGES	1000
+#define MANY			"{\"action\": \"many\"}"
+
+typedef struct Message
+{
+	int			level;			/* of the transaction within transactions */
+	char		payload[FLEXIBLE_ARRAY_MEMBER];
+} Message;
+
+static List *messages;			/* in TopTransactionContext; deepest last */
+static bool many;				/* there were more, some perhaps undone */
+
+/*
+ * Raises nothing because of others: what fails here would undo a revocation.  What
+ * PostgreSQL itself does with the messages afterwards fails where the queue is full.
+ * Anybody can fill it, but hardly its other half between this look and that moment.
+ */
 static void
-push_string(AkDetail *detail, JsonbIteratorToken token, const char *data,
-			int len)
+send_messages(void)
 {
-	JsonbValue	string = {.type = jbvString};
+	ListCell   *cell;
 
-	string.val.string.val = unconstify(char *, data);
-	string.val.string.len = len;
-	pushJsonbValue(&detail->state, token, &string);
-}
-
-static void
-add_field(AkDetail *detail, const char *field)
-{
-	push_string(detail, WJB_KEY, field, strlen(field));
-}
-
-void
-ak_detail_begin(AkDetail *detail)
-{
-	detail->state = NULL;
-	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
-}
-
-void
-ak_detail_add_name(AkDetail *detail, const char *field, const AkName *value)
-{
-	add_field(detail, field);
-	push_string(detail, WJB_VALUE, value->data, value->len);
-}
-
-void
-ak_detail_add_names(AkDetail *detail, const char *field,
-					const AkName *values, int count)
-{
-	add_field(detail, field);
-	pushJsonbValue(&detail->state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < count; i++)
-		push_string(detail, WJB_ELEM, values[i].data, values[i].len);
-	pushJsonbValue(&detail->state, WJB_END_ARRAY, NULL);
-}
-
-void
-ak_detail_add(AkDetail *detail, const char *field, const char *value)
-{
-	AkName		name = {value, value == NULL ? 0 : strlen(value)};
-	JsonbValue	null = {.type = jbvNull};
-
-	if (value != NULL)
-	{
-		ak_detail_add_name(detail, field, &name);
+	if (messages == NIL && !many)
 		return;
-	}
-	add_field(detail, field);
-	pushJsonbValue(&detail->state, WJB_VALUE, &null);
-}
-
-/* As to_jsonb has it, whatever DateStyle is. */
-void
-ak_detail_add_time(AkDetail *detail, const char *field, TimestampTz value)
-{
-	ak_detail_add(detail, field,
-				  JsonEncodeDateTime(NULL, TimestampTzGetDatum(value),
-									 TIMESTAMPTZOID, NULL));
-}
-
-void
-ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
-{
-	JsonbValue	whole = {.type = jbvBinary};
-
-	if (JB_ROOT_IS_SCALAR(value))
-		(void) JsonbExtractScalar(&value->root, &whole);
+	if (DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) >= 0.5)
+		ereport(WARNING,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("channel \"%s\" was not notified", CHANNEL),
+				 errdetail("The NOTIFY queue is half full."),
+				 errhint("What remembers keys outside of the database must forget all. A session that listens, and has been in one transaction for long, keeps the queue full."),
+				 errhidestmt(true)));
+	else if (many)
+		Async_Notify(CHANNEL, MANY);
 	else
+		foreach(cell, messages)
+			Async_Notify(CHANNEL, ((Message *) lfirst(cell))->payload);
+}
+
+static void
+transaction_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT)
+		send_messages();
+	messages = NIL;
+	many = false;
+}
+
+static void
+subtransaction_callback(SubXactEvent event, SubTransactionId subid,
+						SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
+		return;
+	for (int i = list_length(messages) - 1; i >= 0; i--)
 	{
-		whole.val.binary.data = &value->root;
-		whole.val.binary.len = VARSIZE(value) - VARHDRSZ;
+		Message    *message = list_nth(messages, i);
+
+		if (message->level < level)
+			break;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			message->level = level - 1;
+		else
+			messages = list_delete_last(messages);
 	}
-	add_field(detail, field);
-	pushJsonbValue(&detail->state, WJB_VALUE, &whole);
 }
 
 void
-ak_detail_add_true(AkDetail *detail, const char *field)
+ak_event_init(void)
 {
-	JsonbValue	value = {.type = jbvBool,.val.boolean = true};
-
-	add_field(detail, field);
-	pushJsonbValue(&detail->state, WJB_VALUE, &value);
+	RegisterXactCallback(transaction_callback, NULL);
+	RegisterSubXactCallback(subtransaction_callback, NULL);
 }
 
-void
-ak_detail_open(AkDetail *detail, const char *field)
+/* Send this at the commit; it is copied. */
+static void
+queue_message(const char *payload)
 {
-	add_field(detail, field);
-	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
+	MemoryContext before;
+	Message    *message;
+
+	if (list_length(messages) >= MAX_MESSAGES)
+		many = true;
+	if (many)
+		return;
+	before = MemoryContextSwitchTo(TopTransactionContext);
+	message = palloc(offsetof(Message, payload) + strlen(payload) + 1);
+	message->level = GetCurrentTransactionNestLevel();
+	strcpy(message->payload, payload);
+	messages = lappend(messages, message);
+	MemoryContextSwitchTo(before);
 }
 
-void
-ak_detail_close(AkDetail *detail)
+static void
+notify(const AkEvent *event)
 {
-	pushJsonbValue(&detail->state, WJB_END_OBJECT, NULL);
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	appendStringInfo(&payload, "{\"action\": \"%s\"", event->action);
+	if (event->key_id != NULL)
+		appendStringInfo(&payload, ", \"key_id\": \"%s\"",
+						 DatumGetCString(DirectFunctionCall1(uuid_out,
+															 UUIDPGetDatum(event->key_id))));
+	appendStringInfoChar(&payload, '}');
+	queue_message(payload.data);
+	pfree(payload.data);
 }
 
-static Datum
-detail_datum(AkDetail *detail)
-{
-	AkDetail	empty;
-
-	if (detail == NULL)
-		ak_detail_begin(detail = &empty);
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&detail->state,
-														   WJB_END_OBJECT,
-														   NULL)));
-}
-
-/* ---------------------------------------------------------------- events */
+/* ------------------------------------------------------------------- row */
 
 /*
  * The time of an event; of two in one session, that of the later one is later,
@@ -154,71 +154,73 @@ get_time(void)
 
 /*
  * A string that may not be in the encoding of the database, from the options of
- * the connection or another database, as a text.
+ * the connection or another database; a null if it is empty.
  */
-static Datum
-text_datum(const char *string)
+static AkValue
+get_string(const char *string)
 {
 	char	   *clean;
 
+	if (string[0] == '\0')
+		return ak_value_null(TEXTOID);
 	if (pg_verifymbstr(string, strlen(string), true))
-		return CStringGetTextDatum(string);
+		return ak_value_string(string);
 	clean = pstrdup(string);
 	for (char *p = clean; *p != '\0'; p++)
 		if (IS_HIGHBIT_SET(*p))
 			*p = '?';
-	return CStringGetTextDatum(clean);
+	return ak_value_string(clean);
+}
+
+static AkValue
+get_address(void)
+{
+	Datum		address;
+
+	return ak_client_address(&address) ? ak_value(INETOID, address) :
+		ak_value_null(INETOID);
 }
 
 static void
-notify(const AkEvent *event)
+insert_event(AkInsertion *insertion, const AkEvent *event)
 {
-	StringInfoData payload;
+	TimestampTz at = get_time();
+	const char *role = GetUserNameFromId(GetOuterUserId(), false);
+	pg_uuid_t	id;
+	AkValue		row[Natts_apikey_event] = {
+		[Anum_apikey_event_at - 1] = ak_value_time(at),
+		[Anum_apikey_event_event_id - 1] = ak_value_uuid(&id),
+		[Anum_apikey_event_action - 1] = ak_value_string(event->action),
+		[Anum_apikey_event_key_id - 1] = ak_value_uuid(event->key_id),
+		[Anum_apikey_event_organization - 1] =
+		ak_value_name(event->organization),
+		[Anum_apikey_event_role - 1] = get_string(role),
+		[Anum_apikey_event_application_user - 1] =
+		get_string(ak_guc_application_user),
+		[Anum_apikey_event_acting_key - 1] =
+		ak_value_uuid(event->acting_key),
+		[Anum_apikey_event_address - 1] = get_address(),
+		[Anum_apikey_event_detail - 1] =
+		ak_value(JSONBOID, JsonbPGetDatum(ak_detail_end(event->detail)))
+	};
 
-	initStringInfo(&payload);
-	appendStringInfo(&payload, "{\"action\": \"%s\"", event->action);
-	if (event->key_id != NULL)
-		appendStringInfo(&payload, ", \"key_id\": \"%s\"",
-						 DatumGetCString(DirectFunctionCall1(uuid_out,
-															 UUIDPGetDatum(event->key_id))));
-	appendStringInfoChar(&payload, '}');
-	ak_notify_queue(payload.data);
-	pfree(payload.data);
+	ak_secret_uuid(&id, at);
+	ak_insert_row(insertion, AK_TABLE_EVENT, row);
 }
 
 void
 ak_event_append(AkInsertion *insertion, const AkEvent *event)
 {
-	AkInsertion *own = insertion == NULL ? ak_insert_begin() : NULL;
-	Datum		values[Natts_apikey_event] = {0};
-	bool		nulls[Natts_apikey_event] = {false};
-	TimestampTz at = get_time();
-	pg_uuid_t	id;
+	AkInsertion *alone;
 
-#define SET(column, value) values[Anum_apikey_event_##column - 1] = value
-#define SET_NULL(column, isnull) nulls[Anum_apikey_event_##column - 1] = isnull
-	ak_secret_uuid(&id, at);
-	SET(at, TimestampTzGetDatum(at));
-	SET(event_id, UUIDPGetDatum(&id));
-	SET(action, CStringGetTextDatum(event->action));
-	SET(key_id, UUIDPGetDatum(event->key_id));
-	SET_NULL(key_id, event->key_id == NULL);
-	SET_NULL(organization, event->organization == NULL);
-	if (event->organization != NULL)
-		SET(organization, ak_name_to_text(event->organization));
-	SET(role, text_datum(GetUserNameFromId(GetOuterUserId(), false)));
-	SET(application_user, text_datum(ak_guc_application_user));
-	SET_NULL(application_user, ak_guc_application_user[0] == '\0');
-	SET(acting_key, UUIDPGetDatum(event->acting_key));
-	SET_NULL(acting_key, event->acting_key == NULL);
-	SET_NULL(address,
-			 !ak_client_address(&values[Anum_apikey_event_address - 1]));
-	SET(detail, detail_datum(event->detail));
-#undef SET
-#undef SET_NULL
-	ak_insert_row(own ? own : insertion, AK_TABLE_EVENT, values, nulls);
-	if (own)
-		ak_insert_end(own);
+	if (insertion != NULL)
+		insert_event(insertion, event);
+	else
+	{
+		alone = ak_insert_begin(AK_INSERT_EVENT);
+		insert_event(alone, event);
+		ak_insert_end(alone);
+	}
 	if (ak_guc_notify && !event->is_new)
 		notify(event);
 }

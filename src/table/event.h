@@ -5,48 +5,29 @@
  * An event is a row of apikey_event, added in the transaction of the change.  It
  * holds nothing that a key could be made from.
  *
- * With it goes a NOTIFY on channel "apikey", so that what remembers keys outside
- * of the database can forget them: {"action": …, "key_id": …}, and no more, for any
- * role can listen.  Not about a new key, which nobody can remember; nor if
- * apikey.notify is off, nor in the cases that notify.h tells.
+ * With it goes a NOTIFY on channel "apikey", so that caches outside of the database
+ * can forget the key: {"action": ..., "key_id": ...}, and no more, for any role can
+ * listen.  Not about a new key, which is in no cache, nor if apikey.notify is off.
  *
- * ak_schema_accept() must have been called.
+ * A transaction that has notified can no more be prepared for two-phase commit, and
+ * that should not stand in the way of a revocation.  So messages wait here until the
+ * commit, and those of a transaction that is prepared are not sent.  Nor is what a
+ * rollback to a savepoint undoes.
+ *
+ * PostgreSQL fails a commit when its queue is full, and any role can fill that.  No
+ * revocation may depend on it: where the queue is half full nothing is sent, and a
+ * WARNING says so.  Nor does one transaction fill much of it: in the place of more than
+ * a thousand messages one is sent, {"action": "many"}.
  */
 #ifndef AK_EVENT_H
 #define AK_EVENT_H
 
 #include "postgres.h"
 
+#include "base/detail.h"
 #include "base/name.h"
-#include "datatype/timestamp.h"
 #include "table/insert.h"
-#include "utils/jsonb.h"
 #include "utils/uuid.h"
-
-/* JSON that is being made: more about an event, in an object. */
-typedef struct AkDetail
-{
-	JsonbParseState *state;
-} AkDetail;
-
-extern void ak_detail_begin(AkDetail *detail);
-
-/* "value" may be NULL; it must last as long as the detail. */
-extern void ak_detail_add(AkDetail *detail, const char *field,
-						  const char *value);
-extern void ak_detail_add_name(AkDetail *detail, const char *field,
-							   const AkName *value);
-extern void ak_detail_add_names(AkDetail *detail, const char *field,
-								const AkName *values, int count);
-extern void ak_detail_add_time(AkDetail *detail, const char *field,
-							   TimestampTz value);
-extern void ak_detail_add_jsonb(AkDetail *detail, const char *field,
-								Jsonb *value);
-extern void ak_detail_add_true(AkDetail *detail, const char *field);
-
-/* What is added between the two goes into an object of its own. */
-extern void ak_detail_open(AkDetail *detail, const char *field);
-extern void ak_detail_close(AkDetail *detail);
 
 typedef struct AkEvent
 {
@@ -54,11 +35,17 @@ typedef struct AkEvent
 	const pg_uuid_t *key_id;	/* or NULL */
 	const AkName *organization; /* or NULL */
 	const pg_uuid_t *acting_key;	/* or NULL */
-	AkDetail   *detail;			/* or NULL */
-	bool		is_new;			/* nobody can remember the key */
+	AkDetail   *detail;			/* or NULL; ended here */
+	bool		is_new;			/* it is in no cache */
 } AkEvent;
 
-/* Closes the detail.  "insertion" may be NULL. */
+/* Called by _PG_init. */
+extern void ak_event_init(void);
+
+/*
+ * Add one, as a row of this insertion, or alone if that is NULL.  ak_schema_accept()
+ * must have been called.
+ */
 extern void ak_event_append(AkInsertion *insertion, const AkEvent *event);
 
 #endif							/* AK_EVENT_H */

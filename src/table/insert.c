@@ -45,6 +45,7 @@ typedef struct Target
 
 struct AkInsertion
 {
+	AkInsertKind kind;
 	EState	   *estate;
 	Target	   *targets;
 };
@@ -62,11 +63,14 @@ static struct
 }			checks;
 static bool checking;
 
+static int	firing[AK_INSERT_KINDS];	/* one within the other */
+
 AkInsertion *
-ak_insert_begin(void)
+ak_insert_begin(AkInsertKind kind)
 {
 	AkInsertion *insertion = palloc0(sizeof(AkInsertion));
 
+	insertion->kind = kind;
 	PreventCommandIfReadOnly("INSERT");
 	insertion->estate = CreateExecutorState();
 	AfterTriggerBeginQuery();
@@ -79,7 +83,7 @@ ak_insert_begin(void)
  * is an expression, too.
  */
 static Expr *
-find_default(Relation rel, Form_pg_attribute attribute)
+get_default(Relation rel, Form_pg_attribute attribute)
 {
 	Node	   *node = build_column_default(rel, attribute->attnum);
 
@@ -94,7 +98,7 @@ find_default(Relation rel, Form_pg_attribute attribute)
 }
 
 static void
-find_defaults(EState *estate, Target *target)
+collect_defaults(EState *estate, Target *target)
 {
 	Relation	rel = target->info->ri_RelationDesc;
 	TupleDesc	desc = RelationGetDescr(rel);
@@ -113,7 +117,7 @@ find_defaults(EState *estate, Target *target)
 
 		for (int j = 0; !known && j < count; j++)
 			known = columns[j] == attribute->attnum;
-		expression = known ? NULL : find_default(rel, attribute);
+		expression = known ? NULL : get_default(rel, attribute);
 		if (expression != NULL)
 			target->defaults[target->ndefaults++] = (Default)
 		{
@@ -123,7 +127,7 @@ find_defaults(EState *estate, Target *target)
 }
 
 static Target *
-open_table(AkInsertion *insertion, AkTable table)
+open_target(AkInsertion *insertion, AkTable table)
 {
 	EState	   *estate = insertion->estate;
 	MemoryContext before = MemoryContextSwitchTo(estate->es_query_cxt);
@@ -139,7 +143,7 @@ open_table(AkInsertion *insertion, AkTable table)
 	target->transition = MakeTransitionCaptureState(rel->trigdesc,
 													RelationGetRelid(rel),
 													CMD_INSERT);
-	find_defaults(estate, target);
+	collect_defaults(estate, target);
 	ExecBSInsertTriggers(estate, target->info);
 	target->next = insertion->targets;
 	insertion->targets = target;
@@ -150,27 +154,28 @@ open_table(AkInsertion *insertion, AkTable table)
 }
 
 static Target *
-find_table(AkInsertion *insertion, AkTable table)
+get_target(AkInsertion *insertion, AkTable table)
 {
 	Target	   *target = insertion->targets;
 
 	while (target != NULL && target->table != table)
 		target = target->next;
-	return target != NULL ? target : open_table(insertion, table);
+	return target != NULL ? target : open_target(insertion, table);
 }
 
 /* What is given, and defaults. */
 static void
 fill_slot(EState *estate, const Target *target, TupleTableSlot *slot,
-		  const Datum *values, const bool *nulls)
+		  const AkValue *row)
 {
 	const AttrNumber *columns = ak_layout_columns(target->table);
 
 	ExecStoreAllNullTuple(slot);
 	for (int i = 0; i < ak_schema_tables[target->table].ncolumns; i++)
 	{
-		slot->tts_values[columns[i] - 1] = values[i];
-		slot->tts_isnull[columns[i] - 1] = nulls[i];
+		slot->tts_values[columns[i] - 1] = row[i].value;
+		slot->tts_isnull[columns[i] - 1] = row[i].isnull ||
+			row[i].type == InvalidOid;
 	}
 	for (int i = 0; i < target->ndefaults; i++)
 	{
@@ -220,7 +225,7 @@ prepare_checks(void)
  * function in a constraint adds a row itself.
  */
 static void
-check(EState *estate, const Target *target, TupleTableSlot *slot)
+check_row(EState *estate, const Target *target, TupleTableSlot *slot)
 {
 	ResultRelInfo *info = target->info;
 	MemoryContext query = estate->es_query_cxt;
@@ -250,7 +255,7 @@ check(EState *estate, const Target *target, TupleTableSlot *slot)
 
 /* As a row of COPY is stored, see copyfrom.c. */
 static void
-store(EState *estate, const Target *target, TupleTableSlot *slot)
+store_row(EState *estate, const Target *target, TupleTableSlot *slot)
 {
 	ResultRelInfo *info = target->info;
 	Relation	rel = info->ri_RelationDesc;
@@ -268,7 +273,7 @@ store(EState *estate, const Target *target, TupleTableSlot *slot)
 	if (constraints != NULL && constraints->has_generated_stored)
 		ExecComputeStoredGenerated(info, estate, slot, CMD_INSERT);
 	if (constraints != NULL)
-		check(estate, target, slot);
+		check_row(estate, target, slot);
 	simple_table_tuple_insert(rel, slot);
 	recheck = ExecInsertIndexTuples(info, slot, estate, false, false, NULL,
 									NIL, false);
@@ -277,19 +282,37 @@ store(EState *estate, const Target *target, TupleTableSlot *slot)
 }
 
 void
-ak_insert_row(AkInsertion *insertion, AkTable table, const Datum *values,
-			  const bool *nulls)
+ak_insert_row(AkInsertion *insertion, AkTable table, const AkValue *row)
 {
 	ErrorContextCallback hide;
 	Target	   *target;
 
 	ak_rowerror_begin(&hide);
-	target = find_table(insertion, table);
-	fill_slot(insertion->estate, target, target->info->ri_newTupleSlot, values,
-			  nulls);
-	store(insertion->estate, target, target->info->ri_newTupleSlot);
+	target = get_target(insertion, table);
+	fill_slot(insertion->estate, target, target->info->ri_newTupleSlot, row);
+	store_row(insertion->estate, target, target->info->ri_newTupleSlot);
 	ResetPerTupleExprContext(insertion->estate);
 	ak_rowerror_end(&hide);
+}
+
+/* Those AFTER it, foreign keys among them. */
+static void
+fire_triggers(AkInsertion *insertion)
+{
+	EState	   *estate = insertion->estate;
+
+	firing[insertion->kind]++;
+	PG_TRY();
+	{
+		for (Target *target = insertion->targets; target; target = target->next)
+			ExecASInsertTriggers(estate, target->info, target->transition);
+		AfterTriggerEndQuery(estate);
+	}
+	PG_FINALLY();
+	{
+		firing[insertion->kind]--;
+	}
+	PG_END_TRY();
 }
 
 void
@@ -300,9 +323,7 @@ ak_insert_end(AkInsertion *insertion)
 
 	ak_rowerror_begin(&hide);
 	CommandCounterIncrement();
-	for (Target *target = insertion->targets; target; target = target->next)
-		ExecASInsertTriggers(estate, target->info, target->transition);
-	AfterTriggerEndQuery(estate);
+	fire_triggers(insertion);
 	for (Target *target = insertion->targets; target; target = target->next)
 	{
 		ExecCloseIndices(target->info);
@@ -315,4 +336,10 @@ ak_insert_end(AkInsertion *insertion)
 	CommandCounterIncrement();
 	ak_rowerror_end(&hide);
 	pfree(insertion);
+}
+
+bool
+ak_insert_fires(AkInsertKind kind)
+{
+	return firing[kind] > 0;
 }

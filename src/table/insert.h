@@ -21,15 +21,29 @@
 #include "postgres.h"
 
 #include "table/layout.h"
+#include "table/value.h"
 
 typedef struct AkInsertion AkInsertion;
 
-extern AkInsertion *ak_insert_begin(void);
+/* What it is for.  One for AK_INSERT_RENAME has no rows, but holds triggers back. */
+typedef enum AkInsertKind
+{
+	AK_INSERT_EVENT = 0,
+	AK_INSERT_KEY,				/* with its grants, and the event */
+	AK_INSERT_RENAME
+} AkInsertKind;
 
-/* All columns in C of the table; others have their defaults. */
+#define AK_INSERT_KINDS	(AK_INSERT_RENAME + 1)
+
+extern AkInsertion *ak_insert_begin(AkInsertKind kind);
+
+/* All columns in C of the table, column 1 at [0]; others have their defaults. */
 extern void ak_insert_row(AkInsertion *insertion, AkTable table,
-						  const Datum *values, const bool *nulls);
+						  const AkValue *row);
 
 extern void ak_insert_end(AkInsertion *insertion);
+
+/* Are the triggers at the end of such an insertion being fired? */
+extern bool ak_insert_fires(AkInsertKind kind);
 
 #endif							/* AK_INSERT_H */

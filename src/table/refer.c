@@ -30,10 +30,10 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "table/change.h"
+#include "table/insert.h"
 #include "table/layout.h"
 #include "table/schema.h"
 #include "table/store.h"
-#include "table/write.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -365,7 +365,7 @@ ak_refer_check(TriggerData *trigger, bool copied)
 		return;
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		check_referring(trigger, copied);
-	if (table == AK_TABLE_KEY && !ak_write_is_new_key())
+	if (table == AK_TABLE_KEY && !ak_insert_fires(AK_INSERT_KEY))
 		check_referred(trigger, table, "key_id", UUIDOID,
 					   "apikey_grant_key_fkey");
 	else if (table == AK_TABLE_ENVIRONMENT)

@@ -1,0 +1,46 @@
+/*
+ * admin.h
+ *		A change of a key that exists.
+ *
+ * It begins with a lock on the key's row, until the end of the transaction.  So two
+ * changes of one key come one after the other, and a revocation is never overtaken by
+ * a grant.
+ */
+#ifndef AK_ADMIN_H
+#define AK_ADMIN_H
+
+#include "postgres.h"
+
+#include "base/detail.h"
+#include "fmgr.h"
+#include "keys/actor.h"
+
+typedef struct AkChange
+{
+	AkActor		actor;
+	pg_uuid_t	id;
+	/* as the row was when it was locked, palloc'd: */
+	AkName		organization;
+	const char *prefix;
+	bool		revoked;
+	bool		has_secret;		/* in the row itself: not as it was imported */
+} AkChange;
+
+/*
+ * Lock the key in argument 0, which the actor may change.  Raises 22004, 42704, and what
+ * actor.h tells; the second one also 55000 for a revoked key.
+ */
+extern void ak_admin_begin(FunctionCallInfo fcinfo, AkChange *change);
+extern void ak_admin_begin_good(FunctionCallInfo fcinfo, AkChange *change);
+
+/* Add an event; "detail" may be NULL. */
+extern void ak_admin_record(const AkChange *change, const char *action,
+							AkDetail *detail);
+
+/* For whoever has found a key: lock the one with this id; false if there is none. */
+extern bool ak_admin_lock(AkChange *change);
+
+/* Revoke it; false if it was revoked before. */
+extern bool ak_admin_revoke(const AkChange *change);
+
+#endif							/* AK_ADMIN_H */

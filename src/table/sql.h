@@ -1,0 +1,105 @@
+/*
+ * sql.h
+ *		SQL that changes our tables, through SPI.
+ *
+ * So every constraint and trigger does its work, after the table is locked as a change
+ * needs it and has been looked at (layout.h).  The callers are SECURITY DEFINER
+ * functions with a SET clause: statements run as the owner of the extension, and
+ * settings made here end with the caller.  ak_schema_accept() must have been called.
+ *
+ * Bad values are to be refused before: a constraint would do it in words that tell the
+ * caller little.
+ *
+ * A statement is a static AkSql beside its only caller, and keeps its plan for the life
+ * of the backend, or until the schema has another name:
+ *
+ *		static AkSql disable_key = {
+ *			AK_TABLE_KEY, AK_SQL_ONE,
+ *			.text = "UPDATE $S.apikey_key SET disabled_at = now()"
+ *			" WHERE key_id = $1 AND disabled_at IS NULL"
+ *		};
+ *
+ *		changed = ak_sql_run(&disable_key, ak_value_uuid(&id)) > 0;
+ */
+#ifndef AK_SQL_H
+#define AK_SQL_H
+
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/name.h"
+#include "table/schema.h"
+#include "table/value.h"
+
+/* The time that decisions go by, see clock.h. */
+#define AK_SQL_NOW \
+"greatest(statement_timestamp(), now())"
+
+/*
+ * It changes the row, or all rows, that its WHERE finds, or none if there is none.  One
+ * that a trigger BEFORE it keeps from being changed raises 09000: what is said to have
+ * been taken away must not be there.
+ */
+#define AK_SQL_ONE		1
+#define AK_SQL_MANY		2
+
+/* By a snapshot of now, whatever the isolation level; it is taken under the lock. */
+#define AK_SQL_LATEST	4
+
+/* Likewise; triggers AFTER it fire at the end of the insertion that has begun. */
+#define AK_SQL_PART		8
+
+typedef struct AkSql
+{
+	AkTable		table;			/* that it changes, or locks rows of */
+	int			flags;
+	const char *text;			/* "$S" stands for the schema */
+	/* zeroed at first: */
+	struct _SPI_plan *plan;
+	uint32		generation;		/* of the name of the schema */
+} AkSql;
+
+/* Run it with these AkValues, one or more; returns how many rows. */
+#define ak_sql_run(sql, ...) \
+	ak_sql_run_values(sql, (AkValue[]) {__VA_ARGS__}, AK_SQL_COUNT(__VA_ARGS__))
+
+/* The same where the result is read: between the two. */
+#define ak_sql_execute(sql, ...) \
+	ak_sql_execute_values(sql, (AkValue[]) {__VA_ARGS__}, AK_SQL_COUNT(__VA_ARGS__))
+extern void ak_sql_begin(void);
+extern void ak_sql_end(void);
+
+#define AK_SQL_COUNT(...)	((int) lengthof(((AkValue[]) {__VA_ARGS__})))
+extern uint64 ak_sql_run_values(AkSql *sql, const AkValue *values, int count);
+extern uint64 ak_sql_execute_values(AkSql *sql, const AkValue *values,
+									int count);
+
+/*
+ * What the last one returned, not null; rows count from 0, columns from 1.  A name ends
+ * with a NUL, and is in the memory context of the caller of ak_sql_begin().
+ */
+extern AkName ak_sql_name(int row, int column);
+extern bool ak_sql_bool(int row, int column);
+extern int64 ak_sql_int64(int row, int column);
+
+/* Memory of the same kind. */
+extern void *ak_sql_alloc(Size size);
+
+/* Raises 09000: somebody's trigger keeps a row of the table from being changed. */
+pg_noreturn extern void ak_sql_refuse_trigger(AkTable table);
+
+/* Is one of them being run? */
+extern bool ak_sql_is_running(void);
+
+/* Another query with our schema in the place of "$S"; palloc'd. */
+extern char *ak_sql_qualify(const char *query);
+
+/*
+ * Let no plan be sequential until the calling function ends; ak_sql_begin() does it,
+ * too.  Plans are kept, and so are those of foreign keys: one that was made while a
+ * table had one page would read all of it, and go on to do so while the same statement
+ * makes it grow to a million rows.
+ */
+extern void ak_sql_use_indexes(void);
+
+#endif							/* AK_SQL_H */
