@@ -185,7 +185,7 @@ ALTER TABLE apikey_grant REPLICA IDENTITY FULL;
 
 /*
  * What a key may spend: "remaining", which each refill fills up to "budget"
- * again.  Null: never.  Periods are counted from "started_at", see src/period.h;
+ * again.  Null: never.  Periods are counted from "started_at", see src/keys/budget.c;
  * "refills_at" is the end of the one that "remaining" is for.  A row is updated
  * by each spender: the free half of its page keeps that cheap.
  */

@@ -217,7 +217,7 @@ ak_guc_init(void)
 							   GUC_NOT_IN_SAMPLE,
 							   NULL, NULL, NULL);
 
-	/* See notify.h. */
+	/* See event.h. */
 	DefineCustomBoolVariable("apikey.notify",
 							 "Notify channel \"apikey\" of changes.",
 							 NULL,

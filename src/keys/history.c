@@ -229,7 +229,8 @@ is_watch(const TriggerData *trigger)
  * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
  * foreign key allows, see refer.h.  What takes something away must be on disk
  * before COMMIT returns, whatever synchronous_commit says: a crash must not bring
- * a revoked key back.  What our functions do to budgets is known to write.c.
+ * a revoked key back.  What our functions do to budgets they
+ * record themselves.
  */
 AK_FUNCTION_INFO_V1(apikey_changed);
 Datum
