@@ -39,7 +39,7 @@ static const struct
 static struct
 {
 	uint64		generation;		/* 0: nothing yet */
-	AttrNumber	columns[Natts_apikey_key];
+	AttrNumber	columns[AK_COLUMNS_MAX];
 }			layouts[AK_TABLES];
 static Oid	index_oids[AK_INDEXES];
 
@@ -152,6 +152,12 @@ ak_layout_index(AkIndex index)
 	return index_oids[index];
 }
 
+AkTable
+ak_layout_table(AkIndex index)
+{
+	return indexes[index].table;
+}
+
 bool
 ak_layout_shows(Relation rel, const char *column)
 {
@@ -189,8 +195,7 @@ get_room(int count, bool **nulls)
 }
 
 void
-ak_layout_read(AkTable table, Relation rel, HeapTuple tuple, Datum *values,
-			   bool *nulls)
+ak_layout_read(AkTable table, Relation rel, HeapTuple tuple, AkRow *row)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	bool	   *all_nulls;
@@ -201,9 +206,9 @@ ak_layout_read(AkTable table, Relation rel, HeapTuple tuple, Datum *values,
 	{
 		int			from = layouts[table].columns[i] - 1;
 
-		values[i] = all[from];
-		nulls[i] = all_nulls[from];
-		if (unlikely(nulls[i] && !ak_schema_tables[table].columns[i].nullable))
+		row->values[i] = all[from];
+		row->nulls[i] = all_nulls[from];
+		if (unlikely(row->nulls[i] && !ak_schema_tables[table].columns[i].nullable))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("null value in column \"%s\" of table \"%s\"",

@@ -35,12 +35,19 @@ extern Relation ak_layout_open(AkTable table, LOCKMODE mode);
 /* Where its columns are: of column 1 at [0], and so on. */
 extern const AttrNumber *ak_layout_columns(AkTable table);
 
-/*
- * The columns in C of a row, into arrays of so many.  Values point into the row.
- * Raises XX001 for a null in a column that has none.
- */
+/* The columns in C of a row; values point into the row. */
+typedef struct AkRow
+{
+	Datum		values[AK_COLUMNS_MAX];
+	bool		nulls[AK_COLUMNS_MAX];
+} AkRow;
+
+#define AK_VALUE(row, table, column) ((row)->values[Anum_##table##_##column - 1])
+#define AK_ISNULL(row, table, column) ((row)->nulls[Anum_##table##_##column - 1])
+
+/* Raises XX001 for a null in a column that has none. */
 extern void ak_layout_read(AkTable table, Relation rel, HeapTuple tuple,
-						   Datum *values, bool *nulls);
+						   AkRow *row);
 
 /*
  * Is this a column in C of the table, and has no salt, hash or digest in it, so that
@@ -48,7 +55,8 @@ extern void ak_layout_read(AkTable table, Relation rel, HeapTuple tuple,
  */
 extern bool ak_layout_shows(Relation rel, const char *column);
 
-/* An index of it. */
+/* An index of an open table, and which table that is. */
 extern Oid	ak_layout_index(AkIndex index);
+extern AkTable ak_layout_table(AkIndex index);
 
 #endif							/* AK_LAYOUT_H */

@@ -20,9 +20,6 @@
 
 #include "table/refer.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/inval.h"
@@ -31,9 +28,8 @@
 #include "miscadmin.h"
 #include "table/change.h"
 #include "table/insert.h"
-#include "table/layout.h"
+#include "table/scan.h"
 #include "table/schema.h"
-#include "table/store.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -49,76 +45,68 @@ static struct
 	char		names[2][AK_NAME_MAX];
 }			clean;
 
-/* Is this the name in that column of the row? */
+/* Has the row that a scan is at another name in this column, or none? */
 static bool
-has_name(Relation rel, HeapTuple tuple, AttrNumber column, const AkName *name)
+has_other_name(const AkScan *scan, AttrNumber column, const AkName *name)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, RelationGetDescr(rel),
-									 &isnull);
-	AkName		other;
+	Datum		value = ak_scan_value(scan, column, &isnull);
+	AkName		actual;
 
 	if (isnull)
-		return false;
-	other = ak_name_of_text(value);
-	return ak_name_equal(&other, name);
+		return true;
+	actual = ak_name_of_text(value);
+	return !ak_name_equal(&actual, name);
 }
 
 /*
- * Is there a row now that the key, of a column in C, finds by the index?  If "organization" is not
- * NULL, only one with another organization than that in the column counts.
+ * Is there a row now that the key finds by the index?  If "organization" is not NULL,
+ * only one with another organization than that in the column counts.
  */
 static bool
-has_row(AkTable table, AkIndex index, ScanKeyData key, AttrNumber column,
+has_row(AkIndex index, const ScanKeyData *key, AttrNumber column,
 		const AkName *organization)
 {
-	Relation	rel = ak_layout_open(table, AccessShareLock);
-	Snapshot	snapshot = ak_store_snapshot();
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	AkScan		scan;
 	bool		found = false;
 
-	key.sk_attno = ak_layout_columns(table)[key.sk_attno - 1];
-	scan = systable_beginscan(rel, ak_layout_index(index), true, snapshot, 1,
-							  &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	ak_scan_begin(&scan, index, NoMovementScanDirection, NULL, 1, key);
+	while (!found && ak_scan_next(&scan))
 	{
 		CHECK_FOR_INTERRUPTS();
 		found = organization == NULL ||
-			!has_name(rel, tuple, ak_layout_columns(table)[column - 1],
-					  organization);
+			has_other_name(&scan, column, organization);
 	}
-	systable_endscan(scan);
-	ak_store_release(snapshot);
-	table_close(rel, AccessShareLock);
+	ak_scan_end(&scan);
 	return found;
 }
 
 /* ---------------------------------------------------------- a row refers */
 
 /*
- * What a foreign key refers to, the column in C that it does so by, and the index of
- * that; false if the key is none of ours.
+ * The index by which to find what a foreign key refers to, and the column in C that it
+ * begins with; false if the key is none of ours.
  */
 static bool
-find_referred(const ForeignKeyCacheInfo *key, AkTable *table,
-			  AttrNumber *id, AkIndex *index)
+find_referred(const ForeignKeyCacheInfo *key, AkIndex *index, AttrNumber *column)
 {
-	if (!ak_schema_find_table(key->confrelid, table))
+	AkTable		table;
+
+	if (!ak_schema_find_table(key->confrelid, &table))
 		return false;
-	switch (*table)
+	switch (table)
 	{
 		case AK_TABLE_KEY:
-			*id = Anum_apikey_key_key_id;
 			*index = AK_INDEX_KEY_PKEY;
+			*column = Anum_apikey_key_key_id;
 			return true;
 		case AK_TABLE_PROJECT:
-			*id = Anum_apikey_project_project;
 			*index = AK_INDEX_PROJECT_PKEY;
+			*column = Anum_apikey_project_project;
 			return true;
 		case AK_TABLE_ENVIRONMENT:
-			*id = Anum_apikey_environment_project;
 			*index = AK_INDEX_ENVIRONMENT_PKEY;
+			*column = Anum_apikey_environment_project;
 			return true;
 		default:
 			return false;
@@ -127,27 +115,26 @@ find_referred(const ForeignKeyCacheInfo *key, AkTable *table,
 
 /*
  * Is nothing known of what the row refers to?  Then nobody else makes it known
- * until the own transaction has ended.
+ * until this transaction has ended.
  */
 static bool
 comes_before(TriggerData *trigger, const ForeignKeyCacheInfo *key)
 {
-	AkTable		table;
-	AttrNumber	id;
 	AkIndex		index;
+	AttrNumber	column;
 	bool		isnull;
 	Datum		value = slot_getattr(trigger->tg_trigslot, key->conkey[0],
 									 &isnull);
 	ScanKeyData scankey;
 
-	if (isnull || !find_referred(key, &table, &id, &index))
+	if (isnull || !find_referred(key, &index, &column))
 		return false;
-	ScanKeyInit(&scankey, id, BTEqualStrategyNumber,
+	ScanKeyInit(&scankey, column, BTEqualStrategyNumber,
 				get_opcode(key->conpfeqop[0]), value);
-	if (has_row(table, index, scankey, InvalidAttrNumber, NULL))
+	if (has_row(index, &scankey, InvalidAttrNumber, NULL))
 		return false;
-	(void) ak_schema_lock(table, ShareRowExclusiveLock);
-	return !has_row(table, index, scankey, InvalidAttrNumber, NULL);
+	(void) ak_schema_lock(ak_layout_table(index), ShareRowExclusiveLock);
+	return !has_row(index, &scankey, InvalidAttrNumber, NULL);
 }
 
 /* As the trigger of the foreign key would, if it were not disabled. */
@@ -178,12 +165,11 @@ check_referring(TriggerData *trigger, bool copied)
 		 i < list_length(keys = RelationGetFKeyList(trigger->tg_relation)); i++)
 	{
 		ForeignKeyCacheInfo key = *(ForeignKeyCacheInfo *) list_nth(keys, i);
-		AkTable		table;
-		AttrNumber	id;
 		AkIndex		index;
+		AttrNumber	column;
 
 		/* another one has triggers of its own, which are not disabled */
-		if (!find_referred(&key, &table, &id, &index))
+		if (!find_referred(&key, &index, &column))
 			continue;
 		if (copied && comes_before(trigger, &key))
 			clean.statement = 0;
@@ -203,37 +189,23 @@ static bool
 get_grant(const ScanKeyData *keys, int nkeys, ScanDirection direction,
 		  const AkName *organization, Datum *environment, bool *foreign)
 {
-	Relation	rel = ak_layout_open(AK_TABLE_GRANT, AccessShareLock);
-	Relation	index = index_open(ak_layout_index(AK_INDEX_GRANT_PROJECT),
-								   AccessShareLock);
-	const AttrNumber *columns = ak_layout_columns(AK_TABLE_GRANT);
-	Snapshot	snapshot = ak_store_snapshot();
-	ScanKeyData own[2];			/* the scan changes them */
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	AkScan		scan;
+	bool		found;
 
-	memcpy(own, keys, nkeys * sizeof(ScanKeyData));
-	for (int i = 0; i < nkeys; i++)
-		own[i].sk_attno = columns[keys[i].sk_attno - 1];
-	scan = systable_beginscan_ordered(rel, index, snapshot, nkeys, own);
-	tuple = systable_getnext_ordered(scan, direction);
-	if (HeapTupleIsValid(tuple))
+	ak_scan_begin(&scan, AK_INDEX_GRANT_PROJECT, direction, NULL, nkeys, keys);
+	found = ak_scan_next(&scan);
+	if (found)
 	{
 		bool		isnull;
-		Datum		value = heap_getattr(tuple,
-										 columns[Anum_apikey_grant_environment - 1],
-										 RelationGetDescr(rel), &isnull);
+		Datum		value = ak_scan_value(&scan, Anum_apikey_grant_environment,
+										  &isnull);
 
 		*environment = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
-		*foreign = !has_name(rel, tuple,
-							 columns[Anum_apikey_grant_organization - 1],
-							 organization);
+		*foreign = has_other_name(&scan, Anum_apikey_grant_organization,
+								  organization);
 	}
-	systable_endscan_ordered(scan);
-	ak_store_release(snapshot);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
-	return HeapTupleIsValid(tuple);
+	ak_scan_end(&scan);
+	return found;
 }
 
 /*
@@ -271,9 +243,9 @@ has_foreign_grant(Datum project, const AkName *organization)
 
 /*
  * The same, asked for each of many environments of a project.  What has none goes on
- * to have none until the statement or the transaction ends, but for grants that the
- * own transaction lets in before what they refer to: who writes environments keeps
- * others from that.
+ * to have none until the statement or the transaction ends, but for grants that this
+ * transaction lets in before what they refer to: writing environments keeps others
+ * from that.
  */
 static bool
 has_foreign_grant_now(Datum project, const AkName *organization)
@@ -312,12 +284,12 @@ is_contradicted(AkTable table, Datum id, const AkName *organization)
 	{
 		ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
 					F_UUID_EQ, id);
-		return has_row(AK_TABLE_GRANT, AK_INDEX_GRANT_KEY, key,
+		return has_row(AK_INDEX_GRANT_KEY, &key,
 					   Anum_apikey_grant_organization, organization);
 	}
 	ScanKeyInit(&key, Anum_apikey_environment_project, BTEqualStrategyNumber,
 				F_TEXTEQ, id);
-	return has_row(AK_TABLE_ENVIRONMENT, AK_INDEX_ENVIRONMENT_PKEY, key,
+	return has_row(AK_INDEX_ENVIRONMENT_PKEY, &key,
 				   Anum_apikey_environment_organization, organization);
 }
 

@@ -72,56 +72,27 @@ is_plain(Relation rel)
 		has_only_our_triggers(rel) && has_only_plain_indexes(rel);
 }
 
-/* Is this how the verifier in the row was made? */
-static bool
-has_scheme(Relation rel, HeapTuple tuple, AkScheme scheme)
-{
-	Datum		values[Natts_apikey_secret];
-	bool		nulls[Natts_apikey_secret];
-	AkName		name;
-
-	ak_layout_read(AK_TABLE_SECRET, rel, tuple, values, nulls);
-	name = ak_name_of_text(values[Anum_apikey_secret_scheme - 1]);
-	return ak_secret_scheme(&name) == scheme;
-}
-
 /*
  * Find the row and lock it, into the slot; false if that means to wait, or if it is
  * not what it was.  The snapshot keeps its place from being given to another row.
  */
 static bool
-lock_row(Relation rel, Snapshot snapshot, const uint8 *lookup, AkScheme old,
-		 TupleTableSlot *slot)
+lock_secret(Relation rel, Snapshot snapshot, const uint8 *lookup, AkScheme old,
+			TupleTableSlot *slot)
 {
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	ItemPointerData tid;
+	AkSecret	secret;
 	TM_FailureData failure;
-	bool		found;
 
-	ScanKeyInit(&key,
-				ak_layout_columns(AK_TABLE_SECRET)[Anum_apikey_secret_lookup - 1],
-				BTEqualStrategyNumber, F_BYTEAEQ,
-				PointerGetDatum(cstring_to_text_with_len((const char *) lookup,
-														 AK_HASH_LEN)));
-	scan = systable_beginscan(rel, ak_layout_index(AK_INDEX_SECRET_LOOKUP),
-							  true, snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple) && has_scheme(rel, tuple, old);
-	if (found)
-		tid = tuple->t_self;
-	systable_endscan(scan);
-	return found &&
-		table_tuple_lock(rel, &tid, snapshot, slot, GetCurrentCommandId(true),
-						 LockTupleNoKeyExclusive, LockWaitSkip, 0,
-						 &failure) == TM_Ok;
+	return ak_store_lookup(snapshot, lookup, &secret) && secret.scheme == old &&
+		table_tuple_lock(rel, &secret.tid, snapshot, slot,
+						 GetCurrentCommandId(true), LockTupleNoKeyExclusive,
+						 LockWaitSkip, 0, &failure) == TM_Ok;
 }
 
 /* Write the row anew, with another secret. */
 static void
-update_row(Relation rel, TupleTableSlot *slot, AkScheme scheme,
-		   const uint8 *salt, const uint8 *verifier)
+update_secret(Relation rel, TupleTableSlot *slot, AkScheme scheme,
+			  const uint8 *salt, const uint8 *verifier)
 {
 	const AttrNumber *columns = ak_layout_columns(AK_TABLE_SECRET);
 	TupleDesc	desc = RelationGetDescr(rel);
@@ -160,8 +131,8 @@ ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
 		Snapshot	snapshot = ak_store_snapshot();
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 
-		if (lock_row(rel, snapshot, lookup, old, slot))
-			update_row(rel, slot, scheme, salt, verifier);
+		if (lock_secret(rel, snapshot, lookup, old, slot))
+			update_secret(rel, slot, scheme, salt, verifier);
 		ExecDropSingleTupleTableSlot(slot);
 		ak_store_release(snapshot);
 	}

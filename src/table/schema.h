@@ -47,6 +47,7 @@ typedef struct AkColumn
 } AkColumn;
 
 #define AK_LEVEL_TYPE	InvalidOid
+#define AK_COLUMNS_MAX	Natts_apikey_key	/* of any table */
 
 /* As this library knows a table. */
 typedef struct AkTableForm
@@ -54,7 +55,7 @@ typedef struct AkTableForm
 	const char *name;
 	AkTopic		topic;			/* of a message about it */
 	int			ncolumns;		/* 0 of a proxy, which is in AK_INTERNAL */
-	AkColumn	columns[Natts_apikey_key];	/* the most that any has */
+	AkColumn	columns[AK_COLUMNS_MAX];
 } AkTableForm;
 
 extern const AkTableForm ak_schema_tables[AK_TABLES];

@@ -1,12 +1,11 @@
 /*
  * store.c
- *		Reading our tables; see store.h.
+ *		Rows of our tables; see store.h.
  */
 #include "postgres.h"
 
 #include "table/store.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/itup.h"
 #include "access/relscan.h"
@@ -20,23 +19,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "table/layout.h"
-#include "table/schema.h"
-#include "utils/builtins.h"
+#include "table/scan.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-
-/* An index scan under way. */
-typedef struct StoreScan
-{
-	AkTable		table;
-	Relation	rel;
-	SysScanDesc desc;
-} StoreScan;
 
 /*
  * A catalog snapshot of one of our tables is always a fresh one, and other
@@ -73,11 +62,11 @@ ak_store_reread(Snapshot *snapshot, uint64 before)
 	return ak_store_read(snapshot);
 }
 
-/* The bytes of a text in memory that outlives the scan. */
+/* The bytes of a value, in memory that outlives the scan. */
 static AkName
-copy_name(Datum text)
+copy_name(Datum value)
 {
-	AkName		name = ak_name_of_text(text);
+	AkName		name = ak_name_of_text(value);
 	char	   *copy = palloc(name.len + 1);
 
 	memcpy(copy, name.data, name.len);
@@ -87,219 +76,119 @@ copy_name(Datum text)
 	};
 }
 
-/* Columns in C, which keys are of, as those of the table. */
-static void
-place_keys(AkTable table, int nkeys, ScanKey keys)
-{
-	const AttrNumber *columns = ak_layout_columns(table);
-
-	for (int i = 0; i < nkeys; i++)
-		keys[i].sk_attno = columns[keys[i].sk_attno - 1];
-}
-
-static void
-scan_begin(StoreScan *scan, AkTable table, AkIndex index, Snapshot snapshot,
-		   int nkeys, ScanKey keys)
-{
-	scan->table = table;
-	scan->rel = ak_layout_open(table, AccessShareLock);
-	place_keys(table, nkeys, keys);
-	scan->desc = systable_beginscan(scan->rel, ak_layout_index(index), true,
-									snapshot, nkeys, keys);
-}
-
-/* The columns in C of a row that it has found. */
-static void
-scan_read(const StoreScan *scan, HeapTuple tuple, Datum *values, bool *nulls)
-{
-	ak_layout_read(scan->table, scan->rel, tuple, values, nulls);
-}
-
-static void
-scan_end(StoreScan *scan)
-{
-	systable_endscan(scan->desc);
-	table_close(scan->rel, AccessShareLock);
-}
-
 static bool
 is_uncommitted(HeapTuple tuple)
 {
 	return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
 }
 
-/* Start to scan for one key, and fetch its row; NULL if there is none. */
-static HeapTuple
-key_begin(StoreScan *scan, Snapshot snapshot, const pg_uuid_t *id)
+/* An array with room for one row more; it may move. */
+static void *
+make_room(void *rows, int count, int *room, Size row_size)
 {
-	ScanKeyData key;
-
-	ScanKeyInit(&key, Anum_apikey_key_key_id, BTEqualStrategyNumber,
-				F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(scan, AK_TABLE_KEY, AK_INDEX_KEY_PKEY, snapshot, 1, &key);
-	return systable_getnext(scan->desc);
+	if (count < *room)
+		return rows;
+	*room *= 2;
+	return repalloc_huge(rows, *room * row_size);
 }
 
-/* Scheme, salt and verifier, which may be null. */
-static void
-copy_secret(AkSecret *secret, const Datum *values, const bool *nulls)
-{
-	AkName		name;
+/* ------------------------------------------------------- keys and secrets */
 
-	secret->scheme = AK_SCHEME_UNKNOWN;
-	if (nulls[0] || nulls[1] || nulls[2])
-		return;
-	name = ak_name_of_text(values[0]);
+#define KEY(column)				AK_VALUE(key, apikey_key, column)
+#define KEY_ISNULL(column)		AK_ISNULL(key, apikey_key, column)
+
+/* Scan for one key. */
+static bool
+begin_key(AkScan *scan, Snapshot snapshot, const pg_uuid_t *id)
+{
+	return ak_scan_one(scan, AK_INDEX_KEY_PKEY, snapshot,
+					   Anum_apikey_key_key_id, F_UUID_EQ, UUIDPGetDatum(id));
+}
+
+static void
+set_proof(AkSecret *secret, Datum scheme, Datum salt, Datum verifier)
+{
+	AkName		name = ak_name_of_text(scheme);
+
 	secret->scheme = ak_secret_scheme(&name);
-	secret->salt = copy_name(values[1]);
-	secret->verifier = copy_name(values[2]);
+	secret->salt = copy_name(salt);
+	secret->verifier = copy_name(verifier);
 }
 
-/* The rate limit from these three columns, of which one at least is not null. */
 static void
-read_limit(AkRateLimit *limit, const pg_uuid_t *id, const Datum *values,
-		   const bool *nulls)
+read_limit(AkRateLimit *limit, const AkRow *key)
 {
-	if (nulls[0] || nulls[1] || nulls[2] ||
-		!ak_ratelimit_read(limit, DatumGetInt32(values[0]),
-						   DatumGetIntervalP(values[1]),
-						   DatumGetInt32(values[2])))
+	if (KEY_ISNULL(rate_count) && KEY_ISNULL(rate_interval) &&
+		KEY_ISNULL(rate_burst))
+		limit->count = 0;
+	else if (KEY_ISNULL(rate_count) || KEY_ISNULL(rate_interval) ||
+			 KEY_ISNULL(rate_burst) ||
+			 !ak_ratelimit_read(limit, DatumGetInt32(KEY(rate_count)),
+								DatumGetIntervalP(KEY(rate_interval)),
+								DatumGetInt32(KEY(rate_burst))))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("stored rate limit of an API key is invalid"),
 				 errdetail("The id of the key is %s.",
 						   DatumGetCString(DirectFunctionCall1(uuid_out,
-															   UUIDPGetDatum(id)))),
+															   KEY(key_id)))),
 				 errhint("Set another one by apikey_update."),
 				 errhidestmt(true)));
+}
+
+static void
+read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
+{
+	row->organization = copy_name(KEY(organization));
+	row->prefix = copy_name(KEY(prefix));
+	memset(&row->secret, 0, sizeof(AkSecret));
+	row->secret.key_id = *DatumGetUUIDP(KEY(key_id));
+	row->secret.expires_at = DT_NOEND;
+	row->secret.uncommitted = is_uncommitted(tuple);
+	if (!KEY_ISNULL(scheme) && !KEY_ISNULL(salt) && !KEY_ISNULL(verifier))
+		set_proof(&row->secret, KEY(scheme), KEY(salt), KEY(verifier));
+	row->organization_level = KEY_ISNULL(organization_level) ? AK_LEVEL_NONE :
+		ak_schema_level(ak_schema_get(),
+						DatumGetObjectId(KEY(organization_level)));
+	row->expires_at = KEY_ISNULL(expires_at) ? DT_NOEND :
+		DatumGetTimestampTz(KEY(expires_at));
+	row->disabled = !KEY_ISNULL(disabled_at);
+	row->revoked = !KEY_ISNULL(revoked_at);
+	row->allowed_networks = KEY_ISNULL(allowed_networks) ? (Datum) 0 :
+		PointerGetDatum(PG_DETOAST_DATUM_COPY(KEY(allowed_networks)));
+	read_limit(&row->limit, key);
 }
 
 bool
 ak_store_key(Snapshot snapshot, const pg_uuid_t *id, AkKeyRow *row)
 {
-	StoreScan	scan;
-	HeapTuple	tuple = key_begin(&scan, snapshot, id);
-	bool		found = HeapTupleIsValid(tuple);
+	AkScan		scan;
+	bool		found = begin_key(&scan, snapshot, id);
 
 	if (found)
 	{
-		Datum		values[Natts_apikey_key];
-		bool		nulls[Natts_apikey_key];
+		AkRow		key;
 
-#define VALUE(column) values[Anum_apikey_key_##column - 1]
-#define ISNULL(column) nulls[Anum_apikey_key_##column - 1]
-		scan_read(&scan, tuple, values, nulls);
-		row->organization = copy_name(VALUE(organization));
-		row->prefix = copy_name(VALUE(prefix));
-		row->secret = (AkSecret)
-		{
-			.key_id = *id,.expires_at = DT_NOEND,.uncommitted = is_uncommitted(tuple)
-		};
-		copy_secret(&row->secret, &VALUE(scheme), &ISNULL(scheme));
-		row->organization_level = ISNULL(organization_level) ? AK_LEVEL_NONE :
-			ak_schema_level(ak_schema_get(),
-							DatumGetObjectId(VALUE(organization_level)));
-		row->expires_at = ISNULL(expires_at) ? DT_NOEND :
-			DatumGetTimestampTz(VALUE(expires_at));
-		row->disabled = !ISNULL(disabled_at);
-		row->revoked = !ISNULL(revoked_at);
-		row->allowed_networks = ISNULL(allowed_networks) ? (Datum) 0 :
-			PointerGetDatum(PG_DETOAST_DATUM_COPY(VALUE(allowed_networks)));
-		row->limit.count = 0;
-		if (!ISNULL(rate_count) || !ISNULL(rate_interval) ||
-			!ISNULL(rate_burst))
-			read_limit(&row->limit, id, &VALUE(rate_count),
-					   &ISNULL(rate_count));
-#undef VALUE
-#undef ISNULL
+		ak_scan_read(&scan, &key);
+		read_key(row, &key, scan.tuple);
 	}
-	scan_end(&scan);
+	ak_scan_end(&scan);
 	return found;
-}
-
-/* The row of apikey_secret that matches, and its place. */
-static bool
-find_secret(Snapshot snapshot, AkIndex index, ScanKey key, AkSecret *secret)
-{
-	StoreScan	scan;
-	HeapTuple	tuple;
-	Datum		values[Natts_apikey_secret];
-	bool		nulls[Natts_apikey_secret];
-
-	scan_begin(&scan, AK_TABLE_SECRET, index, snapshot, 1, key);
-	tuple = systable_getnext(scan.desc);
-	if (HeapTupleIsValid(tuple))
-	{
-		scan_read(&scan, tuple, values, nulls);
-#define COLUMN(name) (Anum_apikey_secret_##name - 1)
-		secret->key_id = *DatumGetUUIDP(values[COLUMN(key_id)]);
-		secret->expires_at = nulls[COLUMN(expires_at)] ? DT_NOEND :
-			DatumGetTimestampTz(values[COLUMN(expires_at)]);
-		copy_secret(secret, &values[COLUMN(scheme)], &nulls[COLUMN(scheme)]);
-		secret->imported = !nulls[COLUMN(lookup)];
-		secret->uncommitted = is_uncommitted(tuple);
-#undef COLUMN
-	}
-	scan_end(&scan);
-	return HeapTupleIsValid(tuple);
-}
-
-bool
-ak_store_secret(Snapshot snapshot, const pg_uuid_t *id, AkSecret *secret)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, Anum_apikey_secret_key_id, BTEqualStrategyNumber,
-				F_UUID_EQ, UUIDPGetDatum(id));
-	return find_secret(snapshot, AK_INDEX_SECRET_PKEY, &key, secret);
-}
-
-static void
-lookup_key(ScanKey key, const uint8 *lookup)
-{
-	ScanKeyInit(key, Anum_apikey_secret_lookup, BTEqualStrategyNumber,
-				F_BYTEAEQ,
-				PointerGetDatum(cstring_to_text_with_len((const char *) lookup,
-														 AK_HASH_LEN)));
-}
-
-bool
-ak_store_lookup(Snapshot snapshot, const uint8 lookup[AK_HASH_LEN],
-				AkSecret *secret)
-{
-	ScanKeyData key;
-
-	lookup_key(&key, lookup);
-	return find_secret(snapshot, AK_INDEX_SECRET_LOOKUP, &key,
-					   secret);
-}
-
-bool
-ak_store_any_lookup(Snapshot snapshot)
-{
-	ScanKeyData key;
-	AkSecret	secret;
-
-	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL,
-						   Anum_apikey_secret_lookup, InvalidStrategy,
-						   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	return find_secret(snapshot, AK_INDEX_SECRET_LOOKUP, &key,
-					   &secret);
 }
 
 /* The value of a column in C, in memory that outlives the scan. */
 static void
-copy_column(const StoreScan *scan, AttrNumber column, const Datum *values,
-			const bool *nulls, Datum *value, bool *isnull)
+copy_column(const AkScan *scan, AttrNumber column, const AkRow *row,
+			Datum *value, bool *isnull)
 {
-	AttrNumber	number = ak_layout_columns(scan->table)[column - 1];
+	AttrNumber	number = ak_layout_columns(AK_TABLE_KEY)[column - 1];
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(scan->rel),
 												number - 1);
 
-	*isnull = nulls[column - 1];
+	*isnull = row->nulls[column - 1];
 	if (*isnull)
 		return;
-	*value = values[column - 1];
+	*value = row->values[column - 1];
 	if (attribute->attlen == -1)
 		*value = PointerGetDatum(PG_DETOAST_DATUM_COPY(*value));
 	else
@@ -315,36 +204,101 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 		Anum_apikey_key_expires_at, Anum_apikey_key_created_at,
 		Anum_apikey_key_created_by, Anum_apikey_key_metadata
 	};
-	StoreScan	scan;
-	HeapTuple	tuple = key_begin(&scan, snapshot, id);
-	bool		found = HeapTupleIsValid(tuple);
+	AkScan		scan;
+	bool		found = begin_key(&scan, snapshot, id);
 
 	if (found)
 	{
-		Datum		values[Natts_apikey_key];
-		bool		nulls[Natts_apikey_key];
+		AkRow		key;
 
-		scan_read(&scan, tuple, values, nulls);
+		ak_scan_read(&scan, &key);
 		for (int i = 0; i < AK_PROFILE_COLUMNS; i++)
-			copy_column(&scan, columns[i], values, nulls, &profile->values[i],
+			copy_column(&scan, columns[i], &key, &profile->values[i],
 						&profile->nulls[i]);
 	}
-	scan_end(&scan);
+	ak_scan_end(&scan);
 	return found;
 }
 
 bool
 ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id)
 {
-	StoreScan	scan;
-	HeapTuple	tuple = key_begin(&scan, snapshot, id);
-	bool		uncommitted = HeapTupleIsValid(tuple) && is_uncommitted(tuple);
+	AkScan		scan;
+	bool		result = begin_key(&scan, snapshot, id) &&
+	is_uncommitted(scan.tuple);
 
-	scan_end(&scan);
-	return uncommitted;
+	ak_scan_end(&scan);
+	return result;
 }
 
-/* Columns of the index apikey_grant_key: it has no others. */
+/* The row of apikey_secret that a scan is at, if there is one; ends the scan. */
+static bool
+end_secret(AkScan *scan, AkSecret *secret)
+{
+	bool		found = HeapTupleIsValid(scan->tuple);
+
+	if (found)
+	{
+		AkRow		row;
+
+		ak_scan_read(scan, &row);
+		secret->key_id = *DatumGetUUIDP(AK_VALUE(&row, apikey_secret, key_id));
+		secret->expires_at = AK_ISNULL(&row, apikey_secret, expires_at) ? DT_NOEND :
+			DatumGetTimestampTz(AK_VALUE(&row, apikey_secret, expires_at));
+		secret->imported = !AK_ISNULL(&row, apikey_secret, lookup);
+		secret->uncommitted = is_uncommitted(scan->tuple);
+		secret->tid = scan->tuple->t_self;
+		set_proof(secret, AK_VALUE(&row, apikey_secret, scheme),
+				  AK_VALUE(&row, apikey_secret, salt),
+				  AK_VALUE(&row, apikey_secret, verifier));
+	}
+	ak_scan_end(scan);
+	return found;
+}
+
+bool
+ak_store_secret(Snapshot snapshot, const pg_uuid_t *id, AkSecret *secret)
+{
+	AkScan		scan;
+
+	(void) ak_scan_one(&scan, AK_INDEX_SECRET_PKEY, snapshot,
+					   Anum_apikey_secret_key_id, F_UUID_EQ, UUIDPGetDatum(id));
+	return end_secret(&scan, secret);
+}
+
+bool
+ak_store_lookup(Snapshot snapshot, const uint8 lookup[AK_HASH_LEN],
+				AkSecret *secret)
+{
+	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
+	AkScan		scan;
+
+	(void) ak_scan_one(&scan, AK_INDEX_SECRET_LOOKUP, snapshot,
+					   Anum_apikey_secret_lookup, F_BYTEAEQ,
+					   ak_name_to_text(&digest));
+	return end_secret(&scan, secret);
+}
+
+bool
+ak_store_any_lookup(Snapshot snapshot)
+{
+	ScanKeyData key;
+	AkScan		scan;
+	bool		found;
+
+	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL,
+						   Anum_apikey_secret_lookup, InvalidStrategy,
+						   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	ak_scan_begin(&scan, AK_INDEX_SECRET_LOOKUP, NoMovementScanDirection,
+				  snapshot, 1, &key);
+	found = ak_scan_next(&scan);
+	ak_scan_end(&scan);
+	return found;
+}
+
+/* ----------------------------------------------------------------- grants */
+
+/* Columns of the index apikey_grant_key, which has no others. */
 enum
 {
 	Anum_apikey_grant_key_key_id = 1,
@@ -412,12 +366,8 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		CHECK_FOR_INTERRUPTS();
 		if (!read_grant(scan, tid, &map, &slot, values, nulls, uncommitted))
 			continue;
-		if (count == room)
-		{
-			room *= 2;
-			*grants = repalloc_huge(*grants, room * sizeof(AkGrant));
-		}
-		grant = &(*grants)[count++];
+		*grants = make_room(*grants, count, &room, sizeof(AkGrant));
+		grant = &(*grants)[count];
 		grant->project = nulls[Anum_apikey_grant_key_project - 1] ?
 			ak_name_all : copy_name(values[Anum_apikey_grant_key_project - 1]);
 		grant->environment =
@@ -425,10 +375,10 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		grant->level =
 			ak_schema_level(ak_schema_get(),
 							DatumGetObjectId(values[Anum_apikey_grant_key_level - 1]));
-		/* none is registered under so long a name */
-		if (grant->project.len > AK_NAME_MAX ||
-			grant->environment.len > AK_NAME_MAX)
-			count--;
+		/* nothing is registered under a longer name */
+		if (grant->project.len <= AK_NAME_MAX &&
+			grant->environment.len <= AK_NAME_MAX)
+			count++;
 	}
 	if (slot != NULL)
 		ExecDropSingleTupleTableSlot(slot);
@@ -440,66 +390,45 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 	return count;
 }
 
-bool
-ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id)
-{
-	StoreScan	scan;
-	ScanKeyData key;
-	bool		found;
-
-	ScanKeyInit(&key, Anum_apikey_budget_key_id, BTEqualStrategyNumber,
-				F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(&scan, AK_TABLE_BUDGET, AK_INDEX_BUDGET_PKEY, snapshot, 1,
-			   &key);
-	found = HeapTupleIsValid(systable_getnext(scan.desc));
-	scan_end(&scan);
-	return found;
-}
+/* --------------------------------------------------------------- registry */
 
 /*
  * All rows of apikey_environment that match but '*'; returns how many, or -1 if
  * there are more than "limit".
  */
 static int
-scan_environments(Snapshot snapshot, AkIndex index, int nkeys, ScanKey keys,
-				  int limit, AkEnvironmentRow **rows)
+read_environments(Snapshot snapshot, AkIndex index, int nkeys,
+				  const ScanKeyData *keys, int limit, AkEnvironmentRow **rows)
 {
-	StoreScan	scan;
-	HeapTuple	tuple;
+	AkScan		scan;
 	int			count = 0;
 	int			room = 4;
 
 	*rows = palloc(room * sizeof(AkEnvironmentRow));
-	scan_begin(&scan, AK_TABLE_ENVIRONMENT, index, snapshot, nkeys, keys);
-	while (count <= limit &&
-		   HeapTupleIsValid(tuple = systable_getnext(scan.desc)))
+	ak_scan_begin(&scan, index, NoMovementScanDirection, snapshot, nkeys, keys);
+	while (count <= limit && ak_scan_next(&scan))
 	{
-		Datum		values[Natts_apikey_environment];
-		bool		nulls[Natts_apikey_environment];
-		AkEnvironmentRow *row;
+		AkRow		row;
+		AkEnvironmentRow *result;
 
-		if (count == room)
-		{
-			room *= 2;
-			*rows = repalloc_huge(*rows, room * sizeof(AkEnvironmentRow));
-		}
-		scan_read(&scan, tuple, values, nulls);
-		row = &(*rows)[count++];
-		row->project =
-			copy_name(values[Anum_apikey_environment_project - 1]);
-		row->environment =
-			copy_name(values[Anum_apikey_environment_environment - 1]);
-		row->organization =
-			copy_name(values[Anum_apikey_environment_organization - 1]);
-		if (ak_name_equal(&row->environment, &ak_name_all))
-			count--;
+		ak_scan_read(&scan, &row);
+		*rows = make_room(*rows, count, &room, sizeof(AkEnvironmentRow));
+		result = &(*rows)[count];
+		result->project =
+			copy_name(AK_VALUE(&row, apikey_environment, project));
+		result->environment =
+			copy_name(AK_VALUE(&row, apikey_environment, environment));
+		result->organization =
+			copy_name(AK_VALUE(&row, apikey_environment, organization));
+		if (!ak_name_equal(&result->environment, &ak_name_all))
+			count++;
 	}
-	scan_end(&scan);
+	ak_scan_end(&scan);
 	return count <= limit ? count : -1;
 }
 
 static void
-name_key(ScanKey key, AttrNumber column, const AkName *name)
+init_name_key(ScanKey key, AttrNumber column, const AkName *name)
 {
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_TEXTEQ,
 				ak_name_to_text(name));
@@ -512,9 +441,9 @@ ak_store_environment(Snapshot snapshot, const AkName *project,
 	ScanKeyData keys[2];
 	AkEnvironmentRow *rows;
 
-	name_key(&keys[0], Anum_apikey_environment_project, project);
-	name_key(&keys[1], Anum_apikey_environment_environment, environment);
-	if (scan_environments(snapshot, AK_INDEX_ENVIRONMENT_PKEY, 2, keys,
+	init_name_key(&keys[0], Anum_apikey_environment_project, project);
+	init_name_key(&keys[1], Anum_apikey_environment_environment, environment);
+	if (read_environments(snapshot, AK_INDEX_ENVIRONMENT_PKEY, 2, keys,
 						  AK_STORE_NO_LIMIT, &rows) == 0)
 		return false;
 	*row = rows[0];
@@ -527,9 +456,9 @@ ak_store_project(Snapshot snapshot, const AkName *project,
 {
 	ScanKeyData key;
 
-	name_key(&key, Anum_apikey_environment_project, project);
-	return scan_environments(snapshot, AK_INDEX_ENVIRONMENT_PKEY, 1,
-							 &key, AK_STORE_NO_LIMIT, rows);
+	init_name_key(&key, Anum_apikey_environment_project, project);
+	return read_environments(snapshot, AK_INDEX_ENVIRONMENT_PKEY, 1, &key,
+							 AK_STORE_NO_LIMIT, rows);
 }
 
 int
@@ -538,81 +467,77 @@ ak_store_organization(Snapshot snapshot, const AkName *organization, int limit,
 {
 	ScanKeyData key;
 
-	name_key(&key, Anum_apikey_environment_organization, organization);
-	return scan_environments(snapshot,
-							 AK_INDEX_ENVIRONMENT_ORGANIZATION, 1,
+	init_name_key(&key, Anum_apikey_environment_organization, organization);
+	return read_environments(snapshot, AK_INDEX_ENVIRONMENT_ORGANIZATION, 1,
 							 &key, limit, rows);
 }
 
-void
-ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *row)
+/* -------------------------------------------------------- budgets and use */
+
+bool
+ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id)
 {
-	StoreScan	scan;
-	ScanKeyData key;
-	HeapTuple	tuple;
+	AkScan		scan;
+	bool		found = ak_scan_one(&scan, AK_INDEX_BUDGET_PKEY, snapshot,
+									Anum_apikey_budget_key_id, F_UUID_EQ,
+									UUIDPGetDatum(id));
 
-	memset(row, 0, sizeof(AkUseRow));
-	ScanKeyInit(&key, Anum_apikey_use_key_id, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(id));
-	scan_begin(&scan, AK_TABLE_USE, AK_INDEX_USE_PKEY, snapshot, 1, &key);
-	tuple = systable_getnext(scan.desc);
-	if (HeapTupleIsValid(tuple))
+	ak_scan_end(&scan);
+	return found;
+}
+
+/* 0 for a time that is null */
+#define USE_TIME(column) \
+	(AK_ISNULL(&row, apikey_use, column) ? 0 : \
+	 DatumGetTimestampTz(AK_VALUE(&row, apikey_use, column)))
+
+void
+ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *use)
+{
+	AkScan		scan;
+
+	memset(use, 0, sizeof(AkUseRow));
+	if (ak_scan_one(&scan, AK_INDEX_USE_PKEY, snapshot, Anum_apikey_use_key_id,
+					F_UUID_EQ, UUIDPGetDatum(id)))
 	{
-		Datum		values[Natts_apikey_use];
-		bool		nulls[Natts_apikey_use];
+		AkRow		row;
 
-#define TIME(column) \
-	(nulls[Anum_apikey_use_##column - 1] ? 0 : \
-	 DatumGetTimestampTz(values[Anum_apikey_use_##column - 1]))
-		scan_read(&scan, tuple, values, nulls);
-		row->uses = DatumGetInt64(values[Anum_apikey_use_uses - 1]);
-		row->refusals = DatumGetInt64(values[Anum_apikey_use_refusals - 1]);
-		row->last_used = TIME(last_used_at);
-		row->last_refused = TIME(last_refused_at);
-		row->limit_until = TIME(limit_until);
-#undef TIME
+		ak_scan_read(&scan, &row);
+		use->uses = DatumGetInt64(AK_VALUE(&row, apikey_use, uses));
+		use->refusals = DatumGetInt64(AK_VALUE(&row, apikey_use, refusals));
+		use->last_used = USE_TIME(last_used_at);
+		use->last_refused = USE_TIME(last_refused_at);
+		use->limit_until = USE_TIME(limit_until);
 	}
-	scan_end(&scan);
+	ak_scan_end(&scan);
 }
 
 int
 ak_store_use_hours(Snapshot snapshot, const pg_uuid_t *id, AkUseHourRow **rows)
 {
-	Relation	rel = ak_layout_open(AK_TABLE_USE_HOUR, AccessShareLock);
-	Relation	index = index_open(ak_layout_index(AK_INDEX_USE_HOUR_PKEY),
-								   AccessShareLock);
-	SysScanDesc scan;
+	AkScan		scan;
 	ScanKeyData key;
-	HeapTuple	tuple;
-	int			size = 64;
+	int			room = 64;
 	int			count = 0;
 
-	*rows = palloc(size * sizeof(AkUseHourRow));
+	*rows = palloc(room * sizeof(AkUseHourRow));
 	ScanKeyInit(&key, Anum_apikey_use_hour_key_id, BTEqualStrategyNumber,
 				F_UUID_EQ, UUIDPGetDatum(id));
-	place_keys(AK_TABLE_USE_HOUR, 1, &key);
-	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan,
-															 ForwardScanDirection)))
+	ak_scan_begin(&scan, AK_INDEX_USE_HOUR_PKEY, ForwardScanDirection, snapshot,
+				  1, &key);
+	while (ak_scan_next(&scan))
 	{
-		Datum		values[Natts_apikey_use_hour];
-		bool		nulls[Natts_apikey_use_hour];
+		AkRow		row;
+		AkUseHourRow *result;
 
-		if (count == size)
-		{
-			size *= 2;
-			*rows = repalloc_huge(*rows, size * sizeof(AkUseHourRow));
-		}
-		ak_layout_read(AK_TABLE_USE_HOUR, rel, tuple, values, nulls);
-		(*rows)[count++] = (AkUseHourRow)
-		{
-			DatumGetTimestampTz(values[Anum_apikey_use_hour_hour - 1]),
-				DatumGetInt64(values[Anum_apikey_use_hour_uses - 1]),
-				DatumGetInt64(values[Anum_apikey_use_hour_refusals - 1])
-		};
+		ak_scan_read(&scan, &row);
+		*rows = make_room(*rows, count, &room, sizeof(AkUseHourRow));
+		result = &(*rows)[count++];
+		result->hour = DatumGetTimestampTz(AK_VALUE(&row, apikey_use_hour, hour));
+		result->uses = DatumGetInt64(AK_VALUE(&row, apikey_use_hour, uses));
+		result->refusals =
+			DatumGetInt64(AK_VALUE(&row, apikey_use_hour, refusals));
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	ak_scan_end(&scan);
 	return count;
 }

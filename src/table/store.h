@@ -21,6 +21,7 @@
 #include "base/ratelimit.h"
 #include "base/secret.h"
 #include "datatype/timestamp.h"
+#include "storage/itemptr.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -34,6 +35,7 @@ typedef struct AkSecret
 	bool		imported;		/* found by the digest of the text */
 	TimestampTz expires_at;		/* DT_NOEND: with the key */
 	bool		uncommitted;
+	ItemPointerData tid;		/* of its row in apikey_secret */
 } AkSecret;
 
 typedef struct AkKeyRow
