@@ -23,6 +23,7 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/ident.h"
 #include "base/result.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -222,14 +223,14 @@ look_at_rows(Explanation *explanation)
 static bool
 get_name(HeapTuple row, TupleDesc desc, int number, AkName *name)
 {
-	AkArg		arg = {0};
+	AkIdentType type = {0};
 	bool		isnull;
 	Datum		value = SPI_getbinval(row, desc, number, &isnull);
 
 	if (isnull)
 		return false;
-	ak_arg_prepare(&arg, SPI_gettypeid(desc, number), CurrentMemoryContext);
-	if (!ak_arg_print(&arg, value, name))
+	ak_ident_prepare(&type, SPI_gettypeid(desc, number), CurrentMemoryContext);
+	if (!ak_ident_print(&type, value, name))
 		return false;
 	name->data = pnstrdup(name->data, name->len);
 	return true;
