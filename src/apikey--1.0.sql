@@ -1295,34 +1295,124 @@ COMMENT ON VIEW apikey_protected IS
 'the tables under apikey_protect';
 
 /*
- * Both read by the snapshot of the statement that calls them, like the views.
+ * These look at keys from the other side.  They run as the owner of the extension,
+ * by the snapshot of the statement that calls them, and so see what the views do:
+ * what had been committed when it began, in REPEATABLE READ when the transaction
+ * did, and what this transaction did before.  The deciding functions see what has
+ * been committed since, too.
+ *
+ * Bodies are bound when they are made, to columns, but to no constraint: users may
+ * replace those.  The first statement of each raises the errors, whatever there is
+ * to be found; what it says is called once more where it is used.
+ */
+CREATE FUNCTION apikey_internal.check_key(key_id uuid, is_there boolean)
+RETURNS void
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_check_key';
+COMMENT ON FUNCTION apikey_internal.check_key(uuid, boolean) IS
+'for apikey_reach: raises 22004 for a null, and 42704 for a key that is not there';
+
+/*
+ * What level opens which command is what apikey_protect makes its policies of.
+ * Sorted by the qualified name: search_path holds no schema of tables.
  */
 CREATE FUNCTION apikey_reach(key_id uuid)
 RETURNS TABLE (relation regclass, project text, environment text,
 	level apikey_level, commands text[])
-LANGUAGE C STABLE ROWS 100
+LANGUAGE SQL STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
+BEGIN ATOMIC
+	SELECT apikey_internal.check_key(apikey_reach.key_id, EXISTS (
+		SELECT FROM apikey_key k WHERE k.key_id = apikey_reach.key_id));
+	SELECT p.relation, g.project, g.environment, g.level,
+		CASE g.level::text WHEN 'read' THEN ARRAY['SELECT']
+			WHEN 'write' THEN ARRAY['SELECT', 'INSERT', 'UPDATE']
+			WHEN 'manage' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END
+	FROM apikey_grants g, apikey_protected p
+	WHERE g.key_id = apikey_reach.key_id AND p.enabled
+	ORDER BY p.relation::text COLLATE "C", g.project COLLATE "C",
+		g.environment COLLATE "C";
+END;
 REVOKE ALL ON FUNCTION apikey_reach(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_reach(uuid) IS
 'list what the grants of an API key open in tables under apikey_protect';
 
+CREATE FUNCTION apikey_internal.level_of(verb text) RETURNS apikey_level
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_level_of';
+COMMENT ON FUNCTION apikey_internal.level_of(text) IS
+'for apikey_who_can: the level that a verb asks for; raises 22023 for one that does not exist';
+
+/*
+ * The rules of authz.h as a query: a registered pair, a grant on it or on '*' of
+ * high enough a level, a good key of the organization that owns the project.  Both
+ * kinds of grants are found by apikey_grant_project_idx, and each key by its id:
+ * "IS NOT DISTINCT FROM", which no index serves, keeps the planner from reading all
+ * keys of an organization that has more than most.
+ */
 CREATE FUNCTION apikey_who_can(project text, environment text, verb text)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
 	level apikey_level)
-LANGUAGE C STABLE ROWS 100
+LANGUAGE SQL STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
+BEGIN ATOMIC
+	SELECT apikey_internal.level_of(verb);
+	SELECT k.key_id, k.organization, k.label,
+		CASE WHEN k.scheme IS NOT NULL THEN apikey_internal.masked(k.prefix, k.key_id) END,
+		g.level
+	FROM apikey_environment e,
+		LATERAL (
+			SELECT a.key_id, pg_catalog.max(a.level) AS level
+			FROM (
+				SELECT n.key_id, n.level FROM apikey_grant n
+				WHERE n.project = apikey_who_can.project
+					AND n.environment IN (apikey_who_can.environment, '*')
+				UNION ALL
+				SELECT n.key_id, n.level FROM apikey_grant n
+				WHERE n.project IS NULL
+					AND n.environment IN (apikey_who_can.environment, '*')
+					AND n.organization = e.organization) a
+			GROUP BY a.key_id) g,
+		apikey_key k
+	WHERE e.project = apikey_who_can.project
+		AND e.environment = apikey_who_can.environment AND e.environment <> '*'
+		AND g.level OPERATOR(pg_catalog.>=) (SELECT apikey_internal.level_of(verb))
+		AND k.key_id = g.key_id
+		AND k.organization IS NOT DISTINCT FROM e.organization
+		AND k.revoked_at IS NULL AND k.disabled_at IS NULL
+		AND (k.expires_at IS NULL
+			OR k.expires_at > greatest(statement_timestamp(), now()))
+	ORDER BY k.key_id;
+END;
 REVOKE ALL ON FUNCTION apikey_who_can(text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_who_can(text, text, text) IS
 'list every API key that now allows a verb in an environment of a project';
 
+CREATE FUNCTION apikey_internal.idle_since(idle interval) RETURNS timestamptz
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_idle_since';
+COMMENT ON FUNCTION apikey_internal.idle_since(interval) IS
+'for apikey_unused: when such an interval that ends now began; raises 22004 for a null, 22023 for a negative one, and 55000 where use is not counted';
+
+/*
+ * What has been written down of use leaves few keys that shared memory must be
+ * asked about.
+ */
 CREATE FUNCTION apikey_unused(idle interval)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
 	created_at timestamptz, last_used_at timestamptz)
-LANGUAGE C STABLE ROWS 100
+LANGUAGE SQL STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME';
+BEGIN ATOMIC
+	SELECT apikey_internal.idle_since(idle);
+	SELECT k.key_id, k.organization, k.label, k.key, k.created_at, k.last_used_at
+	FROM apikey_keys k LEFT JOIN apikey_use u ON u.key_id = k.key_id,
+		apikey_internal.idle_since(idle) AS since
+	WHERE k.status = 'active' AND k.created_at < since
+		AND coalesce(u.last_used_at < since, true)
+		AND coalesce(k.last_used_at < since, true)
+	ORDER BY coalesce(k.last_used_at, k.created_at), k.key_id;
+END;
 REVOKE ALL ON FUNCTION apikey_unused(interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_unused(interval) IS
 'list the active API keys that were not used on this server for a given time';

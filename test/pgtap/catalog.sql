@@ -79,6 +79,9 @@ INSERT INTO expected VALUES
 	('apikey_usage_stats()', 'record', 'volatile', 'safe', false, false),
 	('apikey_unused(interval)', 'TABLE(key_id uuid, organization text, label text, key text, created_at timestamp with time zone, last_used_at timestamp with time zone)',
 		'stable', 'unsafe', true, false),
+	('apikey_internal.check_key(uuid,boolean)', 'void', 'stable', 'safe', false, true),
+	('apikey_internal.level_of(text)', 'apikey_level', 'stable', 'safe', false, true),
+	('apikey_internal.idle_since(interval)', 'timestamp with time zone', 'stable', 'safe', false, true),
 	('apikey_internal.support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_internal.changed()', 'trigger', 'volatile', 'unsafe', false, false),
 	('apikey_internal.keep()', 'trigger', 'volatile', 'unsafe', false, false);
@@ -88,7 +91,12 @@ SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
 		CASE proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END AS p,
 		prosecdef, EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
 	FROM function$$, 'SELECT * FROM expected', 'every function is what it should be, and no other exists');
-SELECT is_empty($$SELECT signature FROM function WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'all in C');
+SELECT bag_eq($$SELECT proname::text FROM function WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
+	'{apikey_reach,apikey_who_can,apikey_unused}'::text[], 'all in C, but what looks at keys');
+SELECT is_empty($$SELECT signature FROM function WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND prosqlbody IS NULL$$,
+	'what SQL functions name is bound once and for all');
+SELECT is_empty($$SELECT signature, pg_describe_object(refclassid, refobjid, 0) FROM function f JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = f.oid
+	WHERE refclassid = 'pg_constraint'::regclass$$, 'and is no constraint, which users may replace');
 SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'$$,
 	'SECURITY DEFINER goes with a pinned search_path');
 SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
