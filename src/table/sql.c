@@ -23,8 +23,9 @@ static int	running;			/* one within the other */
 static char schema_name[NAMEDATALEN];
 static uint32 generation;
 
-char *
-ak_sql_qualify(const char *query)
+/* With our schema in the place of "$S"; palloc'd. */
+static char *
+qualify_query(const char *query)
 {
 	const char *schema = quote_identifier(ak_schema_name());
 	StringInfoData result;
@@ -52,7 +53,7 @@ prepare_plan(const char *query, const AkValue *values, int count)
 	Assert(count <= MAX_VALUES);
 	for (int i = 0; i < count; i++)
 		types[i] = values[i].type;
-	plan = SPI_prepare(ak_sql_qualify(query), count, types);
+	plan = SPI_prepare(qualify_query(query), count, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a statement: %s",
 			 SPI_result_code_string(SPI_result));

@@ -91,9 +91,6 @@ pg_noreturn extern void ak_sql_refuse_trigger(AkTable table);
 /* Is one of them being run? */
 extern bool ak_sql_is_running(void);
 
-/* Another query with our schema in the place of "$S"; palloc'd. */
-extern char *ak_sql_qualify(const char *query);
-
 /*
  * Let no plan be sequential until the calling function ends; ak_sql_begin() does it,
  * too.  Plans are kept, and so are those of foreign keys: one that was made while a
