@@ -21,13 +21,6 @@
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 
-typedef struct Hour
-{
-	int32		hour;
-	int64		uses;
-	int64		refusals;
-} Hour;
-
 typedef struct KeyRow
 {
 	AkShared	row;
@@ -40,12 +33,12 @@ typedef struct KeyRow
 	/* a cache line ends here */
 	pg_atomic_uint64 limit_until;	/* 0: not known */
 	uint64		limit_saved;	/* what the table has of it */
-	Hour		earlier;		/* than those in "past" */
-	Hour		past[AK_COUNTS_HOURS];	/* by hour, modulo their number: those
+	AkCountsHour earlier;		/* than those in "past" */
+	AkCountsHour past[AK_COUNTS_HOURS]; /* by hour, modulo their number: those
 										 * before "hour" */
 } KeyRow;
 
-typedef struct Shared
+typedef struct CountsState
 {
 	pg_atomic_uint32 begun;		/* flushes that were about to end */
 	pg_atomic_uint32 ended;
@@ -54,12 +47,12 @@ typedef struct Shared
 	pg_atomic_uint64 uses;		/* that found none */
 	pg_atomic_uint64 refusals;
 	pg_atomic_uint64 flushed;
-} Shared;
+} CountsState;
 
-static void copy_usage(AkCounts *usage, const KeyRow *key);
+static void copy_counts(AkCounts *counts, KeyRow *key);
 
 static bool on;
-static Shared *shared;
+static CountsState *state;
 static AkSharedTable keys;
 
 bool
@@ -139,7 +132,7 @@ count_and_unlock(const AkPlace *place, KeyRow *key, TimestampTz at, bool used,
 
 /* Add the second to the first, and leave it empty; the later hour counts. */
 static void
-move_hour(Hour *sum, Hour *hour)
+move_hour(AkCountsHour *sum, AkCountsHour *hour)
 {
 	if (hour->uses != 0 || hour->refusals != 0)
 	{
@@ -149,7 +142,7 @@ move_hour(Hour *sum, Hour *hour)
 		sum->uses += hour->uses;
 		sum->refusals += hour->refusals;
 	}
-	memset(hour, 0, sizeof(Hour));
+	memset(hour, 0, sizeof(AkCountsHour));
 }
 
 /*
@@ -160,7 +153,7 @@ move_hour(Hour *sum, Hour *hour)
 static void
 begin_hour(KeyRow *key, int32 hour)
 {
-	Hour		last = {
+	AkCountsHour last = {
 		key->hour,
 		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
 	};
@@ -182,19 +175,19 @@ begin_hour(KeyRow *key, int32 hour)
 static bool
 let_go(KeyRow *key, bool needed)
 {
-	AkCounts	usage;
+	AkCounts	counts;
 
 	if (pg_atomic_read_u32(&key->pending) == 0)
 		return true;
 	if (!needed)
 		return false;
-	copy_usage(&usage, key);
-	if (usage.limit_until > GetCurrentTimestamp() * 1000)
+	copy_counts(&counts, key);
+	if (counts.limit_until > GetCurrentTimestamp() * 1000)
 		return false;
-	for (int i = 0; i < usage.nhours; i++)
+	for (int i = 0; i < counts.nhours; i++)
 	{
-		pg_atomic_fetch_add_u64(&shared->uses, usage.hours[i].uses);
-		pg_atomic_fetch_add_u64(&shared->refusals, usage.hours[i].refusals);
+		pg_atomic_fetch_add_u64(&state->uses, counts.hours[i].uses);
+		pg_atomic_fetch_add_u64(&state->refusals, counts.hours[i].refusals);
 	}
 	return true;
 }
@@ -204,7 +197,7 @@ let_go(KeyRow *key, bool needed)
  * a flush may come before there is none at all.
  */
 static void
-evict(const AkPlace *place, bool needed)
+evict_key(const AkPlace *place, bool needed)
 {
 	const AkSharedTable *table = place->table;
 	AkPartition *partition = &table->partitions[place->partition];
@@ -216,7 +209,7 @@ evict(const AkPlace *place, bool needed)
 
 		partition->hand = (number + 1) % table->nrows;
 		if (let_go(key, needed))
-			ak_shared_discard(table, place->partition, number);
+			ak_shared_discard(table, key);
 		if (i == table->nrows / 2)
 			ak_demand_flush();
 	}
@@ -230,7 +223,7 @@ find_or_add(const AkPlace *place, int32 hour, bool needed)
 
 	if (key != NULL)
 		return key;
-	evict(place, needed);
+	evict_key(place, needed);
 	key = ak_shared_add(place);
 	if (key == NULL)
 		return NULL;
@@ -267,8 +260,8 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 		}
 		ak_shared_unlock(place);
 	} while (ak_demand_wait(made));
-	pg_atomic_fetch_add_u64(&shared->uses, used);
-	pg_atomic_fetch_add_u64(&shared->refusals, refused);
+	pg_atomic_fetch_add_u64(&state->uses, used);
+	pg_atomic_fetch_add_u64(&state->refusals, refused);
 }
 
 /* The same of a row that is not where it was. */
@@ -296,7 +289,10 @@ void
 ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 			  int32 *last)
 {
-	AkPlace		place = {.table = &keys,.partition = *last / keys.nrows};
+	AkPlace		place = {
+		.table = &keys,
+		.partition = *last / keys.nrows
+	};
 	KeyRow	   *key = ak_shared_row(&keys, 0, *last);
 
 	ak_shared_lock(&place, LW_SHARED);
@@ -319,8 +315,8 @@ ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
  * clock was set back or the limit was changed, never that somebody was slow.
  */
 static AkCountsLimit
-look(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
-	 int64 *remaining)
+take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
+			 int64 *remaining)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	AkCountsLimit result = AK_COUNTS_UNKNOWN;
@@ -365,20 +361,20 @@ ak_counts_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
 {
 	int64		remaining;
 
-	return look(id, limit, true, wait, &remaining);
+	return take_or_peek(id, limit, true, wait, &remaining);
 }
 
 AkCountsLimit
 ak_counts_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
 			   int64 *remaining)
 {
-	return look(id, limit, false, wait, remaining);
+	return take_or_peek(id, limit, false, wait, remaining);
 }
 
 uint32
 ak_counts_epoch(void)
 {
-	uint32		epoch = pg_atomic_read_u32(&shared->written);
+	uint32		epoch = pg_atomic_read_u32(&state->written);
 
 	pg_memory_barrier();
 	return epoch;
@@ -425,42 +421,35 @@ ak_counts_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 /* -------------------------------------------------------------- reading */
 
 static void
-copy_hour(AkCounts *usage, const Hour *hour)
+copy_hour(AkCounts *counts, const AkCountsHour *hour)
 {
 	if (hour->uses != 0 || hour->refusals != 0)
-		usage->hours[usage->nhours++] = (AkCountsHour)
-	{
-		hour->hour, hour->uses, hour->refusals
-	};
+		counts->hours[counts->nhours++] = *hour;
 }
 
 /* Under any lock; only under the exclusive one all of it belongs together. */
 static void
-copy_usage(AkCounts *usage, const KeyRow *key)
+copy_counts(AkCounts *counts, KeyRow *key)
 {
-	Hour		now = {
+	AkCountsHour now = {
 		key->hour,
-		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->uses)),
-		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->refusals))
+		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
 	};
 
-	memcpy(usage->id.data, key->row.name, sizeof(usage->id.data));
-	usage->last_used =
-		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->last_used));
-	usage->last_refused =
-		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->last_refused));
-	usage->limit_until =
-		pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &key->limit_until));
-	usage->nhours = 0;
-	copy_hour(usage, &key->earlier);
+	memcpy(counts->id.data, key->row.name, sizeof(counts->id.data));
+	counts->last_used = pg_atomic_read_u64(&key->last_used);
+	counts->last_refused = pg_atomic_read_u64(&key->last_refused);
+	counts->limit_until = pg_atomic_read_u64(&key->limit_until);
+	counts->nhours = 0;
+	copy_hour(counts, &key->earlier);
 	/* the oldest stands where the next one would be put */
 	for (int i = 0; i < AK_COUNTS_HOURS; i++)
-		copy_hour(usage, &key->past[(key->hour + i) % AK_COUNTS_HOURS]);
-	copy_hour(usage, &now);
+		copy_hour(counts, &key->past[(key->hour + i) % AK_COUNTS_HOURS]);
+	copy_hour(counts, &now);
 }
 
 bool
-ak_counts_get(const pg_uuid_t *id, AkCounts *usage)
+ak_counts_get(const pg_uuid_t *id, AkCounts *counts)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	KeyRow	   *key;
@@ -468,7 +457,7 @@ ak_counts_get(const pg_uuid_t *id, AkCounts *usage)
 	ak_shared_lock(&place, LW_SHARED);
 	key = ak_shared_find(&place);
 	if (key != NULL)
-		copy_usage(usage, key);
+		copy_counts(counts, key);
 	ak_shared_unlock(&place);
 	return key != NULL;
 }
@@ -479,17 +468,17 @@ ak_counts_is_quiet(uint32 *epoch)
 	uint32		ended;
 
 	pg_memory_barrier();
-	ended = pg_atomic_read_u32(&shared->ended);
+	ended = pg_atomic_read_u32(&state->ended);
 	pg_memory_barrier();
-	*epoch = pg_atomic_read_u32(&shared->begun);
+	*epoch = pg_atomic_read_u32(&state->begun);
 	pg_memory_barrier();
 	return ended == *epoch;
 }
 
 static void
-count_row(const AkSharedTable *table, int partition, int32 number, void *arg)
+count_row(void *row, void *arg)
 {
-	KeyRow	   *key = ak_shared_row(table, partition, number);
+	KeyRow	   *key = row;
 	AkCountsTotals *totals = arg;
 
 	totals->keys++;
@@ -499,14 +488,12 @@ count_row(const AkSharedTable *table, int partition, int32 number, void *arg)
 void
 ak_counts_totals(AkCountsTotals *totals)
 {
-	*totals = (AkCountsTotals)
-	{
-		.capacity = (int64) keys.npartitions * keys.nrows,
-			.bytes = ak_shared_size(&keys),
-			.uses = pg_atomic_read_u64(&shared->uses),
-			.refusals = pg_atomic_read_u64(&shared->refusals),
-			.flushed = pg_atomic_read_u64(&shared->flushed)
-	};
+	memset(totals, 0, sizeof(AkCountsTotals));
+	totals->capacity = (int64) keys.npartitions * keys.nrows;
+	totals->bytes = ak_shared_size(&keys);
+	totals->uses = pg_atomic_read_u64(&state->uses);
+	totals->refusals = pg_atomic_read_u64(&state->refusals);
+	totals->flushed = pg_atomic_read_u64(&state->flushed);
 	ak_shared_each(&keys, InvalidOid, LW_SHARED, count_row, totals);
 }
 
@@ -519,11 +506,10 @@ typedef struct Databases
 } Databases;
 
 static void
-collect_database(const AkSharedTable *table, int partition, int32 number,
-				 void *arg)
+collect_database(void *row, void *arg)
 {
 	Databases  *found = arg;
-	KeyRow	   *key = ak_shared_row(table, partition, number);
+	KeyRow	   *key = row;
 
 	if (pg_atomic_read_u32(&key->pending) == 0)
 		return;
@@ -547,46 +533,44 @@ ak_counts_databases(Oid **databases)
 	return found.count;
 }
 
-typedef struct Usages
+typedef struct CountsList
 {
-	AkCounts   *usages;
+	AkCounts   *counts;
 	int			count;
-} Usages;
+} CountsList;
 
 static void
-count_usage(const AkSharedTable *table, int partition, int32 number,
-			void *arg)
+count_pending(void *row, void *arg)
 {
-	KeyRow	   *key = ak_shared_row(table, partition, number);
-	Usages	   *found = arg;
+	KeyRow	   *key = row;
+	CountsList *found = arg;
 
 	found->count += pg_atomic_read_u32(&key->pending);
 }
 
 static void
-collect_usage(const AkSharedTable *table, int partition, int32 number,
-			  void *arg)
+collect_pending(void *row, void *arg)
 {
-	KeyRow	   *key = ak_shared_row(table, partition, number);
-	Usages	   *found = arg;
+	KeyRow	   *key = row;
+	CountsList *found = arg;
 
 	/* what has become pending since it was counted waits for the next time */
 	if (found->count > 0 && pg_atomic_read_u32(&key->pending) != 0)
-		copy_usage(&found->usages[--found->count], key);
+		copy_counts(&found->counts[--found->count], key);
 }
 
 int
-ak_counts_pending(Oid database, AkCounts **usages)
+ak_counts_pending(Oid database, AkCounts **counts)
 {
-	Usages		found = {0};
+	CountsList	found = {0};
 	int			count;
 
-	ak_shared_each(&keys, database, LW_SHARED, count_usage, &found);
+	ak_shared_each(&keys, database, LW_SHARED, count_pending, &found);
 	count = found.count;
-	found.usages = MemoryContextAllocHuge(CurrentMemoryContext,
+	found.counts = MemoryContextAllocHuge(CurrentMemoryContext,
 										  Max(count, 1) * sizeof(AkCounts));
-	ak_shared_each(&keys, database, LW_EXCLUSIVE, collect_usage, &found);
-	*usages = found.usages + found.count;
+	ak_shared_each(&keys, database, LW_EXCLUSIVE, collect_pending, &found);
+	*counts = found.counts + found.count;
 	return count - found.count;
 }
 
@@ -596,7 +580,7 @@ static void
 end_flush(int code, Datum arg)
 {
 	if (ending)
-		pg_atomic_fetch_add_u32(&shared->ended, 1);
+		pg_atomic_fetch_add_u32(&state->ended, 1);
 	ending = false;
 }
 
@@ -605,7 +589,7 @@ ak_counts_flush_begins(void)
 {
 	before_shmem_exit(end_flush, (Datum) 0);
 	ending = true;
-	pg_atomic_fetch_add_u32(&shared->begun, 1);
+	pg_atomic_fetch_add_u32(&state->begun, 1);
 	pg_memory_barrier();
 }
 
@@ -613,7 +597,7 @@ ak_counts_flush_begins(void)
 static void
 take_hour(KeyRow *key, const AkCountsHour *flushed)
 {
-	Hour	   *hour = &key->past[flushed->hour % AK_COUNTS_HOURS];
+	AkCountsHour *hour = &key->past[flushed->hour % AK_COUNTS_HOURS];
 
 	if (key->hour == flushed->hour)
 	{
@@ -628,54 +612,54 @@ take_hour(KeyRow *key, const AkCountsHour *flushed)
 	hour->refusals -= flushed->refusals;
 }
 
+/* Is nothing pending of it but what was flushed? */
 static bool
-is_settled(KeyRow *key)
+has_no_more(KeyRow *key)
 {
-	AkCounts	usage;
+	AkCounts	counts;
 
-	copy_usage(&usage, key);
-	return usage.nhours == 0 &&
+	copy_counts(&counts, key);
+	return counts.nhours == 0 &&
 		pg_atomic_read_u64(&key->limit_until) == key->limit_saved;
 }
 
 void
-ak_counts_flushed(Oid database, const AkCounts *usages, int count)
+ak_counts_flushed(Oid database, const AkCounts *counts, int count)
 {
-	pg_atomic_fetch_add_u32(&shared->written, 1);
+	pg_atomic_fetch_add_u32(&state->written, 1);
 	for (int i = 0; i < count; i++)
 	{
-		const AkCounts *usage = &usages[i];
-		AkPlace		place = ak_shared_place(&keys, database, usage->id.data);
+		const AkCounts *written = &counts[i];
+		AkPlace		place = ak_shared_place(&keys, database, written->id.data);
 		KeyRow	   *key;
 
 		ak_shared_lock(&place, LW_EXCLUSIVE);
 		key = ak_shared_find(&place);
 		if (key != NULL)
 		{
-			for (int j = 0; j < usage->nhours; j++)
-				take_hour(key, &usage->hours[j]);
-			key->limit_saved = usage->limit_until;
-			if (is_settled(key))
+			for (int j = 0; j < written->nhours; j++)
+				take_hour(key, &written->hours[j]);
+			key->limit_saved = written->limit_until;
+			if (has_no_more(key))
 				pg_atomic_write_u32(&key->pending, 0);
 		}
 		ak_shared_unlock(&place);
 	}
 	pg_memory_barrier();
 	end_flush(0, (Datum) 0);
-	pg_atomic_write_u64(&shared->flushed, GetCurrentTimestamp());
+	pg_atomic_write_u64(&state->flushed, GetCurrentTimestamp());
 	ak_demand_made();
 }
 
 static void
-forget_key(const AkSharedTable *table, int partition, int32 number,
-		   void *arg)
+forget_key(void *row, void *arg)
 {
-	KeyRow	   *key = ak_shared_row(table, partition, number);
+	KeyRow	   *key = row;
 	TimestampTz before = *(TimestampTz *) arg;
 
 	if ((TimestampTz) pg_atomic_read_u64(&key->last_used) < before &&
 		(TimestampTz) pg_atomic_read_u64(&key->last_refused) < before)
-		ak_shared_discard(table, partition, number);
+		ak_shared_discard(&keys, key);
 }
 
 void
@@ -697,7 +681,7 @@ is_pending(const void *row)
 
 /* As many as fit with their buckets, of which there may be twice as many. */
 static Size
-count_rows(void)
+count_key_rows(void)
 {
 	Size		row = TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(KeyRow));
 
@@ -705,34 +689,38 @@ count_rows(void)
 }
 
 static Size
-shared_size(void)
+counts_size(void)
 {
-	return sizeof(Shared);
+	return sizeof(CountsState);
 }
 
 static void
-startup(void *at, bool fresh)
+init_counts(void *at, bool fresh)
 {
-	shared = at;
+	state = at;
 	if (fresh)
 	{
-		pg_atomic_init_u32(&shared->begun, 0);
-		pg_atomic_init_u32(&shared->ended, 0);
-		pg_atomic_init_u32(&shared->written, 0);
-		pg_atomic_init_u64(&shared->uses, 0);
-		pg_atomic_init_u64(&shared->refusals, 0);
-		pg_atomic_init_u64(&shared->flushed, 0);
+		pg_atomic_init_u32(&state->begun, 0);
+		pg_atomic_init_u32(&state->ended, 0);
+		pg_atomic_init_u32(&state->written, 0);
+		pg_atomic_init_u64(&state->uses, 0);
+		pg_atomic_init_u64(&state->refusals, 0);
+		pg_atomic_init_u64(&state->flushed, 0);
 	}
 }
 
 static AkArea area = {
-	.name = "apikey usage",.size = shared_size,.startup = startup
+	.name = "apikey usage",
+	.size = counts_size,
+	.startup = init_counts
 };
 
 static AkSharedTable keys = {
-	.name = "apikey keys",.row_size = sizeof(KeyRow),
-	.count = count_rows,
-	.file = "apikey.stat",.keep = is_pending
+	.name = "apikey keys",
+	.row_size = sizeof(KeyRow),
+	.count = count_key_rows,
+	.file = "apikey.stat",
+	.keep = is_pending
 };
 
 void

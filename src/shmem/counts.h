@@ -101,7 +101,7 @@ typedef struct AkCounts
 } AkCounts;
 
 /* Of a key of this database; false if nothing is known. */
-extern bool ak_counts_get(const pg_uuid_t *id, AkCounts *usage);
+extern bool ak_counts_get(const pg_uuid_t *id, AkCounts *counts);
 
 /*
  * What was read from the table and from here belongs together if this was true,
@@ -129,13 +129,13 @@ extern void ak_counts_totals(AkCountsTotals *totals);
 extern int	ak_counts_databases(Oid **databases);
 
 /* All that is pending in a database; palloc'd, may be huge. */
-extern int	ak_counts_pending(Oid database, AkCounts **usages);
+extern int	ak_counts_pending(Oid database, AkCounts **counts);
 
 /* To be called right before the commit of a transaction that wrote it down. */
 extern void ak_counts_flush_begins(void);
 
 /* And right after: that is not pending any more. */
-extern void ak_counts_flushed(Oid database, const AkCounts *usages, int count);
+extern void ak_counts_flushed(Oid database, const AkCounts *counts, int count);
 
 /* What was counted in this database before then does not matter any more. */
 extern void ak_counts_forget(Oid database, TimestampTz before);

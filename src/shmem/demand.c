@@ -110,13 +110,13 @@ ak_demand_listen(long timeout, uint32 requests, bool news)
 }
 
 static Size
-size(void)
+demand_size(void)
 {
 	return sizeof(Demand);
 }
 
 static void
-startup(void *at, bool fresh)
+init_demand(void *at, bool fresh)
 {
 	demand = at;
 	if (!fresh)
@@ -131,7 +131,9 @@ startup(void *at, bool fresh)
 }
 
 static AkArea area = {
-	.name = "apikey demand",.size = size,.startup = startup
+	.name = "apikey demand",
+	.size = demand_size,
+	.startup = init_demand
 };
 
 void

@@ -25,14 +25,15 @@ typedef struct AddressRow
 } AddressRow;
 
 static Size
-count_rows(void)
+count_addresses(void)
 {
 	return ADDRESSES;
 }
 
 static AkSharedTable addresses = {
-	.name = "apikey addresses",.row_size = sizeof(AddressRow),
-	.count = count_rows
+	.name = "apikey addresses",
+	.row_size = sizeof(AddressRow),
+	.count = count_addresses
 };
 
 void
@@ -43,25 +44,21 @@ ak_guess_init(void)
 
 /* Make room for another one.  Under the exclusive lock. */
 static void
-evict(const AkPlace *place)
+evict_address(const AkPlace *place)
 {
 	const AkSharedTable *table = place->table;
-	int32		oldest = 0;
-	TimestampTz least = PG_INT64_MAX;
+	AddressRow *oldest = ak_shared_row(table, place->partition, 0);
 
 	if (table->partitions[place->partition].free >= 0)
 		return;
-	for (int i = 0; i < table->nrows; i++)
+	for (int i = 1; i < table->nrows; i++)
 	{
 		AddressRow *row = ak_shared_row(table, place->partition, i);
 
-		if (row->last < least)
-		{
-			least = row->last;
-			oldest = i;
-		}
+		if (row->last < oldest->last)
+			oldest = row;
 	}
-	ak_shared_discard(table, place->partition, oldest);
+	ak_shared_discard(table, oldest);
 }
 
 bool
@@ -69,7 +66,8 @@ ak_guess_count(const uint8 address[AK_ADDRESS_LEN])
 {
 	AkPlace		place = ak_shared_place(&addresses, MyDatabaseId, address);
 	AkRateLimit limit = {
-		.count = ak_guc_guess_limit,.burst = ak_guc_guess_limit,
+		.count = ak_guc_guess_limit,
+		.burst = ak_guc_guess_limit,
 		.interval = USECS_PER_MINUTE
 	};
 	AddressRow *row;
@@ -82,7 +80,7 @@ ak_guess_count(const uint8 address[AK_ADDRESS_LEN])
 	row = ak_shared_find(&place);
 	if (row == NULL)
 	{
-		evict(&place);
+		evict_address(&place);
 		row = ak_shared_add(&place);
 		memset((char *) row + sizeof(AkShared), 0,
 			   sizeof(AddressRow) - sizeof(AkShared));
@@ -96,17 +94,17 @@ ak_guess_count(const uint8 address[AK_ADDRESS_LEN])
 	return over;
 }
 
-typedef struct List
+typedef struct GuessList
 {
 	AkGuesses  *guesses;
 	int			count;
-} List;
+} GuessList;
 
 static void
-collect(const AkSharedTable *table, int partition, int32 number, void *arg)
+collect_address(void *found, void *arg)
 {
-	AddressRow *row = ak_shared_row(table, partition, number);
-	List	   *list = arg;
+	AddressRow *row = found;
+	GuessList  *list = arg;
 	AkGuesses  *guesses = &list->guesses[list->count++];
 
 	memcpy(guesses->address, row->row.name, AK_ADDRESS_LEN);
@@ -119,11 +117,11 @@ collect(const AkSharedTable *table, int partition, int32 number, void *arg)
 int
 ak_guess_list(AkGuesses **guesses)
 {
-	List		list = {
-		palloc(sizeof(AkGuesses) * addresses.npartitions * addresses.nrows), 0
-	};
+	GuessList	list = {0};
 
-	ak_shared_each(&addresses, MyDatabaseId, LW_SHARED, collect, &list);
+	list.guesses = palloc(sizeof(AkGuesses) * addresses.npartitions *
+						  addresses.nrows);
+	ak_shared_each(&addresses, MyDatabaseId, LW_SHARED, collect_address, &list);
 	*guesses = list.guesses;
 	return list.count;
 }

@@ -92,13 +92,13 @@ ak_marks_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
 }
 
 static Size
-size(void)
+marks_size(void)
 {
 	return mul_size(MaxBackends * MARKS, sizeof(pg_atomic_uint64));
 }
 
 static void
-startup(void *at, bool fresh)
+init_marks(void *at, bool fresh)
 {
 	all = at;
 	for (int i = 0; fresh && i < MaxBackends * MARKS; i++)
@@ -106,7 +106,9 @@ startup(void *at, bool fresh)
 }
 
 static AkArea area = {
-	.name = "apikey marks",.size = size,.startup = startup
+	.name = "apikey marks",
+	.size = marks_size,
+	.startup = init_marks
 };
 
 void

@@ -28,7 +28,7 @@ static shmem_startup_hook_type next_startup;
 
 /* Small partitions fill up unevenly: 64 rows each, at least. */
 static void
-plan(AkSharedTable *table)
+plan_table(AkSharedTable *table)
 {
 	Size		count = table->count();
 
@@ -51,7 +51,7 @@ ak_shared_size(const AkSharedTable *table)
 }
 
 static void
-clear(AkSharedTable *table)
+clear_table(AkSharedTable *table)
 {
 	memset(table->buckets, -1, (Size) table->npartitions * table->nbuckets *
 		   sizeof(int32));
@@ -79,10 +79,9 @@ typedef struct Header
 static Header
 header_of(const AkSharedTable *table)
 {
-	return (Header)
-	{
-		0x61706b31, table->row_size
-	};
+	Header		header = {0x61706b31, table->row_size};
+
+	return header;
 }
 
 static char *
@@ -123,7 +122,7 @@ is_shut_down(void)
 
 /* At the end of the postmaster.  There is nobody else any more. */
 static void
-keep(int code, Datum arg)
+keep_rows(int code, Datum arg)
 {
 	const AkSharedTable *table = (const AkSharedTable *) DatumGetPointer(arg);
 	char	   *path = path_of(table, ".tmp");
@@ -187,7 +186,7 @@ restore_rows(const AkSharedTable *table, FILE *file, const char *path)
 }
 
 static void
-restore(const AkSharedTable *table)
+restore_table(const AkSharedTable *table)
 {
 	char	   *path = path_of(table, "");
 	FILE	   *file = AllocateFile(path, PG_BINARY_R);
@@ -206,7 +205,7 @@ restore(const AkSharedTable *table)
 }
 
 static void
-attach(AkSharedTable *table)
+attach_table(AkSharedTable *table)
 {
 	bool		found;
 	char	   *at = ShmemInitStruct(table->name, ak_shared_size(table), &found);
@@ -219,16 +218,16 @@ attach(AkSharedTable *table)
 	at += (Size) table->npartitions * table->nrows * table->row_size;
 	table->buckets = (int32 *) at;
 	if (!found)
-		clear(table);
+		clear_table(table);
 	if (table->keep == NULL || IsUnderPostmaster)
 		return;
-	on_shmem_exit(keep, PointerGetDatum(table));
+	on_shmem_exit(keep_rows, PointerGetDatum(table));
 	if (!found)
-		restore(table);
+		restore_table(table);
 }
 
 static void
-request(void)
+request_memory(void)
 {
 	if (next_request)
 		next_request();
@@ -236,14 +235,14 @@ request(void)
 		RequestAddinShmemSpace(area->size());
 	for (AkSharedTable *table = tables; table != NULL; table = table->next)
 	{
-		plan(table);
+		plan_table(table);
 		RequestAddinShmemSpace(ak_shared_size(table));
 		RequestNamedLWLockTranche(table->name, table->npartitions);
 	}
 }
 
 static void
-startup(void)
+attach_all(void)
 {
 	if (next_startup)
 		next_startup();
@@ -256,7 +255,7 @@ startup(void)
 		area->startup(at, !found);
 	}
 	for (AkSharedTable *table = tables; table != NULL; table = table->next)
-		attach(table);
+		attach_table(table);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -270,9 +269,9 @@ install_hooks(void)
 		return;
 	installed = true;
 	next_request = shmem_request_hook;
-	shmem_request_hook = request;
+	shmem_request_hook = request_memory;
 	next_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	shmem_startup_hook = attach_all;
 }
 
 void
@@ -295,16 +294,16 @@ AkPlace
 ak_shared_place(const AkSharedTable *table, Oid database, const uint8 name[16])
 {
 	uint32		hash = hash_bytes(name, 16) ^ murmurhash32(database);
-	int			partition = hash & (table->npartitions - 1);
+	AkPlace		place;
 
-	return (AkPlace)
-	{
-		.table = table,.database = database,.name = name,
-			.partition = partition,
-			.bucket = &table->buckets[(Size) partition * table->nbuckets +
-									  (hash / MAX_PARTITIONS &
-									   (table->nbuckets - 1))]
-	};
+	place.table = table;
+	place.database = database;
+	place.name = name;
+	place.partition = hash & (table->npartitions - 1);
+	place.bucket = &table->buckets[(Size) place.partition * table->nbuckets +
+								   (hash / MAX_PARTITIONS &
+									(table->nbuckets - 1))];
+	return place;
 }
 
 void *
@@ -343,22 +342,24 @@ ak_shared_add(const AkPlace *place)
 }
 
 void
-ak_shared_discard(const AkSharedTable *table, int partition, int32 number)
+ak_shared_discard(const AkSharedTable *table, void *discarded)
 {
-	AkShared   *row = ak_shared_row(table, partition, number);
+	AkShared   *row = discarded;
 	AkPlace		place = ak_shared_place(table, row->database, row->name);
+	AkPartition *partition = &table->partitions[place.partition];
+	int32		number = ak_shared_number(table, row) % table->nrows;
 	int32	   *link = place.bucket;
 
 	while (*link != number)
 	{
-		AkShared   *before = ak_shared_row(table, partition, *link);
+		AkShared   *before = ak_shared_row(table, place.partition, *link);
 
 		link = &before->next;
 	}
 	*link = row->next;
 	row->database = InvalidOid;
-	row->next = table->partitions[partition].free;
-	table->partitions[partition].free = number;
+	row->next = partition->free;
+	partition->free = number;
 }
 
 void
@@ -374,7 +375,7 @@ ak_shared_each(const AkSharedTable *table, Oid database, LWLockMode mode,
 
 			if (OidIsValid(row->database) &&
 				(row->database == database || !OidIsValid(database)))
-				action(table, p, i, arg);
+				action(row, arg);
 		}
 		LWLockRelease(&table->locks[p].lock);
 	}

@@ -129,12 +129,10 @@ ak_shared_number(const AkSharedTable *table, const void *row)
 }
 
 /* Take a row out: it is free then. */
-extern void ak_shared_discard(const AkSharedTable *table, int partition,
-							  int32 number);
+extern void ak_shared_discard(const AkSharedTable *table, void *row);
 
 /* Call this for each row of a database, or of all, under such a lock. */
-typedef void (*AkSharedAction) (const AkSharedTable *table, int partition,
-								int32 number, void *arg);
+typedef void (*AkSharedAction) (void *row, void *arg);
 
 extern void ak_shared_each(const AkSharedTable *table, Oid database,
 						   LWLockMode mode, AkSharedAction action, void *arg);
