@@ -62,9 +62,9 @@ make_inet(int family, int bits, const void *bytes, int len)
  * calls it ::ffff:192.0.2.1.
  */
 static Datum
-read_address(const char *text)
+read_address(const char *str)
 {
-	Datum		address = DirectFunctionCall1(inet_in, CStringGetDatum(text));
+	Datum		address = DirectFunctionCall1(inet_in, CStringGetDatum(str));
 	inet	   *value = DatumGetInetPP(address);
 
 	if (ip_family(value) != PGSQL_AF_INET6 ||

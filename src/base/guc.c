@@ -79,7 +79,7 @@ assign_key(const char *newval, void *extra)
 
 /* What SHOW, current_setting and pg_settings tell. */
 static const char *
-show_key(void)
+show_masked_key(void)
 {
 	static char masked[AK_TOKEN_MAX + 4];
 	AkToken		token;
@@ -169,7 +169,7 @@ ak_guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   check_key, assign_key, show_key);
+							   check_key, assign_key, show_masked_key);
 
 	/* Stands at the start of keys made from now on. */
 	DefineCustomStringVariable("apikey.prefix",

@@ -27,7 +27,7 @@ ak_inval_forget(void)
 
 /* An invalid "relation" stands for all of them. */
 static void
-relation_callback(Datum arg, Oid relation)
+count_message(Datum arg, Oid relation)
 {
 	if (!OidIsValid(relation))
 	{
@@ -47,14 +47,14 @@ relation_callback(Datum arg, Oid relation)
 }
 
 static void
-transaction_callback(XactEvent event, void *arg)
+count_transaction(XactEvent event, void *arg)
 {
 	ak_inval_transaction++;
 }
 
 static void
-subtransaction_callback(SubXactEvent event, SubTransactionId subid,
-						SubTransactionId parent, void *arg)
+count_subtransaction(SubXactEvent event, SubTransactionId subid,
+					 SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		ak_inval_transaction++;
@@ -63,9 +63,9 @@ subtransaction_callback(SubXactEvent event, SubTransactionId subid,
 void
 ak_inval_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_callback, (Datum) 0);
-	RegisterXactCallback(transaction_callback, NULL);
-	RegisterSubXactCallback(subtransaction_callback, NULL);
+	CacheRegisterRelcacheCallback(count_message, (Datum) 0);
+	RegisterXactCallback(count_transaction, NULL);
+	RegisterSubXactCallback(count_subtransaction, NULL);
 }
 
 void

@@ -21,7 +21,7 @@
  * Hooks are chains.  Ours stand in two places of each: where the library was loaded,
  * and, installed when all have been loaded, before all others.  So between the two are
  * the libraries behind this one, and below are those before it, and PostgreSQL.  What
- * has a text to hand on gives each of the two groups the masked or the true one.
+ * has a text to hand on gives each of the two groups the masked or the original one.
  */
 #include "postgres.h"
 
@@ -74,14 +74,14 @@ static struct
 	TimestampTz at;
 }			seen;
 
-/* The text that is being handed on masked, and what it stands for. */
-typedef struct Text
+/* The text that is being handed on masked, and what it is a copy of. */
+typedef struct HandedText
 {
 	const char *masked;
-	const char *truth;
-} Text;
+	const char *original;
+} HandedText;
 
-static Text handed;
+static HandedText handed;
 
 /* Is it the text of the message that was looked at last? */
 static bool
@@ -228,51 +228,51 @@ emit_log(ErrorData *report)
 /* -------------------------------------------------------- other libraries */
 
 static const char *
-get_truth(const char *text)
+get_original(const char *sql)
 {
-	return text !=NULL && text == handed.masked ? handed.truth : text;
+	return sql != NULL && sql == handed.masked ? handed.original : sql;
 }
 
 /*
- * What is handed on behind a layer in the place of this text, true or masked.  A
+ * What is handed on behind a layer in the place of this text, as it is or masked.  A
  * masked copy lives as long as the text, or the current memory context.
  */
 static const char *
-hand_on(const Layer *layer, const char *text)
+hand_on(const Layer *layer, const char *sql)
 {
-	const char *truth = get_truth(text);
+	const char *original = get_original(sql);
 	char	   *masked;
 	Size		len;
 
 	show_message();
-	if (!layer->masked || !ak_guc_mask_log || truth == NULL)
-		return truth;
+	if (!layer->masked || !ak_guc_mask_log || original == NULL)
+		return original;
 	/* a message may be long, and have many statements */
-	if (was_seen(truth))
-		return seen.masked != NULL ? seen.masked : truth;
-	if (truth == handed.truth)
+	if (was_seen(original))
+		return seen.masked != NULL ? seen.masked : original;
+	if (original == handed.original)
 		return handed.masked;
-	len = strlen(truth);
-	if (!ak_redact_needed(truth, len, &ak_guc_mask_prefixes))
-		return truth;
+	len = strlen(original);
+	if (!ak_redact_needed(original, len, &ak_guc_mask_prefixes))
+		return original;
 	masked = MemoryContextAllocHuge(CurrentMemoryContext, len + 1);
-	memcpy(masked, truth, len + 1);
+	memcpy(masked, original, len + 1);
 	ak_redact(masked, len, &ak_guc_mask_prefixes);
 	return masked;
 }
 
-/* Do this, and know meanwhile what the text stands for that is handed on. */
-#define WHILE_HANDED(text, given, action) \
+/* Do this, and know meanwhile what the text that is handed on is a copy of. */
+#define WHILE_HANDED(sql, given, action) \
 	do { \
-		Text		before_ = handed; \
+		HandedText	before_ = handed; \
 \
-		if ((text) == get_truth(given)) \
+		if ((sql) == get_original(given)) \
 		{ \
 			action; \
 			break; \
 		} \
-		handed.truth = get_truth(given); \
-		handed.masked = (text); \
+		handed.original = get_original(given); \
+		handed.masked = (sql); \
 		PG_TRY(); \
 		{ \
 			action; \
@@ -285,102 +285,100 @@ hand_on(const Layer *layer, const char *text)
 	} while (0)
 
 static void
-analyze(const Layer *layer, ParseState *pstate, Query *query,
-		JumbleState *jstate)
+analyze_behind(const Layer *layer, ParseState *pstate, Query *query,
+			   JumbleState *jstate)
 {
 	const char *given = pstate->p_sourcetext;
-	const char *text = hand_on(layer, given);
+	const char *sql = hand_on(layer, given);
 
 	if (layer->post_parse_analyze == NULL)
 		return;
-	pstate->p_sourcetext = text;
-
-	WHILE_HANDED(text, given,
+	pstate->p_sourcetext = sql;
+	WHILE_HANDED(sql, given,
 				 layer->post_parse_analyze(pstate, query, jstate));
 	pstate->p_sourcetext = given;
 }
 
 static PlannedStmt *
-plan(const Layer *layer, Query *query, const char *given, int options,
-	 ParamListInfo params)
+plan_behind(const Layer *layer, Query *query, const char *given, int options,
+			ParamListInfo params)
 {
-	const char *text = hand_on(layer, given);
+	const char *sql = hand_on(layer, given);
 	PlannedStmt *volatile result = NULL;
 
 	if (layer->planner == NULL)
-		return standard_planner(query, text, options, params);
-	WHILE_HANDED(text, given,
-				 result = layer->planner(query, text, options, params));
+		return standard_planner(query, sql, options, params);
+	WHILE_HANDED(sql, given,
+				 result = layer->planner(query, sql, options, params));
 	return result;
 }
 
 static void
-end(const Layer *layer, QueryDesc *desc)
+end_behind(const Layer *layer, QueryDesc *desc)
 {
 	const char *given = desc->sourceText;
-	const char *text = hand_on(layer, given);
+	const char *sql = hand_on(layer, given);
 
 	if (layer->executor_end == NULL)
 	{
 		standard_ExecutorEnd(desc);
 		return;
 	}
-	desc->sourceText = text;
-
-	WHILE_HANDED(text, given, layer->executor_end(desc));
+	desc->sourceText = sql;
+	WHILE_HANDED(sql, given, layer->executor_end(desc));
 	desc->sourceText = given;
 }
 
 static void
-utility(const Layer *layer, PlannedStmt *stmt, const char *given,
-		bool read_only, ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+run_utility_behind(const Layer *layer, PlannedStmt *stmt, const char *given,
+				   bool read_only, ProcessUtilityContext context, ParamListInfo params,
+				   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	const char *text = hand_on(layer, given);
+	const char *sql = hand_on(layer, given);
 
 	if (layer->process_utility == NULL)
-		standard_ProcessUtility(stmt, text, read_only, context, params, env,
+		standard_ProcessUtility(stmt, sql, read_only, context, params, env,
 								dest, qc);
 	else
-		WHILE_HANDED(text, given,
-					 layer->process_utility(stmt, text, read_only, context,
+		WHILE_HANDED(sql, given,
+					 layer->process_utility(stmt, sql, read_only, context,
 											params, env, dest, qc));
 }
 
 static void
 analyze_first(ParseState *pstate, Query *query, JumbleState *jstate)
 {
-	analyze(&first, pstate, query, jstate);
+	analyze_behind(&first, pstate, query, jstate);
 }
 
 static void
 analyze_second(ParseState *pstate, Query *query, JumbleState *jstate)
 {
-	analyze(&second, pstate, query, jstate);
+	analyze_behind(&second, pstate, query, jstate);
 }
 
 static PlannedStmt *
 plan_first(Query *query, const char *sql, int options, ParamListInfo params)
 {
-	return plan(&first, query, sql, options, params);
+	return plan_behind(&first, query, sql, options, params);
 }
 
 static PlannedStmt *
 plan_second(Query *query, const char *sql, int options, ParamListInfo params)
 {
-	return plan(&second, query, sql, options, params);
+	return plan_behind(&second, query, sql, options, params);
 }
 
 static void
 end_first(QueryDesc *desc)
 {
-	end(&first, desc);
+	end_behind(&first, desc);
 }
 
 static void
 end_second(QueryDesc *desc)
 {
-	end(&second, desc);
+	end_behind(&second, desc);
 }
 
 static void
@@ -388,7 +386,7 @@ utility_first(PlannedStmt *stmt, const char *sql, bool read_only,
 			  ProcessUtilityContext context, ParamListInfo params,
 			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	utility(&first, stmt, sql, read_only, context, params, env, dest, qc);
+	run_utility_behind(&first, stmt, sql, read_only, context, params, env, dest, qc);
 }
 
 static void
@@ -396,7 +394,7 @@ utility_second(PlannedStmt *stmt, const char *sql, bool read_only,
 			   ProcessUtilityContext context, ParamListInfo params,
 			   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	utility(&second, stmt, sql, read_only, context, params, env, dest, qc);
+	run_utility_behind(&second, stmt, sql, read_only, context, params, env, dest, qc);
 }
 
 /* The rest is for pg_stat_activity alone. */
@@ -428,7 +426,7 @@ executor_run(QueryDesc *desc, ScanDirection direction, uint64 count
  * message was looked at, as is the rule, there is nothing left to do.
  */
 static void
-transaction_callback(XactEvent event, void *arg)
+mask_at_end(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_ABORT)
 		return;
@@ -493,13 +491,15 @@ library_names(const char *list)
 }
 
 static bool
-has_name(List *names, const char *name)
+has_library(List *names, const char *name)
 {
 	ListCell   *cell;
 
 	foreach(cell, names)
+	{
 		if (strcmp(lfirst(cell), name) == 0)
-		return true;
+			return true;
+	}
 	return false;
 }
 
@@ -544,7 +544,7 @@ look_at_libraries(void)
 
 		if (strcmp(name, "apikey") == 0)
 			side = &behind;
-		else if (has_name(showing, name))
+		else if (has_library(showing, name))
 			side->shows = name;
 		else
 			side->other = name;
@@ -565,5 +565,5 @@ ak_mask_init(void)
 	ExecutorRun_hook = executor_run;
 	next_shmem_request = shmem_request_hook;
 	shmem_request_hook = shmem_request;
-	RegisterXactCallback(transaction_callback, NULL);
+	RegisterXactCallback(mask_at_end, NULL);
 }

@@ -63,7 +63,7 @@ static const Fault bad_time = {
 };
 
 pg_noreturn static void
-refuse(const Fault *fault)
+refuse_limit(const Fault *fault)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -82,7 +82,7 @@ get_emission(const AkRateLimit *limit)
 
 /* As microseconds; false if that are too many. */
 static bool
-measure(const Interval *interval, int64 *microseconds)
+get_microseconds(const Interval *interval, int64 *microseconds)
 {
 	return !pg_mul_s64_overflow(interval->day, USECS_PER_DAY, microseconds) &&
 		!pg_add_s64_overflow(*microseconds, interval->time, microseconds);
@@ -90,14 +90,14 @@ measure(const Interval *interval, int64 *microseconds)
 
 /* Fill in "limit" from what stands within no bounds; NULL if all is well. */
 static const Fault *
-fill(AkRateLimit *limit, int64 count, const Interval *interval, int64 burst)
+fill_limit(AkRateLimit *limit, int64 count, const Interval *interval, int64 burst)
 {
 	if (count < 1 || count > AK_RATE_COUNT_MAX)
 		return &bad_count;
 	if (burst < 1 || burst > AK_RATE_COUNT_MAX)
 		return &bad_burst;
 	/* infinite ones have as many days as there can be */
-	if (!measure(interval, &limit->interval))
+	if (!get_microseconds(interval, &limit->interval))
 		return &bad_length;
 	if (interval->month != 0)
 		return &bad_months;
@@ -119,17 +119,17 @@ void
 ak_ratelimit_require(AkRateLimit *limit, int32 count, const Interval *interval,
 					 int32 burst)
 {
-	const Fault *fault = fill(limit, count, interval, burst);
+	const Fault *fault = fill_limit(limit, count, interval, burst);
 
 	if (fault != NULL)
-		refuse(fault);
+		refuse_limit(fault);
 }
 
 bool
 ak_ratelimit_read(AkRateLimit *limit, int32 count, const Interval *interval,
 				  int32 burst)
 {
-	return fill(limit, count, interval, burst) == NULL;
+	return fill_limit(limit, count, interval, burst) == NULL;
 }
 
 /* --------------------------------------------------------------- reading */
@@ -169,7 +169,7 @@ read_number(const char *str, size_t len)
 
 /* As interval_in() does it, but that it raises nothing; 0 or a DTERR_. */
 static int
-decode(const char *str, Interval *interval)
+decode_interval(const char *str, Interval *interval)
 {
 	struct pg_itm_in fields = {0};
 	char		buffer[256];
@@ -206,14 +206,14 @@ is_unit(const char *word)
 static void
 read_interval(const char *str, Interval *interval)
 {
-	int			error = decode(str, interval);
+	int			error = decode_interval(str, interval);
 
 	if (error == DTERR_BAD_FORMAT && is_unit(str))
-		error = decode(psprintf("1 %s", str), interval);
+		error = decode_interval(psprintf("1 %s", str), interval);
 	if (error == DTERR_FIELD_OVERFLOW || error == DTERR_INTERVAL_OVERFLOW)
-		refuse(&bad_length);
+		refuse_limit(&bad_length);
 	if (error != 0)
-		refuse(&bad_interval);
+		refuse_limit(&bad_interval);
 }
 
 void
@@ -229,12 +229,12 @@ ak_ratelimit_parse(AkRateLimit *limit, const char *str)
 
 	start = skip_blanks(start + len);
 	if (len == 0 || !(*start == '/' || is_word(start, "per")))
-		refuse(&bad_form);
+		refuse_limit(&bad_form);
 	span = pstrdup(skip_blanks(start + (*start == '/' ? 1 : 3)));
 	if (*span == '\0')
-		refuse(&bad_form);
+		refuse_limit(&bad_form);
 	if (count == 0)
-		refuse(&bad_count);
+		refuse_limit(&bad_count);
 
 	for (char *p = span; *p != '\0'; p++)
 	{
@@ -250,11 +250,11 @@ ak_ratelimit_parse(AkRateLimit *limit, const char *str)
 		}
 	}
 	if (*span == '\0')
-		refuse(&bad_form);
+		refuse_limit(&bad_form);
 	read_interval(span, &interval);
-	fault = fill(limit, count, &interval, burst);
+	fault = fill_limit(limit, count, &interval, burst);
 	if (fault != NULL)
-		refuse(fault);
+		refuse_limit(fault);
 }
 
 /* -------------------------------------------------------------- printing */

@@ -46,7 +46,7 @@ ak_redact_parse(const char *list, AkRedactPrefixes *prefixes)
 			!ak_run_has(p[-1], AK_RUN_ALNUM) ||
 			prefixes->n == AK_REDACT_PREFIXES)
 			return false;
-		prefixes->prefix[prefixes->n].text = begin;
+		prefixes->prefix[prefixes->n].data = begin;
 		prefixes->prefix[prefixes->n].len = p - begin;
 		prefixes->n++;
 		prefixes->ends[(unsigned char) p[-1]] = true;
@@ -81,7 +81,7 @@ foreign_prefix(const char *str, const char *p, const AkRedactPrefixes *prefixes)
 		int			len = prefixes->prefix[i].len;
 
 		if (p - str >= len &&
-			memcmp(p - len, prefixes->prefix[i].text, len) == 0)
+			memcmp(p - len, prefixes->prefix[i].data, len) == 0)
 			return strncmp(p, hidden, MIN_HIDDEN) != 0;
 	}
 	return false;

@@ -48,11 +48,7 @@
 typedef struct AkRedactPrefixes
 {
 	int			n;
-	struct
-	{
-		const char *text;		/* points into the list */
-		int			len;
-	}			prefix[AK_REDACT_PREFIXES];
+	AkName		prefix[AK_REDACT_PREFIXES]; /* point into the list */
 	bool		ends[256];		/* the last characters of them */
 } AkRedactPrefixes;
 

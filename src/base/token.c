@@ -46,7 +46,7 @@ digit_value(char c)
  * of four.  False for a character that is no digit, or too large a value.
  */
 static bool
-decode(const char *str, int ndigits, uint8 *bytes, int nbytes)
+decode_base62(const char *str, int ndigits, uint8 *bytes, int nbytes)
 {
 	uint32		limbs[MAX_LIMBS] = {0}; /* least significant first */
 	int			nlimbs = nbytes / 4;
@@ -82,7 +82,7 @@ decode(const char *str, int ndigits, uint8 *bytes, int nbytes)
 
 /* The reverse: write exactly "ndigits" digits. */
 static void
-encode(const uint8 *bytes, int nbytes, char *str, int ndigits)
+encode_base62(const uint8 *bytes, int nbytes, char *str, int ndigits)
 {
 	uint32		limbs[MAX_LIMBS];	/* most significant first */
 	int			nlimbs = nbytes / 4;
@@ -175,11 +175,11 @@ ak_token_parse(const char *str, int len, AkToken *token)
 			return AK_TOKEN_OTHER;
 
 	checksum(str, len - AK_TOKEN_CRC_CHARS, actual);
-	if (!decode(crc, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)) ||
+	if (!decode_base62(crc, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)) ||
 		memcmp(stated, actual, sizeof(stated)) != 0)
 		return AK_TOKEN_CORRUPT;
-	if (!decode(id, AK_TOKEN_ID_CHARS, token->id.data, UUID_LEN) ||
-		!decode(secret, AK_TOKEN_SECRET_CHARS, token->secret, AK_SECRET_LEN))
+	if (!decode_base62(id, AK_TOKEN_ID_CHARS, token->id.data, UUID_LEN) ||
+		!decode_base62(secret, AK_TOKEN_SECRET_CHARS, token->secret, AK_SECRET_LEN))
 		return AK_TOKEN_CORRUPT;
 	token->prefix = str;
 	token->prefix_len = prefix_len;
@@ -198,7 +198,7 @@ ak_token_prefix(const char *body, int room)
 	pg_crc32	crc = 0;
 	pg_crc32	initial;
 
-	if (!decode(p, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)))
+	if (!decode_base62(p, AK_TOKEN_CRC_CHARS, stated, sizeof(stated)))
 		return 0;
 	INIT_TRADITIONAL_CRC32(initial);
 	for (int i = 0; i < 4; i++)
@@ -228,12 +228,12 @@ ak_token_print(const char *prefix, int prefix_len, const pg_uuid_t *id,
 	memcpy(p, prefix, prefix_len);
 	p += prefix_len;
 	*p++ = '_';
-	encode(id->data, UUID_LEN, p, AK_TOKEN_ID_CHARS);
+	encode_base62(id->data, UUID_LEN, p, AK_TOKEN_ID_CHARS);
 	p += AK_TOKEN_ID_CHARS;
-	encode(secret, AK_SECRET_LEN, p, AK_TOKEN_SECRET_CHARS);
+	encode_base62(secret, AK_SECRET_LEN, p, AK_TOKEN_SECRET_CHARS);
 	p += AK_TOKEN_SECRET_CHARS;
 	checksum(buf, p - buf, crc);
-	encode(crc, sizeof(crc), p, AK_TOKEN_CRC_CHARS);
+	encode_base62(crc, sizeof(crc), p, AK_TOKEN_CRC_CHARS);
 	p += AK_TOKEN_CRC_CHARS;
 	*p = '\0';
 	return p - buf;
@@ -248,7 +248,7 @@ ak_token_mask(const char *prefix, int prefix_len, const pg_uuid_t *id)
 
 	if (id == NULL)
 		return psprintf("%.*s_%s", prefix_len, prefix, ellipsis);
-	encode(id->data, UUID_LEN, chars, AK_TOKEN_ID_CHARS);
+	encode_base62(id->data, UUID_LEN, chars, AK_TOKEN_ID_CHARS);
 	return psprintf("%.*s_%.*s%s", prefix_len, prefix, AK_TOKEN_ID_CHARS,
 					chars, ellipsis);
 }

@@ -58,19 +58,17 @@ print_value(Oid type, Datum value)
 {
 	Oid			function;
 	bool		is_varlena;
-	char	   *text;
+	char	   *str;
 	int			len;
 
 	if (type == TIMESTAMPTZOID)
 		return JsonEncodeDateTime(NULL, value, type, NULL);
 	getTypeOutputInfo(type, &function, &is_varlena);
-	text = OidOutputFunctionCall(function, value);
-
-	len = strlen(text);
+	str = OidOutputFunctionCall(function, value);
+	len = strlen(str);
 	if (len <= VALUE_MAX)
-		return text;
-
-	return psprintf("%.*s...", pg_mbcliplen(text, len, VALUE_MAX), text);
+		return str;
+	return psprintf("%.*s...", pg_mbcliplen(str, len, VALUE_MAX), str);
 }
 
 static void

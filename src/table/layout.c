@@ -44,7 +44,7 @@ static struct
 static Oid	index_oids[AK_INDEXES];
 
 pg_noreturn static void
-missing(const char *kind, const char *name, Relation rel)
+refuse_layout(const char *kind, const char *name, Relation rel)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -55,7 +55,7 @@ missing(const char *kind, const char *name, Relation rel)
 }
 
 static AttrNumber
-find_column(Relation rel, const AkColumn *column)
+find_layout_column(Relation rel, const AkColumn *column)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Oid			type = column->type == AK_LEVEL_TYPE ? ak_schema_get()->level :
@@ -70,7 +70,7 @@ find_column(Relation rel, const AkColumn *column)
 			attribute->atttypid == type)
 			return attribute->attnum;
 	}
-	missing("column", column->name, rel);
+	refuse_layout("column", column->name, rel);
 }
 
 /* Has it just these columns, or does it begin with them, as far as it is unique? */
@@ -91,7 +91,7 @@ index_fits(Relation index, AkIndex which)
 }
 
 static Oid
-find_index(Relation rel, AkIndex which)
+find_layout_index(Relation rel, AkIndex which)
 {
 	Oid			oid = get_relname_relid(indexes[which].name,
 										ak_schema_get()->namespace);
@@ -100,25 +100,25 @@ find_index(Relation rel, AkIndex which)
 	bool		fits;
 
 	if (!list_member_oid(of_table, oid))
-		missing("index", indexes[which].name, rel);
+		refuse_layout("index", indexes[which].name, rel);
 	index = index_open(oid, AccessShareLock);
 	fits = index_fits(index, which);
 	index_close(index, AccessShareLock);
 	if (!fits)
-		missing("index", indexes[which].name, rel);
+		refuse_layout("index", indexes[which].name, rel);
 	list_free(of_table);
 	return oid;
 }
 
 static void
-find_all(AkTable table, Relation rel)
+find_layout(AkTable table, Relation rel)
 {
 	layouts[table].generation = 0;	/* an error leaves nothing to believe */
 	for (int i = 0; i < ak_schema_tables[table].ncolumns; i++)
-		layouts[table].columns[i] = find_column(rel, &ak_schema_tables[table].columns[i]);
+		layouts[table].columns[i] = find_layout_column(rel, &ak_schema_tables[table].columns[i]);
 	for (int i = 0; i < AK_INDEXES; i++)
 		if (indexes[i].table == table)
-			index_oids[i] = find_index(rel, i);
+			index_oids[i] = find_layout_index(rel, i);
 }
 
 /*
@@ -134,7 +134,7 @@ ak_layout_open(AkTable table, LOCKMODE mode)
 	while (layouts[table].generation !=
 		   (generation = ak_inval_generation(AK_TOPIC_SCHEMA)))
 	{
-		find_all(table, rel);
+		find_layout(table, rel);
 		layouts[table].generation = generation;
 	}
 	return rel;

@@ -146,7 +146,7 @@ find_levels(AkSchema *found)
 }
 
 static void
-find_all(AkSchema *found)
+find_schema(AkSchema *found)
 {
 	Oid			extension = get_extension_oid("apikey", true);
 	Oid			namespace = InvalidOid;
@@ -168,7 +168,7 @@ find_all(AkSchema *found)
 }
 
 static void
-watch(const AkSchema *found)
+watch_schema(const AkSchema *found)
 {
 	static AkWatch watched[AK_TABLES];
 
@@ -186,21 +186,21 @@ watch(const AkSchema *found)
  * looking and listening shows when we look once more.
  */
 static void
-resolve(void)
+resolve_schema(void)
 {
 	for (;;)
 	{
 		uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
 		AkSchema	found;
 
-		find_all(&found);
+		find_schema(&found);
 		if (memcmp(&found, &schema, sizeof(AkSchema)) == 0)
 		{
 			schema_generation = generation;
 			return;
 		}
 		schema = found;
-		watch(&found);
+		watch_schema(&found);
 	}
 }
 
@@ -209,7 +209,7 @@ ak_schema_accept(void)
 {
 	AcceptInvalidationMessages();
 	if (unlikely(schema_generation != ak_inval_generation(AK_TOPIC_SCHEMA)))
-		resolve();
+		resolve_schema();
 }
 
 Oid

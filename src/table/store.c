@@ -64,7 +64,7 @@ ak_store_reread(Snapshot *snapshot, uint64 before)
 
 /* The bytes of a value, in memory that outlives the scan. */
 static AkName
-copy_name(Datum value)
+copy_bytes(Datum value)
 {
 	AkName		name = ak_name_of_text(value);
 	char	   *copy = palloc(name.len + 1);
@@ -111,8 +111,8 @@ set_proof(AkSecret *secret, Datum scheme, Datum salt, Datum verifier)
 	AkName		name = ak_name_of_text(scheme);
 
 	secret->scheme = ak_secret_scheme(&name);
-	secret->salt = copy_name(salt);
-	secret->verifier = copy_name(verifier);
+	secret->salt = copy_bytes(salt);
+	secret->verifier = copy_bytes(verifier);
 }
 
 static void
@@ -139,8 +139,8 @@ read_limit(AkRateLimit *limit, const AkRow *key)
 static void
 read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 {
-	row->organization = copy_name(KEY(organization));
-	row->prefix = copy_name(KEY(prefix));
+	row->organization = copy_bytes(KEY(organization));
+	row->prefix = copy_bytes(KEY(prefix));
 	memset(&row->secret, 0, sizeof(AkSecret));
 	row->secret.key_id = *DatumGetUUIDP(KEY(key_id));
 	row->secret.expires_at = DT_NOEND;
@@ -315,8 +315,8 @@ enum
  * in nodeIndexonlyscan.c.
  */
 static bool
-read_grant(IndexScanDesc scan, ItemPointer tid, Buffer *map,
-		   TupleTableSlot **slot, Datum *values, bool *nulls, bool *uncommitted)
+read_grant_entry(IndexScanDesc scan, ItemPointer tid, Buffer *map,
+				 TupleTableSlot **slot, Datum *values, bool *nulls, bool *uncommitted)
 {
 	Relation	rel = scan->heapRelation;
 
@@ -364,14 +364,14 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		AkGrant    *grant;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!read_grant(scan, tid, &map, &slot, values, nulls, uncommitted))
+		if (!read_grant_entry(scan, tid, &map, &slot, values, nulls, uncommitted))
 			continue;
 		*grants = make_room(*grants, count, &room, sizeof(AkGrant));
 		grant = &(*grants)[count];
 		grant->project = nulls[Anum_apikey_grant_key_project - 1] ?
-			ak_name_all : copy_name(values[Anum_apikey_grant_key_project - 1]);
+			ak_name_all : copy_bytes(values[Anum_apikey_grant_key_project - 1]);
 		grant->environment =
-			copy_name(values[Anum_apikey_grant_key_environment - 1]);
+			copy_bytes(values[Anum_apikey_grant_key_environment - 1]);
 		grant->level =
 			ak_schema_level(ak_schema_get(),
 							DatumGetObjectId(values[Anum_apikey_grant_key_level - 1]));
@@ -415,11 +415,11 @@ read_environments(Snapshot snapshot, AkIndex index, int nkeys,
 		*rows = make_room(*rows, count, &room, sizeof(AkEnvironmentRow));
 		result = &(*rows)[count];
 		result->project =
-			copy_name(AK_VALUE(&row, apikey_environment, project));
+			copy_bytes(AK_VALUE(&row, apikey_environment, project));
 		result->environment =
-			copy_name(AK_VALUE(&row, apikey_environment, environment));
+			copy_bytes(AK_VALUE(&row, apikey_environment, environment));
 		result->organization =
-			copy_name(AK_VALUE(&row, apikey_environment, organization));
+			copy_bytes(AK_VALUE(&row, apikey_environment, organization));
 		if (!ak_name_equal(&result->environment, &ak_name_all))
 			count++;
 	}
