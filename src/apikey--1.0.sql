@@ -80,7 +80,7 @@ COMMENT ON FUNCTION apikey_internal.rate_limit_text(integer, interval, integer) 
 'a rate limit as apikey_create takes it';
 
 /*
- * The order of columns is known to src/store.h.  New columns go to the end.
+ * New columns go to the end.
  * Scheme, salt and verifier are those of the secret that was made last; null
  * for an imported key that only its old secret opens.
  *
@@ -156,9 +156,9 @@ COMMENT ON TABLE apikey_secret IS
  * A null project stands for all projects, which calls write '*', and the
  * environment '*' for all environments.  The foreign keys carry the
  * organization from the key to the project: no row can join two organizations.
- * What identifies a row comes first in each of them, see src/refer.c.
- * apikey_grant_key holds all that a decision reads; src/store.h knows the
- * order of its columns, too.
+ * What identifies a row comes first in each of them, see src/table/refer.c.
+ * apikey_grant_key holds all that a decision reads, in an order that
+ * src/table/store.c knows.
  */
 CREATE TABLE apikey_grant (
 	key_id uuid NOT NULL,
@@ -210,9 +210,6 @@ COMMENT ON TABLE apikey_budget IS
 
 /* -------------------------------------------------------------- history */
 
-/*
- * The order of columns is known to src/event.c.
- */
 CREATE TABLE apikey_event (
 	at timestamptz NOT NULL,
 	event_id uuid NOT NULL,
@@ -235,9 +232,8 @@ CREATE INDEX apikey_event_key_idx ON apikey_event (key_id NULLS FIRST, event_id)
 /* ------------------------------------------------------------------ use */
 
 /*
- * Written by the background worker alone, see src/worker.h, and without a
+ * Written by the background worker alone, see src/keys/worker.h, and without a
  * foreign key: that would lock a row of apikey_key for each key that is used.
- * The order of columns is known to src/store.h.
  *
  * A flush may change every row of a page: with half of it free the new versions
  * find room there, and no index is touched.
@@ -280,7 +276,7 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
 /*
  * Both tables stay empty.  A relcache invalidation message that names one of
  * them tells every backend that remembered keys, or the remembered registry,
- * may have changed; see src/inval.h.
+ * may have changed; see src/base/inval.h.
  */
 CREATE TABLE apikey_internal.key_proxy ();
 COMMENT ON TABLE apikey_internal.key_proxy IS
@@ -1041,7 +1037,7 @@ COMMENT ON FUNCTION apikey_internal.policy_columns(oid) IS
 'columns that a policy made by apikey_protect hands to apikey_authorize, and whether it leaves what is done to rows to triggers; nulls for any other policy';
 
 /*
- * What policies and triggers of strict tables call; see src/strict.c.  "judged"
+ * What policies and triggers of strict tables call; see src/planner/strict.c.  "judged"
  * raises 55000 for a table without those triggers, and 42501 where they would not judge
  * who runs the statement.  Who attaches a partition needs the right to call
  * "judge"; nobody can name it, and it does nothing but refuse.
@@ -1469,7 +1465,7 @@ $$;
 
 /*
  * apikey_changed checks new rows itself: COPY may bring them in any order, which
- * is how a dump is restored, see src/refer.h.  All other triggers of the foreign
+ * is how a dump is restored, see src/table/refer.h.  All other triggers of the foreign
  * keys do their work.  search_path is the one that was set above.
  */
 DO $$
