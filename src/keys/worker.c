@@ -285,10 +285,10 @@ flush(Oid database, bool purge)
 
 /* Each wait resets the latch: whatever it was set for is seen to at once. */
 static void
-rest(long timeout, uint32 requests, bool news)
+rest(long timeout, uint32 requests, bool pending)
 {
 	if (!ShutdownRequestPending)
-		ak_demand_listen(timeout, requests, news);
+		ak_demand_rest(timeout, requests, pending);
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
@@ -496,7 +496,7 @@ apikey_launcher_main(Datum arg)
 		else
 		{
 			/* who waits for the time shall make way for others */
-			ak_demand_flush();
+			ak_demand_request();
 			requests = ak_demand_requests();
 		}
 	}

@@ -1,6 +1,6 @@
 /*
  * counts.c
- *		What all backends of the server know of keys; see counts.h.
+ *		Use counts and limits of keys; see counts.h.
  *
  * A table of shared.h.  Its shared locks are enough to count a use, for what that
  * changes is atomic; the exclusive ones are for rows that come and go, for a new
@@ -91,10 +91,7 @@ raise_to(pg_atomic_uint64 *time, TimestampTz at)
 		;
 }
 
-/*
- * Something is pending now.  True if nothing was: that is news, to be told once the
- * lock is released.
- */
+/* Something is pending now.  True if nothing was: ak_demand_pending() is due. */
 static inline bool
 set_pending(KeyRow *key)
 {
@@ -118,16 +115,16 @@ count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
 	return set_pending(key);
 }
 
-/* Count, and tell of it: the end of what is done under a lock. */
+/* Count, as the last that is done under a lock. */
 static inline void
 count_and_unlock(const AkPlace *place, KeyRow *key, TimestampTz at, bool used,
 				 bool refused)
 {
-	bool		news = count_in(key, at, used, refused);
+	bool		first = count_in(key, at, used, refused);
 
 	ak_shared_unlock(place);
-	if (news)
-		ak_demand_news();
+	if (first)
+		ak_demand_pending();
 }
 
 /* Add the second to the first, and leave it empty; the later hour counts. */
@@ -211,7 +208,7 @@ evict_key(const AkPlace *place, bool needed)
 		if (let_go(key, needed))
 			ak_shared_discard(table, key);
 		if (i == table->nrows / 2)
-			ak_demand_flush();
+			ak_demand_request();
 	}
 }
 
@@ -259,7 +256,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 			return;
 		}
 		ak_shared_unlock(place);
-	} while (ak_demand_wait(made));
+	} while (ak_demand_wait_for_room(made));
 	pg_atomic_fetch_add_u64(&state->uses, used);
 	pg_atomic_fetch_add_u64(&state->refusals, refused);
 }
@@ -310,9 +307,9 @@ ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 /* --------------------------------------------------------------- limits */
 
 /*
- * The clock is looked at after what it is compared with.  So whoever stored that
- * had seen an earlier time: one more than the burst ahead of it means that the
- * clock was set back or the limit was changed, never that somebody was slow.
+ * The clock is read after what it is compared with, which was so stored by an earlier
+ * clock: a time more than a burst ahead means that the clock was set back or the limit
+ * was changed, never that a backend was slow.
  */
 static AkCountsLimit
 take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
@@ -320,7 +317,7 @@ take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wa
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	AkCountsLimit result = AK_COUNTS_UNKNOWN;
-	bool		news = false;
+	bool		first = false;
 	KeyRow	   *key;
 
 	ak_shared_lock(&place, LW_SHARED);
@@ -345,14 +342,14 @@ take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wa
 			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
 											   until))
 			{
-				news = set_pending(key);
+				first = set_pending(key);
 				break;
 			}
 		}
 	}
 	ak_shared_unlock(&place);
-	if (news)
-		ak_demand_news();
+	if (first)
+		ak_demand_pending();
 	return result;
 }
 
@@ -397,7 +394,7 @@ ak_counts_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 			ak_shared_unlock(&place);
 			return;
 		}
-		/* who cannot be limited is refused: that is worse than lost counts */
+		/* a key that cannot be limited is refused: worse than lost counts */
 		key = find_or_add(&place, 0, RecoveryInProgress());
 		if (key != NULL)
 		{
@@ -410,7 +407,7 @@ ak_counts_know(const pg_uuid_t *id, int64 until, uint32 epoch)
 			return;
 		}
 		ak_shared_unlock(&place);
-	} while (ak_demand_wait(made));
+	} while (ak_demand_wait_for_room(made));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("no shared memory for the rate limit of an API key"),
@@ -527,7 +524,7 @@ ak_counts_databases(Oid **databases)
 		palloc(sizeof(Oid) * keys.npartitions * keys.nrows), 0
 	};
 
-	ak_demand_heard();
+	ak_demand_reset();
 	ak_shared_each(&keys, InvalidOid, LW_SHARED, collect_database, &found);
 	*databases = found.oids;
 	return found.count;
@@ -648,7 +645,7 @@ ak_counts_flushed(Oid database, const AkCounts *counts, int count)
 	pg_memory_barrier();
 	end_flush(0, (Datum) 0);
 	pg_atomic_write_u64(&state->flushed, GetCurrentTimestamp());
-	ak_demand_made();
+	ak_demand_made_room();
 }
 
 static void
@@ -666,7 +663,7 @@ void
 ak_counts_forget(Oid database, TimestampTz before)
 {
 	ak_shared_each(&keys, database, LW_EXCLUSIVE, forget_key, &before);
-	ak_demand_made();
+	ak_demand_made_room();
 }
 
 /* ---------------------------------------------------------------- start */

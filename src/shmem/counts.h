@@ -1,20 +1,16 @@
 /*
  * counts.h
- *		What all backends of the server know of keys: the shared memory.
+ *		Use counts and limits of keys, as all backends know them.
  *
- * There is some only where shared_preload_libraries has the extension; else
- * nothing but ak_counts_init(), ak_counts_is_on() and ak_counts_require() may be
- * called.  It holds, for each key that was used lately, when, how often in which
- * hour, and how far its rate limit is used up.
+ * For each key that was used lately: when last, how often in which hour, and how far its
+ * rate limit is used up.  What is *pending* is in no table yet; a worker takes it there.
+ * A key of which nothing is pending makes room for another.  A standby has counts of its
+ * own.
  *
- * What is *pending* is in no table yet; the worker takes it there.  Only a key of
- * which nothing is pending makes room for another.  What is forgotten so is in the
- * table.
+ * Only the first three functions may be called where the extension is not preloaded.
  *
- * All of it is of this server and nobody else's: a standby has its own.
- *
- * Times are in microseconds as TimestampTz; those of rate limits in nanoseconds
- * since the same day.  An hour is a number of hours since then.
+ * Times are in microseconds as TimestampTz; those of rate limits in nanoseconds since
+ * the same day.  An hour is a number of hours since then.
  */
 #ifndef AK_COUNTS_H
 #define AK_COUNTS_H
@@ -31,33 +27,29 @@ extern void ak_counts_init(void);
 /* Is the extension preloaded? */
 extern bool ak_counts_is_on(void);
 
-/*
- * Raises 55000, with a hint, unless it is; "what" needs it: "rate limits need
- * the extension to be preloaded".
- */
+/* Raises 55000 unless it is: "<what> need the extension to be preloaded". */
 extern void ak_counts_require(const char *what);
 
 /* ------------------------------------------------------------ recording */
 
 /*
- * Count a use or a refusal, or both, of a key of this database.  Where there is
- * no room it waits until a worker has made some.  If none comes for a second, or
- * none came to others since, or on a standby, the count goes to AkCountsTotals alone.
- * "last" is where this backend looks first, 0 at first.
+ * Count a use or a refusal, or both, of a key of this database.  Where there is no room
+ * it waits for some; if none comes, the count goes to AkCountsTotals alone.  "last" is
+ * where this backend looks first, 0 at first.
  */
 extern void ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used,
 						  bool refused, int32 *last);
 
 typedef enum AkCountsLimit
 {
-	AK_COUNTS_UNKNOWN = 0,		/* see ak_counts_know() */
+	AK_COUNTS_UNKNOWN = 0,		/* ak_counts_know() is due */
 	AK_COUNTS_OVER,
 	AK_COUNTS_WITHIN
 } AkCountsLimit;
 
 /*
- * One more request now of a key with this limit.  If that is over it, *wait is
- * how long until it would not be.
+ * One more call now by a key with this limit.  If that is over it, *wait is how many
+ * nanoseconds until it would not be.
  */
 extern AkCountsLimit ak_counts_take(const pg_uuid_t *id,
 									const AkRateLimit *limit, int64 *wait);
@@ -68,17 +60,16 @@ extern AkCountsLimit ak_counts_peek(const pg_uuid_t *id,
 									int64 *remaining);
 
 /*
- * How far the limit was used up when that was last written to the table, 0 for
- * never.  "epoch" is that before the table was read: does nothing if something
- * was flushed since, nor where it is known.  Raises 53400 if there is no room.
+ * How far the limit was used up when that was last written to the table, 0 for never.
+ * "epoch" is that before the table was read.  Does nothing if something was flushed
+ * since, or if it is known.  Raises 53400 if there is no room.
  */
 extern uint32 ak_counts_epoch(void);
 extern void ak_counts_know(const pg_uuid_t *id, int64 until, uint32 epoch);
 
 /* -------------------------------------------------------------- reading */
 
-/* The last hours are kept apart; what was before them is added to the latest of
- * those hours. */
+/* The last hours are kept apart; the sum of those before counts as the latest of them. */
 #define AK_COUNTS_HOURS	24
 #define AK_COUNTS_ALL_HOURS	(AK_COUNTS_HOURS + 2)
 
@@ -89,7 +80,7 @@ typedef struct AkCountsHour
 	int64		refusals;
 } AkCountsHour;
 
-/* What is pending of a key. */
+/* What is pending of a key */
 typedef struct AkCounts
 {
 	pg_uuid_t	id;
@@ -104,8 +95,8 @@ typedef struct AkCounts
 extern bool ak_counts_get(const pg_uuid_t *id, AkCounts *counts);
 
 /*
- * What was read from the table and from here belongs together if this was true,
- * with the same epoch, before and after: no flush was about to end.
+ * What was read from the table and from here belongs together if this was true, with
+ * the same epoch, before and after: no flush was about to end.
  */
 extern bool ak_counts_is_quiet(uint32 *epoch);
 
@@ -115,9 +106,9 @@ typedef struct AkCountsTotals
 	int64		pending;		/* of which something is pending */
 	int64		capacity;		/* how many keys there is room for */
 	int64		bytes;			/* of shared memory */
-	int64		uses;			/* that found no room, since the server
+	int64		uses;			/* lost for want of room, since the server
 								 * started */
-	int64		refusals;
+	int64		refusals;		/* likewise */
 	TimestampTz flushed;		/* last; 0: not yet */
 } AkCountsTotals;
 

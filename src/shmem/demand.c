@@ -1,6 +1,6 @@
 /*
  * demand.c
- *		Who counts and who flushes wake each other up; see demand.h.
+ *		Backends that count and processes that flush wake each other; see demand.h.
  */
 #include "postgres.h"
 
@@ -19,26 +19,26 @@
 
 typedef struct Demand
 {
-	pg_atomic_uint32 news;		/* is there any that was not heard? */
+	pg_atomic_uint32 pending;	/* did something become so, unseen? */
 	pg_atomic_uint32 requests;	/* count up */
 	pg_atomic_uint32 room;		/* likewise, when some was made */
-	pg_atomic_uint32 stuck;		/* none came: nobody waits for it */
-	ConditionVariable wanted;	/* wakes who flushes */
-	ConditionVariable made;		/* wakes who waits for room */
+	pg_atomic_uint32 stuck;		/* none came: nobody waits for it now */
+	ConditionVariable wanted;	/* wakes those who flush */
+	ConditionVariable made;		/* wakes those who wait for room */
 } Demand;
 
 static Demand *demand;
 
 void
-ak_demand_news(void)
+ak_demand_pending(void)
 {
-	if (pg_atomic_read_u32(&demand->news) == 0 &&
-		pg_atomic_exchange_u32(&demand->news, 1) == 0)
+	if (pg_atomic_read_u32(&demand->pending) == 0 &&
+		pg_atomic_exchange_u32(&demand->pending, 1) == 0)
 		ConditionVariableBroadcast(&demand->wanted);
 }
 
 void
-ak_demand_flush(void)
+ak_demand_request(void)
 {
 	pg_atomic_fetch_add_u32(&demand->requests, 1);
 	ConditionVariableBroadcast(&demand->wanted);
@@ -54,13 +54,13 @@ ak_demand_room(void)
 }
 
 bool
-ak_demand_wait(uint32 room)
+ak_demand_wait_for_room(uint32 room)
 {
 	bool		in_vain = false;
 
 	if (RecoveryInProgress())
 		return false;
-	ak_demand_flush();
+	ak_demand_request();
 	if (pg_atomic_read_u32(&demand->stuck) != 0)
 		return pg_atomic_read_u32(&demand->room) != room;
 
@@ -76,7 +76,7 @@ ak_demand_wait(uint32 room)
 }
 
 void
-ak_demand_made(void)
+ak_demand_made_room(void)
 {
 	pg_atomic_write_u32(&demand->stuck, 0);
 	pg_atomic_fetch_add_u32(&demand->room, 1);
@@ -90,18 +90,18 @@ ak_demand_requests(void)
 }
 
 void
-ak_demand_heard(void)
+ak_demand_reset(void)
 {
-	pg_atomic_write_u32(&demand->news, 0);
+	pg_atomic_write_u32(&demand->pending, 0);
 	pg_memory_barrier();
 }
 
 void
-ak_demand_listen(long timeout, uint32 requests, bool news)
+ak_demand_rest(long timeout, uint32 requests, bool pending)
 {
 	ConditionVariablePrepareToSleep(&demand->wanted);
 	if (ak_demand_requests() == requests &&
-		!(news && pg_atomic_read_u32(&demand->news) != 0))
+		!(pending && pg_atomic_read_u32(&demand->pending) != 0))
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 timeout, PG_WAIT_EXTENSION);
@@ -122,7 +122,7 @@ init_demand(void *at, bool fresh)
 	if (!fresh)
 		return;
 	/* there may be something from before the start */
-	pg_atomic_init_u32(&demand->news, 1);
+	pg_atomic_init_u32(&demand->pending, 1);
 	pg_atomic_init_u32(&demand->requests, 0);
 	pg_atomic_init_u32(&demand->room, 0);
 	pg_atomic_init_u32(&demand->stuck, 0);

@@ -1,8 +1,6 @@
 /*
  * demand.h
- *		Who counts and who flushes wake each other up.
- *
- * In shared memory; there is some only where the extension is preloaded.
+ *		Backends that count and processes that flush wake each other.
  */
 #ifndef AK_DEMAND_H
 #define AK_DEMAND_H
@@ -12,35 +10,39 @@
 /* To be called by _PG_init where the extension is preloaded. */
 extern void ak_demand_init(void);
 
-/* Of who counts: something is pending that was not. */
-extern void ak_demand_news(void);
+/* ------------------------------------------------------ for those who count */
 
-/* Flush, there is no room, or will soon be none. */
-extern void ak_demand_flush(void);
+/* Something is pending where nothing was. */
+extern void ak_demand_pending(void);
 
-/* How often room has been made; to be asked before looking for some. */
+/* Flush: there is no room, or soon will be none. */
+extern void ak_demand_request(void);
+
+/* How often room was made; to be asked before looking for some. */
 extern uint32 ak_demand_room(void);
 
 /*
- * Ask for a flush and wait until there is more room than that; false if none comes.
- * Who has waited in vain for a second spares all others that, until there is some.
- * On a standby none ever comes.
+ * Request a flush and wait until room was made more often than that.  False after a
+ * second, at once if others have waited in vain since the last was made, and on a
+ * standby.
  */
-extern bool ak_demand_wait(uint32 room);
+extern bool ak_demand_wait_for_room(uint32 room);
 
-/* Of who flushes: there is room. */
-extern void ak_demand_made(void);
+/* ------------------------------------------------------ for those who flush */
 
-/* How often a flush was asked for. */
+/* There is room. */
+extern void ak_demand_made_room(void);
+
+/* How often a flush was requested. */
 extern uint32 ak_demand_requests(void);
 
-/* The news up to now have been heard; what they are about is looked at next. */
-extern void ak_demand_heard(void);
+/* All that is pending is going to be looked at. */
+extern void ak_demand_reset(void);
 
 /*
- * Wait until there are more requests than that, or, if "news", there are any; or the
- * latch is set, or so many ms have passed; perhaps less.
+ * Wait until there are more requests than that; or, if "pending", something is pending
+ * since the reset; or the latch is set; or "timeout" ms have passed.  May return early.
  */
-extern void ak_demand_listen(long timeout, uint32 requests, bool news);
+extern void ak_demand_rest(long timeout, uint32 requests, bool pending);
 
 #endif							/* AK_DEMAND_H */

@@ -1,6 +1,6 @@
 /*
  * guess.c
- *		Refusals by address; see guess.h.
+ *		Guesses by address; see guess.h.
  */
 #include "postgres.h"
 

@@ -1,10 +1,9 @@
 /*
  * guess.h
- *		Who sends what is no key: refusals by address, in shared memory.
+ *		Guesses: refusals of what is no key, by the address of the client.
  *
- * As in counts.h, there is some only where the extension is preloaded.  Of many
- * addresses the one that was silent for longest makes room for another; nothing
- * is kept when the server stops.
+ * The address that was silent for longest makes room for another.  Nothing is kept when
+ * the server stops.
  */
 #ifndef AK_GUESS_H
 #define AK_GUESS_H
@@ -18,9 +17,8 @@
 extern void ak_guess_init(void);
 
 /*
- * Somebody sent something that is no key, now: not at the time of the statement,
- * for one could begin a statement, wait, and go on in it.  True if that was more
- * than apikey.guess_limit a minute from there; as many may come at once.
+ * Count a refusal, by the clock: a statement can begin, wait and go on.  True if this is
+ * more than apikey.guess_limit a minute from there; as many may come at once.
  */
 extern bool ak_guess_count(const uint8 address[AK_ADDRESS_LEN]);
 
@@ -33,7 +31,7 @@ typedef struct AkGuesses
 	TimestampTz last;
 } AkGuesses;
 
-/* Of this database; palloc'd. */
+/* Those of this database, palloc'd; returns how many. */
 extern int	ak_guess_list(AkGuesses **guesses);
 
 #endif							/* AK_GUESS_H */

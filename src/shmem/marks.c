@@ -1,10 +1,10 @@
 /*
  * marks.c
- *		Once a statement, in whatever process; see marks.h.
+ *		What was counted already in a statement; see marks.h.
  *
- * Each backend has marks, which its parallel workers use as well.  A mark is made
- * of the statement and the key; one of another statement is worth nothing.  To write
- * one takes longer than all else here, so that is left to parallel queries.
+ * Each backend has marks, which its parallel workers use as well.  A mark is made of
+ * the statement and the key; one of another statement counts as free.  Writing one
+ * takes longer than all else here, so only parallel queries do it.
  */
 #include "postgres.h"
 
@@ -21,22 +21,22 @@
 #define KEYS	16
 #define MARKS	(KINDS * KEYS)	/* of each backend */
 
-static pg_atomic_uint64 *all;
+static pg_atomic_uint64 *all_marks;
 
-/* What this process has said. */
-typedef struct Said
+/* What this process has counted, by kind */
+static struct
 {
 	TimestampTz statement;
 	uint32		count;
 	pg_uuid_t	ids[KEYS];		/* the last ones */
-} Said;
+}			counted[KINDS];
 
-static Said said[KINDS];
-static TimestampTz shared_in;	/* a statement with a parallel query */
+/* The last statement with a parallel query */
+static TimestampTz shared_statement;
 
 /* Make a mark; false if it is there. */
 static bool
-mark_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
+make_mark(AkMarkKind kind, const pg_uuid_t *id, TimestampTz statement)
 {
 	PGPROC	   *leader = MyProc->lockGroupLeader;
 	Size		number = (leader == NULL ? MyProc : leader) - ProcGlobal->allProcs;
@@ -46,7 +46,7 @@ mark_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
 
 	if (number >= (Size) MaxBackends)
 		return true;			/* no backend */
-	marks = &all[number * MARKS + what * KEYS];
+	marks = &all_marks[number * MARKS + kind * KEYS];
 	for (int i = 0; i < KEYS; i++)
 	{
 		uint64		before = pg_atomic_read_u64(&marks[i]);
@@ -63,32 +63,30 @@ mark_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
 void
 ak_marks_share(TimestampTz statement)
 {
-	shared_in = statement;
-	for (int what = 0; what < KINDS; what++)
-		if (said[what].statement == statement)
-			for (uint32 i = 0; i < Min(said[what].count, KEYS); i++)
-				(void) mark_first(what, &said[what].ids[i], statement);
+	shared_statement = statement;
+	for (int kind = 0; kind < KINDS; kind++)
+		if (counted[kind].statement == statement)
+			for (uint32 i = 0; i < Min(counted[kind].count, KEYS); i++)
+				(void) make_mark(kind, &counted[kind].ids[i], statement);
 }
 
 bool
-ak_marks_first(AkMarkKind what, const pg_uuid_t *id, TimestampTz statement)
+ak_marks_first(AkMarkKind kind, const pg_uuid_t *id, TimestampTz statement)
 {
-	Said	   *mine = &said[what];
-
-	if (mine->statement != statement)
+	if (counted[kind].statement != statement)
 	{
-		mine->statement = statement;
-		mine->count = 0;
+		counted[kind].statement = statement;
+		counted[kind].count = 0;
 	}
-	for (uint32 i = 0; i < Min(mine->count, KEYS); i++)
-		if (memcmp(&mine->ids[i], id, sizeof(pg_uuid_t)) == 0)
+	for (uint32 i = 0; i < Min(counted[kind].count, KEYS); i++)
+		if (memcmp(&counted[kind].ids[i], id, sizeof(pg_uuid_t)) == 0)
 			return false;
-	mine->ids[mine->count++ % KEYS] = *id;
+	counted[kind].ids[counted[kind].count++ % KEYS] = *id;
 
 	/* a portal's statement is another one than when its query began */
 	if (IsInParallelMode())
-		shared_in = statement;
-	return shared_in != statement || mark_first(what, id, statement);
+		shared_statement = statement;
+	return shared_statement != statement || make_mark(kind, id, statement);
 }
 
 static Size
@@ -100,9 +98,9 @@ marks_size(void)
 static void
 init_marks(void *at, bool fresh)
 {
-	all = at;
+	all_marks = at;
 	for (int i = 0; fresh && i < MaxBackends * MARKS; i++)
-		pg_atomic_init_u64(&all[i], 0);
+		pg_atomic_init_u64(&all_marks[i], 0);
 }
 
 static AkArea area = {

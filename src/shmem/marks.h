@@ -1,10 +1,9 @@
 /*
  * marks.h
- *		Once a statement, in whatever process.
+ *		What was counted already in a statement, by any process of it.
  *
- * A backend knows for itself what it has said in a statement.  The processes of a
- * parallel query share marks in shared memory besides; there is some only where the
- * extension is preloaded.
+ * A backend knows for itself what it has counted.  The processes of a parallel query
+ * share marks besides, in shared memory.
  */
 #ifndef AK_MARKS_H
 #define AK_MARKS_H
@@ -14,7 +13,9 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
-/* Different things, which are kept apart. */
+/* To be called by _PG_init where the extension is preloaded. */
+extern void ak_marks_init(void);
+
 typedef enum AkMarkKind
 {
 	AK_MARK_USED = 0,
@@ -22,17 +23,14 @@ typedef enum AkMarkKind
 	AK_MARK_GUESSED
 } AkMarkKind;
 
-/* To be called by _PG_init where the extension is preloaded. */
-extern void ak_marks_init(void);
-
-/* A parallel query may begin: its processes shall know what was said before. */
+/* A parallel query may begin: its processes are to know what was counted before. */
 extern void ak_marks_share(TimestampTz statement);
 
 /*
- * Has neither this process nor another one of the same parallel query said so of
- * this key (of a guess: a hash) in this statement?  Of more than 16 keys in one some may be forgotten.
+ * Is this the first mark of this kind in the statement, for this key or, of a guess, this
+ * hash?  It may be made again where there are more than 16 in a statement.
  */
-extern bool ak_marks_first(AkMarkKind what, const pg_uuid_t *id,
+extern bool ak_marks_first(AkMarkKind kind, const pg_uuid_t *id,
 						   TimestampTz statement);
 
 #endif							/* AK_MARKS_H */

@@ -1,18 +1,11 @@
 /*
  * shared.h
- *		Areas of shared memory, and tables of a fixed size with their locks.
+ *		Areas of shared memory, and hash tables of a fixed size in it.
  *
- * There are some only where shared_preload_libraries has the extension.  An area is
- * just memory, for what is atomic.
- *
- * A row of a table is found by a database and 16 bytes.  A table is divided into
- * partitions, and a partition is a chained hash table with a lock of its own:
- *
- * shared		to look for a row, and to change what is atomic in it;
- * exclusive	for all else.
- *
- * Nothing is allocated after the start of the server, and nothing may be waited
- * for under a lock.
+ * An area is just memory, for what is atomic.  A row of a table is found by a database
+ * and 16 bytes.  A table is divided into partitions, each with a lock: shared to look
+ * for a row and to change what is atomic in it, exclusive for all else.  Nothing may be
+ * waited for under a lock.
  */
 #ifndef AK_SHARED_H
 #define AK_SHARED_H
@@ -21,7 +14,7 @@
 
 #include "storage/lwlock.h"
 
-/* What each row begins with. */
+/* What each row begins with */
 typedef struct AkShared
 {
 	Oid			database;		/* InvalidOid: free */
@@ -40,17 +33,16 @@ typedef union AkPartition
 } AkPartition;
 
 /*
- * A table, as its owner describes it.  Rows that are to be kept are written to a
- * file when the server stops, and come back from it when it starts; a crash, or an
- * immediate stop, loses them.
+ * A table, as its owner describes it.  Rows to be kept go to a file when the server
+ * stops, and come back from it at the start; a crash or an immediate stop loses them.
  */
 typedef struct AkSharedTable
 {
 	const char *name;
 	Size		row_size;
-	Size		(*count) (void);	/* rows wanted, asked for once */
-	const char *file;			/* where rows wait while the server is stopped */
-	bool		(*keep) (const void *row);	/* those that shall */
+	Size		(*count) (void);	/* rows wanted, once settings are known */
+	const char *file;			/* NULL: none is kept */
+	bool		(*keep) (const void *row);	/* is it to be kept? */
 
 	/* private to shared.c, but for npartitions and nrows */
 	struct AkSharedTable *next;
@@ -67,19 +59,19 @@ typedef struct AkArea
 {
 	const char *name;
 	Size		(*size) (void);
-	void		(*startup) (void *at, bool fresh);	/* in each process that
-													 * attaches to it */
+	void		(*startup) (void *at, bool fresh);	/* in each process; fresh:
+													 * zeroes */
 	struct AkArea *next;		/* private to shared.c */
 } AkArea;
 
-/* To be called by _PG_init: there shall be this area; this table. */
+/* To be called by _PG_init where the extension is preloaded. */
 extern void ak_shared_area(AkArea *area);
 extern void ak_shared_table(AkSharedTable *table);
 
 /* Bytes of shared memory that it takes. */
 extern Size ak_shared_size(const AkSharedTable *table);
 
-/* Where a row is, or would be. */
+/* Where a row is, or would be */
 typedef struct AkPlace
 {
 	const AkSharedTable *table;
@@ -109,7 +101,7 @@ extern void *ak_shared_find(const AkPlace *place);
 
 /*
  * A new row there, whose other bytes the caller fills in; NULL if none is free.
- * Under the exclusive lock, like the next two.
+ * Under the exclusive lock.
  */
 extern void *ak_shared_add(const AkPlace *place);
 
@@ -121,17 +113,17 @@ ak_shared_row(const AkSharedTable *table, int partition, int32 number)
 		table->row_size;
 }
 
-/* The number of a row as if all partitions were one. */
+/* Its number, counted through all partitions. */
 static inline int32
 ak_shared_number(const AkSharedTable *table, const void *row)
 {
 	return ((const char *) row - table->rows) / table->row_size;
 }
 
-/* Take a row out: it is free then. */
+/* Free a row.  Under the exclusive lock. */
 extern void ak_shared_discard(const AkSharedTable *table, void *row);
 
-/* Call this for each row of a database, or of all, under such a lock. */
+/* Do this to each row of a database, or of all, under such a lock. */
 typedef void (*AkSharedAction) (void *row, void *arg);
 
 extern void ak_shared_each(const AkSharedTable *table, Oid database,
