@@ -65,8 +65,7 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	/* as text: some drivers cannot read an enum in a row */
 	if (!nulls[LEVEL])
 		values[LEVEL] =
-			CStringGetTextDatum(ak_level_name(ak_schema_level(ak_schema_get(),
-															  DatumGetObjectId(values[LEVEL]))));
+			CStringGetTextDatum(ak_level_name(ak_schema_level(DatumGetObjectId(values[LEVEL]))));
 	return true;
 }
 

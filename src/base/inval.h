@@ -2,20 +2,18 @@
  * inval.h
  *		When must a backend forget what it remembers?
  *
- * A change to the tables queues a relcache invalidation message for one of
- * two empty proxy tables.  It is part of the commit: it reaches every backend
- * of the server after the change became visible to new snapshots and before
- * COMMIT returns, a standby when it replays the commit, and this backend
- * at the end of the command and again at a rollback.
+ * A change to the tables queues a relcache invalidation message for one of two empty
+ * proxy tables.  It is part of the commit: it reaches every backend of the server after
+ * the change became visible to new snapshots and before COMMIT returns, a standby when
+ * it replays the commit, and this backend at the end of the command and at a rollback.
  *
- * The callback only counts a generation up.  Whoever remembers something
- * notes the generation as it was before reading, and trusts its memory only
- * while that is still the current one.  A reader whose snapshot was too old
- * has noted a generation that the message will end.
+ * The callback only counts a generation up.  A cache notes the generation before it
+ * reads, and trusts its memory only while that is still the current one: a reader whose
+ * snapshot was too old has noted a generation that the message will end.
  *
- * A key that this transaction wrote, or a refusal, may be undone or outdated
- * without a message; it is remembered with a moment instead: one statement, and
- * command, of one transaction.
+ * A key that this transaction wrote may be undone, and a refusal outdated, without a
+ * message.  They are remembered for a moment: one statement, and command, of one
+ * transaction.
  */
 #ifndef AK_INVAL_H
 #define AK_INVAL_H
@@ -49,21 +47,18 @@ typedef struct AkWatch
 } AkWatch;
 
 /*
- * Listen to messages that name these relations, which are not copied.  Those
- * listened to before are forgotten, and all generations count up.
+ * Listen to messages that name these relations, and no others; the array is not copied.
+ * All generations count up.
  */
 extern void ak_inval_watch(const AkWatch *relations, int count);
 
 /* Count all generations up, in this backend. */
 extern void ak_inval_forget(void);
 
-/*
- * Queue the message for the transaction's commit.  "relation" is the proxy
- * table.
- */
+/* Queue the message for the transaction's commit.  "relation" is a proxy table. */
 extern void ak_inval_announce(Oid relation);
 
-/* Current generations, from 1.  Read by ak_inval_generation() alone. */
+/* Current generations, from 1; for ak_inval_generation() alone. */
 extern uint64 ak_inval_generations[AK_TOPICS];
 
 static inline uint64
@@ -73,9 +68,8 @@ ak_inval_generation(AkTopic topic)
 }
 
 /*
- * Counts up when what this transaction did may have been undone: at the end of
- * each, and at a rollback to a savepoint.  Also says that a new one has begun within
- * a statement.
+ * Counts up when what this transaction did may have been undone: at its end, and at a
+ * rollback to a savepoint.
  */
 extern uint64 ak_inval_transaction;
 

@@ -28,7 +28,7 @@ AkLevel
 ak_options_level(FunctionCallInfo fcinfo, int argno)
 {
 	return PG_ARGISNULL(argno) ? AK_LEVEL_NONE :
-		ak_schema_level(ak_schema_get(), PG_GETARG_OID(argno));
+		ak_schema_level(PG_GETARG_OID(argno));
 }
 
 AkLevel

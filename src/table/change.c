@@ -1,6 +1,6 @@
 /*
  * change.c
- *		What a trigger is told of a row; see change.h.
+ *		What triggers read of a row, and what events tell of it; see change.h.
  */
 #include "postgres.h"
 

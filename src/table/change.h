@@ -1,11 +1,9 @@
 /*
  * change.h
- *		What a trigger is told of a row: columns by name, and what was changed.
+ *		What triggers read of a row, and what events tell of it.
  *
- * Others may have added and dropped columns, and may have put back one of another
- * type.  So nothing is read by its place, nor as anything that it is not.
- *
- * ak_schema_accept() must have been called.
+ * Columns are read by name, and only as what they are: others may have added, dropped
+ * and put back some.  ak_schema_accept() must have been called.
  */
 #ifndef AK_CHANGE_H
 #define AK_CHANGE_H
@@ -28,9 +26,9 @@ extern bool ak_change_same(TupleTableSlot *a, TupleTableSlot *b,
 						   AttrNumber column);
 
 /*
- * For an event: which row it is, and after an UPDATE the columns that were changed,
- * with the new values as text.  Of salts and hashes, and of columns that others have
- * added, it is told only that they were.  Nothing for a trigger by statement.
+ * For an event: which row it is, and after an UPDATE the new values of what was changed,
+ * as text; of salts, hashes and columns that others have added only that they were.
+ * Nothing for a trigger by statement.
  */
 extern void ak_change_describe(const TriggerData *trigger, AkDetail *detail);
 

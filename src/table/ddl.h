@@ -2,9 +2,8 @@
  * ddl.h
  *		DDL on tables of the application, through SPI.
  *
- * It is for the caller to do: who does not own the table is refused by PostgreSQL.
- * But what names an object of the other schema can only be done by the owner of the
- * extension, as that schema is closed.
+ * The caller does it: PostgreSQL refuses it to anybody but the table's owner.  What
+ * names an object of the other schema only the owner of the extension can do.
  */
 #ifndef AK_DDL_H
 #define AK_DDL_H
@@ -19,7 +18,7 @@ extern Oid	ak_ddl_function(const char *name, Oid *owner);
 
 extern void ak_ddl_execute(const char *command);
 
-/* The same as this role. */
+/* The same, as this role. */
 extern void ak_ddl_execute_as(Oid role, const char *command);
 
 #endif							/* AK_DDL_H */

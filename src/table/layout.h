@@ -1,13 +1,10 @@
 /*
  * layout.h
- *		Columns and indexes of our tables, as they are in this database.
+ *		Where the columns and indexes of our tables are, in this database.
  *
- * They are found by name, so that rows are read and written right whatever columns
- * users or another version of the extension have added or dropped.  What this
- * library needs and does not find, or finds to be of another type, raises 55000
- * when the table is opened, and never earlier: other tables go on to work.
- *
- * In C a column has a number of its own, from 1, whatever its place in the table.
+ * They are found by name, whatever columns users or another version of the extension
+ * have added or dropped.  One that is missing, or of another type, raises 55000 when its
+ * table is opened: other tables go on to work.
  */
 #ifndef AK_LAYOUT_H
 #define AK_LAYOUT_H
@@ -27,12 +24,12 @@ typedef enum AkIndex
 } AkIndex;
 
 /*
- * Open a table, under a lock of this mode, to be closed by table_close().  The
- * rest is for one that is open.
+ * Open a table under a lock of this mode, to be closed by table_close().  The functions
+ * below are for one that is open.
  */
 extern Relation ak_layout_open(AkTable table, LOCKMODE mode);
 
-/* Where its columns are: of column 1 at [0], and so on. */
+/* The numbers of its columns in the table, of column 1 in C at [0]. */
 extern const AttrNumber *ak_layout_columns(AkTable table);
 
 /* The columns in C of a row; values point into the row. */

@@ -2,12 +2,10 @@
  * rehash.h
  *		Another hash of the same secret in the place of a slow one.
  *
- * It is a favour that whoever uses the key does to the next one, and who only
- * uses a key must neither wait nor fail because of it.  So nothing is done if
- * somebody else has a lock on row or table, or if there is more on the table than
- * the extension has put there: triggers, constraints, generated columns,
- * expressions in indexes.  No trigger fires: what others remember of the key stays
- * true.
+ * A statement that only uses a key must neither wait nor fail because of it.  So nothing
+ * is done if another transaction has a lock on row or table, or if the table has more
+ * than the extension has put there: triggers, constraints, generated columns,
+ * expressions in indexes.  No trigger fires: what is remembered of the key stays true.
  *
  * ak_schema_accept() must have been called.
  */
@@ -18,7 +16,7 @@
 
 #include "table/store.h"
 
-/* The one with this lookup digest, if its scheme is still "old". */
+/* In the row with this lookup digest, if its scheme is still "old". */
 extern void ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
 							AkScheme scheme,
 							const uint8 salt[AK_SALT_LEN],

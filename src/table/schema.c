@@ -108,7 +108,7 @@ find_table(const char *name, Oid namespace, Oid extension)
 	return table;
 }
 
-/* So must the schema of what nobody calls by name. */
+/* So must the other schema. */
 static Oid
 find_internal(Oid extension)
 {
@@ -323,10 +323,10 @@ ak_schema_crypt(void)
 }
 
 AkLevel
-ak_schema_level(const AkSchema *which, Oid value)
+ak_schema_level(Oid value)
 {
 	for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
-		if (which->levels[level] == value)
+		if (schema.levels[level] == value)
 			return level;
 	return AK_LEVEL_NONE;
 }

@@ -1,16 +1,13 @@
 /*
  * schema.h
- *		OIDs of the extension's own objects in this database.
+ *		OIDs of our objects in this database, and what is known of our tables.
  *
- * They are found through pg_extension and looked up again after a message
- * about one of the relations, which DROP EXTENSION sends, but ANALYZE too: only
- * if they turn out to be others is everything else forgotten.  A table counts
- * only if it is a member of the extension.  What its columns are is known to
- * layout.h.
+ * Objects are found through pg_extension: one counts only if it is a member of the
+ * extension.  They are looked up again after a message about one of the tables, which
+ * DROP EXTENSION sends, but ANALYZE too: only if they turn out to be others is
+ * everything else forgotten.
  *
- * The library may be older than the extension, or newer.  One of another major
- * version, the first number, is not served (55000): its rows may mean what this
- * library does not know.
+ * An extension of another major version, the first number, is not served (55000).
  */
 #ifndef AK_SCHEMA_H
 #define AK_SCHEMA_H
@@ -60,32 +57,27 @@ typedef struct AkTableForm
 
 extern const AkTableForm ak_schema_tables[AK_TABLES];
 
-/* The schema of what nobody calls by name. */
 #define AK_INTERNAL	"apikey_internal"
 
 typedef struct AkSchema
 {
 	Oid			namespace;		/* that the user has chosen */
-	Oid			internal;		/* AK_INTERNAL */
+	Oid			internal;		/* AK_INTERNAL, which is closed to all */
 	Oid			tables[AK_TABLES];
 	Oid			level;			/* the type apikey_level */
 	Oid			levels[AK_LEVELS];	/* and its values */
 } AkSchema;
 
 /*
- * Take in what other backends have sent; to be called before anything
- * remembered is believed.  A few nanoseconds if there is nothing.  Raises
- * 55000 if the extension is not in this database.
+ * Accept messages; to be called before anything remembered is used.  A few nanoseconds
+ * if there are none.  Raises 55000 if the extension is not in this database.
  */
 extern void ak_schema_accept(void);
 
-/*
- * Is it there at all?  Then it stays until the end of the transaction.  For a process
- * that comes to look.
- */
+/* Is the extension in this database?  Then it stays until the transaction ends. */
 extern bool ak_schema_hold(void);
 
-/* Is there a database of this OID?  For a process that is in none. */
+/* Is there a database of this OID?  For a process that is connected to none. */
 extern bool ak_schema_has_database(Oid database);
 
 /* As of the last ak_schema_accept(). */
@@ -95,22 +87,21 @@ extern const AkSchema *ak_schema_get(void);
 extern const char *ak_schema_name(void);
 
 /*
- * Lock a table, so that it is ours and stays: what it was before waiting for the
- * lock does not count.  Returns its OID.  Raises 55000 if the extension has gone
- * meanwhile.
+ * Lock a table, and return its OID: that of the table which is ours once the lock is
+ * held.  Raises 55000 if the extension has gone meanwhile.
  */
 extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
 
-/* Which of our tables is this?  False if it is none.  "table" may be NULL. */
+/* Which of our tables is this, if any?  "table" may be NULL. */
 extern bool ak_schema_find_table(Oid oid, AkTable *table);
 
-/* Does this function belong to the extension?  Its name alone proves nothing. */
+/* Is this function a member of the extension? */
 extern bool ak_schema_has_function(Oid function);
 
-/* pgcrypto's function crypt(text, text).  Raises 55000 if it is not there. */
+/* pgcrypto's crypt(text, text).  Raises 55000 if it is not there. */
 extern Oid	ak_schema_crypt(void);
 
-/* AK_LEVEL_NONE for an OID that is none of apikey_level. */
-extern AkLevel ak_schema_level(const AkSchema *schema, Oid value);
+/* The level of a value of apikey_level; AK_LEVEL_NONE for another OID. */
+extern AkLevel ak_schema_level(Oid value);
 
 #endif							/* AK_SCHEMA_H */

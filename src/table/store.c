@@ -148,8 +148,7 @@ read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 	if (!KEY_ISNULL(scheme) && !KEY_ISNULL(salt) && !KEY_ISNULL(verifier))
 		set_proof(&row->secret, KEY(scheme), KEY(salt), KEY(verifier));
 	row->organization_level = KEY_ISNULL(organization_level) ? AK_LEVEL_NONE :
-		ak_schema_level(ak_schema_get(),
-						DatumGetObjectId(KEY(organization_level)));
+		ak_schema_level(DatumGetObjectId(KEY(organization_level)));
 	row->expires_at = KEY_ISNULL(expires_at) ? DT_NOEND :
 		DatumGetTimestampTz(KEY(expires_at));
 	row->disabled = !KEY_ISNULL(disabled_at);
@@ -373,8 +372,7 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 		grant->environment =
 			copy_bytes(values[Anum_apikey_grant_key_environment - 1]);
 		grant->level =
-			ak_schema_level(ak_schema_get(),
-							DatumGetObjectId(values[Anum_apikey_grant_key_level - 1]));
+			ak_schema_level(DatumGetObjectId(values[Anum_apikey_grant_key_level - 1]));
 		/* nothing is registered under a longer name */
 		if (grant->project.len <= AK_NAME_MAX &&
 			grant->environment.len <= AK_NAME_MAX)

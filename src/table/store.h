@@ -1,14 +1,13 @@
 /*
  * store.h
- *		Reading our tables: no SPI, no planner, no privileges, no search_path.
+ *		Rows of our tables: no SPI, no planner, no privileges, no search_path.
  *
- * All scans go by index.  They see what is committed now, and what earlier
- * commands of this transaction did, whatever snapshot the caller's query
- * has.  Scans that belong together share one snapshot, so that no mixture of
- * two states is ever seen.
+ * What is seen is committed now, or was written by earlier commands of this transaction,
+ * whatever snapshot the caller's query has.  Rows that belong together are read by one
+ * snapshot, so that no mixture of two states is ever seen.
  *
- * Results are palloc'd in the current memory context.  "Uncommitted" is a
- * row that this transaction wrote: what rests on it must not outlive the statement.
+ * Results are palloc'd in the current memory context.  What rests on an *uncommitted*
+ * row, which this transaction wrote, must not outlive the statement.
  */
 #ifndef AK_STORE_H
 #define AK_STORE_H
@@ -67,15 +66,14 @@ typedef struct AkEnvironmentRow
 	AkName		organization;
 } AkEnvironmentRow;
 
-/* A snapshot of now; to be given to ak_store_release() unless an error ends
- * the transaction. */
+/* A snapshot of now, to be released unless an error ends the transaction. */
 extern Snapshot ak_store_snapshot(void);
 extern void ak_store_release(Snapshot snapshot);
 
 /*
- * Do what follows with such a snapshot; once more if a table of ours was altered
- * meanwhile, for rows that ALTER TABLE has written anew are missing in an older
- * snapshot.  Not to be left by break or return.
+ * Do what follows with such a snapshot; again if a table of ours was altered meanwhile,
+ * for an older snapshot misses the rows that ALTER TABLE has rewritten.  Not to be left
+ * by break or return.
  */
 #define AK_STORE_READ(snapshot) \
 	for (uint64 altered_ = ak_store_read(&(snapshot)); altered_ != 0; \
@@ -84,19 +82,13 @@ extern void ak_store_release(Snapshot snapshot);
 extern uint64 ak_store_read(Snapshot *snapshot);
 extern uint64 ak_store_reread(Snapshot *snapshot, uint64 before);
 
-/*
- * False if there is no such key.  A rate limit that is none raises an error, for
- * it must not read as no limit.
- */
+/* False if there is no such key.  Raises XX001 for an invalid rate limit. */
 extern bool ak_store_key(Snapshot snapshot, const pg_uuid_t *id,
 						 AkKeyRow *row);
 extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,
 							 AkProfile *profile);
 
-/*
- * The other secret of a key, or the one with this lookup digest; false if there
- * is none.
- */
+/* The other secret of a key, or that with this lookup digest; false if there is none. */
 extern bool ak_store_secret(Snapshot snapshot, const pg_uuid_t *id,
 							AkSecret *secret);
 extern bool ak_store_lookup(Snapshot snapshot,
@@ -109,7 +101,7 @@ extern bool ak_store_any_lookup(Snapshot snapshot);
 /* Did this transaction write the row of this key? */
 extern bool ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id);
 
-/* All grants of a key; returns how many.  Sets *uncommitted if one is, else leaves it. */
+/* All grants of a key; returns how many.  Sets *uncommitted if one of them is. */
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 							AkGrant **grants, bool *uncommitted);
 
