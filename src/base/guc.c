@@ -158,159 +158,92 @@ assign_mask_prefixes(const char *newval, void *extra)
 void
 ak_guc_init(void)
 {
-	/*
-	 * Empty means no key.  No flag hides it from pg_settings: the show hook
-	 * masks it there.
-	 */
+	/* a setting of the server's start, if the library is loaded there */
+	GucContext	at_start = process_shared_preload_libraries_in_progress ?
+	PGC_POSTMASTER : PGC_SIGHUP;
+
+	/* No flag hides the key from pg_settings: the show hook masks it there. */
 	DefineCustomStringVariable("apikey.key",
-							   "API key of the session.",
-							   NULL,
-							   &key_setting,
-							   "",
-							   PGC_USERSET,
+							   "API key of the session.", NULL,
+							   &key_setting, "", PGC_USERSET,
 							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
 							   check_key, assign_key, show_masked_key);
-
-	/* Stands at the start of keys made from now on. */
 	DefineCustomStringVariable("apikey.prefix",
-							   "Prefix of new API keys.",
-							   NULL,
-							   &ak_guc_prefix,
-							   "apk",
-							   PGC_USERSET,
-							   0,
+							   "Prefix of new API keys.", NULL,
+							   &ak_guc_prefix, "apk", PGC_USERSET, 0,
 							   check_prefix, NULL, NULL);
-
-	/*
-	 * Read when a key is made or verified, again after each change of the
-	 * setting; see secret.h.
-	 */
 	DefineCustomStringVariable("apikey.pepper_file",
-							   "File with the key of the hashes of API keys.",
-							   NULL,
-							   &ak_guc_pepper_file,
-							   "",
-							   PGC_SUSET,
+							   "File with the key of the hashes of API keys.", NULL,
+							   &ak_guc_pepper_file, "", PGC_SUSET,
 							   GUC_SUPERUSER_ONLY,
 							   NULL, assign_pepper_file, NULL);
 
-	/*
-	 * The address that counts instead of that of the connection.  Only who is
-	 * trusted with it may set it: a superuser, or by GRANT SET ON PARAMETER.
-	 */
+	/* Believed, so for superusers and those with GRANT SET ON PARAMETER. */
 	DefineCustomStringVariable("apikey.client_address",
-							   "Address of the client behind a proxy.",
-							   NULL,
-							   &ak_guc_client_address,
-							   "",
-							   PGC_SUSET,
+							   "Address of the client behind a proxy.", NULL,
+							   &ak_guc_client_address, "", PGC_SUSET,
 							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
 							   check_address, assign_address, NULL);
 
-	/* Whom the application acts for: stands in the events, proves nothing. */
+	/* It stands in the events, and proves nothing. */
 	DefineCustomStringVariable("apikey.application_user",
-							   "User of the application, for the events.",
-							   NULL,
-							   &ak_guc_application_user,
-							   "",
-							   PGC_USERSET,
+							   "User of the application, for the events.", NULL,
+							   &ak_guc_application_user, "", PGC_USERSET,
 							   GUC_NOT_IN_SAMPLE,
 							   NULL, NULL, NULL);
-
-	/* See event.h. */
 	DefineCustomBoolVariable("apikey.notify",
-							 "Notify channel \"apikey\" of changes.",
-							 NULL,
-							 &ak_guc_notify,
-							 true,
-							 PGC_SUSET,
-							 0,
+							 "Notify channel \"apikey\" of changes.", NULL,
+							 &ak_guc_notify, true, PGC_SUSET, 0,
 							 NULL, NULL, NULL);
-
-	/* See mask.h and redact.h. */
 	DefineCustomBoolVariable("apikey.mask_log",
 							 "Mask API keys in the server log and in what is shown of statements.",
 							 "Where the extension is in shared_preload_libraries.",
-							 &ak_guc_mask_log,
-							 true,
-							 PGC_SUSET,
-							 0,
+							 &ak_guc_mask_log, true, PGC_SUSET, 0,
 							 NULL, NULL, NULL);
-
 	DefineCustomStringVariable("apikey.mask_prefixes",
-							   "Prefixes of other systems whose API keys are masked too.",
-							   NULL,
-							   &mask_prefixes_setting,
-							   "fbk",
-							   PGC_SUSET,
+							   "Prefixes of other systems whose API keys are masked too.", NULL,
+							   &mask_prefixes_setting, "fbk", PGC_SUSET,
 							   GUC_LIST_INPUT,
 							   check_mask_prefixes, assign_mask_prefixes, NULL);
-
 	DefineCustomStringVariable("apikey.mask_libraries",
-							   "Libraries that only show statements, and so may get them masked.",
-							   NULL,
+							   "Libraries that only show statements, and so may get them masked.", NULL,
 							   &ak_guc_mask_libraries,
-							   "pg_stat_statements, auto_explain",
-							   process_shared_preload_libraries_in_progress ?
-							   PGC_POSTMASTER : PGC_SIGHUP,
+							   "pg_stat_statements, auto_explain", at_start,
 							   GUC_LIST_INPUT,
 							   NULL, NULL, NULL);
-
-	/* What one backend may remember; see keycache.h. */
 	DefineCustomIntVariable("apikey.cache_size",
-							"Memory for remembered API keys in each backend.",
-							NULL,
-							&ak_guc_cache_size,
-							4096, 64, MAX_KILOBYTES,
-							PGC_USERSET,
-							GUC_UNIT_KB,
+							"Memory for remembered API keys in each backend.", NULL,
+							&ak_guc_cache_size, 4096, 64, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
-	/* The rest is of use only where the extension is preloaded; see counts.h. */
+	/* The rest is of use only where the extension is preloaded. */
 	DefineCustomIntVariable("apikey.usage_size",
-							"Shared memory for the use and the rate limits of API keys.",
-							NULL,
-							&ak_guc_usage_size,
-							16384, 256, MAX_KILOBYTES,
-							process_shared_preload_libraries_in_progress ?
-							PGC_POSTMASTER : PGC_SIGHUP,
-							GUC_UNIT_KB,
+							"Shared memory for the use and the rate limits of API keys.", NULL,
+							&ak_guc_usage_size, 16384, 256, MAX_KILOBYTES,
+							at_start, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
-	/* What a crash may lose; see worker.h. */
+	/* A crash may lose what was counted in this time. */
 	DefineCustomIntVariable("apikey.flush_interval",
-							"Time after which the use of API keys is written to a table.",
-							NULL,
-							&ak_guc_flush_interval,
-							10, 1, 3600,
-							PGC_SIGHUP,
-							GUC_UNIT_S,
+							"Time after which the use of API keys is written to a table.", NULL,
+							&ak_guc_flush_interval, 10, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("apikey.usage_days",
 							"Days for which the use of API keys is kept by hour.",
 							"0 keeps no hours.",
-							&ak_guc_usage_days,
-							30, 0, 3650,
-							PGC_SIGHUP,
-							0,
+							&ak_guc_usage_days, 30, 0, 3650, PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
-
-	/* See guess.h. */
 	DefineCustomIntVariable("apikey.guess_limit",
-							"Bad API keys a minute from one address, above which more are delayed.",
-							NULL,
-							&ak_guc_guess_limit,
-							20, 1, 1000000,
-							PGC_SUSET,
-							0,
+							"Bad API keys a minute from one address, above which more are delayed.", NULL,
+							&ak_guc_guess_limit, 20, 1, 1000000, PGC_SUSET, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("apikey.guess_delay",
 							"Time by which they are delayed.",
 							"0 delays none.",
-							&ak_guc_guess_delay,
-							0, 0, 60000,
-							PGC_SUSET,
-							GUC_UNIT_MS,
+							&ak_guc_guess_delay, 0, 0, 60000,
+							PGC_SUSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("apikey");

@@ -2,13 +2,10 @@
  * guc.h
  *		The settings.
  *
- * apikey.key is the key of the session.  It proves nothing by being set: who
- * reads it verifies it like any other.  Its value is shown masked, and is
- * taken from the session alone: not from a file, a role, a database, a
- * function or the connection's options, where others could read it.
- *
- * apikey.client_address is believed: PostgreSQL lets only superusers set it, and
- * whom they grant that.
+ * apikey.key is the session's key.  It proves nothing by being set, and is verified
+ * like any other.  It is shown masked, and taken from the session alone: not from a
+ * file, a role, a database, a function or the connection's options, where others could
+ * read it.
  */
 #ifndef AK_GUC_H
 #define AK_GUC_H
@@ -37,9 +34,8 @@ extern char *ak_guc_mask_libraries; /* apikey.mask_libraries */
 extern void ak_guc_init(void);
 
 /*
- * Was a key refused that a role, a database, a file or the options of the
- * connection had for this session?  Then it is none of the application itself,
- * without a key: it was to have one.
+ * Was a key refused that a role, a database, a file or the options of the connection
+ * had for this session?  Then it was to have a key, and is not the application's own.
  */
 extern bool ak_guc_key_refused;
 
