@@ -43,17 +43,6 @@ ak_detail_add_name(AkDetail *detail, const char *field, const AkName *value)
 }
 
 void
-ak_detail_add_names(AkDetail *detail, const char *field,
-					const AkName *values, int count)
-{
-	add_field(detail, field);
-	pushJsonbValue(&detail->state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < count; i++)
-		push_string(detail, WJB_ELEM, values[i].data, values[i].len);
-	pushJsonbValue(&detail->state, WJB_END_ARRAY, NULL);
-}
-
-void
 ak_detail_add(AkDetail *detail, const char *field, const char *value)
 {
 	AkName		name = {value, value == NULL ? 0 : strlen(value)};

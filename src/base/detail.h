@@ -25,8 +25,6 @@ extern void ak_detail_add(AkDetail *detail, const char *field,
 						  const char *value);
 extern void ak_detail_add_name(AkDetail *detail, const char *field,
 							   const AkName *value);
-extern void ak_detail_add_names(AkDetail *detail, const char *field,
-								const AkName *values, int count);
 extern void ak_detail_add_time(AkDetail *detail, const char *field,
 							   TimestampTz value);
 extern void ak_detail_add_jsonb(AkDetail *detail, const char *field,

@@ -232,6 +232,12 @@ ak_sql_name(int row, int column)
 	return name;
 }
 
+Jsonb *
+ak_sql_jsonb(int row, int column)
+{
+	return DatumGetJsonbP(get_value(row, column));
+}
+
 bool
 ak_sql_bool(int row, int column)
 {

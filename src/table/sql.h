@@ -30,6 +30,7 @@
 #include "base/name.h"
 #include "table/schema.h"
 #include "table/value.h"
+#include "utils/jsonb.h"
 
 /* The time that decisions go by, see clock.h. */
 #define AK_SQL_NOW \
@@ -76,9 +77,11 @@ extern uint64 ak_sql_execute_values(AkSql *sql, const AkValue *values,
 
 /*
  * What the last one returned, not null; rows count from 0, columns from 1.  A name ends
- * with a NUL, and is in the memory context of the caller of ak_sql_begin().
+ * with a NUL, and is in the memory context of the caller of ak_sql_begin(); JSON is the
+ * row's.
  */
 extern AkName ak_sql_name(int row, int column);
+extern Jsonb *ak_sql_jsonb(int row, int column);
 extern bool ak_sql_bool(int row, int column);
 extern int64 ak_sql_int64(int row, int column);
 
