@@ -137,10 +137,7 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 	ak_grants_compile(key->grants, verified->grants, verified->ngrants);
 	end = (char *) key->grants + MAXALIGN(grants_size);
 	memcpy(end, row->organization.data, row->organization.len);
-	key->organization = (AkName)
-	{
-		end, row->organization.len
-	};
+	key->organization = ak_name_make(end, row->organization.len);
 	end += MAXALIGN(row->organization.len);
 	if (verified->own)
 	{

@@ -99,10 +99,7 @@ load(uint32 hash, const AkName *project, const AkName *environment)
 
 	AK_STORE_READ(snapshot)
 	{
-		row.organization = (AkName)
-		{
-			"", 0
-		};
+		row.organization = ak_name_make("", 0);
 		(void) ak_store_environment(snapshot, project, environment, &row);
 	}
 	pair = remember(hash, project, environment, &row.organization);

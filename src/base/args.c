@@ -102,16 +102,10 @@ ak_arg_token(FunctionCallInfo fcinfo, int argno)
 	Size		len;
 
 	if (PG_ARGISNULL(argno))
-		return (AkName)
-	{
-		NULL, 0
-	};
+		return ak_name_make(NULL, 0);
 	len = ak_name_text_length(PG_GETARG_DATUM(argno));
 	if (len == 0 || len > AK_KEY_TEXT_MAX)
-		return (AkName)
-	{
-		NULL, len
-	};
+		return ak_name_make(NULL, len);
 	return ak_name_of_text(PG_GETARG_DATUM(argno));
 }
 

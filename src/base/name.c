@@ -17,10 +17,18 @@ ak_name_of_text(Datum value)
 {
 	struct varlena *string = PG_DETOAST_DATUM_PACKED(value);
 
-	return (AkName)
-	{
-		VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string)
-	};
+	return ak_name_make(VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+}
+
+AkName
+ak_name_copy(AkName name)
+{
+	char	   *copy = palloc(name.len + 1);
+
+	/* not pnstrdup(): salts and hashes may have a NUL in them */
+	memcpy(copy, name.data, name.len);
+	copy[name.len] = '\0';
+	return ak_name_make(copy, name.len);
 }
 
 Size

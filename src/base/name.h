@@ -18,12 +18,23 @@ typedef struct AkName
 	int			len;
 } AkName;
 
+static inline AkName
+ak_name_make(const char *data, int len)
+{
+	AkName		name = {data, len};
+
+	return name;
+}
+
 extern const AkName ak_name_all;	/* "*": all projects, or environments */
 
 /* The bytes of a text, or of another type like it; detoasted if it must be. */
 extern AkName ak_name_of_text(Datum value);
 
-/* How many that will be, without detoasting it. */
+/* The same bytes, palloc'd and with a NUL behind them. */
+extern AkName ak_name_copy(AkName name);
+
+/* The length of a text, without detoasting it. */
 extern Size ak_name_text_length(Datum value);
 
 /* And back, or any bytes as a bytea; palloc'd. */

@@ -266,15 +266,6 @@ register_current(Source *source, Datum id)
 	index_close(index, AccessShareLock);
 }
 
-static AkName
-copy_name(const AkName *name)
-{
-	return (AkName)
-	{
-		pnstrdup(name->data, name->len), name->len
-	};
-}
-
 /*
  * Register the projects of all rows, or remove them.  The table is locked
  * against changes.
@@ -302,8 +293,8 @@ do_all(Source *source, bool remove)
 													&organizations[count],
 													&projects[count]))
 		{
-			organizations[count] = copy_name(&organizations[count]);
-			projects[count] = copy_name(&projects[count]);
+			organizations[count] = ak_name_copy(organizations[count]);
+			projects[count] = ak_name_copy(projects[count]);
 			count++;
 		}
 		if (count == BATCH || (!more && count > 0))
@@ -424,10 +415,7 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 	source.nenvironments = trigger->tg_trigger->tgnargs - 2;
 	source.environments = palloc(source.nenvironments * sizeof(AkName));
 	for (int i = 0; i < source.nenvironments; i++)
-		source.environments[i] = (AkName)
-	{
-		args[2 + i], strlen(args[2 + i])
-	};
+		source.environments[i] = ak_name_make(args[2 + i], strlen(args[2 + i]));
 	follow(&source, old, new);
 	return PointerGetDatum(NULL);
 }

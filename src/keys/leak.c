@@ -434,19 +434,13 @@ get_field(JsonbContainer *object, int element, const char *field,
 													 strlen(field), &value) != NULL;
 
 	if (!required && (!there || value.type == jbvNull))
-		return (AkName)
-	{
-		"", 0
-	};
+		return ak_name_make("", 0);
 	if (!there)
 		bad_alert(psprintf("alert[%d]: \"%s\" is missing", element, field));
 	if (value.type != jbvString)
 		bad_alert(psprintf("alert[%d]: \"%s\" must be a string", element,
 						   field));
-	return (AkName)
-	{
-		value.val.string.val, value.val.string.len
-	};
+	return ak_name_make(value.val.string.val, value.val.string.len);
 }
 
 /* SHA-256 in hexadecimal, palloc'd. */

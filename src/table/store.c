@@ -66,14 +66,7 @@ ak_store_reread(Snapshot *snapshot, uint64 before)
 static AkName
 copy_bytes(Datum value)
 {
-	AkName		name = ak_name_of_text(value);
-	char	   *copy = palloc(name.len + 1);
-
-	memcpy(copy, name.data, name.len);
-	return (AkName)
-	{
-		copy, name.len
-	};
+	return ak_name_copy(ak_name_of_text(value));
 }
 
 static bool
