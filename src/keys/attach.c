@@ -546,8 +546,10 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	relation_close(source.rel, NoLock); /* ALTER TABLE refuses one in use */
 
 	foreach(cell, old)
+	{
 		if (!has_our_name(lfirst(cell)))
-		drop_trigger(lfirst(cell), table);
+			drop_trigger(lfirst(cell), table);
+	}
 	create_triggers(&source, owner, table, id, organization);
 	ak_ddl_execute(psprintf("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER " ROW_TRIGGER
 							", ENABLE ALWAYS TRIGGER " TRUNCATE_TRIGGER, table));

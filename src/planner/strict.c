@@ -403,12 +403,14 @@ start(QueryDesc *query, int flags)
 	ListCell   *cell;
 
 	if (!(flags & EXEC_FLAG_EXPLAIN_ONLY) && !IsParallelWorker())
-		foreach(cell, statement->rtable)
 	{
-		if (is_strict(statement, lfirst_node(RangeTblEntry, cell)))
+		foreach(cell, statement->rtable)
 		{
-			require_key();
-			break;
+			if (is_strict(statement, lfirst_node(RangeTblEntry, cell)))
+			{
+				require_key();
+				break;
+			}
 		}
 	}
 	if (next_start != NULL)
