@@ -113,6 +113,21 @@ mask_shown(void)
 	PGSTAT_END_WRITE_ACTIVITY(entry);
 }
 
+/* NULL if there is no memory, where the flags allow that. */
+static char *
+copy_masked(MemoryContext context, const char *sql, Size len, int flags)
+{
+	char	   *masked = MemoryContextAllocExtended(context, len + 1,
+													MCXT_ALLOC_HUGE | flags);
+
+	if (masked != NULL)
+	{
+		memcpy(masked, sql, len + 1);
+		ak_redact(masked, len, &ak_guc_mask_prefixes);
+	}
+	return masked;
+}
+
 /*
  * Look at the message of the client, and show it masked in pg_stat_activity.  False
  * if it cannot be masked now.  Raises nothing.
@@ -134,12 +149,9 @@ look_at_message(void)
 		mask_shown();
 		if (context == NULL || CritSectionCount > 0)
 			return false;
-		masked = MemoryContextAllocExtended(context, len + 1,
-											MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+		masked = copy_masked(context, sql, len, MCXT_ALLOC_NO_OOM);
 		if (masked == NULL)
 			return false;
-		memcpy(masked, sql, len + 1);
-		ak_redact(masked, len, &ak_guc_mask_prefixes);
 	}
 	seen.sql = sql;
 	seen.masked = masked;
@@ -241,7 +253,6 @@ static const char *
 hand_on(const Layer *layer, const char *sql)
 {
 	const char *original = get_original(sql);
-	char	   *masked;
 	Size		len;
 
 	show_message();
@@ -255,10 +266,7 @@ hand_on(const Layer *layer, const char *sql)
 	len = strlen(original);
 	if (!ak_redact_needed(original, len, &ak_guc_mask_prefixes))
 		return original;
-	masked = MemoryContextAllocHuge(CurrentMemoryContext, len + 1);
-	memcpy(masked, original, len + 1);
-	ak_redact(masked, len, &ak_guc_mask_prefixes);
-	return masked;
+	return copy_masked(CurrentMemoryContext, original, len, 0);
 }
 
 /* Do this, and know meanwhile what the text that is handed on is a copy of. */

@@ -152,7 +152,7 @@ is_word(const char *p, const char *word)
 		(p[len] == '\0' || scanner_isspace(p[len]));
 }
 
-/* The number that is all of this text; 0, which is none, if there is none. */
+/* The number that is all of this text, at most INT32_MAX; 0 if there is none. */
 static int64
 read_number(const char *str, size_t len)
 {

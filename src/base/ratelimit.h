@@ -12,8 +12,6 @@
  * it will have rested long enough for b at once.  interval/n is rounded up to
  * nanoseconds: that takes up to a thousandth of the rate, where this is a million
  * a second, and never adds to it.
- *
- * Here are no shared memory, no locks and no tables.
  */
 #ifndef AK_RATELIMIT_H
 #define AK_RATELIMIT_H
@@ -34,15 +32,15 @@ typedef struct AkRateLimit
 #define AK_RATE_INTERVAL_MIN	INT64CONST(1000)
 #define AK_RATE_INTERVAL_MAX	(366 * USECS_PER_DAY)
 
-/* Raises 22023, with detail and hint, for a text that is none. */
+/* Raises 22023, with detail and hint, for any other text. */
 extern void ak_ratelimit_parse(AkRateLimit *limit, const char *str);
 
 /* The shortest such text, palloc'd; the same whatever the settings. */
 extern char *ak_ratelimit_print(const AkRateLimit *limit);
 
 /*
- * As a table keeps it.  The one raises 22023 for what is beyond the bounds, the
- * other returns false.
+ * As a table keeps it.  The first raises 22023 for what is out of bounds, the
+ * second returns false.
  */
 extern void ak_ratelimit_require(AkRateLimit *limit, int32 count,
 								 const Interval *interval, int32 burst);
@@ -59,7 +57,7 @@ extern bool ak_ratelimit_within(const AkRateLimit *inner,
 /*
  * May one pass now?  Times are nanoseconds since 2000-01-01; the "tat" of a key
  * that was never seen is 0.  If so, "tat" moves on, and "wait" is 0; else "wait"
- * is how long until it would.  Not for a limit of none.
+ * is how long until it would.  Not for a count of 0.
  *
  * A "tat" further in the future than b makes it, for the clock was set back or
  * the limit was another one, is brought back to that, and is to be stored then
@@ -73,7 +71,7 @@ extern bool ak_ratelimit_take(const AkRateLimit *limit, int64 now, int64 *tat,
 extern int64 ak_ratelimit_remaining(const AkRateLimit *limit, int64 now,
 									int64 tat);
 
-/* So long a wait in seconds, rounded up to ms: "0.250"; palloc'd. */
+/* A wait of so many nanoseconds, in seconds, rounded up to ms: "0.250"; palloc'd. */
 extern char *ak_ratelimit_print_wait(int64 wait);
 
 #endif							/* AK_RATELIMIT_H */

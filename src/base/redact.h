@@ -2,8 +2,8 @@
  * redact.h
  *		API keys in a text, made unreadable.
  *
- * Other than finder.h this goes by form alone, and takes cut-off keys too: it is
- * better to hide too much than to show a secret.  What is taken for one:
+ * This goes by form alone, other than finder.h, and takes cut-off keys too.  What is
+ * taken for one:
  *
  * - 32 or more letters and digits behind '_'.  The first 22, the key's id, stay:
  *	 that is the masked form.  Whatever follows up to the end of the run goes, junk
@@ -55,7 +55,7 @@ typedef struct AkRedactPrefixes
 /*
  * Take a list apart, which is separated by commas and blanks: prefixes of at most
  * AK_PREFIX_MAX letters and digits, with single '_' and '-' between them.  False if
- * it is none.
+ * it is malformed.
  */
 extern bool ak_redact_parse(const char *list, AkRedactPrefixes *prefixes);
 

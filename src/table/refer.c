@@ -8,10 +8,9 @@
  * which nothing is known.  All the rest is PostgreSQL's: updates of such rows,
  * and what falls with a row that is referred to, or keeps it from being changed.
  *
- * One of the two sees the other.  Who lets a row in unchecked has waited for all
- * who write to the table that it refers to, under ShareRowExclusiveLock, and
- * keeps them away until the end of the transaction; both look by a snapshot of
- * now.
+ * One of the two sees the other.  A transaction that lets a row in unchecked has waited
+ * for all that write to the table that it refers to, under ShareRowExclusiveLock, and
+ * keeps them away until its end; both look by a snapshot of now.
  *
  * What a row is stands in the first column of each of our foreign keys, on both
  * sides: the id of a key, or a project.

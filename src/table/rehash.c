@@ -121,7 +121,7 @@ ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
 {
 	Relation	rel;
 
-	/* once it is locked, opening it takes no more waiting */
+	/* opening a table that is locked does not wait */
 	if (!ConditionalLockRelationOid(ak_schema_get()->tables[AK_TABLE_SECRET],
 									RowExclusiveLock))
 		return;

@@ -1,6 +1,6 @@
 /*
  * schema.c
- *		OIDs of the extension's own objects in this database; see schema.h.
+ *		OIDs of our objects in this database; see schema.h.
  */
 #include "postgres.h"
 
@@ -173,17 +173,17 @@ watch_schema(const AkSchema *found)
 	static AkWatch watched[AK_TABLES];
 
 	for (int table = 0; table < AK_TABLES; table++)
-		watched[table] = (AkWatch)
 	{
-		found->tables[table], ak_schema_tables[table].topic
-	};
+		watched[table].relation = found->tables[table];
+		watched[table].topic = ak_schema_tables[table].topic;
+	}
 	ak_inval_watch(watched, AK_TABLES);
 }
 
 /*
- * Look everything up again.  What was listened to before stays so until
- * something else was found, so no message is lost meanwhile; a change between
- * looking and listening shows when we look once more.
+ * Look everything up again, until twice the same is found.  What was watched before stays
+ * so until then, and no message is lost; a change between looking and watching shows at
+ * the second look.
  */
 static void
 resolve_schema(void)
