@@ -57,25 +57,20 @@ refuse_layout(const char *kind, const char *name, Relation rel)
 static AttrNumber
 find_layout_column(Relation rel, const AkColumn *column)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	Oid			type = column->type == AK_LEVEL_TYPE ? ak_schema_get()->level :
-	column->type;
+	AttrNumber	number = get_attnum(RelationGetRelid(rel), column->name);
+	Oid			type = column->type;
 
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-		if (!attribute->attisdropped &&
-			strcmp(NameStr(attribute->attname), column->name) == 0 &&
-			attribute->atttypid == type)
-			return attribute->attnum;
-	}
-	refuse_layout("column", column->name, rel);
+	if (type == AK_LEVEL_TYPE)
+		type = ak_schema_get()->level;
+	if (number <= 0 ||
+		TupleDescAttr(RelationGetDescr(rel), number - 1)->atttypid != type)
+		refuse_layout("column", column->name, rel);
+	return number;
 }
 
-/* Has it just these columns, or does it begin with them, as far as it is unique? */
+/* Is it a valid btree of all rows that begins with the columns that it should? */
 static bool
-index_fits(Relation index, AkIndex which)
+is_as_listed(Relation index, AkIndex which)
 {
 	Form_pg_index form = index->rd_index;
 	const AttrNumber *columns = layouts[indexes[which].table].columns;
@@ -97,14 +92,14 @@ find_layout_index(Relation rel, AkIndex which)
 										ak_schema_get()->namespace);
 	List	   *of_table = RelationGetIndexList(rel);
 	Relation	index;
-	bool		fits;
+	bool		good;
 
 	if (!list_member_oid(of_table, oid))
 		refuse_layout("index", indexes[which].name, rel);
 	index = index_open(oid, AccessShareLock);
-	fits = index_fits(index, which);
+	good = is_as_listed(index, which);
 	index_close(index, AccessShareLock);
-	if (!fits)
+	if (!good)
 		refuse_layout("index", indexes[which].name, rel);
 	list_free(of_table);
 	return oid;
@@ -113,7 +108,7 @@ find_layout_index(Relation rel, AkIndex which)
 static void
 find_layout(AkTable table, Relation rel)
 {
-	layouts[table].generation = 0;	/* an error leaves nothing to believe */
+	layouts[table].generation = 0;	/* as it stays after an error */
 	for (int i = 0; i < ak_schema_tables[table].ncolumns; i++)
 		layouts[table].columns[i] = find_layout_column(rel, &ak_schema_tables[table].columns[i]);
 	for (int i = 0; i < AK_INDEXES; i++)
