@@ -43,17 +43,18 @@ ak_actor_refuse_key(void)
 }
 
 void
-ak_actor_record(AkEvent *event)
+ak_actor_record(const AkEvent *event)
 {
 	const AkKey *key = has_key() ? ak_session_key() : NULL;
+	AkEvent		complete = *event;
 	pg_uuid_t	id;
 
 	if (key != NULL)
 	{
-		id = key->id;
-		event->acting_key = &id;
+		id = key->id;			/* the key may be forgotten meanwhile */
+		complete.acting_key = &id;
 	}
-	ak_event_append(NULL, event);
+	ak_event_append(NULL, &complete);
 }
 
 void

@@ -42,7 +42,7 @@ extern void ak_actor_get(AkActor *actor);
  * Add an event of what takes no rights of a key.  The session's key, if there is one
  * and it proves itself, is the acting one.
  */
-extern void ak_actor_record(AkEvent *event);
+extern void ak_actor_record(const AkEvent *event);
 
 /* For what no key may do at all. */
 extern void ak_actor_refuse_key(void);

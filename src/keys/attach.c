@@ -92,13 +92,6 @@ typedef struct Source
 
 /* ------------------------------------------------------------- the table */
 
-static const char *
-qualified_name(Relation rel)
-{
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-									  RelationGetRelationName(rel));
-}
-
 /* Raises 42809 for a relation whose rows can change without our triggers. */
 static void
 check_kind(Relation rel)
@@ -180,7 +173,7 @@ find_index(Relation rel, AttrNumber column)
 			 errmsg("table \"%s\" has no unique index on column \"%s\" alone",
 					RelationGetRelationName(rel), name),
 			 errdetail("One that is partial, deferrable or not valid will not do."),
-			 errhint("CREATE UNIQUE INDEX ON %s (%s);", qualified_name(rel),
+			 errhint("CREATE UNIQUE INDEX ON %s (%s);", ak_ddl_table_name(RelationGetRelid(rel)),
 					 quote_identifier(name))));
 }
 
@@ -542,7 +535,7 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	function = ak_ddl_function(FUNCTION, &owner);
 	check_names(source.rel, function);
 	old = find_triggers(source.rel, function);
-	table = qualified_name(source.rel);
+	table = ak_ddl_table_name(RelationGetRelid(source.rel));
 	relation_close(source.rel, NoLock); /* ALTER TABLE refuses one in use */
 
 	foreach(cell, old)
@@ -604,7 +597,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 	relid = ak_arg_owned_relation(fcinfo, 0);
 	rel = relation_open(relid, AccessExclusiveLock);
 	triggers = find_triggers(rel, ak_ddl_function(FUNCTION, &owner));
-	table = qualified_name(rel);
+	table = ak_ddl_table_name(RelationGetRelid(rel));
 	if (triggers == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

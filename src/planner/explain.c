@@ -28,14 +28,15 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_node.h"
 #include "planner/protect.h"
 #include "planner/strict.h"
+#include "table/ddl.h"
 #include "table/schema.h"
+#include "table/sql.h"
 #include "table/store.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -124,9 +125,7 @@ look_at_table(Explanation *explanation)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", NameStr(form->relname))));
 	check_privileges(relid, form);
-	explanation->table =
-		quote_qualified_identifier(get_namespace_name(form->relnamespace),
-								   NameStr(form->relname));
+	explanation->table = ak_ddl_table_name(relid);
 	explanation->enabled = form->relrowsecurity;
 	explanation->subject =
 		check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED;
@@ -145,30 +144,19 @@ look_at_table(Explanation *explanation)
 		explanation->unfiltered ? condition : makeBoolConst(true, false);
 }
 
-/* Column "number", from 1, of the first row that SPI returned; NULL for null. */
-static char *
-result(int number)
-{
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number);
-}
-
 static void
 look_at_policies(Explanation *explanation)
 {
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(explanation->relid)};
-
-	if (SPI_execute_with_args("SELECT count(*) FILTER (WHERE polpermissive),"
-							  " count(*) FILTER (WHERE polpermissive"
-							  " AND pg_get_expr(polqual, polrelid) !~ 'apikey_'),"
-							  " count(*) FILTER (WHERE NOT polpermissive)"
-							  " FROM pg_policy"
-							  " WHERE polrelid = $1 AND polcmd IN ('r', '*')",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the policies");
-	explanation->permissive = atoi(result(1));
-	explanation->keyless = atoi(result(2));
-	explanation->restrictive = atoi(result(3));
+	ak_sql_query(psprintf("SELECT count(*) FILTER (WHERE polpermissive),"
+						  " count(*) FILTER (WHERE polpermissive"
+						  " AND pg_get_expr(polqual, polrelid) !~ 'apikey_'),"
+						  " count(*) FILTER (WHERE NOT polpermissive)"
+						  " FROM pg_policy"
+						  " WHERE polrelid = %u AND polcmd IN ('r', '*')",
+						  explanation->relid), NULL, NULL);
+	explanation->permissive = ak_sql_int64(0, 1);
+	explanation->keyless = ak_sql_int64(0, 2);
+	explanation->restrictive = ak_sql_int64(0, 3);
 }
 
 /*
@@ -198,76 +186,61 @@ set_up_parser(ParseState *pstate, void *arg)
 	pstate->p_ref_hook_state = arg;
 }
 
-/* Run a query that has "WHERE $1" or "WHERE $2". */
-static void
-run(Explanation *explanation, const char *query, int expected)
+/* Run a query that has "WHERE $1" or "WHERE $2"; returns how many rows. */
+static int
+query_table(Explanation *explanation, const char *query)
 {
-	SPIPlanPtr	plan = SPI_prepare_params(query, set_up_parser, explanation,
-										  0);
-
-	if (plan == NULL || SPI_execute_plan(plan, NULL, NULL, false, 0) != expected)
-		elog(ERROR, "could not execute a query: %s", query);
+	return ak_sql_query(query, set_up_parser, explanation);
 }
 
 static void
 look_at_rows(Explanation *explanation)
 {
-	run(explanation,
-		psprintf("SELECT count(*) FROM (SELECT FROM %s WHERE $1 LIMIT %d) AS t",
-				 explanation->table, COUNTED_ROWS),
-		SPI_OK_SELECT);
-	explanation->rows = atoi(result(1));
+	query_table(explanation,
+				psprintf("SELECT count(*) FROM (SELECT FROM %s WHERE $1 LIMIT %d) AS t",
+						 explanation->table, COUNTED_ROWS));
+	explanation->rows = ak_sql_int64(0, 1);
 }
 
-/* Column "number", from 1, of a row; false if it is null, or too long to be a name. */
+/* What a row has in a column; false if it is null, or too long to be a name. */
 static bool
-get_name(HeapTuple row, TupleDesc desc, int number, AkName *name)
+get_row_name(int row, int column, AkName *name)
 {
+	AkValue		value = ak_sql_value(row, column);
 	AkIdentType type = {0};
-	bool		isnull;
-	Datum		value = SPI_getbinval(row, desc, number, &isnull);
 
-	if (isnull)
+	if (value.isnull)
 		return false;
-	ak_ident_prepare(&type, SPI_gettypeid(desc, number), CurrentMemoryContext);
-	if (!ak_ident_print(&type, value, name))
+	ak_ident_prepare(&type, value.type, CurrentMemoryContext);
+	if (!ak_ident_print(&type, value.value, name))
 		return false;
-	name->data = pnstrdup(name->data, name->len);
+	*name = ak_name_copy(*name);
 	return true;
-}
-
-/* Is there a project and environment in this row that somebody registered? */
-static bool
-has_registered_pair(HeapTuple row, TupleDesc desc, Snapshot snapshot)
-{
-	AkName		project;
-	AkName		environment;
-	AkEnvironmentRow registered;
-
-	return get_name(row, desc, 1, &project) &&
-		get_name(row, desc, 2, &environment) &&
-		ak_store_environment(snapshot, &project, &environment, &registered);
 }
 
 /* Count those of the first rows that no key sees; not all rows, for they may be many. */
 static void
 look_for_unregistered(Explanation *explanation)
 {
-	SPITupleTable *table;
+	AkName		project;
+	AkName		environment;
+	AkEnvironmentRow registered;
 	Snapshot	snapshot;
 
-	run(explanation,
-		psprintf("SELECT %s, %s FROM %s WHERE $2 LIMIT %d",
-				 column_name(explanation, 0), column_name(explanation, 1),
-				 explanation->table, COUNTED_ROWS),
-		SPI_OK_SELECT);
-	table = SPI_tuptable;
-	explanation->sampled = (int) table->numvals;
+	explanation->sampled =
+		query_table(explanation,
+					psprintf("SELECT %s, %s FROM %s WHERE $2 LIMIT %d",
+							 column_name(explanation, 0),
+							 column_name(explanation, 1),
+							 explanation->table, COUNTED_ROWS));
 	AK_STORE_READ(snapshot)
 	{
 		explanation->unregistered = 0;
 		for (int i = 0; i < explanation->sampled; i++)
-			if (!has_registered_pair(table->vals[i], table->tupdesc, snapshot))
+			if (!get_row_name(i, 1, &project) ||
+				!get_row_name(i, 2, &environment) ||
+				!ak_store_environment(snapshot, &project, &environment,
+									  &registered))
 				explanation->unregistered++;
 	}
 }
@@ -275,14 +248,13 @@ look_for_unregistered(Explanation *explanation)
 static void
 look_at_plan(Explanation *explanation)
 {
-	run(explanation,
-		psprintf("EXPLAIN (COSTS OFF) SELECT * FROM %s WHERE $1",
-				 explanation->table),
-		SPI_OK_UTILITY);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	int			lines = query_table(explanation,
+									psprintf("EXPLAIN (COSTS OFF) SELECT * FROM %s WHERE $1",
+											 explanation->table));
+
+	for (int i = 0; i < lines; i++)
 	{
-		char	   *line = SPI_getvalue(SPI_tuptable->vals[i],
-										SPI_tuptable->tupdesc, 1);
+		char	   *line = ak_sql_string(i, 1);
 		char	   *condition = strstr(line, "Index Cond: ");
 
 		if (condition != NULL &&
@@ -363,7 +335,7 @@ look(void *arg)
 	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	look_at_table(explanation);
-	SPI_connect();
+	ak_sql_begin();
 	look_at_policies(explanation);
 	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
@@ -375,7 +347,7 @@ look(void *arg)
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(caller, context);
-	SPI_finish();
+	ak_sql_end();
 }
 
 /* The text of the key in argument 1; "" if it cannot be one. */

@@ -338,9 +338,7 @@ get_table(FunctionCallInfo fcinfo)
 
 	rel = relation_open(table.relid, AccessExclusiveLock);
 	table.name = pstrdup(RelationGetRelationName(rel));
-	table.qualified =
-		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-								   table.name);
+	table.qualified = ak_ddl_table_name(table.relid);
 	table.partitioned = relkind == RELKIND_PARTITIONED_TABLE;
 	table.enabled = rel->rd_rel->relrowsecurity;
 	table.forced = rel->rd_rel->relforcerowsecurity;

@@ -8,10 +8,10 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_proc.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "table/schema.h"
+#include "table/sql.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 Oid
@@ -40,13 +40,23 @@ ak_ddl_function(const char *name, Oid *owner)
 	return function;
 }
 
+char *
+ak_ddl_table_name(Oid table)
+{
+	char	   *name = get_rel_name(table);
+
+	if (name == NULL)
+		elog(ERROR, "cache lookup failed for relation %u", table);
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+									  name);
+}
+
 void
 ak_ddl_execute(const char *command)
 {
-	SPI_connect();
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute a command: %s", command);
-	SPI_finish();
+	ak_sql_begin();
+	ak_sql_query(command, NULL, NULL);
+	ak_sql_end();
 }
 
 void

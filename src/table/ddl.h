@@ -16,6 +16,9 @@
  */
 extern Oid	ak_ddl_function(const char *name, Oid *owner);
 
+/* The name of a table, quoted and with its schema; palloc'd. */
+extern char *ak_ddl_table_name(Oid table);
+
 extern void ak_ddl_execute(const char *command);
 
 /* The same, as this role. */

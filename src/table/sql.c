@@ -98,7 +98,6 @@ void
 ak_sql_begin(void)
 {
 	SPI_connect();
-	ak_sql_use_indexes();
 }
 
 void
@@ -180,6 +179,7 @@ ak_sql_execute_values(AkSql *sql, const AkValue *values, int count)
 	ErrorContextCallback hide;
 	uint64		processed;
 
+	ak_sql_use_indexes();
 	make_plan(sql, values, count);
 	ak_rowerror_begin(&hide);
 	running++;
@@ -211,19 +211,34 @@ ak_sql_run_values(AkSql *sql, const AkValue *values, int count)
 	return processed;
 }
 
-static Datum
-get_value(int row, int column)
+uint64
+ak_sql_query(const char *query, ParserSetupHook setup, void *arg)
 {
-	bool		isnull;
+	SPIPlanPtr	plan = SPI_prepare_params(query, setup, arg, 0);
 
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 column, &isnull);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare a query: %s",
+			 SPI_result_code_string(SPI_result));
+	run_plan(plan, 0, NULL, 0);
+	return SPI_processed;
+}
+
+AkValue
+ak_sql_value(int row, int column)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	AkValue		value;
+
+	value.type = SPI_gettypeid(desc, column);
+	value.value = SPI_getbinval(SPI_tuptable->vals[row], desc, column,
+								&value.isnull);
+	return value;
 }
 
 AkName
 ak_sql_name(int row, int column)
 {
-	AkName		name = ak_name_of_text(get_value(row, column));
+	AkName		name = ak_name_of_text(ak_sql_value(row, column).value);
 	char	   *copy = SPI_palloc(name.len + 1);
 
 	memcpy(copy, name.data, name.len);
@@ -235,19 +250,25 @@ ak_sql_name(int row, int column)
 Jsonb *
 ak_sql_jsonb(int row, int column)
 {
-	return DatumGetJsonbP(get_value(row, column));
+	return DatumGetJsonbP(ak_sql_value(row, column).value);
 }
 
 bool
 ak_sql_bool(int row, int column)
 {
-	return DatumGetBool(get_value(row, column));
+	return DatumGetBool(ak_sql_value(row, column).value);
 }
 
 int64
 ak_sql_int64(int row, int column)
 {
-	return DatumGetInt64(get_value(row, column));
+	return DatumGetInt64(ak_sql_value(row, column).value);
+}
+
+char *
+ak_sql_string(int row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
 }
 
 void *

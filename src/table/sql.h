@@ -28,6 +28,7 @@
 
 #include "base/compat.h"
 #include "base/name.h"
+#include "nodes/params.h"
 #include "table/schema.h"
 #include "table/value.h"
 #include "utils/jsonb.h"
@@ -76,6 +77,12 @@ extern uint64 ak_sql_execute_values(AkSql *sql, const AkValue *values,
 									int count);
 
 /*
+ * Run other SQL, without arguments, by the parser's hooks if "setup" is not NULL.  It is
+ * planned anew, and may do whatever the current user and the settings allow.
+ */
+extern uint64 ak_sql_query(const char *query, ParserSetupHook setup, void *arg);
+
+/*
  * What the last one returned, not null; rows count from 0, columns from 1.  A name ends
  * with a NUL, and is in the memory context of the caller of ak_sql_begin(); JSON is the
  * row's.
@@ -85,7 +92,11 @@ extern Jsonb *ak_sql_jsonb(int row, int column);
 extern bool ak_sql_bool(int row, int column);
 extern int64 ak_sql_int64(int row, int column);
 
-/* Memory of the same kind. */
+/* What may be null: as it is, or as text, palloc'd, NULL for a null. */
+extern AkValue ak_sql_value(int row, int column);
+extern char *ak_sql_string(int row, int column);
+
+/* Memory of the caller of ak_sql_begin(). */
 extern void *ak_sql_alloc(Size size);
 
 /* Raises 09000: somebody's trigger keeps a row of the table from being changed. */
@@ -95,8 +106,7 @@ pg_noreturn extern void ak_sql_refuse_trigger(AkTable table);
 extern bool ak_sql_is_running(void);
 
 /*
- * Let no plan be sequential until the calling function ends; ak_sql_begin() does it,
- * too.  Plans are kept, and so are those of foreign keys: one that was made while a
+ * Let no plan be sequential until the calling function ends, as a statement does.  Plans are kept, and so are those of foreign keys: one that was made while a
  * table had one page would read all of it, and go on to do so while the same statement
  * makes it grow to a million rows.
  */
