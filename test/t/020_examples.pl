@@ -241,10 +241,9 @@ sub long_lines
 	my ($text) = @_;
 
 	$text =~ s/^(\h*)```.*?^\1```$//gms;
-	# an address cannot be broken
-	$text =~ s/\(https:[^)]*\)//g;
-	utf8::decode($text);
-	return grep length > 120 && !/^\h*\|/, split /\n/, $text;
+	# an address cannot be broken, and a character may be several bytes
+	$text =~ s/https:\S+//g;
+	return grep s/[\x80-\xbf]//gr =~ /^(?!\h*\|).{121}/, split /\n/, $text;
 }
 
 foreach my $name (pages())

@@ -189,13 +189,16 @@ foreach my $text (slurp_file("$includes/utils/errcodes.h"), $code)
 	}
 }
 
-# Adjacent string literals, as pages show them: with "..." for what is filled in
+# What stands in pages for what is filled in
+my $gap = "\xe2\x80\xa6";
+
+# Adjacent string literals, as pages show them
 sub message
 {
 	my ($literals) = @_;
-	my $message = join '', map /^"(.*)"$/s ? $1 : "\x{2026}", $literals =~ /"(?:[^"\\]|\\.)*"|\w+/gs;
+	my $message = join '', map /^"(.*)"$/s ? $1 : $gap, $literals =~ /"(?:[^"\\]|\\.)*"|\w+/gs;
 
-	return $message =~ s/%(?:\.\*)?l*[sdum]/\x{2026}/gr =~ s/\\"/"/gr;
+	return $message =~ s/%(?:\.\*)?l*[sdum]/$gap/gr =~ s/\\"/"/gr;
 }
 
 my $string = qr/(?:\b[A-Z_]+\s+)?(?:"(?:[^"\\]|\\.)*"\s*)+/;
@@ -220,7 +223,6 @@ while ($code =~ /(?<![!=]= )\b(?:(ERRCODE_\w+)|MAKE_SQLSTATE\(([^)]*)\))/g)
 $raised{XX000} //= {} if $code =~ /\belog\(ERROR/;
 $raised{'25P01'} //= {} if $code =~ /\bWarnNoTransactionBlock\(/;
 
-utf8::decode($errors);
 my %entries;	# state => text
 $entries{ ($_->[0] =~ /^(\w+)/)[0] } .= $_->[1] foreach sections($errors, 3);
 my @shown = map blocks(page($_), 'sql'), pages();
@@ -229,10 +231,10 @@ my %shown = map { $_ => 1 } map /-- ERROR (\w{5}):/g, @shown;
 foreach my $state (sort grep !/^(?:ERROR|WARNING|NOTICE)$/, keys %raised)
 {
 	ok($entries{$state}, "errors.md has $state");
-	is(join("\n", grep { $_ ne "\x{2026}" && index($entries{$state} // '', "`$_`") < 0 }
+	is(join("\n", grep { $_ ne $gap && index($entries{$state} // '', "`$_`") < 0 }
 			sort keys %{ $raised{$state} }), '', "errors.md: all messages of $state");
 }
-is(join("\n", grep $_ ne "\x{2026}" && index($errors, "`$_`") < 0,
+is(join("\n", grep $_ ne $gap && index($errors, "`$_`") < 0,
 		sort map keys %{ $raised{$_} // {} }, qw(ERROR WARNING NOTICE)),
 	'', 'errors.md: all other messages, warnings and notices');
 is(join(' ', grep !$raised{$_} && !$shown{$_}, sort keys %entries), '', 'errors.md: no SQLSTATE in vain');
