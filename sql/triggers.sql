@@ -102,35 +102,37 @@ SELECT action, detail FROM apikey_events WHERE at > :'mark' ORDER BY at;
 -- a column that was dropped and made again as something else is not read as what it was
 DROP VIEW z_view;
 DROP TABLE z_mine, z_child;
-CREATE FUNCTION z_views() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION z_members() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	v regclass;
+	member record;
 BEGIN
-	FOR v IN SELECT c.oid FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
-		WHERE d.deptype = 'e' AND c.relkind = 'v' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'apikey')
+	-- views, and functions whose bodies name columns: CASCADE would take the extension with them
+	FOR member IN SELECT o.type, o.identity FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
+		WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'apikey')
+		AND (o.type = 'view' OR d.objid IN (SELECT oid FROM pg_proc WHERE prosqlbody IS NOT NULL))
 	LOOP
-		EXECUTE format('ALTER EXTENSION apikey DROP VIEW %s', v);
+		EXECUTE format('ALTER EXTENSION apikey DROP %s %s', member.type, member.identity);
 	END LOOP;
 END $$;
 BEGIN;
-SELECT z_views();
+SELECT z_members();
 ALTER TABLE apikey_grant DROP COLUMN organization CASCADE, ADD COLUMN organization bigint NOT NULL DEFAULT 7;
 SELECT attempt($$UPDATE apikey_grant SET level = 'read'$$);
 ROLLBACK;
 BEGIN;
-SELECT z_views();
+SELECT z_members();
 ALTER TABLE apikey_key DROP COLUMN revoked_at CASCADE, ADD COLUMN revoked_at int DEFAULT 7;
 SELECT attempt($$UPDATE apikey_key SET label = 'x'$$);
 ALTER TABLE apikey_key DROP COLUMN revoked_at;
 SELECT attempt($$UPDATE apikey_key SET label = 'x'$$);
 ROLLBACK;
 BEGIN;
-SELECT z_views();
+SELECT z_members();
 ALTER TABLE apikey_event DROP COLUMN at CASCADE, ADD COLUMN at int NOT NULL DEFAULT 7;
 SELECT attempt('DELETE FROM apikey_event');
 ROLLBACK;
 BEGIN;
-SELECT z_views();
+SELECT z_members();
 ALTER TABLE apikey_key ADD COLUMN first int DEFAULT 1;
 ALTER TABLE apikey_key DROP COLUMN created_by CASCADE;
 UPDATE apikey_key SET label = 'shifted', first = 2 WHERE key_id = :'key_id';
@@ -205,7 +207,7 @@ ROLLBACK;
 
 DROP VIEW z_keys;
 DROP TABLE z_own, z_id;
-DROP FUNCTION z_fire, z_own, z_views, z_look, z_try, z_all, z_back;
+DROP FUNCTION z_fire, z_own, z_members, z_look, z_try, z_all, z_back;
 REVOKE ALL ON FUNCTION apikey_internal.changed, apikey_internal.keep, apikey_internal.sync_projects FROM regress_apikey_trigger;
 REVOKE USAGE ON SCHEMA apikey_internal FROM regress_apikey_trigger;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_trigger;
