@@ -46,6 +46,13 @@ ak_name_equal(const AkName *a, const AkName *b)
 	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+static inline bool
+ak_name_is(const AkName *name, const char *string)
+{
+	return name->len == (int) strlen(string) &&
+		memcmp(name->data, string, name->len) == 0;
+}
+
 /* Bytewise. */
 static inline int
 ak_name_compare(const AkName *a, const AkName *b)

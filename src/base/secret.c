@@ -34,8 +34,7 @@ AkScheme
 ak_secret_scheme(const AkName *name)
 {
 	for (int scheme = AK_SCHEME_HMAC; scheme < AK_SCHEMES; scheme++)
-		if (name->len == (int) strlen(schemes[scheme]) &&
-			memcmp(name->data, schemes[scheme], name->len) == 0)
+		if (ak_name_is(name, schemes[scheme]))
 			return scheme;
 	return AK_SCHEME_UNKNOWN;
 }

@@ -369,8 +369,7 @@ static int
 find_removable(const AkName *name)
 {
 	for (int field = EXPIRES_AT; field <= RATE_LIMIT; field++)
-		if (name->len == (int) strlen(fields[field]) &&
-			memcmp(name->data, fields[field], name->len) == 0)
+		if (ak_name_is(name, fields[field]))
 			return field;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -40,16 +40,7 @@
 
 static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
-pg_noreturn static void
-refuse_trigger(const char *function)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 errmsg("%s must be called by a trigger of extension \"apikey\"",
-					function)));
-}
-
-/* The column of this name in the row; false if there is none, or it is null. */
+/* A column of the row; false if there is none of this name, or it is null. */
 static bool
 get_column(TriggerData *trigger, const char *name, Oid type, Datum *value)
 {
@@ -71,13 +62,14 @@ belongs_to_new_key(TriggerData *trigger)
 {
 	Datum		id;
 	Snapshot	snapshot;
-	bool		own = false;
+	bool		is_new = false;
 
-	if (!get_column(trigger, "key_id", UUIDOID, &id))
-		return false;
-	AK_STORE_READ(snapshot)
-		own = ak_store_key_is_uncommitted(snapshot, DatumGetUUIDP(id));
-	return own;
+	if (ak_insert_fires(AK_INSERT_KEY))
+		return true;
+	if (get_column(trigger, "key_id", UUIDOID, &id))
+		AK_STORE_READ(snapshot)
+			is_new = ak_store_key_is_uncommitted(snapshot, DatumGetUUIDP(id));
+	return is_new;
 }
 
 static const char *
@@ -212,65 +204,86 @@ keep_revocation(TriggerData *trigger)
 
 /* -------------------------------------------------------------- triggers */
 
-/* Is this one that the script makes for apikey_changed? */
+/* Does the script make such a trigger for apikey_changed? */
 static bool
-is_watch(const TriggerData *trigger)
+is_change(TriggerEvent event, AkTable table)
 {
-	TriggerEvent event = trigger->tg_event;
+	return table <= AK_TABLE_BUDGET && TRIGGER_FIRED_AFTER(event) &&
+		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
+}
+
+/* And for apikey_keep? */
+static bool
+is_guard(TriggerEvent event, AkTable table)
+{
+	if (!TRIGGER_FIRED_BEFORE(event))
+		return false;
+	if (table == AK_TABLE_KEY)
+		return TRIGGER_FIRED_FOR_ROW(event) && TRIGGER_FIRED_BY_UPDATE(event);
+	return table == AK_TABLE_EVENT && !TRIGGER_FIRED_BY_INSERT(event) &&
+		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
+}
+
+/* Returns the table; raises 39P01 unless this is such a trigger. */
+static AkTable
+begin_trigger(FunctionCallInfo fcinfo, const char *function,
+			  bool (*is_made) (TriggerEvent event, AkTable table))
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	AkTable		table;
 
-	return ak_schema_find_table(RelationGetRelid(trigger->tg_relation),
-								&table) &&
-		table <= AK_TABLE_BUDGET && TRIGGER_FIRED_AFTER(event) &&
-		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
+	if (CALLED_AS_TRIGGER(fcinfo))
+	{
+		ak_schema_accept();
+		if (ak_schema_find_table(RelationGetRelid(trigger->tg_relation), &table) &&
+			is_made(trigger->tg_event, table))
+			return table;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("%s must be called by a trigger of extension \"apikey\"",
+					function)));
+}
+
+/* What no backend can remember needs no message. */
+static void
+announce(TriggerData *trigger, AkTable table)
+{
+	const Oid  *tables = ak_schema_get()->tables;
+	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+
+	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT)
+		ak_inval_announce(tables[AK_TABLE_REGISTRY_PROXY]);
+	else if (table == AK_TABLE_SECRET || (table == AK_TABLE_KEY && !insert) ||
+			 (table == AK_TABLE_GRANT &&
+			  !(insert && belongs_to_new_key(trigger))))
+		ak_inval_announce(tables[AK_TABLE_KEY_PROXY]);
 }
 
 /*
  * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
  * foreign key allows, see refer.h.  What takes something away must be on disk
  * before COMMIT returns, whatever synchronous_commit says: a crash must not bring
- * a revoked key back.  What our functions do to budgets they
- * record themselves.
+ * a revoked key back.  Not so of budgets that our functions change, most often by
+ * spending: no decision rests on them.
  */
 AK_FUNCTION_INFO_V1(apikey_changed);
 Datum
 apikey_changed(PG_FUNCTION_ARGS)
 {
+	AkTable		table = begin_trigger(fcinfo, "apikey_changed", is_change);
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const AkSchema *schema;
+	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	bool		ours = is_ours() || IsLogicalWorker();
+	bool		copied = insert && !ours && is_copied(trigger);
 	Final		final;
-	Oid			table;
-	bool		insert;
-	bool		ours;
-	bool		copied;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		refuse_trigger("apikey_changed");
-	ak_schema_accept();
-	schema = ak_schema_get();
-	if (!is_watch(trigger))
-		refuse_trigger("apikey_changed");
-	table = RelationGetRelid(trigger->tg_relation);
-	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	ours = is_ours() || IsLogicalWorker();
-	copied = insert && !ours && is_copied(trigger);
 	ak_refer_check(trigger, copied);
-
-	if (table == schema->tables[AK_TABLE_BUDGET])
-	{
-		/* no decision rests on it, and most often somebody spends */
-		if (ours)
-			return PointerGetDatum(NULL);
-	}
-	else if (table == schema->tables[AK_TABLE_PROJECT] ||
-			 table == schema->tables[AK_TABLE_ENVIRONMENT])
-		ak_inval_announce(schema->tables[AK_TABLE_REGISTRY_PROXY]);
-	else if (!insert || table == schema->tables[AK_TABLE_SECRET] ||
-			 (table == schema->tables[AK_TABLE_GRANT] && !ak_insert_fires(AK_INSERT_KEY) &&
-			  !belongs_to_new_key(trigger)))
-		ak_inval_announce(schema->tables[AK_TABLE_KEY_PROXY]);
+	if (table == AK_TABLE_BUDGET && ours)
+		return PointerGetDatum(NULL);
+	announce(trigger, table);
 	/* other triggers may have changed the row after keep_revocation() */
-	if (table == schema->tables[AK_TABLE_KEY] && TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+	if (table == AK_TABLE_KEY && TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
 		!IsLogicalWorker() && changes_final(trigger, &final))
 		refuse_final();
 	if (!insert)
@@ -291,21 +304,6 @@ is_purged(TriggerData *trigger)
 		DatumGetTimestampTz(at) < purging;
 }
 
-/* Is this one that the script makes for apikey_keep? */
-static bool
-is_guard(TriggerData *trigger, const AkSchema *schema)
-{
-	Oid			table = RelationGetRelid(trigger->tg_relation);
-	TriggerEvent event = trigger->tg_event;
-
-	if (!TRIGGER_FIRED_BEFORE(event))
-		return false;
-	if (table == schema->tables[AK_TABLE_KEY])
-		return TRIGGER_FIRED_FOR_ROW(event) && TRIGGER_FIRED_BY_UPDATE(event);
-	return table == schema->tables[AK_TABLE_EVENT] && !TRIGGER_FIRED_BY_INSERT(event) &&
-		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
-}
-
 /*
  * Before each change of an event, before TRUNCATE of events, and before each update
  * of a key.
@@ -314,25 +312,18 @@ AK_FUNCTION_INFO_V1(apikey_keep);
 Datum
 apikey_keep(PG_FUNCTION_ARGS)
 {
+	AkTable		table = begin_trigger(fcinfo, "apikey_keep", is_guard);
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const AkSchema *schema;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		refuse_trigger("apikey_keep");
-	ak_schema_accept();
-	schema = ak_schema_get();
-	if (!is_guard(trigger, schema))
-		refuse_trigger("apikey_keep");
-	if (RelationGetRelid(trigger->tg_relation) == schema->tables[AK_TABLE_KEY])
+	if (table == AK_TABLE_KEY)
 		return PointerGetDatum(keep_revocation(trigger));
 	if (!is_purged(trigger) && !IsLogicalWorker())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("events cannot be changed or removed"),
 				 errhint("apikey_purge_events removes old ones.")));
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		return PointerGetDatum(trigger->tg_newtuple);
-	return PointerGetDatum(trigger->tg_trigtuple);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+						   trigger->tg_newtuple : trigger->tg_trigtuple);
 }
 
 /* ----------------------------------------------------------------- purge */

@@ -138,19 +138,7 @@ ak_options_end(const AkValue *expires_at)
 
 /* ---------------------------------------------------------------- grants */
 
-enum
-{
-	PROJECT,
-	ENVIRONMENT,
-	LEVEL,
-	FIELDS
-};
-
-static const char *const fields[FIELDS] = {
-	[PROJECT] = "project",
-	[ENVIRONMENT] = "environment",
-	[LEVEL] = "level"
-};
+static const char *const fields[] = {"project", "environment", "level"};
 
 pg_noreturn static void
 refuse_grants(const char *problem)
@@ -162,15 +150,18 @@ refuse_grants(const char *problem)
 }
 
 static AkName
+get_string(const JsonbValue *value)
+{
+	return ak_name_make(value->val.string.val, value->val.string.len);
+}
+
+static AkName
 read_grant_name(const JsonbValue *value, int element, const char *field)
 {
 	AkName		name;
 
 	if (value->type == jbvString)
-	{
-		name.data = value->val.string.val;
-		name.len = value->val.string.len;
-	}
+		name = get_string(value);
 	else if (value->type == jbvNumeric)
 	{
 		name.data =
@@ -194,54 +185,51 @@ read_grant_name(const JsonbValue *value, int element, const char *field)
 static AkLevel
 read_grant_level(const JsonbValue *value, int element)
 {
-	if (value->type == jbvString)
-		for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
-		{
-			const char *name = ak_level_name(level);
+	AkName		name = ak_name_make("", 0);
 
-			if (value->val.string.len == (int) strlen(name) &&
-				memcmp(value->val.string.val, name, strlen(name)) == 0)
-				return level;
-		}
+	if (value->type == jbvString)
+		name = get_string(value);
+	for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
+		if (ak_name_is(&name, ak_level_name(level)))
+			return level;
 	refuse_grants(psprintf("grants[%d]: \"level\" must be \"read\", \"write\" or \"manage\"",
 						   element));
+}
+
+static bool
+is_grant_field(const AkName *name)
+{
+	for (int i = 0; i < (int) lengthof(fields); i++)
+		if (ak_name_is(name, fields[i]))
+			return true;
+	return false;
 }
 
 static void
 read_grant(JsonbContainer *object, int element, AkGrant *grant)
 {
-	JsonbValue	values[FIELDS];
+	JsonbValue	values[lengthof(fields)];
 	JsonbIterator *iterator = JsonbIteratorInit(object);
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue	key;
+	AkName		name;
 
-	for (int i = 0; i < FIELDS; i++)
+	for (int i = 0; i < (int) lengthof(fields); i++)
 		if (getKeyJsonValueFromContainer(object, fields[i], strlen(fields[i]),
 										 &values[i]) == NULL)
 			refuse_grants(psprintf("grants[%d]: \"%s\" is missing", element,
 								   fields[i]));
-
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		bool		known = token != WJB_KEY;
-
-		for (int i = 0; !known && i < FIELDS; i++)
-			known = value.val.string.len == (int) strlen(fields[i]) &&
-				memcmp(value.val.string.val, fields[i],
-					   strlen(fields[i])) == 0;
-		if (!known)
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+		if (token == WJB_KEY)
 		{
-			AkName		name = {value.val.string.val, value.val.string.len};
-
-			refuse_grants(psprintf("grants[%d]: unknown field \"%s\"", element,
-								   ak_redact_name(&name)));
+			name = get_string(&key);
+			if (!is_grant_field(&name))
+				refuse_grants(psprintf("grants[%d]: unknown field \"%s\"", element,
+									   ak_redact_name(&name)));
 		}
-	}
-
-	grant->project = read_grant_name(&values[PROJECT], element, fields[PROJECT]);
-	grant->environment = read_grant_name(&values[ENVIRONMENT], element,
-										 fields[ENVIRONMENT]);
-	grant->level = read_grant_level(&values[LEVEL], element);
+	grant->project = read_grant_name(&values[0], element, fields[0]);
+	grant->environment = read_grant_name(&values[1], element, fields[1]);
+	grant->level = read_grant_level(&values[2], element);
 }
 
 static int

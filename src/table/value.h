@@ -75,29 +75,11 @@ ak_value_bytes(const AkName *bytes)
 		ak_value(BYTEAOID, ak_name_to_text(bytes));
 }
 
-static inline AkValue
-ak_value_bool(bool value)
-{
-	return ak_value(BOOLOID, BoolGetDatum(value));
-}
-
-static inline AkValue
-ak_value_int4(int32 value)
-{
-	return ak_value(INT4OID, Int32GetDatum(value));
-}
-
-static inline AkValue
-ak_value_int8(int64 value)
-{
-	return ak_value(INT8OID, Int64GetDatum(value));
-}
-
-static inline AkValue
-ak_value_time(TimestampTz value)
-{
-	return ak_value(TIMESTAMPTZOID, TimestampTzGetDatum(value));
-}
+#define ak_value_bool(value)	ak_value(BOOLOID, BoolGetDatum(value))
+#define ak_value_int4(value)	ak_value(INT4OID, Int32GetDatum(value))
+#define ak_value_int8(value)	ak_value(INT8OID, Int64GetDatum(value))
+#define ak_value_time(value) \
+	ak_value(TIMESTAMPTZOID, TimestampTzGetDatum(value))
 
 /* The name of a level; a null for AK_LEVEL_NONE. */
 static inline AkValue
