@@ -23,8 +23,8 @@
  *		while ((run = ak_run_next(&runs, len)) != NULL)
  *			end = ak_run_leave(&runs);
  */
-#define AK_RUN_ALNUM		AK_BASE62
-#define AK_RUN_BASE64URL	AK_BASE64URL
+#define AK_RUN_ALNUM		AK_DIGIT_BASE62
+#define AK_RUN_BASE64URL	AK_DIGIT_BASE64URL
 
 /* A place in a text; private to finder.c. */
 typedef struct AkRuns
@@ -40,7 +40,7 @@ typedef struct AkRuns
 static inline bool
 ak_run_has(char c, uint8 class)
 {
-	return (uint8) (ak_token_digits[(unsigned char) c] - 1) < class;
+	return (ak_token_digits[(unsigned char) c] & class) != 0;
 }
 
 /* "interruptible": look for interrupts now and then, which may raise. */

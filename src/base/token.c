@@ -9,7 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/pg_crc.h"
 
-#define BASE			AK_BASE62
+#define BASE			62
 #define CHUNK_DIGITS	5		/* the most whose value fits 32 bits */
 #define CHUNK			(62 * 62 * 62 * 62 * 62)
 #define MAX_LIMBS		(AK_SECRET_LEN / 4)
@@ -17,29 +17,27 @@
 static const char digits[] =
 "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+#define D(value)	(AK_DIGIT_BASE62 | (value))
+
 const uint8 ak_token_digits[256] = {
-	['0'] = 1,['1'] = 2,['2'] = 3,['3'] = 4,['4'] = 5,['5'] = 6,
-	['6'] = 7,['7'] = 8,['8'] = 9,['9'] = 10,
-	['A'] = 11,['B'] = 12,['C'] = 13,['D'] = 14,['E'] = 15,
-	['F'] = 16,['G'] = 17,['H'] = 18,['I'] = 19,['J'] = 20,
-	['K'] = 21,['L'] = 22,['M'] = 23,['N'] = 24,['O'] = 25,
-	['P'] = 26,['Q'] = 27,['R'] = 28,['S'] = 29,['T'] = 30,
-	['U'] = 31,['V'] = 32,['W'] = 33,['X'] = 34,['Y'] = 35,
-	['Z'] = 36,
-	['a'] = 37,['b'] = 38,['c'] = 39,['d'] = 40,['e'] = 41,
-	['f'] = 42,['g'] = 43,['h'] = 44,['i'] = 45,['j'] = 46,
-	['k'] = 47,['l'] = 48,['m'] = 49,['n'] = 50,['o'] = 51,
-	['p'] = 52,['q'] = 53,['r'] = 54,['s'] = 55,['t'] = 56,
-	['u'] = 57,['v'] = 58,['w'] = 59,['x'] = 60,['y'] = 61,
-	['z'] = 62,['-'] = 63,['_'] = 64
+	['0'] = D(0),['1'] = D(1),['2'] = D(2),['3'] = D(3),['4'] = D(4),
+	['5'] = D(5),['6'] = D(6),['7'] = D(7),['8'] = D(8),['9'] = D(9),
+	['A'] = D(10),['B'] = D(11),['C'] = D(12),['D'] = D(13),['E'] = D(14),
+	['F'] = D(15),['G'] = D(16),['H'] = D(17),['I'] = D(18),['J'] = D(19),
+	['K'] = D(20),['L'] = D(21),['M'] = D(22),['N'] = D(23),['O'] = D(24),
+	['P'] = D(25),['Q'] = D(26),['R'] = D(27),['S'] = D(28),['T'] = D(29),
+	['U'] = D(30),['V'] = D(31),['W'] = D(32),['X'] = D(33),['Y'] = D(34),
+	['Z'] = D(35),
+	['a'] = D(36),['b'] = D(37),['c'] = D(38),['d'] = D(39),['e'] = D(40),
+	['f'] = D(41),['g'] = D(42),['h'] = D(43),['i'] = D(44),['j'] = D(45),
+	['k'] = D(46),['l'] = D(47),['m'] = D(48),['n'] = D(49),['o'] = D(50),
+	['p'] = D(51),['q'] = D(52),['r'] = D(53),['s'] = D(54),['t'] = D(55),
+	['u'] = D(56),['v'] = D(57),['w'] = D(58),['x'] = D(59),['y'] = D(60),
+	['z'] = D(61),
+	['-'] = 0x40 | 62,['_'] = 0x40 | 63
 };
 
-/* Of a character of base62, else more. */
-static inline uint8
-digit_value(char c)
-{
-	return ak_token_digits[(unsigned char) c] - 1;
-}
+#undef D
 
 /*
  * Read "ndigits" digits as a big-endian number of "nbytes" bytes, a multiple
@@ -59,11 +57,11 @@ decode_base62(const char *str, int ndigits, uint8 *bytes, int nbytes)
 
 		for (int i = 0; i < CHUNK_DIGITS && ndigits > 0; i++, ndigits--)
 		{
-			uint8		value = digit_value(*str++);
+			uint8		digit = ak_token_digits[(unsigned char) *str++];
 
-			if (value >= BASE)
+			if (!(digit & AK_DIGIT_BASE62))
 				return false;
-			carry = carry * BASE + value;
+			carry = carry * BASE + (digit & AK_DIGIT_VALUE);
 			scale *= BASE;
 		}
 		for (int i = 0; i < nlimbs; i++)
@@ -171,7 +169,7 @@ ak_token_parse(const char *str, int len, AkToken *token)
 		!ak_token_prefix_valid(str, prefix_len))
 		return AK_TOKEN_OTHER;
 	for (int i = 0; i < AK_TOKEN_BODY; i++)
-		if (digit_value(id[i]) >= BASE)
+		if (!(ak_token_digits[(unsigned char) id[i]] & AK_DIGIT_BASE62))
 			return AK_TOKEN_OTHER;
 
 	checksum(str, len - AK_TOKEN_CRC_CHARS, actual);

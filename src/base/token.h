@@ -24,11 +24,12 @@
 #define AK_SECRET_LEN		32
 
 /*
- * What a character is worth as a digit, from 1; 0 for none.  The first 62 are those
- * of base62, all 64 those of base64url.
+ * A character as a digit: the value in the low six bits, and the kind, by which a digit
+ * of base62 is one of base64url, too.  0 for all other characters.
  */
-#define AK_BASE62			62
-#define AK_BASE64URL		64
+#define AK_DIGIT_VALUE		0x3f
+#define AK_DIGIT_BASE62		0x80
+#define AK_DIGIT_BASE64URL	(0x40 | AK_DIGIT_BASE62)
 extern const uint8 ak_token_digits[256];
 
 #define AK_TOKEN_ID_CHARS	22
