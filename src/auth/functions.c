@@ -596,7 +596,7 @@ apikey_cache_stats(PG_FUNCTION_ARGS)
 							  (int64) ak_reach_bytes());
 	values[2] = Int64GetDatum(stats.hits);
 	values[3] = Int64GetDatum(stats.builds);
-	values[4] = Int64GetDatum((int64) ak_inval_flushes());
+	values[4] = Int64GetDatum((int64) ak_inval_flushes);
 	values[5] = Int64GetDatum(stats.evictions);
 	return ak_result_record(fcinfo, values, nulls);
 }

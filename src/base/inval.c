@@ -12,7 +12,7 @@
 uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
 uint64		ak_inval_transaction = 1;
 
-static uint64 flushes;
+uint64		ak_inval_flushes;
 
 static const AkWatch *watched;
 static int	nwatched;
@@ -20,7 +20,7 @@ static int	nwatched;
 void
 ak_inval_forget(void)
 {
-	flushes++;
+	ak_inval_flushes++;
 	for (int topic = 0; topic < AK_TOPICS; topic++)
 		ak_inval_generations[topic]++;
 }
@@ -39,7 +39,7 @@ count_message(Datum arg, Oid relation)
 		if (watched[i].relation == relation)
 		{
 			if (watched[i].topic != AK_TOPIC_SCHEMA)
-				flushes++;
+				ak_inval_flushes++;
 			ak_inval_generations[watched[i].topic]++;
 			return;
 		}
@@ -80,12 +80,6 @@ void
 ak_inval_announce(Oid relation)
 {
 	CacheInvalidateRelcacheByRelid(relation);
-}
-
-uint64
-ak_inval_flushes(void)
-{
-	return flushes;
 }
 
 void

@@ -74,7 +74,7 @@ ak_inval_generation(AkTopic topic)
 extern uint64 ak_inval_transaction;
 
 /* Messages that counted a generation up, since the backend started. */
-extern uint64 ak_inval_flushes(void);
+extern uint64 ak_inval_flushes;
 
 /* Fill in the moment that is now; is it still the same one? */
 extern void ak_inval_set_moment(AkMoment *moment);
