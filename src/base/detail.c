@@ -23,7 +23,7 @@ push_string(AkDetail *detail, JsonbIteratorToken token, const char *data,
 }
 
 static void
-add_field(AkDetail *detail, const char *field)
+begin_field(AkDetail *detail, const char *field)
 {
 	push_string(detail, WJB_KEY, field, strlen(field));
 }
@@ -38,7 +38,7 @@ ak_detail_begin(AkDetail *detail)
 void
 ak_detail_add_name(AkDetail *detail, const char *field, const AkName *value)
 {
-	add_field(detail, field);
+	begin_field(detail, field);
 	push_string(detail, WJB_VALUE, value->data, value->len);
 }
 
@@ -53,7 +53,7 @@ ak_detail_add(AkDetail *detail, const char *field, const char *value)
 		ak_detail_add_name(detail, field, &name);
 		return;
 	}
-	add_field(detail, field);
+	begin_field(detail, field);
 	pushJsonbValue(&detail->state, WJB_VALUE, &null);
 }
 
@@ -78,7 +78,7 @@ ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
 		whole.val.binary.data = &value->root;
 		whole.val.binary.len = VARSIZE(value) - VARHDRSZ;
 	}
-	add_field(detail, field);
+	begin_field(detail, field);
 	pushJsonbValue(&detail->state, WJB_VALUE, &whole);
 }
 
@@ -87,14 +87,14 @@ ak_detail_add_true(AkDetail *detail, const char *field)
 {
 	JsonbValue	value = {.type = jbvBool,.val.boolean = true};
 
-	add_field(detail, field);
+	begin_field(detail, field);
 	pushJsonbValue(&detail->state, WJB_VALUE, &value);
 }
 
 void
 ak_detail_open(AkDetail *detail, const char *field)
 {
-	add_field(detail, field);
+	begin_field(detail, field);
 	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
 }
 

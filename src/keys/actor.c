@@ -17,7 +17,7 @@
 #include "utils/fmgrprotos.h"
 
 pg_noreturn static void
-refuse(const char *detail)
+refuse_actor(const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -39,7 +39,7 @@ void
 ak_actor_refuse_key(void)
 {
 	if (has_key())
-		refuse("This is for the application itself, not for a session with a key.");
+		refuse_actor("This is for the application itself, not for a session with a key.");
 }
 
 void
@@ -75,7 +75,7 @@ ak_actor_get(AkActor *actor)
 	if (reason != AK_REASON_GOOD)
 		ak_authz_refuse(reason);
 	if (actor->key->organization_level < AK_LEVEL_WRITE)
-		refuse("Changing keys takes organization level write.");
+		refuse_actor("Changing keys takes organization level write.");
 	actor->key_id = actor->key->id;
 
 	AK_STORE_READ(snapshot)
@@ -84,7 +84,7 @@ ak_actor_get(AkActor *actor)
 		actor->has_budget = ak_store_has_budget(snapshot, &actor->key_id);
 	}
 	if (!found)
-		refuse("The key of the session has just been deleted.");
+		refuse_actor("The key of the session has just been deleted.");
 	actor->networks = row.allowed_networks;
 }
 
@@ -92,7 +92,7 @@ void
 ak_actor_check_new(const AkActor *actor)
 {
 	if (actor->has_budget)
-		refuse("The key of the session has a budget, and makes or changes no other key.");
+		refuse_actor("The key of the session has a budget, and makes or changes no other key.");
 }
 
 void
@@ -100,7 +100,7 @@ ak_actor_check_organization(const AkActor *actor, const AkName *organization)
 {
 	if (actor->limited &&
 		!ak_name_equal(organization, &actor->key->organization))
-		refuse("The key of the session belongs to another organization.");
+		refuse_actor("The key of the session belongs to another organization.");
 }
 
 /*
@@ -120,29 +120,29 @@ void
 ak_actor_check_grant(const AkActor *actor, const AkGrant *grant)
 {
 	if (actor->limited && !holds_grant(actor, grant))
-		refuse(psprintf("The key of the session has no level %s on project \"%s\", environment \"%s\".",
-						ak_level_name(grant->level),
-						ak_redact_name(&grant->project),
-						ak_redact_name(&grant->environment)));
+		refuse_actor(psprintf("The key of the session has no level %s on project \"%s\", environment \"%s\".",
+							  ak_level_name(grant->level),
+							  ak_redact_name(&grant->project),
+							  ak_redact_name(&grant->environment)));
 }
 
 void
 ak_actor_check_level(const AkActor *actor, AkLevel level)
 {
 	if (actor->limited && level > actor->key->organization_level)
-		refuse("The key of the session has a lower organization level.");
+		refuse_actor("The key of the session has a lower organization level.");
 }
 
 void
 ak_actor_check_expiry(const AkActor *actor, TimestampTz expires_at)
 {
 	if (actor->limited && expires_at > actor->key->expires_at)
-		refuse("The key of the session expires earlier.");
+		refuse_actor("The key of the session expires earlier.");
 }
 
 /* Is each of the inner networks within one of the outer ones? */
 static bool
-is_within(Datum inner, Datum outer)
+are_networks_within(Datum inner, Datum outer)
 {
 	Datum	   *networks[2];
 	bool	   *nulls[2];
@@ -171,8 +171,8 @@ void
 ak_actor_check_networks(const AkActor *actor, Datum networks)
 {
 	if (actor->limited && actor->networks != (Datum) 0 &&
-		(networks == (Datum) 0 || !is_within(networks, actor->networks)))
-		refuse("The key of the session is limited to other networks.");
+		(networks == (Datum) 0 || !are_networks_within(networks, actor->networks)))
+		refuse_actor("The key of the session is limited to other networks.");
 }
 
 void
@@ -180,7 +180,7 @@ ak_actor_check_limit(const AkActor *actor, const AkRateLimit *limit)
 {
 	if (actor->limited && actor->key->limit != NULL &&
 		!ak_ratelimit_within(limit, actor->key->limit))
-		refuse("The key of the session has a lower rate limit.");
+		refuse_actor("The key of the session has a lower rate limit.");
 }
 
 bool

@@ -98,7 +98,7 @@ ak_admin_record(const AkChange *change, const char *action, AkDetail *detail)
 /* ---------------------------------------------------------------- grants */
 
 static void
-add_pair(AkDetail *detail, const AkGrant *grant)
+begin_pair_detail(AkDetail *detail, const AkGrant *grant)
 {
 	ak_detail_begin(detail);
 	ak_detail_add_name(detail, "project", &grant->project);
@@ -156,7 +156,7 @@ apikey_grant(PG_FUNCTION_ARGS)
 	ak_projects_check(&change.organization, &grant);
 	if (write_grant(&change, &grant))
 	{
-		add_pair(&detail, &grant);
+		begin_pair_detail(&detail, &grant);
 		ak_detail_add(&detail, "level", ak_level_name(grant.level));
 		ak_admin_record(&change, "grant", &detail);
 	}
@@ -188,7 +188,7 @@ apikey_ungrant(PG_FUNCTION_ARGS)
 						ak_redact_name(&grant.project),
 						ak_redact_name(&grant.environment)),
 				 errhint("A grant is taken away by the names that it was given by; see apikey_grants.")));
-	add_pair(&detail, &grant);
+	begin_pair_detail(&detail, &grant);
 	ak_admin_record(&change, "ungrant", &detail);
 	PG_RETURN_VOID();
 }
@@ -480,7 +480,7 @@ write_update(const pg_uuid_t *id, const KeyUpdate *update)
 
 /* The new value of a field. */
 static void
-add_field(AkDetail *detail, const char *field, const AkValue *value)
+add_new_value(AkDetail *detail, const char *field, const AkValue *value)
 {
 	Oid			output;
 	bool		is_varlena;
@@ -516,7 +516,7 @@ apikey_update(PG_FUNCTION_ARGS)
 	ak_detail_begin(&detail);
 	for (int field = LABEL; field < RATE_LIMIT; field++)
 		if (is_changed(&update, field))
-			add_field(&detail, fields[field], &update.values[field]);
+			add_new_value(&detail, fields[field], &update.values[field]);
 	if (is_changed(&update, RATE_LIMIT))
 		ak_detail_add(&detail, fields[RATE_LIMIT], update.limit.count == 0 ?
 					  NULL : ak_ratelimit_print(&update.limit));

@@ -106,7 +106,7 @@ refuse_range(void)
 
 /* When does period "n" begin?  A timestamptz is a timestamp of UTC. */
 static TimestampTz
-get_begin(TimestampTz first, const Interval *length, int64 n)
+get_period_begin(TimestampTz first, const Interval *length, int64 n)
 {
 	Interval	span = {.month = n * length->month};
 
@@ -133,12 +133,12 @@ apikey_budget_period(PG_FUNCTION_ARGS)
 		refuse_range();
 	/* a guess that is one or two off, as months are longer or shorter */
 	n = (int64) Max(0, floor(((double) at - (double) first) / estimate_length(length)));
-	while (n > 0 && get_begin(first, length, n) > at)
+	while (n > 0 && get_period_begin(first, length, n) > at)
 		n--;
-	while (get_begin(first, length, n + 1) <= at)
+	while (get_period_begin(first, length, n + 1) <= at)
 		n++;
-	values[0] = TimestampTzGetDatum(get_begin(first, length, n));
-	values[1] = TimestampTzGetDatum(get_begin(first, length, n + 1));
+	values[0] = TimestampTzGetDatum(get_period_begin(first, length, n));
+	values[1] = TimestampTzGetDatum(get_period_begin(first, length, n + 1));
 	return ak_result_record(fcinfo, values, nulls);
 }
 
@@ -321,7 +321,7 @@ read_budget(const pg_uuid_t *id, Budget *budget)
  * newer.
  */
 static Spending
-spend(const pg_uuid_t *id, int64 amount, Budget *budget)
+spend_amount(const pg_uuid_t *id, int64 amount, Budget *budget)
 {
 	for (int attempts = 0; attempts <= 1000; attempts++)
 	{
@@ -428,7 +428,7 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno)
 				 errhidestmt(true)));
 	amount = get_amount(fcinfo, key_argno + 1);
 	id = get_spender(fcinfo, key_argno)->id;
-	spending = spend(&id, amount, &budget);
+	spending = spend_amount(&id, amount, &budget);
 	/* it may have waited for long */
 	key = get_spender(fcinfo, key_argno);
 	if (spending == SPENDING_REFUSED)

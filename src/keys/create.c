@@ -98,7 +98,7 @@ show_key(const pg_uuid_t *id, char *token, Datum *values)
 }
 
 static AkValue
-get_scheme(const AkSecret *secret)
+get_scheme_value(const AkSecret *secret)
 {
 	return ak_value_string(secret->scheme == AK_SCHEME_UNKNOWN ? NULL :
 						   ak_secret_scheme_name(secret->scheme));
@@ -139,7 +139,7 @@ read_options(FunctionCallInfo fcinfo, int first, NewKey *key, AkDetail *detail)
 
 /* A key that makes another one stands for the creator, and passes its own limits on. */
 static void
-inherit(const AkActor *actor, NewKey *key, AkDetail *detail)
+inherit_limits(const AkActor *actor, NewKey *key, AkDetail *detail)
 {
 	if (!actor->limited)
 		return;
@@ -174,7 +174,7 @@ check_new_key(const AkActor *actor, const NewKey *key)
 }
 
 static AkValue
-get_level(AkLevel level)
+get_level_value(AkLevel level)
 {
 	const AkSchema *schema = ak_schema_get();
 
@@ -190,10 +190,10 @@ insert_key(AkInsertion *insertion, const NewKey *key)
 		[Anum_apikey_key_key_id - 1] = ak_value_uuid(&key->id),
 		[Anum_apikey_key_expires_at - 1] = key->expires_at,
 		[Anum_apikey_key_organization_level - 1] =
-		get_level(key->organization_level),
+		get_level_value(key->organization_level),
 		[Anum_apikey_key_organization - 1] = ak_value_name(&key->organization),
 		[Anum_apikey_key_prefix - 1] = ak_value_string(key->prefix),
-		[Anum_apikey_key_scheme - 1] = get_scheme(&key->secret),
+		[Anum_apikey_key_scheme - 1] = get_scheme_value(&key->secret),
 		[Anum_apikey_key_salt - 1] = ak_value_bytes(&key->secret.salt),
 		[Anum_apikey_key_verifier - 1] = ak_value_bytes(&key->secret.verifier),
 		[Anum_apikey_key_allowed_networks - 1] = key->allowed_networks,
@@ -219,7 +219,7 @@ insert_grant(AkInsertion *insertion, const NewKey *key, const AkGrant *grant)
 {
 	AkValue		row[Natts_apikey_grant] = {
 		[Anum_apikey_grant_key_id - 1] = ak_value_uuid(&key->id),
-		[Anum_apikey_grant_level - 1] = get_level(grant->level),
+		[Anum_apikey_grant_level - 1] = get_level_value(grant->level),
 		[Anum_apikey_grant_project - 1] = ak_value_project(&grant->project),
 		[Anum_apikey_grant_environment - 1] =
 		ak_value_name(&grant->environment),
@@ -263,7 +263,7 @@ fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	key.organization = ak_arg_required_name(fcinfo, 0, "organization");
 	key.label = ak_options_label(fcinfo, 1);
 	read_options(fcinfo, 2, &key, &detail);
-	inherit(&actor, &key, &detail);
+	inherit_limits(&actor, &key, &detail);
 	check_new_key(&actor, &key);
 
 	ak_secret_uuid(&key.id, GetCurrentTimestamp());
@@ -300,7 +300,7 @@ write_imported(const pg_uuid_t *id, const AkSecret *secret,
 	};
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
 
-	return ak_sql_run(&insert_secret, ak_value_uuid(id), get_scheme(secret),
+	return ak_sql_run(&insert_secret, ak_value_uuid(id), get_scheme_value(secret),
 					  ak_value_bytes(&secret->salt),
 					  ak_value_bytes(&secret->verifier),
 					  ak_value_bytes(&digest)) > 0;
@@ -326,7 +326,7 @@ apikey_import(PG_FUNCTION_ARGS)
 	ak_imported_read(scheme, get_cstring(fcinfo, 3), get_cstring(fcinfo, 4),
 					 &secret, lookup);
 	read_options(fcinfo, 5, &key, &detail);
-	inherit(&actor, &key, &detail);
+	inherit_limits(&actor, &key, &detail);
 	check_new_key(&actor, &key);
 	ak_detail_add(&detail, "scheme", scheme);
 
@@ -384,7 +384,7 @@ set_secret(const pg_uuid_t *id, const AkSecret *secret)
 		" WHERE key_id = $1"
 	};
 
-	ak_sql_run(&set, ak_value_uuid(id), get_scheme(secret),
+	ak_sql_run(&set, ak_value_uuid(id), get_scheme_value(secret),
 			   ak_value_bytes(&secret->salt),
 			   ak_value_bytes(&secret->verifier));
 }

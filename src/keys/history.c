@@ -42,7 +42,7 @@ static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
 /* A column of the row; false if there is none of this name, or it is null. */
 static bool
-get_column(TriggerData *trigger, const char *name, Oid type, Datum *value)
+get_row_value(TriggerData *trigger, const char *name, Oid type, Datum *value)
 {
 	AttrNumber	column = ak_change_column(trigger->tg_relation, name, type);
 	bool		isnull = true;
@@ -66,7 +66,7 @@ belongs_to_new_key(TriggerData *trigger)
 
 	if (ak_insert_fires(AK_INSERT_KEY))
 		return true;
-	if (get_column(trigger, "key_id", UUIDOID, &id))
+	if (get_row_value(trigger, "key_id", UUIDOID, &id))
 		AK_STORE_READ(snapshot)
 			is_new = ak_store_key_is_uncommitted(snapshot, DatumGetUUIDP(id));
 	return is_new;
@@ -101,7 +101,7 @@ is_copied(TriggerData *trigger)
 
 /* Is one of our functions at work, which records it? */
 static bool
-is_ours(void)
+is_recorded_by_us(void)
 {
 	return ak_sql_is_running() || ak_insert_fires(AK_INSERT_KEY) ||
 		ak_insert_fires(AK_INSERT_RENAME);
@@ -121,9 +121,9 @@ record_sql(TriggerData *trigger)
 				  RelationGetRelationName(trigger->tg_relation));
 	ak_change_describe(trigger, &detail);
 	event.detail = &detail;
-	if (get_column(trigger, "key_id", UUIDOID, &value))
+	if (get_row_value(trigger, "key_id", UUIDOID, &value))
 		event.key_id = DatumGetUUIDP(value);
-	if (get_column(trigger, "organization", TEXTOID, &value))
+	if (get_row_value(trigger, "organization", TEXTOID, &value))
 	{
 		organization = ak_name_of_text(value);
 		event.organization = &organization;
@@ -274,7 +274,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 	AkTable		table = begin_trigger(fcinfo, "apikey_changed", is_change);
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	bool		ours = is_ours() || IsLogicalWorker();
+	bool		ours = is_recorded_by_us() || IsLogicalWorker();
 	bool		copied = insert && !ours && is_copied(trigger);
 	Final		final;
 
@@ -300,7 +300,7 @@ is_purged(TriggerData *trigger)
 	Datum		at;
 
 	return TRIGGER_FIRED_BY_DELETE(trigger->tg_event) &&
-		get_column(trigger, "at", TIMESTAMPTZOID, &at) &&
+		get_row_value(trigger, "at", TIMESTAMPTZOID, &at) &&
 		DatumGetTimestampTz(at) < purging;
 }
 

@@ -150,7 +150,7 @@ refuse_grants(const char *problem)
 }
 
 static AkName
-get_string(const JsonbValue *value)
+get_json_string(const JsonbValue *value)
 {
 	return ak_name_make(value->val.string.val, value->val.string.len);
 }
@@ -161,7 +161,7 @@ read_grant_name(const JsonbValue *value, int element, const char *field)
 	AkName		name;
 
 	if (value->type == jbvString)
-		name = get_string(value);
+		name = get_json_string(value);
 	else if (value->type == jbvNumeric)
 	{
 		name.data =
@@ -188,7 +188,7 @@ read_grant_level(const JsonbValue *value, int element)
 	AkName		name = ak_name_make("", 0);
 
 	if (value->type == jbvString)
-		name = get_string(value);
+		name = get_json_string(value);
 	for (int level = AK_LEVEL_READ; level < AK_LEVELS; level++)
 		if (ak_name_is(&name, ak_level_name(level)))
 			return level;
@@ -222,7 +222,7 @@ read_grant(JsonbContainer *object, int element, AkGrant *grant)
 	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
 		if (token == WJB_KEY)
 		{
-			name = get_string(&key);
+			name = get_json_string(&key);
 			if (!is_grant_field(&name))
 				refuse_grants(psprintf("grants[%d]: unknown field \"%s\"", element,
 									   ak_redact_name(&name)));

@@ -248,7 +248,7 @@ lock_out_others(Oid database)
 }
 
 static void
-flush(Oid database, bool purge)
+flush_database(Oid database, bool purge)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	AkCounts   *counts;
@@ -285,7 +285,7 @@ flush(Oid database, bool purge)
 
 /* Each wait resets the latch: whatever it was set for is seen to at once. */
 static void
-rest(long timeout, uint32 requests, bool pending)
+wait_and_reload(long timeout, uint32 requests, bool pending)
 {
 	if (!ShutdownRequestPending)
 		ak_demand_rest(timeout, requests, pending);
@@ -313,7 +313,7 @@ wait_to_flush(uint32 requests)
 
 		if (left <= 0)
 			break;
-		rest(left, requests, false);
+		wait_and_reload(left, requests, false);
 	}
 }
 
@@ -345,7 +345,7 @@ apikey_flush_main(Datum database)
 	set_option("lock_timeout", "10s");
 	if (GetConfigOption("transaction_timeout", true, false) != NULL)
 		set_option("transaction_timeout", "0");
-	flush(DatumGetObjectId(database), order.purge);
+	flush_database(DatumGetObjectId(database), order.purge);
 }
 
 /* -------------------------------------------------------------- launcher */
@@ -366,7 +366,7 @@ get_flush(Oid database)
 }
 
 static bool
-is_running(Flush *flush)
+is_worker_running(Flush *flush)
 {
 	pid_t		pid;
 
@@ -384,7 +384,7 @@ is_running(Flush *flush)
  * the one before it was started: so no request is missed.
  */
 static bool
-start(Flush *flush, uint32 requests)
+start_worker(Flush *flush, uint32 requests)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		hour = now / USECS_PER_HOUR;
@@ -421,7 +421,7 @@ start(Flush *flush, uint32 requests)
 }
 
 static bool
-exists(Oid database)
+database_exists(Oid database)
 {
 	bool		result;
 
@@ -433,7 +433,7 @@ exists(Oid database)
 
 /* Who wants a worker, and has waited longest for it?  NULL: nobody. */
 static Flush *
-pick(void)
+pick_flush(void)
 {
 	Flush	   *picked = NULL;
 
@@ -448,7 +448,7 @@ pick(void)
 
 /* False if there are fewer workers than databases. */
 static bool
-start_all(uint32 requests)
+start_workers(uint32 requests)
 {
 	Oid		   *databases;
 	int			count = ak_counts_databases(&databases);
@@ -460,12 +460,12 @@ start_all(uint32 requests)
 	for (int i = 0; i < count; i++)
 	{
 		flush = get_flush(databases[i]);
-		flush->wanted = !is_running(flush);
+		flush->wanted = !is_worker_running(flush);
 	}
-	while (enough && (flush = pick()) != NULL)
+	while (enough && (flush = pick_flush()) != NULL)
 	{
-		if (exists(flush->database))
-			enough = start(flush, requests);
+		if (database_exists(flush->database))
+			enough = start_worker(flush, requests);
 		else
 			ak_counts_forget(flush->database, DT_NOEND);
 	}
@@ -489,10 +489,10 @@ apikey_launcher_main(Datum arg)
 	{
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_SOON,
 						 PG_WAIT_EXTENSION);
-		rest(LOOK_EVERY, requests, false);
+		wait_and_reload(LOOK_EVERY, requests, false);
 		requests = ak_demand_requests();
-		if (start_all(requests))
-			rest(ak_guc_flush_interval * INT64CONST(1000), requests, true);
+		if (start_workers(requests))
+			wait_and_reload(ak_guc_flush_interval * INT64CONST(1000), requests, true);
 		else
 		{
 			/* who waits for the time shall make way for others */

@@ -121,7 +121,7 @@ queue_message(const char *payload)
 }
 
 static void
-notify(const AkEvent *event)
+notify_of_event(const AkEvent *event)
 {
 	StringInfoData payload;
 
@@ -143,7 +143,7 @@ notify(const AkEvent *event)
  * and so they stand in the order in which they happened.
  */
 static TimestampTz
-get_time(void)
+get_event_time(void)
 {
 	static TimestampTz last;
 	TimestampTz now = GetCurrentTimestamp();
@@ -157,7 +157,7 @@ get_time(void)
  * the connection or another database; a null if it is empty.
  */
 static AkValue
-get_string(const char *string)
+get_valid_string(const char *string)
 {
 	char	   *clean;
 
@@ -184,7 +184,7 @@ get_address(void)
 static void
 insert_event(AkInsertion *insertion, const AkEvent *event)
 {
-	TimestampTz at = get_time();
+	TimestampTz at = get_event_time();
 	const char *role = GetUserNameFromId(GetOuterUserId(), false);
 	pg_uuid_t	id;
 	AkValue		row[Natts_apikey_event] = {
@@ -194,9 +194,9 @@ insert_event(AkInsertion *insertion, const AkEvent *event)
 		[Anum_apikey_event_key_id - 1] = ak_value_uuid(event->key_id),
 		[Anum_apikey_event_organization - 1] =
 		ak_value_name(event->organization),
-		[Anum_apikey_event_role - 1] = get_string(role),
+		[Anum_apikey_event_role - 1] = get_valid_string(role),
 		[Anum_apikey_event_application_user - 1] =
-		get_string(ak_guc_application_user),
+		get_valid_string(ak_guc_application_user),
 		[Anum_apikey_event_acting_key - 1] =
 		ak_value_uuid(event->acting_key),
 		[Anum_apikey_event_address - 1] = get_address(),
@@ -222,5 +222,5 @@ ak_event_append(AkInsertion *insertion, const AkEvent *event)
 		ak_insert_end(alone);
 	}
 	if (ak_guc_notify && !event->is_new)
-		notify(event);
+		notify_of_event(event);
 }
