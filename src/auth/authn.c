@@ -1,6 +1,7 @@
 /*
  * authn.c
- *		From the text of a key to a key that has proved itself; see authn.h.
+ *		From the text of a key to a key that has proved itself, or to none;
+ *		see authn.h.
  */
 #include "postgres.h"
 
@@ -10,49 +11,49 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "auth/imported.h"
+#include "auth/use.h"
+#include "base/args.h"
 #include "base/client.h"
 #include "base/clock.h"
+#include "base/guc.h"
 #include "table/rehash.h"
+#include "table/schema.h"
 #include "table/store.h"
 #include "utils/memutils.h"
 
 /*
- * Is this a secret of ours, and is it "bytes"?  The same hash is computed for one
- * that does not exist or cannot be checked ("secret" NULL or unusable).
+ * Is "bytes" this secret, by one of our hashes?  The same is computed for one that
+ * does not exist ("secret" NULL) or cannot be checked: how long a refusal takes
+ * does not tell them apart.
  */
 static bool
-proves(const AkSecret *secret, const void *bytes, int len)
+proves_hmac(const AkSecret *secret, const void *bytes, int len)
 {
 	static const uint8 zeroes[AK_HASH_LEN];
-	uint8		actual[AK_HASH_LEN];
 	AkScheme	scheme =
 	secret != NULL && secret->scheme != AK_SCHEME_HMAC_PEPPER ?
 	AK_SCHEME_HMAC : AK_SCHEME_HMAC_PEPPER;
-	bool		usable = secret != NULL &&
-	secret->scheme == scheme &&
-	secret->salt.len == AK_SALT_LEN &&
-	secret->verifier.len == AK_HASH_LEN &&
+	bool		usable = secret != NULL && secret->scheme == scheme &&
+	secret->salt.len == AK_SALT_LEN && secret->verifier.len == AK_HASH_LEN &&
 	secret->expires_at > ak_clock_now();
-	bool		equal;
+	const void *salt = usable ? secret->salt.data : (const char *) zeroes;
+	const void *verifier = usable ? secret->verifier.data : (const char *) zeroes;
+	uint8		actual[AK_HASH_LEN];
+	bool		computed = ak_secret_verifier(scheme, salt, bytes, len, actual);
+	bool		equal = ak_secret_equal(actual, verifier, AK_HASH_LEN);
 
-	if (!ak_secret_verifier(scheme,
-							usable ? (const uint8 *) secret->salt.data : zeroes,
-							bytes, len, actual))
-		usable = false;
-	equal = ak_secret_equal(actual, usable ?
-							(const uint8 *) secret->verifier.data : zeroes,
-							AK_HASH_LEN);
 	explicit_bzero(actual, sizeof(actual));
-	return usable && equal;
+	return usable && computed && equal;
 }
 
 /*
- * Verify a text of our form: by the newest secret of the key, else by the other
- * one.  What does not prove itself takes the same steps, whatever is wrong with it; the
- * row of an id that there is has to be read besides, and an id is no secret.
+ * Verify a text of a native key's form: by the newest secret of the key, else by
+ * the other one.  What does not prove itself takes the same steps, whatever is
+ * wrong with it, except that an id that exists has a row to be read; ids are no
+ * secret.
  */
 static bool
-verify_own(Snapshot snapshot, const AkToken *token, AkVerified *verified)
+verify_native(Snapshot snapshot, const AkToken *token, AkVerified *verified)
 {
 	AkKeyRow   *row = &verified->row;
 	AkSecret	other;
@@ -62,56 +63,46 @@ verify_own(Snapshot snapshot, const AkToken *token, AkVerified *verified)
 
 	verified->id = token->id;
 	verified->proof_ends = DT_NOEND;
-	if (proves(named ? &row->secret : NULL, token->secret, AK_SECRET_LEN))
+	if (proves_hmac(named ? &row->secret : NULL, token->secret, AK_SECRET_LEN))
 		return true;
 
 	named = ak_store_secret(snapshot, &token->id, &other) && named &&
 		!other.imported;
-	if (!proves(named ? &other : NULL, token->secret, AK_SECRET_LEN))
+	if (!proves_hmac(named ? &other : NULL, token->secret, AK_SECRET_LEN))
 		return false;
 	verified->proof_ends = other.expires_at;
-	verified->own = other.uncommitted;
+	verified->uncommitted = other.uncommitted;
 	return true;
 }
 
-/* Verify any other text: it may be a key of another system. */
+/* Verify any other text: it may be an imported key. */
 static bool
-verify_imported(Snapshot snapshot, const char *text, int len,
+verify_imported(Snapshot snapshot, const char *token, int len,
 				const uint8 *digest, AkVerified *verified)
 {
 	AkSecret	secret;
 
-	if (!ak_imported_find(snapshot, text, len, digest, &secret) ||
+	/* a bcrypt may have been replaced by a hash of ours */
+	if (!ak_imported_find(snapshot, token, len, digest, &secret) ||
 		secret.expires_at <= ak_clock_now() ||
-		!(ak_imported_proves(&secret, text, len, digest) ||
-		  proves(&secret, text, len)) ||
+		!(ak_imported_proves(&secret, token, len, digest) ||
+		  proves_hmac(&secret, token, len)) ||
 		!ak_store_key(snapshot, &secret.key_id, &verified->row))
 		return false;
 	verified->id = secret.key_id;
 	verified->proof_ends = secret.expires_at;
-	verified->own = secret.uncommitted;
+	verified->uncommitted = secret.uncommitted;
 	verified->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
 	return true;
 }
 
-/* Is the client where the key may be used? */
-static void
-look_at_address(AkVerified *verified)
-{
-	Datum		networks = verified->row.allowed_networks;
-
-	if (networks == (Datum) 0)
-		return;
-	verified->address = ak_guc_address_serial;
-	verified->outside_networks = !ak_client_in_networks(networks);
-}
-
 /*
- * Verify against the tables, and remember the key if it is good.  "token" is the
- * text parsed, NULL if it is not of our form.
+ * Verify against the tables, and cache the key if it proves itself.  "parsed" is
+ * NULL if the text has not the form of a native key.
  */
 static const AkKey *
-load(const AkToken *token, const char *text, int len, const uint8 *digest)
+verify_by_tables(const AkToken *parsed, const char *token, int len,
+				 const uint8 *digest)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey verification",
@@ -127,107 +118,140 @@ load(const AkToken *token, const char *text, int len, const uint8 *digest)
 		memset(&verified, 0, sizeof(verified));
 		/* no message can have come in since the snapshot was taken */
 		verified.generation = ak_inval_generation(AK_TOPIC_KEYS);
-		proved = token != NULL ? verify_own(snapshot, token, &verified) :
-			verify_imported(snapshot, text, len, digest, &verified);
+		proved = parsed != NULL ? verify_native(snapshot, parsed, &verified) :
+			verify_imported(snapshot, token, len, digest, &verified);
 		if (proved)
 		{
-			verified.own |= verified.row.secret.uncommitted;
+			verified.uncommitted |= verified.row.secret.uncommitted;
 			verified.ngrants = ak_store_grants(snapshot, &verified.id,
 											   &verified.grants,
-											   &verified.own);
+											   &verified.uncommitted);
 		}
 	}
-	if (proved)
+	if (proved && verified.row.allowed_networks != (Datum) 0)
 	{
-		look_at_address(&verified);
-		key = ak_keycache_add(digest, &verified);
+		verified.address = ak_guc_address_serial;
+		verified.outside_networks =
+			!ak_client_in_networks(verified.row.allowed_networks);
 	}
+	if (proved)
+		key = ak_keycache_add(digest, &verified);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return key;
 }
 
-/* A text that nobody has verified yet: parse it, and go to the tables. */
+/* Verify a text that is in no cache. */
 static const AkKey *
-verify(const char *text, int len, const uint8 *digest)
+verify_text(const char *token, int len, const uint8 *digest)
 {
-	AkToken		token;
-	AkTokenForm form = ak_token_parse(text, len, &token);
+	AkToken		parsed;
 	const AkKey *key = NULL;
 
-	if (form != AK_TOKEN_VALID)
-		return ak_imported_any() ? load(NULL, text, len, digest) : NULL;
+	/* the checksum: a random string costs no look at the tables */
+	if (ak_token_parse(token, len, &parsed) != AK_TOKEN_VALID)
+		return ak_imported_any() ?
+			verify_by_tables(NULL, token, len, digest) : NULL;
 	PG_TRY();
 	{
-		key = load(&token, text, len, digest);
+		key = verify_by_tables(&parsed, token, len, digest);
 	}
 	PG_FINALLY();
 	{
-		explicit_bzero(&token, sizeof(token));
+		explicit_bzero(&parsed, sizeof(parsed));
 	}
 	PG_END_TRY();
 	return key;
 }
 
-/* Can a text of this length be a key? */
-static bool
-is_possible(int len)
+const AkKey *
+ak_authn_find(const char *token, int len)
 {
-	if (len >= AK_TOKEN_MIN && len <= AK_TOKEN_MAX)
-		return true;
-	return len > 0 && len <= AK_KEY_TEXT_MAX && ak_imported_any();
+	uint8		digest[AK_HASH_LEN];
+	const AkKey *key;
+
+	if (len <= 0 || len > AK_KEY_TEXT_MAX)
+		return NULL;
+	if ((len < AK_TOKEN_MIN || len > AK_TOKEN_MAX) && !ak_imported_any())
+		return NULL;
+	ak_secret_digest(token, len, digest);
+	key = ak_keycache_find(digest);
+	return key != NULL ? key : verify_text(token, len, digest);
+}
+
+const AkKey *
+ak_authn_recall(AkFinding *finding, const char *token, int len)
+{
+	if (!ak_authn_holds(finding))
+	{
+		memset(finding, 0, sizeof(AkFinding));	/* an error leaves nothing */
+		finding->key = ak_authn_find(token, len);
+		finding->epoch = ak_keycache_epoch;
+		ak_inval_set_moment(&finding->moment);
+	}
+	if (unlikely(finding->key == NULL && !finding->counted))
+		finding->counted = ak_use_guessed(token, len);
+	return finding->key;
+}
+
+/* ---------------------------------------------------------- session's key */
+
+const AkKey *
+ak_authn_session(void)
+{
+	static AkFinding finding;
+	static uint64 serial;		/* ak_guc_key_serial then */
+	int			len;
+	const char *token;
+
+	if (serial != ak_guc_key_serial)
+		memset(&finding, 0, sizeof(finding));
+	serial = ak_guc_key_serial;
+	if (finding.key != NULL && ak_authn_holds(&finding))
+		return finding.key;
+	token = ak_guc_key(&len);
+	return ak_authn_recall(&finding, token, len);
+}
+
+bool
+ak_authn_has_session(void)
+{
+	int			len;
+
+	(void) ak_guc_key(&len);
+	return len > 0;
 }
 
 void
-ak_authn_find(AkFinding *finding, const char *token, int len)
+ak_authn_require_session(int sqlerrcode)
 {
-	uint8		digest[AK_HASH_LEN];
+	AkVerdict	verdict = {AK_REASON_NO_KEY, AK_LEVEL_NONE};
 
-	finding->key = NULL;
-	if (is_possible(len))
-	{
-		ak_secret_digest(token, len, digest);
-		finding->key = ak_keycache_find(digest);
-		if (finding->key == NULL)
-			finding->key = verify(token, len, digest);
-	}
-	finding->counted = false;
-	finding->epoch = ak_keycache_epoch;
-	ak_inval_set_moment(&finding->moment);
+	if (!ak_authn_has_session())
+		ereport(ERROR,
+				(errcode(sqlerrcode),
+				 errmsg_internal("%s", ak_authz_reason(&verdict)),
+				 errhint("Log in by apikey_login, and work in the same transaction.")));
 }
 
-/* Find out anew about a key whose text stands in "memo" already. */
-static const AkKey *
-fill_memo(AkMemo *memo)
-{
-	int			len = memo->len;
-
-	memo->len = 0;				/* an error leaves nothing to believe */
-	ak_authn_find(&memo->finding, memo->token, len);
-	memo->len = len;
-	return memo->finding.key;
-}
+/* --------------------------------------------------------------- arguments */
 
 const AkKey *
-ak_authn_key(AkMemo *memo, const char *token, int len)
+ak_authn_argument(FunctionCallInfo fcinfo, int argno, AkGuess guess)
 {
-	if (len <= 0 || len > AK_KEY_TEXT_MAX)
-	{
-		memo->len = 0;
-		return NULL;
-	}
-	if (memo->len == len && memcmp(memo->token, token, len) == 0)
-		return ak_authn_again(memo);
-	memcpy(memo->token, token, len);
-	memo->len = len;
-	return fill_memo(memo);
-}
+	AkName		token;
+	const AkKey *key;
 
-const AkKey *
-ak_authn_again(AkMemo *memo)
-{
-	return ak_authn_holds(&memo->finding) ? memo->finding.key :
-		fill_memo(memo);
+	ak_schema_accept();
+	if (argno < 0)
+		return ak_authn_session();
+	token = ak_arg_token(fcinfo, argno);
+	key = ak_authn_find(token.data, token.len);
+	if (key == NULL && guess == AK_GUESS_BY_CALL)
+		ak_use_guess_called(token.len);
+	else if (key == NULL)
+		(void) ak_use_guessed(token.data, token.len);
+	return key;
 }
 
 void

@@ -1,10 +1,11 @@
 /*
  * authn.h
- *		From the text of a key to a key that has proved itself, or to none.
+ *		Authentication: from the text of a key to a key that has proved itself,
+ *		or to none.
  *
- * Everything that does not prove itself is refused in one way: unknown, wrong
- * secret, wrong prefix, deleted, malformed.  A key that is revoked, disabled,
- * expired or used from outside its networks does prove itself; ask ak_authz_check_key().
+ * Whatever does not prove itself is refused in one way: unknown, wrong secret,
+ * wrong prefix, deleted, malformed.  A key that is revoked, disabled, expired or
+ * outside its networks does prove itself; ask ak_authz_check_key().
  *
  * ak_schema_accept() must have been called.  Raises what the tables, the
  * cryptography and the pepper file raise, never because of the key.
@@ -15,24 +16,24 @@
 #include "postgres.h"
 
 #include "auth/keycache.h"
-#include "base/token.h"
+#include "fmgr.h"
 
-/*
- * What was found out about some text.  A refusal holds for the statement only:
- * a new key sends no message.
- */
+/* The key of a text of any length, or NULL.  Nothing is counted. */
+extern const AkKey *ak_authn_find(const char *token, int len);
+
+/* What was found out about some text.  Zeroed: nothing. */
 typedef struct AkFinding
 {
-	const AkKey *key;			/* NULL: refused */
+	const AkKey *key;			/* NULL: it is no key */
 	uint64		epoch;
 	AkMoment	moment;
-	bool		counted;		/* for the caller: as a guess; see use.h */
+	bool		counted;		/* as a guess, or need not be */
 } AkFinding;
 
-/* Find out about a text of any length. */
-extern void ak_authn_find(AkFinding *finding, const char *token, int len);
-
-/* Is it still true? */
+/*
+ * Is it still true?  That a text is no key holds for the statement only, since a
+ * new key sends no message.
+ */
 static inline bool
 ak_authn_holds(const AkFinding *finding)
 {
@@ -43,21 +44,34 @@ ak_authn_holds(const AkFinding *finding)
 }
 
 /*
- * What one caller remembers of the last key that it asked for, so that the
- * same key costs one comparison.  Zeroed at first.  It holds the text of a
- * key: the caller must wipe it with explicit_bzero in the end.
+ * The key of the text that "finding" is about, or NULL; found out anew unless it
+ * holds.  What is no key counts as a guess, once a statement.
  */
-typedef struct AkMemo
+extern const AkKey *ak_authn_recall(AkFinding *finding, const char *token,
+									int len);
+
+/* The same of apikey.key: the session's key.  Its text is not remembered. */
+extern const AkKey *ak_authn_session(void);
+
+/* Is there any text in apikey.key, good or bad? */
+extern bool ak_authn_has_session(void);
+
+/* Raises an error that says so, of this SQLSTATE, if there is none. */
+extern void ak_authn_require_session(int sqlerrcode);
+
+typedef enum AkGuess
 {
-	int			len;
-	char		token[AK_KEY_TEXT_MAX];
-	AkFinding	finding;
-} AkMemo;
+	AK_GUESS_BY_STATEMENT = 0,	/* each text counts once a statement */
+	AK_GUESS_BY_CALL			/* each call does, and may be delayed */
+} AkGuess;
 
-extern const AkKey *ak_authn_key(AkMemo *memo, const char *token, int len);
-
-/* The same key as in the last call, which must have been one. */
-extern const AkKey *ak_authn_again(AkMemo *memo);
+/*
+ * The key in an argument, or the session's if "argno" is negative; NULL unless it
+ * proves itself.  A text in the argument that does not counts as a guess.  Calls
+ * ak_schema_accept() itself.
+ */
+extern const AkKey *ak_authn_argument(FunctionCallInfo fcinfo, int argno,
+									  AkGuess guess);
 
 /*
  * If a slow hash proved this key, whose text is "token", put one of ours in its

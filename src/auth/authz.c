@@ -1,6 +1,6 @@
 /*
  * authz.c
- *		What may this key do?  See authz.h.
+ *		Authorization: what may this key do?  See authz.h.
  */
 #include "postgres.h"
 
@@ -26,30 +26,19 @@ ak_authz_check_key(const AkKey *key)
 	return AK_REASON_GOOD;
 }
 
-/*
- * The level on a pair, and whether it is registered for the organization.
- * Where the key has no grant the registry is not asked: "registered" is true.
- */
-static inline AkLevel
-find_level(const AkKey *key, const AkName *project, const AkName *environment,
-		   bool *registered)
+AkLevel
+ak_authz_level(const AkKey *key, const AkName *project,
+			   const AkName *environment)
 {
 	uint32		hash = ak_grants_hash(project, environment);
 	AkLevel		level = ak_grants_level(key->grants, hash, project,
 										environment);
 
-	*registered = level == AK_LEVEL_NONE ||
-		ak_registry_contains(&key->organization, hash, project, environment);
-	return *registered ? level : AK_LEVEL_NONE;
-}
-
-AkLevel
-ak_authz_level(const AkKey *key, const AkName *project,
-			   const AkName *environment)
-{
-	bool		registered;
-
-	return find_level(key, project, environment, &registered);
+	/* foreign keys promise it, but no decision rests on them alone */
+	if (level != AK_LEVEL_NONE &&
+		!ak_registry_contains(&key->organization, hash, project, environment))
+		return AK_LEVEL_NONE;
+	return level;
 }
 
 AkVerdict
@@ -57,7 +46,6 @@ ak_authz_project(const AkKey *key, const AkName *project,
 				 const AkName *environment, AkLevel wanted)
 {
 	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
-	bool		registered;
 
 	if (verdict.reason != AK_REASON_GOOD)
 		return verdict;
@@ -65,9 +53,12 @@ ak_authz_project(const AkKey *key, const AkName *project,
 	if (project == NULL || environment == NULL || wanted == AK_LEVEL_NONE)
 		return verdict;
 
-	verdict.level = find_level(key, project, environment, &registered);
+	verdict.level = ak_authz_level(key, project, environment);
 	verdict.reason = AK_REASON_UNREGISTERED;
-	if (!registered)
+	if (verdict.level == AK_LEVEL_NONE &&
+		!ak_registry_contains(&key->organization,
+							  ak_grants_hash(project, environment), project,
+							  environment))
 		return verdict;
 	verdict.reason = AK_REASON_NO_GRANT;
 	if (verdict.level == AK_LEVEL_NONE)
@@ -76,20 +67,6 @@ ak_authz_project(const AkKey *key, const AkName *project,
 	if (verdict.level < wanted)
 		return verdict;
 	verdict.reason = AK_REASON_GRANTED;
-	return verdict;
-}
-
-AkVerdict
-ak_authz_explain(const AkKey *key, const AkName *project,
-				 const AkName *environment, AkLevel wanted)
-{
-	AkVerdict	verdict = ak_authz_project(key, project, environment, wanted);
-
-	if (verdict.reason == AK_REASON_NO_GRANT &&
-		!ak_registry_contains(&key->organization,
-							  ak_grants_hash(project, environment), project,
-							  environment))
-		verdict.reason = AK_REASON_UNREGISTERED;
 	return verdict;
 }
 
@@ -117,35 +94,23 @@ ak_authz_refuse(AkReason reason)
 char *
 ak_authz_reason(const AkVerdict *verdict)
 {
-	const char *level = ak_level_name(verdict->level);
+	static const char *const reasons[AK_REASONS] = {
+		[AK_REASON_INVALID_KEY] = "invalid key",
+		[AK_REASON_NO_KEY] = "no API key is logged in",
+		[AK_REASON_REVOKED] = "key is revoked",
+		[AK_REASON_EXPIRED] = "key is expired",
+		[AK_REASON_DISABLED] = "key is disabled",
+		[AK_REASON_OUTSIDE_NETWORKS] = "address is not in the key's networks",
+		[AK_REASON_OVER_LIMIT] = "key is over its rate limit",
+		[AK_REASON_GOOD] = "good",
+		[AK_REASON_NOTHING_ASKED] = "project, environment or verb is null",
+		[AK_REASON_UNREGISTERED] = "project or environment is not registered for the organization of the key",
+		[AK_REASON_NO_GRANT] = "no grant on the project and environment",
+		[AK_REASON_LOW_LEVEL] = "highest grant is ",
+		[AK_REASON_GRANTED] = "granted: "
+	};
+	bool		leveled = verdict->reason >= AK_REASON_LOW_LEVEL;
 
-	switch (verdict->reason)
-	{
-		case AK_REASON_INVALID_KEY:
-			return pstrdup("invalid key");
-		case AK_REASON_NO_KEY:
-			return pstrdup("no API key is logged in");
-		case AK_REASON_REVOKED:
-			return pstrdup("key is revoked");
-		case AK_REASON_EXPIRED:
-			return pstrdup("key is expired");
-		case AK_REASON_DISABLED:
-			return pstrdup("key is disabled");
-		case AK_REASON_OUTSIDE_NETWORKS:
-			return pstrdup("address is not in the key's networks");
-		case AK_REASON_OVER_LIMIT:
-			return pstrdup("key is over its rate limit");
-		case AK_REASON_GOOD:
-		case AK_REASON_NOTHING_ASKED:
-			return pstrdup("project, environment or verb is null");
-		case AK_REASON_UNREGISTERED:
-			return pstrdup("project or environment is not registered for the organization of the key");
-		case AK_REASON_NO_GRANT:
-			return pstrdup("no grant on the project and environment");
-		case AK_REASON_LOW_LEVEL:
-			return psprintf("highest grant is %s", level);
-		case AK_REASON_GRANTED:
-			return psprintf("granted: %s", level);
-	}
-	pg_unreachable();
+	return psprintf("%s%s", reasons[verdict->reason],
+					leveled ? ak_level_name(verdict->level) : "");
 }

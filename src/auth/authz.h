@@ -1,7 +1,7 @@
 /*
  * authz.h
- *		What may this key do?  The only place where it is decided; lists of
- *		all that it may do are in reach.h.
+ *		Authorization: what may this key do?  The only place where it is decided;
+ *		lists of all that it may do are in reach.h.
  *
  * A verdict starts out as a refusal, and only the last of all checks turns it
  * into AK_REASON_GRANTED.
@@ -19,13 +19,13 @@
 typedef enum AkReason
 {
 	AK_REASON_INVALID_KEY = 0,	/* did not prove itself */
-	AK_REASON_NO_KEY,			/* of session.h: there is none in the session */
+	AK_REASON_NO_KEY,			/* there is none in the session */
 	AK_REASON_REVOKED,
 	AK_REASON_EXPIRED,
 	AK_REASON_DISABLED,
 	AK_REASON_OUTSIDE_NETWORKS,
-	AK_REASON_OVER_LIMIT,		/* of use.h: log-ins alone */
-	AK_REASON_GOOD,				/* good, nothing asked of it yet */
+	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */
+	AK_REASON_GOOD,				/* and nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */
 	AK_REASON_UNREGISTERED,
 	AK_REASON_NO_GRANT,
@@ -33,30 +33,35 @@ typedef enum AkReason
 	AK_REASON_GRANTED
 } AkReason;
 
+#define AK_REASONS			(AK_REASON_GRANTED + 1)
+
 typedef struct AkVerdict
 {
 	AkReason	reason;
 	AkLevel		level;			/* highest grant that matches */
 } AkVerdict;
 
-/* AK_REASON_GOOD, or why this key, NULL for a bad one, may do nothing. */
+/*
+ * May this key be used at all, now?  AK_REASON_GOOD, or why not.  NULL is a key
+ * that did not prove itself.
+ */
 extern AkReason ak_authz_check_key(const AkKey *key);
 
-/* "key" may be NULL, and so may the names; "wanted" may be AK_LEVEL_NONE. */
+/*
+ * What a request comes to.  "key" may be NULL, and so may the names; "wanted" may be
+ * AK_LEVEL_NONE.
+ */
 extern AkVerdict ak_authz_project(const AkKey *key, const AkName *project,
 								  const AkName *environment, AkLevel wanted);
 
 /*
- * The level that a key has which ak_authz_check_key() just said AK_REASON_GOOD of;
+ * The level of a key that is good, as ak_authz_check_key() has just said;
  * AK_LEVEL_NONE for a pair that is not registered.
  */
 extern AkLevel ak_authz_level(const AkKey *key, const AkName *project,
 							  const AkName *environment);
 
-/* The same, but telling an unregistered pair from one without a grant. */
-extern AkVerdict ak_authz_explain(const AkKey *key, const AkName *project,
-								  const AkName *environment, AkLevel wanted);
-
+/* May this key, NULL as above, do this to its organization?  Is it this one? */
 extern bool ak_authz_organization(const AkKey *key,
 								  const AkName *organization, AkLevel wanted);
 

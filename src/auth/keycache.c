@@ -1,10 +1,9 @@
 /*
  * keycache.c
- *		Keys that this backend has verified; see keycache.h.
+ *		The key cache; see keycache.h.
  *
  * A chained hash table whose chains and order of use run through the entries,
- * so that adding one can fail only before anything has changed.  One entry is
- * one allocation.
+ * so that adding one can fail only before anything has changed.
  */
 #include "postgres.h"
 
@@ -34,7 +33,7 @@ bucket_of(const uint8 *digest)
 
 /* Make room in the table for one more; if memory is short, chains get longer. */
 static void
-grow(void)
+grow_buckets(void)
 {
 	uint32		wanted = nbuckets == 0 ? MIN_BUCKETS : nbuckets * 2;
 	AkKey	  **old = buckets;
@@ -67,7 +66,7 @@ grow(void)
 }
 
 static void
-discard(AkKey *key)
+discard_key(AkKey *key)
 {
 	AkKey	  **link = bucket_of(key->digest);
 
@@ -95,7 +94,7 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 		return NULL;
 	if (!ak_keycache_usable(key))
 	{
-		discard(key);
+		discard_key(key);
 		return NULL;
 	}
 	dlist_move_head(&recency, &key->recency);
@@ -103,51 +102,61 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 	return key;
 }
 
-const AkKey *
-ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
+/*
+ * One allocation: the key, its grants, its organization, and what most keys do not
+ * have, a moment and a limit.
+ */
+static AkKey *
+make_entry(const AkVerified *verified)
 {
 	const AkKeyRow *row = &verified->row;
-	Size		grants_size = ak_grants_size(verified->grants,
-											 verified->ngrants);
-	Size		size = MAXALIGN(sizeof(AkKey)) + MAXALIGN(grants_size) +
-	row->organization.len;
-	AkKey	   *key;
-	AkKey	  **bucket;
-	char	   *end;
+	Size		grants = MAXALIGN(sizeof(AkKey));
+	Size		organization = grants +
+	MAXALIGN(ak_grants_size(verified->grants, verified->ngrants));
+	Size		moment = organization + MAXALIGN(row->organization.len);
+	Size		limit = moment +
+	(verified->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0);
+	char	   *memory = MemoryContextAllocHuge(context, limit +
+												(row->limit.count > 0 ?
+												 sizeof(AkRateLimit) : 0));
+	AkKey	   *key = memset(memory, 0, sizeof(AkKey));
 
-	/* most keys have neither a moment nor a limit */
-	size = MAXALIGN(size) + (verified->own ? MAXALIGN(sizeof(AkMoment)) : 0) +
-		(row->limit.count > 0 ? sizeof(AkRateLimit) : 0);
-	grow();
-	key = MemoryContextAllocHuge(context, size);
-	memset(key, 0, sizeof(AkKey));
-	memcpy(key->digest, digest, AK_HASH_LEN);
 	key->generation = verified->generation;
 	key->proof_ends = verified->proof_ends;
 	key->address = verified->address;
 	key->slow = verified->slow;
-	key->transient = verified->own;
+	key->uncommitted = verified->uncommitted;
 	key->id = verified->id;
 	key->revoked = row->revoked;
 	key->disabled = row->disabled;
 	key->outside_networks = verified->outside_networks;
 	key->organization_level = row->organization_level;
 	key->expires_at = row->expires_at;
-	key->grants = (AkGrants *) ((char *) key + MAXALIGN(sizeof(AkKey)));
+	key->grants = (AkGrants *) (memory + grants);
 	ak_grants_compile(key->grants, verified->grants, verified->ngrants);
-	end = (char *) key->grants + MAXALIGN(grants_size);
-	memcpy(end, row->organization.data, row->organization.len);
-	key->organization = ak_name_make(end, row->organization.len);
-	end += MAXALIGN(row->organization.len);
-	if (verified->own)
+	key->organization.data = memcpy(memory + organization,
+									row->organization.data,
+									row->organization.len);
+	key->organization.len = row->organization.len;
+	if (verified->uncommitted)
 	{
-		ak_inval_set_moment((AkMoment *) end);
-		key->moment = (AkMoment *) end;
-		end += MAXALIGN(sizeof(AkMoment));
+		key->moment = (AkMoment *) (memory + moment);
+		ak_inval_set_moment((AkMoment *) (memory + moment));
 	}
 	if (row->limit.count > 0)
-		key->limit = memcpy(end, &row->limit, sizeof(AkRateLimit));
+		key->limit = memcpy(memory + limit, &row->limit, sizeof(AkRateLimit));
+	return key;
+}
 
+const AkKey *
+ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
+{
+	AkKey	   *key;
+	AkKey	  **bucket;
+
+	grow_buckets();
+	key = make_entry(verified);
+	memcpy(key->digest, digest, AK_HASH_LEN);
 	bucket = bucket_of(digest);
 	key->next = *bucket;
 	*bucket = key;
@@ -158,14 +167,14 @@ ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
 
 	while (counts.bytes > (int64) ak_guc_cache_size * 1024 && counts.keys > 1)
 	{
-		discard(dlist_container(AkKey, recency, dlist_tail_node(&recency)));
+		discard_key(dlist_container(AkKey, recency, dlist_tail_node(&recency)));
 		counts.evictions++;
 	}
 	return key;
 }
 
-void
-ak_keycache_stats(AkCacheStats *stats)
+AkCacheStats
+ak_keycache_stats(void)
 {
-	*stats = counts;
+	return counts;
 }

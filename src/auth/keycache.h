@@ -1,18 +1,20 @@
 /*
  * keycache.h
- *		Keys that this backend has verified, by the digest of their text.
+ *		The key cache: keys that this backend has verified, by the digest of their
+ *		text.
  *
- * An AkKey holds what decisions need of a key that has proved itself, whether
- * it is active or not.  It never changes.  It is usable while the generation
- * that it was read under is the current one, the secret that proved it is still
- * good, and, if the key has networks, the client's address is the same; if it
- * rests on a row of the own transaction, only at the moment of that statement.
+ * An entry holds what decisions need of a key that has proved itself, whether it
+ * may be used or not.  It never changes, except for what use.c counts.  It is
+ * usable while the generation that it was read under is the current one, the secret
+ * that proved it is still good, and, if the key has networks, the client's address
+ * is the same; if it rests on rows written by this transaction, only at the moment
+ * at which it was made.
  *
- * A pointer to an AkKey stays good while ak_keycache_epoch stays the same:
- * any call of ak_keycache_find() or ak_keycache_add() may end it.
+ * A pointer to an entry stays good while ak_keycache_epoch stays the same: any call
+ * of ak_keycache_find() or ak_keycache_add() may end it.
  *
- * The least recently used go when apikey.cache_size is full; the newest
- * always stays.
+ * The least recently used go when apikey.cache_size is full; the newest always
+ * stays.
  */
 #ifndef AK_KEYCACHE_H
 #define AK_KEYCACHE_H
@@ -25,7 +27,6 @@
 #include "base/inval.h"
 #include "base/secret.h"
 #include "lib/ilist.h"
-#include "shmem/counts.h"
 #include "table/store.h"
 
 /* What use.c counted of a key, in which statement last, and where. */
@@ -43,13 +44,13 @@ typedef struct AkKey
 	dlist_node	recency;
 	struct AkKey *next;			/* in the same bucket */
 	uint8		digest[AK_HASH_LEN];
-	const AkMoment *moment;		/* of a transient one; else NULL */
+	const AkMoment *moment;		/* if uncommitted; else NULL */
 	TimestampTz proof_ends;		/* the secret is good until then */
 	uint64		address;		/* serial of the client's address, 0 for any */
 
 	/* public */
 	uint64		generation;		/* as above */
-	bool		transient;		/* rests on a row of the own transaction */
+	bool		uncommitted;	/* rests on rows written by this transaction */
 	bool		slow;			/* proved by a slow hash */
 	pg_uuid_t	id;
 	bool		revoked;
@@ -57,20 +58,11 @@ typedef struct AkKey
 	bool		outside_networks;	/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
-	const AkRateLimit *limit;	/* NULL: none */
+	const AkRateLimit *limit;	/* NULL: there is none */
 	AkName		organization;
 	AkGrants   *grants;
 	AkUse		use;			/* the only part that changes */
 } AkKey;
-
-typedef struct AkCacheStats
-{
-	int64		keys;
-	int64		bytes;
-	int64		hits;
-	int64		builds;
-	int64		evictions;
-} AkCacheStats;
 
 extern uint64 ak_keycache_epoch;
 
@@ -81,7 +73,7 @@ ak_keycache_usable(const AkKey *key)
 		(key->proof_ends == DT_NOEND ||
 		 key->proof_ends > ak_clock_now()) &&
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
-		(!key->transient || ak_inval_is_moment(key->moment));
+		(!key->uncommitted || ak_inval_is_moment(key->moment));
 }
 
 /* The usable key of this digest, or NULL. */
@@ -94,8 +86,8 @@ typedef struct AkVerified
 	AkKeyRow	row;
 	AkGrant    *grants;
 	int			ngrants;
-	bool		outside_networks;	/* as above */
-	bool		own;			/* rests on a row of the own transaction */
+	bool		outside_networks;	/* these three as above */
+	bool		uncommitted;
 	bool		slow;
 	TimestampTz proof_ends;
 	uint64		generation;		/* that was current before it began to read */
@@ -105,6 +97,15 @@ typedef struct AkVerified
 extern const AkKey *ak_keycache_add(const uint8 digest[AK_HASH_LEN],
 									const AkVerified *verified);
 
-extern void ak_keycache_stats(AkCacheStats *stats);
+typedef struct AkCacheStats
+{
+	int64		keys;			/* that are in it now */
+	int64		bytes;
+	int64		hits;			/* since the backend started, and so on */
+	int64		builds;
+	int64		evictions;
+} AkCacheStats;
+
+extern AkCacheStats ak_keycache_stats(void);
 
 #endif							/* AK_KEYCACHE_H */

@@ -8,8 +8,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "auth/authn.h"
 #include "auth/authz.h"
-#include "auth/session.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
@@ -26,27 +26,14 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-/* The key in the argument; NULL unless it proves itself. */
-static const AkKey *
-get_key(FunctionCallInfo fcinfo)
-{
-	AkFinding	finding;
-	AkName		token;
-
-	ak_schema_accept();
-	token = ak_arg_token(fcinfo, 0);
-	ak_authn_find(&finding, token.data, token.len);
-	return finding.key;
-}
-
-/* Where the organization level is in the row. */
-#define LEVEL	2
-
-/* The row about a key that may act; false, and why, for any other. */
+/*
+ * The row about a key that may be used; for any other *reason is why not.  The
+ * level is shown as text: some drivers cannot read an enum in a row.
+ */
 static bool
 fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 {
-	AkProfile	profile;
+	Datum	   *level = &values[AK_PROFILE_ORGANIZATION_LEVEL];
 	Snapshot	snapshot;
 	bool		found = false;
 
@@ -54,19 +41,12 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	if (*reason != AK_REASON_GOOD)
 		return false;
 	AK_STORE_READ(snapshot)
-		found = ak_store_profile(snapshot, &key->id, &profile);
+		found = ak_store_profile(snapshot, &key->id, values, nulls);
 	if (!found)					/* deleted this very moment */
-	{
 		*reason = AK_REASON_INVALID_KEY;
-		return false;
-	}
-	memcpy(values, profile.values, sizeof(profile.values));
-	memcpy(nulls, profile.nulls, sizeof(profile.nulls));
-	/* as text: some drivers cannot read an enum in a row */
-	if (!nulls[LEVEL])
-		values[LEVEL] =
-			CStringGetTextDatum(ak_level_name(ak_schema_level(DatumGetObjectId(values[LEVEL]))));
-	return true;
+	else if (!nulls[AK_PROFILE_ORGANIZATION_LEVEL])
+		*level = CStringGetTextDatum(ak_level_name(ak_schema_level(DatumGetObjectId(*level))));
+	return found;
 }
 
 /* "code" is for a key over its limit. */
@@ -83,18 +63,18 @@ refuse_login(AkReason reason, int64 wait, int code)
 }
 
 /*
- * Somebody comes with this key, of which the text is "token", or with something
- * that is none, or nothing is "given": may it be let in?  By functions that may write.
+ * Somebody comes with this key, of which the text is "token", or with what is no key
+ * (NULL): may it be let in?  By functions that may write.
  */
 static AkReason
-admit(const AkKey *key, bool given, const char *token, int len, int64 *wait)
+admit(const AkKey *key, const char *token, int len, int64 *wait)
 {
 	AkReason	reason = ak_authz_check_key(key);
 
 	*wait = 0;
 	if (reason == AK_REASON_GOOD)
-		reason = ak_use_check_limit(key, wait);
-	if (given)
+		reason = ak_use_limit(key, wait, NULL);
+	if (key != NULL)
 		ak_use_called(key, reason);
 	if (reason == AK_REASON_GOOD)
 		ak_authn_rehash(key, token, len);
@@ -105,11 +85,10 @@ admit(const AkKey *key, bool given, const char *token, int len, int64 *wait)
 static AkReason
 fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
 {
-	const AkKey *key = get_key(fcinfo);
+	const AkKey *key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_CALL);
 	AkName		token = ak_arg_token(fcinfo, 0);
-	AkReason	reason;
+	AkReason	reason = admit(key, token.data, token.len, wait);
 
-	reason = admit(key, token.len > 0, token.data, token.len, wait);
 	if (reason == AK_REASON_GOOD)
 		(void) fill_profile(key, values, nulls, &reason);
 	return reason;
@@ -135,18 +114,16 @@ fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	AkReason	reason;
 
-	ak_schema_accept();
-	return fill_profile(ak_session_key(), values, nulls, &reason);
+	return fill_profile(ak_authn_argument(fcinfo, -1, AK_GUESS_BY_STATEMENT),
+						values, nulls, &reason);
 }
 
 AK_FUNCTION_INFO_V1(apikey_key_id);
 Datum
 apikey_key_id(PG_FUNCTION_ARGS)
 {
-	const AkKey *key;
+	const AkKey *key = ak_authn_argument(fcinfo, -1, AK_GUESS_BY_STATEMENT);
 
-	ak_schema_accept();
-	key = ak_session_key();
 	if (ak_authz_check_key(key) != AK_REASON_GOOD)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key->id,
@@ -178,7 +155,7 @@ is_top_level(FunctionCallInfo fcinfo)
 static void
 tell_of_another(const pg_uuid_t *id)
 {
-	const AkKey *before = ak_session_key();
+	const AkKey *before = ak_authn_session();
 
 	if (ak_authz_check_key(before) == AK_REASON_GOOD &&
 		memcmp(&before->id, id, sizeof(pg_uuid_t)) != 0)
@@ -198,7 +175,7 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	if (reason != AK_REASON_GOOD)
 		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
-	tell_of_another(DatumGetUUIDP(values[0]));
+	tell_of_another(DatumGetUUIDP(values[AK_PROFILE_KEY_ID]));
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
 	ak_guc_set_key(token);
 	explicit_bzero(token, strlen(token));
@@ -257,14 +234,12 @@ is_key(const char *bearer)
 {
 	AkToken		token;
 	AkTokenForm form = ak_token_parse(bearer, strlen(bearer), &token);
-	AkFinding	finding;
 
 	explicit_bzero(&token, sizeof(token));
 	if (form != AK_TOKEN_OTHER)
 		return true;
 	ak_schema_accept();
-	ak_authn_find(&finding, bearer, strlen(bearer));
-	return finding.key != NULL;
+	return ak_authn_find(bearer, strlen(bearer)) != NULL;
 }
 
 /* The key that the request brings, palloc'd; NULL if it brings none. */
@@ -298,23 +273,26 @@ Datum
 apikey_pre_request(PG_FUNCTION_ARGS)
 {
 	char	   *token = get_request_key();
+	int			len = token == NULL ? 0 : strlen(token);
+	const AkKey *key;
+	AkReason	reason;
+	int64		wait;
 
-	if (token != NULL)
+	if (token == NULL)
 	{
-		AkFinding	finding;
-		AkReason	reason;
-		int64		wait;
-
-		ak_schema_accept();
-		ak_authn_find(&finding, token, strlen(token));
-		reason = admit(finding.key, true, token, strlen(token), &wait);
-		/* PostgREST makes the HTTP status of it */
-		if (reason != AK_REASON_GOOD)
-			refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
+		ak_guc_set_key("");
+		PG_RETURN_VOID();
 	}
-	ak_guc_set_key(token == NULL ? "" : token);
-	if (token != NULL)
-		explicit_bzero(token, strlen(token));
+	ak_schema_accept();
+	key = ak_authn_find(token, len);
+	if (key == NULL)
+		ak_use_guess_called(len);
+	reason = admit(key, token, len, &wait);
+	/* PostgREST makes the HTTP status of it */
+	if (reason != AK_REASON_GOOD)
+		refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
+	ak_guc_set_key(token);
+	explicit_bzero(token, len);
 	PG_RETURN_VOID();
 }
 
@@ -323,20 +301,23 @@ apikey_pre_request(PG_FUNCTION_ARGS)
  * has one.
  */
 static bool
-fill_rate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+fill_rate_limit(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
-	const AkKey *key = get_key(fcinfo);
+	enum
+	{
+		RATE_LIMIT, REMAINING, RETRY_AFTER
+	};
+	const AkKey *key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_STATEMENT);
 	int64		wait;
 	int64		remaining;
 
-	if (key == NULL)
-		ak_use_guessed_argument(fcinfo, 0);
 	if (ak_authz_check_key(key) != AK_REASON_GOOD || key->limit == NULL)
 		return false;
-	(void) ak_use_look_at_limit(key, &wait, &remaining);
-	values[0] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
-	values[1] = Int64GetDatum(remaining);
-	values[2] = Float8GetDatum((wait + 999) / 1000 / (double) USECS_PER_SEC);
+	(void) ak_use_limit(key, &wait, &remaining);
+	values[RATE_LIMIT] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
+	values[REMAINING] = Int64GetDatum(remaining);
+	values[RETRY_AFTER] = Float8GetDatum((wait + 999) / 1000 /
+										 (double) USECS_PER_SEC);
 	return true;
 }
 
@@ -344,5 +325,5 @@ AK_FUNCTION_INFO_V1(apikey_rate_limit);
 Datum
 apikey_rate_limit(PG_FUNCTION_ARGS)
 {
-	return ak_result_row(fcinfo, fill_rate);
+	return ak_result_row(fcinfo, fill_rate_limit);
 }

@@ -239,7 +239,7 @@ remember(const Question *question, uint64 generation, const Names *names)
 	to = (char *) &reach->names[names->count];
 	reach->bytes = GetMemoryChunkSpace(reach);
 	reach->key_id = question->key->id;
-	reach->key_generation = question->key->transient ? 0 :
+	reach->key_generation = question->key->uncommitted ? 0 :
 		question->key->generation;
 	reach->registry_generation = generation;
 	reach->wanted = question->wanted;

@@ -6,7 +6,6 @@
 
 #include "auth/use.h"
 
-#include "base/args.h"
 #include "base/client.h"
 #include "base/guc.h"
 #include "common/hashfn.h"
@@ -14,85 +13,71 @@
 #include "miscadmin.h"
 #include "optimizer/planner.h"
 #include "pgstat.h"
+#include "shmem/counts.h"
 #include "shmem/guess.h"
 #include "shmem/marks.h"
-#include "shmem/counts.h"
 #include "storage/latch.h"
 #include "table/store.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+/* Any later time of a limit would have no nanoseconds. */
+#define UNTIL_MAX	(PG_INT64_MAX / 1000 - 1)
+
 bool		ak_use_counts;
 
-static int	uncounted;			/* what is asked now: so many reasons not to */
+static int	uncounted;			/* how many reasons there are not to count now */
 static planner_hook_type next_planner;
 static ExecutorStart_hook_type next_start;
 
-/* Functions that are asked while a plan is made decide nothing. */
-static PlannedStmt *
-plan(Query *query, const char *text, int options, ParamListInfo params)
-{
-	PlannedStmt *result;
-
-	uncounted++;
-	PG_TRY();
-	{
-		result = next_planner ? next_planner(query, text, options, params) :
-			standard_planner(query, text, options, params);
-	}
-	PG_FINALLY();
-	{
-		uncounted--;
-	}
-	PG_END_TRY();
-	return result;
-}
-
-static void
-start_next(QueryDesc *query, int flags)
-{
-	if (next_start)
-		next_start(query, flags);
-	else
-		standard_ExecutorStart(query, flags);
-}
-
-/* So it is for EXPLAIN, which looks for partitions that need no scan. */
-static void
-start(QueryDesc *query, int flags)
-{
-	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
-	{
-		if (query->plannedstmt->parallelModeNeeded)
-			ak_marks_share(ak_clock_now());
-		start_next(query, flags);
-		return;
-	}
-	uncounted++;
-	PG_TRY();
-	{
-		start_next(query, flags);
-	}
-	PG_FINALLY();
-	{
-		uncounted--;
-	}
-	PG_END_TRY();
-}
+/* Nested, for a plan may be made while another is. */
+#define UNCOUNTED(statement) \
+do { \
+	uncounted++; \
+	PG_TRY(); \
+	{ \
+		statement; \
+	} \
+	PG_FINALLY(); \
+	{ \
+		uncounted--; \
+	} \
+	PG_END_TRY(); \
+} while (0)
 
 void
 ak_use_uncounted(void (*action) (void *), void *arg)
 {
-	uncounted++;
-	PG_TRY();
+	UNCOUNTED(action(arg));
+}
+
+/* Functions that are asked while a plan is made decide nothing. */
+static PlannedStmt *
+plan_uncounted(Query *query, const char *string, int options,
+			   ParamListInfo params)
+{
+	planner_hook_type plan = next_planner ? next_planner : standard_planner;
+	PlannedStmt *result;
+
+	UNCOUNTED(result = plan(query, string, options, params));
+	return result;
+}
+
+/* Nor for EXPLAIN, which looks for partitions that need no scan. */
+static void
+start_executor(QueryDesc *query, int flags)
+{
+	ExecutorStart_hook_type start = next_start ? next_start :
+	standard_ExecutorStart;
+
+	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
 	{
-		action(arg);
+		UNCOUNTED(start(query, flags));
+		return;
 	}
-	PG_FINALLY();
-	{
-		uncounted--;
-	}
-	PG_END_TRY();
+	if (query->plannedstmt->parallelModeNeeded)
+		ak_marks_share(ak_clock_now());
+	start(query, flags);
 }
 
 void
@@ -100,24 +85,16 @@ ak_use_init(void)
 {
 	ak_use_counts = true;
 	next_planner = planner_hook;
-	planner_hook = plan;
+	planner_hook = plan_uncounted;
 	next_start = ExecutorStart_hook;
-	ExecutorStart_hook = start;
+	ExecutorStart_hook = start_executor;
 }
 
-/* Something that is no key; true if there are too many of them. */
-static bool
-note_guess(void)
-{
-	uint8		place[AK_ADDRESS_LEN];
-
-	ak_client_place(place);
-	return ak_guess_count(place);
-}
+/* ------------------------------------------------------------------ keys */
 
 /* What is remembered of a key in this statement, to be changed. */
 static AkUse *
-set_use(const AkKey *key)
+use_in_statement(const AkKey *key)
 {
 	AkUse	   *use = unconstify(AkUse *, &key->use);
 
@@ -130,18 +107,62 @@ set_use(const AkKey *key)
 	return use;
 }
 
+static void
+count_use(const AkKey *key, bool good)
+{
+	ak_counts_add(&key->id, ak_clock_now(), good, !good,
+				  &use_in_statement(key)->last);
+}
+
 void
 ak_use_note_asked(const AkKey *key, AkReason reason)
 {
-	TimestampTz statement = ak_clock_now();
-
 	if (uncounted > 0)
 		return;
-	set_use(key)->asked = true;
+	use_in_statement(key)->asked = true;
 	if (reason != AK_REASON_GOOD)
 		ak_use_note_refused(key);
-	else if (ak_marks_first(AK_MARK_USED, &key->id, statement))
-		ak_counts_add(&key->id, statement, true, false, &set_use(key)->last);
+	else if (ak_marks_first(AK_MARK_USED, &key->id, ak_clock_now()))
+		count_use(key, true);
+}
+
+void
+ak_use_note_refused(const AkKey *key)
+{
+	if (uncounted > 0)
+		return;
+	use_in_statement(key)->refused = true;
+	if (ak_marks_first(AK_MARK_REFUSED, &key->id, ak_clock_now()))
+		count_use(key, false);
+}
+
+void
+ak_use_called(const AkKey *key, AkReason reason)
+{
+	bool		good = reason == AK_REASON_GOOD;
+	AkUse	   *use;
+
+	if (!ak_use_counts)
+		return;
+	/* what decides in the same statement does not count once more */
+	use = use_in_statement(key);
+	use->asked = true;
+	use->refused |= !good;
+	(void) ak_marks_first(good ? AK_MARK_USED : AK_MARK_REFUSED, &key->id,
+						  ak_clock_now());
+	count_use(key, good);
+}
+
+/* --------------------------------------------------------------- guesses */
+
+/* True if there are too many of them. */
+static bool
+count_guess(void)
+{
+	uint8		place[AK_ADDRESS_LEN];
+
+	ak_client_place(place);
+	return ak_guess_count(place);
 }
 
 bool
@@ -156,28 +177,8 @@ ak_use_note_guessed(const char *token, int len)
 		hash = hash_bytes_extended((const unsigned char *) token, len, 0);
 	memcpy(&id, &hash, sizeof(hash));
 	if (ak_marks_first(AK_MARK_GUESSED, &id, ak_clock_now()))
-		(void) note_guess();
+		(void) count_guess();
 	return true;
-}
-
-void
-ak_use_guessed_argument(FunctionCallInfo fcinfo, int argno)
-{
-	AkName		token = ak_arg_token(fcinfo, argno);
-
-	(void) ak_use_guessed(token.data, token.len);
-}
-
-void
-ak_use_note_refused(const AkKey *key)
-{
-	TimestampTz statement = ak_clock_now();
-
-	if (uncounted > 0)
-		return;
-	set_use(key)->refused = true;
-	if (ak_marks_first(AK_MARK_REFUSED, &key->id, statement))
-		ak_counts_add(&key->id, statement, false, true, &set_use(key)->last);
 }
 
 static void
@@ -188,22 +189,19 @@ hide_statement(void *arg)
 
 /* Who cancels it must not bring the statement, and what is in it, into the log. */
 static void
-delay(void)
+delay_guesser(void)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													ak_guc_guess_delay);
 	ErrorContextCallback hide = {
 		.previous = error_context_stack,.callback = hide_statement
 	};
+	long		left;
 
 	error_context_stack = &hide;
-	for (;;)
+	while ((left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												   until)) > 0)
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														   until);
-
-		if (left <= 0)
-			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 left, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -213,33 +211,17 @@ delay(void)
 }
 
 void
-ak_use_note_called(const AkKey *key, AkReason reason)
+ak_use_guess_called(int len)
 {
-	TimestampTz statement = ak_clock_now();
-	bool		good = reason == AK_REASON_GOOD;
-	AkUse	   *use;
-
-	if (key == NULL)
-	{
-		if (note_guess() && ak_guc_guess_delay > 0)
-			delay();
-		return;
-	}
-	/* what decides in the same statement does not count once more */
-	use = set_use(key);
-	use->asked = true;
-	if (!good)
-		use->refused = true;
-	(void) ak_marks_first(good ? AK_MARK_USED : AK_MARK_REFUSED, &key->id, statement);
-	ak_counts_add(&key->id, statement, good, !good, &set_use(key)->last);
+	if (ak_use_counts && len > 0 && count_guess() && ak_guc_guess_delay > 0)
+		delay_guesser();
 }
 
-/* Any later, and there were no nanoseconds for it. */
-#define UNTIL_MAX	(PG_INT64_MAX / 1000 - 1)
+/* ---------------------------------------------------------------- limits */
 
-/* How far the limit was used up when that was last written down. */
+/* Share how far the limit was used up when that was last written to the table. */
 static void
-remember_limit(const AkKey *key)
+share_limit(const AkKey *key)
 {
 	uint32		epoch = ak_counts_epoch();
 	Snapshot	snapshot;
@@ -253,32 +235,26 @@ remember_limit(const AkKey *key)
 }
 
 AkReason
-ak_use_check_limit(const AkKey *key, int64 *wait)
+ak_use_limit(const AkKey *key, int64 *wait, int64 *remaining)
 {
-	AkCountsLimit result;
-
 	*wait = 0;
+	if (remaining != NULL)
+		*remaining = 0;
 	if (key->limit == NULL)
 		return AK_REASON_GOOD;
 	ak_counts_require("rate limits");
-	while ((result = ak_counts_take(&key->id, key->limit, wait)) ==
-		   AK_COUNTS_UNKNOWN)
-		remember_limit(key);
-	return result == AK_COUNTS_WITHIN ? AK_REASON_GOOD : AK_REASON_OVER_LIMIT;
-}
-
-AkReason
-ak_use_look_at_limit(const AkKey *key, int64 *wait, int64 *remaining)
-{
-	AkCountsLimit result;
-
-	*wait = 0;
-	*remaining = 0;
-	if (key->limit == NULL)
-		return AK_REASON_GOOD;
-	ak_counts_require("rate limits");
-	while ((result = ak_counts_peek(&key->id, key->limit, wait, remaining)) ==
-		   AK_COUNTS_UNKNOWN)
-		remember_limit(key);
-	return result == AK_COUNTS_WITHIN ? AK_REASON_GOOD : AK_REASON_OVER_LIMIT;
+	for (;;)
+	{
+		switch (remaining == NULL ?
+				ak_counts_take(&key->id, key->limit, wait) :
+				ak_counts_peek(&key->id, key->limit, wait, remaining))
+		{
+			case AK_COUNTS_WITHIN:
+				return AK_REASON_GOOD;
+			case AK_COUNTS_OVER:
+				return AK_REASON_OVER_LIMIT;
+			case AK_COUNTS_UNKNOWN:
+				share_limit(key);
+		}
+	}
 }

@@ -6,8 +6,8 @@
 
 #include "keys/actor.h"
 
+#include "auth/authn.h"
 #include "auth/authz.h"
-#include "auth/session.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/redact.h"
@@ -45,7 +45,7 @@ ak_actor_refuse_key(void)
 void
 ak_actor_record(const AkEvent *event)
 {
-	const AkKey *key = has_key() ? ak_session_key() : NULL;
+	const AkKey *key = has_key() ? ak_authn_session() : NULL;
 	AkEvent		complete = *event;
 	pg_uuid_t	id;
 
@@ -70,7 +70,7 @@ ak_actor_get(AkActor *actor)
 	if (!has_key())
 		return;
 	actor->limited = true;
-	actor->key = ak_session_key();
+	actor->key = ak_authn_session();
 	reason = ak_authz_check_key(actor->key);
 	if (reason != AK_REASON_GOOD)
 		ak_authz_refuse(reason);

@@ -310,18 +310,12 @@ AK_FUNCTION_INFO_V1(apikey_revoke_self);
 Datum
 apikey_revoke_self(PG_FUNCTION_ARGS)
 {
-	AkFinding	finding = {0};
-	AkName		token;
+	const AkKey *key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_CALL);
 	AkChange	change = {.actor.limited = true};
 
-	ak_schema_accept();
-	token = ak_arg_token(fcinfo, 0);
-	ak_authn_find(&finding, token.data, token.len);
-	if (finding.key != NULL)
-		change.id = change.actor.key_id = finding.key->id;
-	else if (token.len > 0)
-		ak_use_called(NULL, AK_REASON_INVALID_KEY);
-	if (finding.key == NULL || !ak_admin_lock(&change))
+	if (key != NULL)
+		change.id = change.actor.key_id = key->id;
+	if (key == NULL || !ak_admin_lock(&change))
 		ak_authz_refuse(AK_REASON_INVALID_KEY);
 	if (ak_admin_revoke(&change))
 		ak_admin_record(&change, "revoke_self", NULL);

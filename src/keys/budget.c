@@ -20,8 +20,8 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "auth/authn.h"
 #include "auth/authz.h"
-#include "auth/session.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -348,27 +348,14 @@ spend_amount(const pg_uuid_t *id, int64 amount, Budget *budget)
 static const AkKey *
 get_spender(FunctionCallInfo fcinfo, int argno)
 {
-	AkReason	reason;
-	AkFinding	finding = {0};
-	AkName		token;
+	const AkKey *key = ak_authn_argument(fcinfo, argno, AK_GUESS_BY_CALL);
+	AkReason	reason = ak_authz_check_key(key);
 
-	ak_schema_accept();
-	if (argno < 0)
-		finding.key = ak_session_key();
-	else
-	{
-		token = ak_arg_token(fcinfo, argno);
-		ak_authn_find(&finding, token.data, token.len);
-	}
-	reason = ak_authz_check_key(finding.key);
-	if (finding.key != NULL)
-		ak_use_asked(finding.key, reason);
-	else if (argno >= 0 && token.len > 0)
-		ak_use_called(NULL, reason);
+	ak_use_asked(key, reason);
 	if (reason == AK_REASON_GOOD)
-		return finding.key;
+		return key;
 	if (argno < 0)
-		ak_session_require_text(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+		ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
 	ak_authz_refuse(reason);
 }
 

@@ -78,12 +78,8 @@ mask(const AkFound *found)
 static const AkKey *
 get_key(const AkFound *found)
 {
-	AkFinding	finding;
-
-	if (found->kind == AK_FOUND_CORRUPT)
-		return NULL;
-	ak_authn_find(&finding, found->start, found->len);
-	return finding.key;
+	return found->kind == AK_FOUND_CORRUPT ? NULL :
+		ak_authn_find(found->start, found->len);
 }
 
 /*

@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "auth/authn.h"
 #include "auth/authz.h"
-#include "auth/session.h"
 #include "base/ident.h"
 #include "base/level.h"
 #include "catalog/pg_statistic.h"
@@ -143,17 +142,15 @@ static const AkKey *
 find_key(PlannerInfo *root, Node *argument)
 {
 	Const	   *value;
-	text	   *token;
-	AkFinding	finding;
+	AkName		token;
 
 	if (argument == NULL)
-		return ak_session_key();
+		return ak_authn_session();
 	value = (Const *) estimate_expression_value(root, argument);
 	if (!IsA(value, Const) || value->constisnull)
 		return NULL;
-	token = DatumGetTextPP(value->constvalue);
-	ak_authn_find(&finding, VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token));
-	return finding.key;
+	token = ak_name_of_text(value->constvalue);
+	return ak_authn_find(token.data, token.len);
 }
 
 /* The share of all rows of a project that the key may see. */

@@ -16,9 +16,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "auth/authn.h"
 #include "auth/authz.h"
 #include "auth/reach.h"
-#include "auth/session.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
@@ -365,17 +365,16 @@ get_token(FunctionCallInfo fcinfo)
 static void
 explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
 {
-	const AkKey *key = ak_session_key();
+	const AkKey *key = ak_authn_session();
 	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
 	const AkName *names;
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
 
-	if (!given && !ak_session_has_text())
+	if (!given && !ak_authn_has_session())
 		verdict.reason = AK_REASON_NO_KEY;
 	explanation->reason = verdict.reason;
-	values[0] = CStringGetTextDatum(verdict.reason == AK_REASON_GOOD ? "good" :
-									ak_authz_reason(&verdict));
+	values[0] = CStringGetTextDatum(ak_authz_reason(&verdict));
 	values[1] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look, explanation);
 	advise_on_rows(explanation, count);

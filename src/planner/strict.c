@@ -38,8 +38,8 @@
 
 #include "access/parallel.h"
 #include "access/relation.h"
+#include "auth/authn.h"
 #include "auth/authz.h"
-#include "auth/session.h"
 #include "auth/use.h"
 #include "base/compat.h"
 #include "base/inval.h"
@@ -332,13 +332,12 @@ require_key(void)
 	AkReason	reason;
 
 	ak_schema_accept();
-	key = ak_session_key();
+	key = ak_authn_session();
 	reason = ak_authz_check_key(key);
 	if (reason == AK_REASON_GOOD)
 		return;
-	if (key != NULL)
-		ak_use_asked(key, reason);
-	ak_session_require_text(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+	ak_use_asked(key, reason);
+	ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
 	ak_authz_refuse(reason);
 }
 
@@ -348,7 +347,7 @@ refuse(const TriggerData *data, const Judge *judge)
 	Relation	rel = data->tg_relation;
 
 	require_key();
-	ak_use_refused(ak_session_key());
+	ak_use_refused(ak_authn_session());
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied by API key"),

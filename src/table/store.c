@@ -188,13 +188,18 @@ copy_column(const AkScan *scan, AttrNumber column, const AkRow *row,
 }
 
 bool
-ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
+ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, Datum *values,
+				 bool *nulls)
 {
-	static const AttrNumber columns[AK_PROFILE_COLUMNS] = {
-		Anum_apikey_key_key_id, Anum_apikey_key_organization,
-		Anum_apikey_key_organization_level, Anum_apikey_key_label,
-		Anum_apikey_key_expires_at, Anum_apikey_key_created_at,
-		Anum_apikey_key_created_by, Anum_apikey_key_metadata
+	static const AttrNumber columns[] = {
+		[AK_PROFILE_KEY_ID] = Anum_apikey_key_key_id,
+		[AK_PROFILE_ORGANIZATION] = Anum_apikey_key_organization,
+		[AK_PROFILE_ORGANIZATION_LEVEL] = Anum_apikey_key_organization_level,
+		[AK_PROFILE_LABEL] = Anum_apikey_key_label,
+		[AK_PROFILE_EXPIRES_AT] = Anum_apikey_key_expires_at,
+		[AK_PROFILE_CREATED_AT] = Anum_apikey_key_created_at,
+		[AK_PROFILE_CREATED_BY] = Anum_apikey_key_created_by,
+		[AK_PROFILE_METADATA] = Anum_apikey_key_metadata
 	};
 	AkScan		scan;
 	bool		found = begin_key(&scan, snapshot, id);
@@ -204,9 +209,8 @@ ak_store_profile(Snapshot snapshot, const pg_uuid_t *id, AkProfile *profile)
 		AkRow		key;
 
 		ak_scan_read(&scan, &key);
-		for (int i = 0; i < AK_PROFILE_COLUMNS; i++)
-			copy_column(&scan, columns[i], &key, &profile->values[i],
-						&profile->nulls[i]);
+		for (int i = 0; i < (int) lengthof(columns); i++)
+			copy_column(&scan, columns[i], &key, &values[i], &nulls[i]);
 	}
 	ak_scan_end(&scan);
 	return found;

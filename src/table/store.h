@@ -51,12 +51,16 @@ typedef struct AkKeyRow
 } AkKeyRow;
 
 /* What apikey_verify tells of a key, in the order of its columns. */
-#define AK_PROFILE_COLUMNS	8
-
-typedef struct AkProfile
+typedef enum AkProfile
 {
-	Datum		values[AK_PROFILE_COLUMNS];
-	bool		nulls[AK_PROFILE_COLUMNS];
+	AK_PROFILE_KEY_ID = 0,
+	AK_PROFILE_ORGANIZATION,
+	AK_PROFILE_ORGANIZATION_LEVEL,
+	AK_PROFILE_LABEL,
+	AK_PROFILE_EXPIRES_AT,
+	AK_PROFILE_CREATED_AT,
+	AK_PROFILE_CREATED_BY,
+	AK_PROFILE_METADATA
 } AkProfile;
 
 typedef struct AkEnvironmentRow
@@ -86,7 +90,7 @@ extern uint64 ak_store_reread(Snapshot *snapshot, uint64 before);
 extern bool ak_store_key(Snapshot snapshot, const pg_uuid_t *id,
 						 AkKeyRow *row);
 extern bool ak_store_profile(Snapshot snapshot, const pg_uuid_t *id,
-							 AkProfile *profile);
+							 Datum *values, bool *nulls);
 
 /* The other secret of a key, or that with this lookup digest; false if there is none. */
 extern bool ak_store_secret(Snapshot snapshot, const pg_uuid_t *id,

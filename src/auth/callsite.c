@@ -1,0 +1,373 @@
+/*
+ * callsite.c
+ *		What a call site remembers, and apikey_authorize, which lives by it; see
+ *		callsite.h.
+ *
+ * Of apikey_authorize each nanosecond is spent for each row of a scan.  What it has
+ * found out about the key is *settled*: it holds within a statement until
+ * something changes, and messages about changes are taken in at the first row and
+ * every ACCEPT_EVERY rows after that.  All others take them in at each call, which
+ * lets a revocation reach loops inside one statement.
+ */
+#include "postgres.h"
+
+#include "auth/callsite.h"
+
+#include "access/xact.h"
+#include "auth/authn.h"
+#include "auth/authz.h"
+#include "auth/use.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/ident.h"
+#include "base/inval.h"
+#include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
+#include "table/schema.h"
+
+#define ACCEPT_EVERY	256
+
+/* The key in an argument.  It holds the text of a key, and is wiped in the end. */
+typedef struct KeyMemo
+{
+	AkFinding	finding;
+	int			len;
+	char		token[AK_KEY_TEXT_MAX];
+	MemoryContextCallback at_end;
+} KeyMemo;
+
+typedef struct CallSite
+{
+	/* good while nothing changes, see is_settled() */
+	const AkKey *settled;		/* a good key; NULL: there is none */
+	uint64		changes;
+	TimestampTz statement;
+	int			left;			/* decisions before messages are taken in */
+	AkLevel		level;			/* on project and environment in "last" */
+	bool		hit;			/* did a row have the same as "last"? */
+
+	AkLevel		wanted;			/* of "verb" */
+	int			verb_len;
+	char		verb[8];
+	bool		constant[AK_CALLSITE_ARGS]; /* is this argument a constant? */
+	bool		rows;			/* are there arguments from rows? */
+	KeyMemo    *key;			/* NULL: none yet, or the session's */
+	AkBits		last[2];		/* project and environment of the last row */
+	AkIdentType types[AK_CALLSITE_ARGS];
+} CallSite;
+
+/* A constant argument need not be compared with that of the row before. */
+static void
+look_at_arguments(FmgrInfo *flinfo, CallSite *site)
+{
+	FuncExpr   *expression = (FuncExpr *) flinfo->fn_expr;
+
+	if (expression == NULL || !IsA(expression, FuncExpr))
+		return;
+	for (int i = 0; i < Min(list_length(expression->args), AK_CALLSITE_ARGS); i++)
+	{
+		Node	   *arg = list_nth(expression->args, i);
+
+		site->constant[i] = IsA(arg, Const);
+		if (!site->constant[i])
+			site->rows |= IsA(arg, Var) || contain_var_clause(arg);
+	}
+}
+
+static inline CallSite *
+get_site(FunctionCallInfo fcinfo)
+{
+	FmgrInfo   *flinfo = fcinfo->flinfo;
+	CallSite   *site = flinfo->fn_extra;
+
+	if (unlikely(site == NULL))
+	{
+		site = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(CallSite));
+		look_at_arguments(flinfo, site);
+		flinfo->fn_extra = site;
+	}
+	return site;
+}
+
+bool
+ak_callsite_name(FunctionCallInfo fcinfo, int argno, AkName *name)
+{
+	return ak_arg_name(fcinfo, argno, &get_site(fcinfo)->types[argno], name);
+}
+
+AkLevel
+ak_callsite_verb(FunctionCallInfo fcinfo, int argno)
+{
+	CallSite   *site = get_site(fcinfo);
+	struct varlena *verb;
+
+	if (PG_ARGISNULL(argno))
+		return AK_LEVEL_NONE;
+	if (site->constant[argno] && site->verb_len > 0)
+		return site->wanted;
+	verb = (struct varlena *) PG_GETARG_POINTER(argno);
+	if (VARATT_IS_EXTERNAL(verb) || VARATT_IS_COMPRESSED(verb))
+		return ak_arg_verb(fcinfo, argno);
+	if (site->verb_len == 0 ||
+		site->verb_len != (int) VARSIZE_ANY_EXHDR(verb) ||
+		memcmp(site->verb, VARDATA_ANY(verb), site->verb_len) != 0)
+	{
+		site->verb_len = 0;		/* an error leaves nothing to believe */
+		site->wanted = ak_arg_verb(fcinfo, argno);
+		if (VARSIZE_ANY_EXHDR(verb) <= sizeof(site->verb))
+		{
+			site->verb_len = VARSIZE_ANY_EXHDR(verb);
+			memcpy(site->verb, VARDATA_ANY(verb), site->verb_len);
+		}
+	}
+	return site->wanted;
+}
+
+/* ------------------------------------------------------------------- key */
+
+static void
+wipe_memo(void *memo)
+{
+	explicit_bzero(memo, sizeof(KeyMemo));
+}
+
+static KeyMemo *
+make_memo(MemoryContext context)
+{
+	KeyMemo    *memo = MemoryContextAllocZero(context, sizeof(KeyMemo));
+
+	memo->at_end.func = wipe_memo;
+	memo->at_end.arg = memo;
+	MemoryContextRegisterResetCallback(context, &memo->at_end);
+	return memo;
+}
+
+const AkKey *
+ak_callsite_key(FunctionCallInfo fcinfo, int argno)
+{
+	CallSite   *site = get_site(fcinfo);
+	KeyMemo    *memo;
+
+	ak_schema_accept();
+	if (argno < 0)
+		return ak_authn_session();
+	if (site->key == NULL)
+		site->key = make_memo(fcinfo->flinfo->fn_mcxt);
+	memo = site->key;
+	if (!site->constant[argno] || memo->len == 0)
+	{
+		AkName		token = ak_arg_token(fcinfo, argno);
+
+		if (token.data == NULL)
+		{
+			(void) ak_use_guessed(NULL, token.len);
+			return NULL;
+		}
+		if (memo->len != token.len ||
+			memcmp(memo->token, token.data, token.len) != 0)
+		{
+			memset(&memo->finding, 0, sizeof(AkFinding));
+			memcpy(memo->token, token.data, token.len);
+			memo->len = token.len;
+		}
+	}
+	return ak_authn_recall(&memo->finding, memo->token, memo->len);
+}
+
+const AkKey *
+ak_callsite_asked_key(FunctionCallInfo fcinfo, int argno)
+{
+	const AkKey *key = ak_callsite_key(fcinfo, argno);
+
+	ak_use_asked(key, ak_authz_check_key(key));
+	return key;
+}
+
+void
+ak_callsite_refused(FunctionCallInfo fcinfo, const AkKey *key)
+{
+	if (!get_site(fcinfo)->rows)
+		ak_use_refused(key);
+}
+
+/* ------------------------------------------------------ apikey_authorize */
+
+/*
+ * Counts up with everything that can change a decision: keys, grants, the
+ * registry, the extension itself, the key cache, the session's key, and, within a
+ * statement, the time that counts.  Each of these only counts up, and so the sum
+ * stays the same only if all of them do.
+ */
+static inline uint64
+count_changes(void)
+{
+	return ak_inval_generation(AK_TOPIC_SCHEMA) +
+		ak_inval_generation(AK_TOPIC_KEYS) +
+		ak_inval_generation(AK_TOPIC_REGISTRY) +
+		ak_inval_transaction + ak_keycache_epoch + ak_guc_key_serial;
+}
+
+/*
+ * Is what the last decision found out about the key still true?  Within a
+ * statement nothing but a change can end it, and messages about those are
+ * taken in every now and then: at each call unless this is a scan.
+ */
+static inline bool
+is_settled(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
+{
+	if (--site->left < 0 || site->changes != count_changes() ||
+		site->statement != GetCurrentStatementStartTimestamp())
+		return false;
+	if (unlikely(key_argno >= 0 && !site->constant[key_argno]))
+	{
+		AkName		token = ak_arg_token(fcinfo, key_argno);
+
+		return token.data != NULL && token.len == site->key->len &&
+			memcmp(token.data, site->key->token, token.len) == 0;
+	}
+	return true;
+}
+
+/*
+ * Find out about the key; returns it.  What rests on rows written by this
+ * transaction is not settled: it can be undone without a message.
+ */
+static const AkKey *
+settle(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
+{
+	const AkKey *before = site->settled;
+	const AkKey *key;
+	AkReason	reason;
+
+	site->settled = NULL;
+	key = ak_callsite_key(fcinfo, key_argno);
+	reason = ak_authz_check_key(key);
+	ak_use_asked(key, reason);
+	if (reason != AK_REASON_GOOD || key->uncommitted)
+		return key;
+	if (key != before || site->changes != count_changes())
+	{
+		site->last[0].kind = AK_BITS_NONE;
+		site->hit = true;
+	}
+	site->changes = count_changes();
+	site->statement = GetCurrentStatementStartTimestamp();
+	site->left = site->rows ? ACCEPT_EVERY : 0;
+	site->settled = key;
+	return key;
+}
+
+/*
+ * The level of a settled key on project and environment, from "first" on.  Where
+ * rows do not come in runs the last one is not worth keeping, except that one of
+ * eight is, to notice when they do.
+ */
+static pg_noinline AkLevel
+find_level(FunctionCallInfo fcinfo, int first, CallSite *site)
+{
+	AkName		names[2];
+	AkLevel		level;
+
+	for (int i = 0; i < 2; i++)
+	{
+		int			argno = first + i;
+		AkIdentType *type = &site->types[argno];
+
+		if (PG_ARGISNULL(argno) ||
+			(!ak_ident_short_text(type, PG_GETARG_DATUM(argno), &names[i]) &&
+			 !ak_arg_name(fcinfo, argno, type, &names[i])))
+			return AK_LEVEL_NONE;
+	}
+	level = ak_authz_level(site->settled, &names[0], &names[1]);
+	if (!site->hit && site->left % 8 != 0)
+		return level;
+	site->hit = false;
+	site->level = level;
+	for (int i = 0; i < 2; i++)
+		if (site->constant[first + i])
+			site->last[i].kind = AK_BITS_CONSTANT;
+		else
+			ak_ident_keep(&site->last[i], &site->types[first + i],
+						  PG_GETARG_DATUM(first + i));
+	return level;
+}
+
+/* The same, but looking at the last row first. */
+static pg_attribute_always_inline AkLevel
+get_level(FunctionCallInfo fcinfo, int first, CallSite *site)
+{
+	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
+		ak_ident_same(&site->last[0], PG_GETARG_DATUM(first)) &&
+		ak_ident_same(&site->last[1], PG_GETARG_DATUM(first + 1)))
+	{
+		site->hit = true;
+		return site->level;
+	}
+	return find_level(fcinfo, first, site);
+}
+
+/*
+ * A decision that is the first, or by a verb that is no constant, or about a
+ * key that is not settled.
+ */
+static pg_noinline bool
+decide(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	CallSite   *site = get_site(fcinfo);
+	AkLevel		wanted = ak_callsite_verb(fcinfo, first + 2);
+	const AkKey *key = site->settled;
+	AkName		project;
+	AkName		environment;
+	bool		allowed;
+
+	if (key == NULL || !is_settled(fcinfo, key_argno, site))
+		key = settle(fcinfo, key_argno, site);
+	if (site->settled != NULL)
+		allowed = wanted != AK_LEVEL_NONE &&
+			get_level(fcinfo, first, site) >= wanted;
+	else
+		allowed = ak_callsite_name(fcinfo, first, &project) &&
+			ak_callsite_name(fcinfo, first + 1, &environment) &&
+			ak_authz_project(key, &project, &environment,
+							 wanted).reason == AK_REASON_GRANTED;
+	if (!allowed)
+		ak_callsite_refused(fcinfo, key);
+	return allowed;
+}
+
+/* Arguments project, environment, verb from "first" on. */
+static pg_attribute_always_inline bool
+authorize(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	CallSite   *site = fcinfo->flinfo->fn_extra;
+
+	if (unlikely(site == NULL || !site->constant[first + 2] ||
+				 site->verb_len == 0 || site->settled == NULL))
+		return decide(fcinfo, key_argno, first);
+	if (unlikely(!is_settled(fcinfo, key_argno, site)))
+	{
+		(void) settle(fcinfo, key_argno, site);
+		if (site->settled == NULL)
+			return decide(fcinfo, key_argno, first);
+	}
+	if (likely(get_level(fcinfo, first, site) >= site->wanted))
+		return true;
+	if (!site->rows)
+		ak_use_refused(site->settled);
+	return false;
+}
+
+AK_FUNCTION_INFO_V1(apikey_authorize_key);
+Datum
+apikey_authorize_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(authorize(fcinfo, 0, 1));
+}
+
+AK_FUNCTION_INFO_V1(apikey_authorize_session);
+Datum
+apikey_authorize_session(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(authorize(fcinfo, -1, 0));
+}
