@@ -42,7 +42,7 @@ connection_address(void)
 	return MyBEEntry == NULL ? NULL : &MyBEEntry->st_clientaddr;
 }
 
-/* What an IPv4 address begins with where it is called an IPv6 one. */
+/* The first bytes of an IPv4 address mapped to IPv6 */
 static const unsigned char mapped[12] = {[10] = 0xff,[11] = 0xff};
 
 static Datum
@@ -58,8 +58,8 @@ make_inet(int family, int bits, const void *bytes, int len)
 }
 
 /*
- * Read an address.  An IPv4 address is one, also if a proxy that listens to IPv6
- * calls it ::ffff:192.0.2.1.
+ * Read an address.  One mapped to IPv6, as a proxy that listens to IPv6 has it, becomes
+ * IPv4 again.
  */
 static Datum
 read_address(const char *str)

@@ -138,7 +138,7 @@ is_native(const char *body, int room, AkFound *found)
 	return valid;
 }
 
-/* The same for what is not; "run" is how long it is altogether. */
+/* Does it have the form of a key, and stand free?  "run" is the length of its run. */
 static bool
 is_corrupt(const AkFinder *finder, const char *body, int room, Size run,
 		   AkFound *found)

@@ -42,7 +42,7 @@ static char *key_setting;
 static char *mask_prefixes_setting;
 
 /*
- * Refuse a key from where others could read it.  PostgreSQL's own message
+ * Refuse a key that comes from where others could read it.  PostgreSQL's own message
  * would repeat the value, and log the statement.
  */
 static bool
@@ -77,7 +77,7 @@ assign_key(const char *newval, void *extra)
 	ak_guc_key_serial++;
 }
 
-/* What SHOW, current_setting and pg_settings tell. */
+/* What SHOW, current_setting and pg_settings show */
 static const char *
 show_masked_key(void)
 {
@@ -178,7 +178,7 @@ ak_guc_init(void)
 							   GUC_SUPERUSER_ONLY,
 							   NULL, assign_pepper_file, NULL);
 
-	/* Believed, so for superusers and those with GRANT SET ON PARAMETER. */
+	/* It is believed, so it takes a superuser, or a GRANT of SET on it. */
 	DefineCustomStringVariable("apikey.client_address",
 							   "Address of the client behind a proxy.", NULL,
 							   &ak_guc_client_address, "", PGC_SUSET,

@@ -44,7 +44,7 @@
 #include "utils/memutils.h"
 #include "utils/varlena.h"
 
-/* Our place in the chains, and what comes next gets. */
+/* Our place in the chains of hooks: what comes next, and whether it gets masked text */
 typedef struct Layer
 {
 	bool		masked;
@@ -94,8 +94,8 @@ was_seen(const char *sql)
 }
 
 /*
- * Mask what pg_stat_activity shows of this process, in place.  It is a copy, which
- * is still there when the message is done with.  Raises nothing.
+ * Mask what pg_stat_activity shows of this process, in place.  It is a copy, and outlives
+ * the message.  Raises nothing.
  */
 static void
 mask_shown(void)
@@ -175,7 +175,7 @@ mask_part(char *part)
 		ak_redact(part, strlen(part), &ak_guc_mask_prefixes);
 }
 
-/* Send the report to the log, and to the client not yet; then it has been sent. */
+/* Send the report to the log now, and to the client later. */
 static void
 send_to_log(ErrorData *report, bool *sending)
 {
@@ -444,7 +444,7 @@ mask_at_end(XactEvent event, void *arg)
 
 /* ----------------------------------------------------------- installation */
 
-/* The chains as they are now begin with this layer. */
+/* Put the layer before what is in the chains now. */
 static void
 install(Layer *layer, post_parse_analyze_hook_type analyze_hook,
 		planner_hook_type plan_hook, ExecutorEnd_hook_type end_hook,

@@ -20,7 +20,7 @@
 
 #define NSECS_PER_USEC	INT64CONST(1000)
 
-/* What is wrong with a limit, in sentences. */
+/* What is wrong with a limit: detail and hint */
 typedef struct Fault
 {
 	const char *detail;
@@ -72,7 +72,7 @@ refuse_limit(const Fault *fault)
 			 errhint("%s", fault->hint)));
 }
 
-/* Nanoseconds from one to the next, at least a thousand. */
+/* Nanoseconds from one call to the next, at least a thousand */
 static int64
 get_emission(const AkRateLimit *limit)
 {
@@ -80,7 +80,7 @@ get_emission(const AkRateLimit *limit)
 		limit->count;
 }
 
-/* As microseconds; false if that are too many. */
+/* As microseconds; false if they overflow. */
 static bool
 get_microseconds(const Interval *interval, int64 *microseconds)
 {
@@ -88,7 +88,7 @@ get_microseconds(const Interval *interval, int64 *microseconds)
 		!pg_add_s64_overflow(*microseconds, interval->time, microseconds);
 }
 
-/* Fill in "limit" from what stands within no bounds; NULL if all is well. */
+/* Fill in "limit" from unchecked values; NULL if all is well. */
 static const Fault *
 fill_limit(AkRateLimit *limit, int64 count, const Interval *interval, int64 burst)
 {
@@ -167,7 +167,7 @@ read_number(const char *str, size_t len)
 	return number;
 }
 
-/* As interval_in() does it, but that it raises nothing; 0 or a DTERR_. */
+/* Like interval_in(), but it raises nothing; returns 0 or a DTERR_. */
 static int
 decode_interval(const char *str, Interval *interval)
 {

@@ -24,7 +24,7 @@
 /* The same for other systems, whose keys may be short. */
 #define MIN_FOREIGN		16
 
-/* So many characters or more of a key, one behind the other, go behind its id. */
+/* At least so many characters in a row are hidden behind the id of a key. */
 #define MIN_HIDDEN		(MIN_BODY - AK_TOKEN_ID_CHARS)
 
 bool
@@ -88,8 +88,8 @@ foreign_prefix(const char *str, const char *p, const AkRedactPrefixes *prefixes)
 }
 
 /*
- * Keys of other systems.  They come first, for their prefix may be hidden as the
- * junk behind a native key.  "hide" may be NULL, to look for the first only.
+ * Keys of other systems.  They come first, for as junk behind a native key their prefix
+ * would be hidden.  "hide" may be NULL, to look for the first only.
  */
 static bool
 redact_foreign(const char *str, Size len, const AkRedactPrefixes *prefixes,

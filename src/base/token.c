@@ -121,9 +121,8 @@ checksum(const char *str, int len, uint8 bytes[4])
 }
 
 /*
- * The register of the CRC before the character "c" made it what it is.  The
- * most significant bytes of the table's entries are all different, so one
- * tells which entry a step has used.
+ * The register of the CRC before the character "c" went in.  The most significant bytes
+ * of the table's entries are all different, so one tells which entry a step has used.
  */
 static inline uint32
 unwind(uint32 crc, unsigned char c)

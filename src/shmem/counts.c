@@ -190,8 +190,8 @@ let_go(KeyRow *key, bool needed)
 }
 
 /*
- * Make room for another key.  Under the exclusive lock.  If it was hard to find,
- * a flush may come before there is none at all.
+ * Make room for another key.  Under the exclusive lock.  If it is hard to find, ask for a
+ * flush before there is none at all.
  */
 static void
 evict_key(const AkPlace *place, bool needed)
@@ -261,7 +261,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 	pg_atomic_fetch_add_u64(&state->refusals, refused);
 }
 
-/* The same of a row that is not where it was. */
+/* The same for a row that has moved. */
 static pg_noinline void
 count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 				int32 *last)
@@ -281,7 +281,7 @@ count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 	count_and_unlock(&place, key, at, used, refused);
 }
 
-/* To look in the same place first saves the way through the bucket. */
+/* Looking in the same place first saves going through the bucket. */
 void
 ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 			  int32 *last)
@@ -307,9 +307,9 @@ ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 /* --------------------------------------------------------------- limits */
 
 /*
- * The clock is read after what it is compared with, which was so stored by an earlier
- * clock: a time more than a burst ahead means that the clock was set back or the limit
- * was changed, never that a backend was slow.
+ * The clock is read after the time that it is compared with, which was made from an
+ * earlier reading: more than a burst ahead means that the clock was set back or the
+ * limit was changed, never that a backend was slow.
  */
 static AkCountsLimit
 take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,

@@ -120,7 +120,7 @@ is_shut_down(void)
 					control->state == DB_SHUTDOWNED_IN_RECOVERY);
 }
 
-/* At the end of the postmaster.  There is nobody else any more. */
+/* At the end of the postmaster, which is alone by then. */
 static void
 keep_rows(int code, Datum arg)
 {

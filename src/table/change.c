@@ -114,7 +114,7 @@ ak_change_describe(const TriggerData *trigger, AkDetail *detail)
 
 	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		return;
-	/* the level of a grant says which one it was only when it comes or goes */
+	/* an UPDATE tells the level of a grant only if that is what changed */
 	for (int i = 0; i < (update ? 2 : 3); i++)
 	{
 		AttrNumber	column = get_attnum(RelationGetRelid(rel), names[i]);

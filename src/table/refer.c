@@ -44,7 +44,7 @@ static struct
 	char		names[2][AK_NAME_MAX];
 }			clean;
 
-/* Has the row that a scan is at another name in this column, or none? */
+/* Does the row of a scan have another name in this column, or null? */
 static bool
 has_other_name(const AkScan *scan, AttrNumber column, const AkName *name)
 {
@@ -323,7 +323,7 @@ check_referred(TriggerData *trigger, AkTable table, const char *id_name,
 				 errhidestmt(true)));
 }
 
-/* The id of a key that is just being made is new: nobody knows it. */
+/* No row can refer to the id of a key that is just being made. */
 void
 ak_refer_check(TriggerData *trigger, bool copied)
 {

@@ -89,7 +89,7 @@ lock_secret(Relation rel, Snapshot snapshot, const uint8 *lookup, AkScheme old,
 						 LockWaitSkip, 0, &failure) == TM_Ok;
 }
 
-/* Write the row anew, with another secret. */
+/* Write the row anew, with another hash. */
 static void
 update_secret(Relation rel, TupleTableSlot *slot, AkScheme scheme,
 			  const uint8 *salt, const uint8 *verifier)

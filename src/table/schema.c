@@ -256,7 +256,7 @@ ak_schema_has_database(Oid database)
 				ObjectIdGetDatum(database));
 	scan = systable_beginscan(rel, DatabaseOidIndexId, false, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	/* -2: DROP DATABASE did not come to its end */
+	/* -2: DROP DATABASE was interrupted */
 	found = HeapTupleIsValid(tuple) &&
 		((Form_pg_database) GETSTRUCT(tuple))->datconnlimit != -2;
 	systable_endscan(scan);

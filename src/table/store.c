@@ -28,8 +28,8 @@
 #include "utils/timestamp.h"
 
 /*
- * A catalog snapshot of one of our tables is always a fresh one, and other
- * than GetLatestSnapshot() it may be taken in parallel mode.
+ * A catalog snapshot of one of our tables is always fresh, and unlike that of
+ * GetLatestSnapshot() it may be taken in parallel mode.
  */
 Snapshot
 ak_store_snapshot(void)
