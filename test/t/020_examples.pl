@@ -224,15 +224,26 @@ foreach my $name (pages())
 	}
 }
 
-# Where a link leads if it leads nowhere: to a page that there is not, or a heading.
-sub is_broken
+# The links on a page to what is in this tree
+sub links { return grep !/^\w+:/, page($_[0]) =~ /\]\(([^)\s]+)\)/g }
+
+# The file, from the top of the tree, and the heading that a link on a page names
+sub target
 {
 	my ($name, $link) = @_;
 	my ($path, $heading) = split /#/, $link, 2;
-	my $target = $path eq '' ? $name : dirname($name) . "/$path";
+	my $file = $path eq '' ? $name : dirname($name) . "/$path";
 
-	return 1 if !-e "$tree/$target";
-	return defined $heading && !anchors(page($target))->{$heading};
+	1 while $file =~ s!(?:^|/)\K\./|[^/]+/\.\./!!;
+	return ($file, $heading);
+}
+
+sub is_broken
+{
+	my ($file, $heading) = target(@_);
+
+	return 1 if !-e "$tree/$file";
+	return defined $heading && !anchors(page($file))->{$heading};
 }
 
 # Long lines outside of blocks and tables
@@ -251,15 +262,22 @@ foreach my $name (pages())
 	my $text = page($name);
 	my $fences = () = $text =~ /^\h*```/gm;
 	my $blocks = map blocks($text, $_), qw(sql js python ini sh text);
-	my @links = grep !/^\w+:/, $text =~ /\]\(([^)\s]+)\)/g;
 
 	is($fences, 2 * $blocks, "$name: all blocks are understood");
-	is(join(' ', grep is_broken($name, $_), @links), '', "$name: links lead somewhere");
+	is(join(' ', grep is_broken($name, $_), links($name)), '', "$name: links lead somewhere");
 	is(join("\n", long_lines($text)), '', "$name: no line of prose is longer than 120 characters");
 	like((split /^```sql/m, $text)[0], qr/^The examples start in a fresh database; run them in order\b/m,
 		"$name: says how to run its examples")
 	  if blocks($text, 'sql') && $name ne 'README.md';
 }
+my %linked;
+my @next = ('README.md');
+while (defined(my $name = shift @next))
+{
+	push @next, grep /\.md$/, map +(target($name, $_))[0], links($name) if !$linked{$name}++;
+}
+is(join(' ', grep !$linked{$_}, pages()), '', 'links lead from README.md to every page');
+
 cmp_ok(page('README.md') =~ tr/\n//, '<=', 200, 'README.md has at most 200 lines');
 
 $node->stop;
