@@ -32,7 +32,7 @@ ak_admin_lock(AkChange *change)
 {
 	static AkSql lock_key = {
 		AK_TABLE_KEY, 0,
-		.text = "SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
+		.query = "SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
 		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE"
 	};
 	bool		found;
@@ -111,7 +111,7 @@ write_grant(const AkChange *change, const AkGrant *grant)
 {
 	static AkSql upsert_grant = {
 		AK_TABLE_GRANT, 0,
-		.text = "INSERT INTO $S.apikey_grant AS old"
+		.query = "INSERT INTO $S.apikey_grant AS old"
 		" (key_id, organization, project, environment, level)"
 		" VALUES ($1, $2, $3, $4, $5::$S.apikey_level)"
 		" ON CONFLICT (key_id, project, environment)"
@@ -120,7 +120,7 @@ write_grant(const AkChange *change, const AkGrant *grant)
 	};
 	static AkSql find_grant = {
 		AK_TABLE_GRANT, 0,
-		.text = "SELECT FROM $S.apikey_grant WHERE key_id = $1 AND organization = $2"
+		.query = "SELECT FROM $S.apikey_grant WHERE key_id = $1 AND organization = $2"
 		" AND project IS NOT DISTINCT FROM $3"
 		" AND environment = $4 AND level = $5::$S.apikey_level"
 	};
@@ -169,7 +169,7 @@ apikey_ungrant(PG_FUNCTION_ARGS)
 {
 	static AkSql delete_grant = {
 		AK_TABLE_GRANT, AK_SQL_ONE,
-		.text = "DELETE FROM $S.apikey_grant WHERE key_id = $1"
+		.query = "DELETE FROM $S.apikey_grant WHERE key_id = $1"
 		" AND project IS NOT DISTINCT FROM $2 AND environment = $3"
 	};
 	AkChange	change;
@@ -199,7 +199,7 @@ apikey_set_organization_level(PG_FUNCTION_ARGS)
 {
 	static AkSql set_level = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
+		.query = "UPDATE $S.apikey_key SET organization_level = $2::$S.apikey_level"
 		" WHERE key_id = $1"
 		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level"
 	};
@@ -237,7 +237,7 @@ apikey_disable(PG_FUNCTION_ARGS)
 {
 	static AkSql disable_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "UPDATE $S.apikey_key SET disabled_at = now()"
+		.query = "UPDATE $S.apikey_key SET disabled_at = now()"
 		" WHERE key_id = $1 AND disabled_at IS NULL"
 	};
 	AkChange	change;
@@ -253,7 +253,7 @@ apikey_enable(PG_FUNCTION_ARGS)
 {
 	static AkSql enable_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "UPDATE $S.apikey_key SET disabled_at = NULL"
+		.query = "UPDATE $S.apikey_key SET disabled_at = NULL"
 		" WHERE key_id = $1 AND disabled_at IS NOT NULL"
 	};
 	AkChange	change;
@@ -269,7 +269,7 @@ apikey_delete(PG_FUNCTION_ARGS)
 {
 	static AkSql delete_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "DELETE FROM $S.apikey_key WHERE key_id = $1"
+		.query = "DELETE FROM $S.apikey_key WHERE key_id = $1"
 	};
 	AkChange	change;
 
@@ -283,7 +283,7 @@ ak_admin_revoke(const AkChange *change)
 {
 	static AkSql revoke_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "UPDATE $S.apikey_key SET revoked_at = now()"
+		.query = "UPDATE $S.apikey_key SET revoked_at = now()"
 		" WHERE key_id = $1 AND revoked_at IS NULL"
 	};
 
@@ -443,7 +443,7 @@ write_update(const pg_uuid_t *id, const KeyUpdate *update)
 {
 	static AkSql update_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
+		.query = "UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
 		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
 		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
 		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"

@@ -184,7 +184,7 @@ write_budget(const pg_uuid_t *id, int64 budget, const AkValue *refill)
 {
 	static AkSql upsert_budget = {
 		AK_TABLE_BUDGET, 0,
-		.text = "INSERT INTO $S.apikey_budget"
+		.query = "INSERT INTO $S.apikey_budget"
 		" (key_id, budget, remaining, refill, started_at, refills_at)"
 		" VALUES ($1, $2, $2, $3, " AK_SQL_NOW ", "
 		REFILLS_AT(AK_SQL_NOW, "$3") ")"
@@ -205,7 +205,7 @@ remove_budget(const pg_uuid_t *id)
 {
 	static AkSql delete_budget = {
 		AK_TABLE_BUDGET, AK_SQL_ONE,
-		.text = "DELETE FROM $S.apikey_budget WHERE key_id = $1"
+		.query = "DELETE FROM $S.apikey_budget WHERE key_id = $1"
 	};
 
 	return ak_sql_run(&delete_budget, ak_value_uuid(id)) > 0;
@@ -271,7 +271,7 @@ take_amount(const pg_uuid_t *id, int64 amount, Budget *budget)
 {
 	static AkSql take = {
 		AK_TABLE_BUDGET, 0,
-		.text = "UPDATE $S.apikey_budget SET remaining = " REFILLED " - $2,"
+		.query = "UPDATE $S.apikey_budget SET remaining = " REFILLED " - $2,"
 		" refills_at = CASE WHEN " DUE " THEN " REFILLS_AT("started_at", "refill")
 		" ELSE refills_at END"
 		" WHERE key_id = $1 AND " REFILLED " >= $2 RETURNING remaining"
@@ -292,7 +292,7 @@ read_budget(const pg_uuid_t *id, Budget *budget)
 {
 	static AkSql read = {
 		AK_TABLE_BUDGET, AK_SQL_LATEST,
-		.text = "SELECT budget, " REFILLED ", coalesce(CASE WHEN " DUE
+		.query = "SELECT budget, " REFILLED ", coalesce(CASE WHEN " DUE
 		" THEN " REFILLS_AT("started_at", "refill") " ELSE refills_at END,"
 		" 'infinity') FROM $S.apikey_budget WHERE key_id = $1"
 	};

@@ -295,7 +295,7 @@ write_imported(const pg_uuid_t *id, const AkSecret *secret,
 {
 	static AkSql insert_secret = {
 		AK_TABLE_SECRET, 0,
-		.text = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
+		.query = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
 		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING"
 	};
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
@@ -369,7 +369,7 @@ drop_secret(const pg_uuid_t *id)
 {
 	static AkSql drop = {
 		AK_TABLE_SECRET, AK_SQL_ONE,
-		.text = "DELETE FROM $S.apikey_secret WHERE key_id = $1"
+		.query = "DELETE FROM $S.apikey_secret WHERE key_id = $1"
 	};
 
 	ak_sql_run(&drop, ak_value_uuid(id));
@@ -380,7 +380,7 @@ set_secret(const pg_uuid_t *id, const AkSecret *secret)
 {
 	static AkSql set = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.text = "UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
+		.query = "UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
 		" WHERE key_id = $1"
 	};
 
@@ -395,7 +395,7 @@ keep_secret(const pg_uuid_t *id, TimestampTz end)
 {
 	static AkSql keep = {
 		AK_TABLE_SECRET, 0,
-		.text = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
+		.query = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
 		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
 		" FROM $S.apikey_key WHERE key_id = $1"
 	};
@@ -410,7 +410,7 @@ limit_secret(const pg_uuid_t *id, TimestampTz end)
 {
 	static AkSql limit = {
 		AK_TABLE_SECRET, 0,
-		.text = "UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
+		.query = "UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
 		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1"
 	};
 
@@ -465,14 +465,14 @@ restore_secret(const pg_uuid_t *id)
 {
 	static AkSql restore = {
 		AK_TABLE_KEY, 0,
-		.text = "UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
+		.query = "UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
 		" verifier = s.verifier FROM $S.apikey_secret s"
 		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
 		" AND s.expires_at > " AK_SQL_NOW
 	};
 	static AkSql restore_imported = {
 		AK_TABLE_SECRET, 0,
-		.text = "UPDATE $S.apikey_secret SET expires_at = NULL"
+		.query = "UPDATE $S.apikey_secret SET expires_at = NULL"
 		" WHERE key_id = $1 AND lookup IS NOT NULL"
 		" AND expires_at > " AK_SQL_NOW
 	};

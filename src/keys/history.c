@@ -334,7 +334,7 @@ purge_events(TimestampTz before)
 {
 	static AkSql delete_events = {
 		AK_TABLE_EVENT, 0,
-		.text = "DELETE FROM $S.apikey_event WHERE at < $1"
+		.query = "DELETE FROM $S.apikey_event WHERE at < $1"
 	};
 	volatile uint64 count = 0;
 

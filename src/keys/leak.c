@@ -61,9 +61,9 @@ wipe_argument(FunctionCallInfo fcinfo, int argno, void *detoasted)
 }
 
 static void
-begin_finder(AkFinder *finder, const char *text, Size len)
+begin_finder(AkFinder *finder, const char *str, Size len)
 {
-	ak_finder_begin(finder, text, len, ak_imported_any());
+	ak_finder_begin(finder, str, len, ak_imported_any());
 }
 
 static char *
@@ -165,20 +165,20 @@ count_characters(const char *from, const char *to)
  * none, count as guesses?
  */
 static void
-return_rows(FunctionCallInfo fcinfo, const char *text, Size len, bool guesses)
+return_rows(FunctionCallInfo fcinfo, const char *str, Size len, bool guesses)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext before = CurrentMemoryContext;
 	MemoryContext row = AllocSetContextCreate(before,
 											  "apikey leak row",
 											  ALLOCSET_SMALL_SIZES);
-	const char *counted = text;
+	const char *counted = str;
 	int			position = 1;
 	Search		search;
 	AkFound		found;
 	const AkKey *key;
 
-	begin_search(&search, text, len);
+	begin_search(&search, str, len);
 	MemoryContextSwitchTo(row);
 	while (find_next(&search, &found, &key))
 	{
@@ -265,14 +265,14 @@ revoke_leak(const pg_uuid_t *id, const char *source)
 /* Add to the list the keys in a text that are to be revoked.  Did any key prove
  * itself? */
 static bool
-collect(Leaks *leaks, const char *text, Size len, const char *source)
+collect_leaks(Leaks *leaks, const char *str, Size len, const char *source)
 {
 	bool		any = false;
 	Search		search;
 	AkFound		found;
 	const AkKey *key;
 
-	begin_search(&search, text, len);
+	begin_search(&search, str, len);
 	while (find_next(&search, &found, &key))
 	{
 		Leak	   *leak;
@@ -393,7 +393,7 @@ apikey_report_leak(PG_FUNCTION_ARGS)
 		content = PG_GETARG_TEXT_PP(0);
 		data = VARDATA_ANY(content);
 		len = VARSIZE_ANY_EXHDR(content);
-		collect(&leaks, data, len, get_source(fcinfo, 1));
+		collect_leaks(&leaks, data, len, get_source(fcinfo, 1));
 		revoke_all(&leaks);
 		return_rows(fcinfo, data, len, false);
 	}

@@ -124,7 +124,7 @@ write_projects(const AkName *organizations, const AkName *projects, int count)
 {
 	static AkSql upsert_projects = {
 		AK_TABLE_PROJECT, 0,
-		.text = "WITH stored AS (INSERT INTO $S.apikey_project AS old"
+		.query = "WITH stored AS (INSERT INTO $S.apikey_project AS old"
 		" (project, organization) SELECT * FROM unnest($1, $2)"
 		" ON CONFLICT (project) DO UPDATE SET organization = old.organization"
 		" WHERE old.organization <> excluded.organization"
@@ -155,7 +155,7 @@ write_environments(const AkName *organizations, const AkName *projects,
 {
 	static AkSql insert_environments = {
 		AK_TABLE_ENVIRONMENT, 0,
-		.text = "WITH added AS (INSERT INTO $S.apikey_environment"
+		.query = "WITH added AS (INSERT INTO $S.apikey_environment"
 		" (project, organization, environment)"
 		" SELECT p.*, e.* FROM unnest($1, $2) AS p, unnest('*'::text || $3) AS e"
 		" ON CONFLICT DO NOTHING RETURNING project, organization, environment)"
@@ -231,7 +231,7 @@ lock_projects(const AkName *organizations, const AkName *projects, int count,
 {
 	static AkSql lock = {
 		AK_TABLE_PROJECT, AK_SQL_LATEST,
-		.text = "SELECT project, organization FROM $S.apikey_project"
+		.query = "SELECT project, organization FROM $S.apikey_project"
 		" WHERE project = ANY ($1) AND ($2 IS NULL"
 		" OR (project, organization) IN (SELECT * FROM unnest($1, $2)))"
 		" ORDER BY project FOR UPDATE"
@@ -287,20 +287,20 @@ remove_locked(const AkEnvironmentRow *locked, int count)
 	static AkSql statements[] = {
 		{
 			AK_TABLE_ENVIRONMENT, AK_SQL_LATEST,
-			.text = "SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
+			.query = "SELECT FROM $S.apikey_environment WHERE project = ANY ($1)"
 			" ORDER BY project, environment FOR UPDATE"
 		},
 		{
 			AK_TABLE_GRANT, AK_SQL_LATEST | AK_SQL_MANY,
-			.text = "DELETE FROM $S.apikey_grant WHERE project = ANY ($1)"
+			.query = "DELETE FROM $S.apikey_grant WHERE project = ANY ($1)"
 		},
 		{
 			AK_TABLE_ENVIRONMENT, AK_SQL_LATEST | AK_SQL_MANY,
-			.text = "DELETE FROM $S.apikey_environment WHERE project = ANY ($1)"
+			.query = "DELETE FROM $S.apikey_environment WHERE project = ANY ($1)"
 		},
 		{
 			AK_TABLE_PROJECT, AK_SQL_LATEST | AK_SQL_MANY,
-			.text = "DELETE FROM $S.apikey_project WHERE project = ANY ($1)"
+			.query = "DELETE FROM $S.apikey_project WHERE project = ANY ($1)"
 		}
 	};
 	AkName	   *projects = palloc(Max(count, 1) * sizeof(AkName));
@@ -345,16 +345,16 @@ apikey_remove_environment(PG_FUNCTION_ARGS)
 {
 	static AkSql lock_environment = {
 		AK_TABLE_ENVIRONMENT, AK_SQL_LATEST,
-		.text = "SELECT organization FROM $S.apikey_environment"
+		.query = "SELECT organization FROM $S.apikey_environment"
 		" WHERE project = $1 AND environment = $2 FOR UPDATE"
 	};
 	static AkSql delete_grants = {
 		AK_TABLE_GRANT, AK_SQL_LATEST | AK_SQL_MANY,
-		.text = "DELETE FROM $S.apikey_grant WHERE project = $1 AND environment = $2"
+		.query = "DELETE FROM $S.apikey_grant WHERE project = $1 AND environment = $2"
 	};
 	static AkSql delete_environment = {
 		AK_TABLE_ENVIRONMENT, AK_SQL_LATEST | AK_SQL_ONE,
-		.text = "DELETE FROM $S.apikey_environment"
+		.query = "DELETE FROM $S.apikey_environment"
 		" WHERE project = $1 AND environment = $2"
 	};
 	AkName		project = begin_with_project(fcinfo);
@@ -391,7 +391,7 @@ move_rows(const AkName *project, const AkName *new_name)
 {
 #define MOVE(symbol, name, flag) { \
 	AK_TABLE_##symbol, AK_SQL_PART | flag, \
-	.text = "UPDATE $S." name " SET project = $2 WHERE project = $1" \
+	.query = "UPDATE $S." name " SET project = $2 WHERE project = $1" \
 }
 	static AkSql moves[] = {
 		MOVE(PROJECT, "apikey_project", AK_SQL_ONE),

@@ -102,7 +102,7 @@ write_hours(const AkCounts *counts, int count, int days)
 {
 	static AkSql add_hours = {
 		AK_TABLE_USE_HOUR, 0,
-		.text = "INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
+		.query = "INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
 		" SELECT * FROM unnest($1, $2, $3, $4)"
 		" ON CONFLICT (key_id, hour) DO UPDATE SET uses = old.uses + excluded.uses,"
 		" refusals = old.refusals + excluded.refusals"
@@ -145,7 +145,7 @@ write_keys(const AkCounts *counts, int count)
 {
 	static AkSql add_uses = {
 		AK_TABLE_USE, 0,
-		.text = "INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
+		.query = "INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
 		" last_used_at, last_refused_at, limit_until)"
 		" SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
 		" ON CONFLICT (key_id) DO UPDATE SET uses = old.uses + excluded.uses,"
@@ -195,11 +195,11 @@ purge_uses(int days)
 {
 	static AkSql delete_hours = {
 		AK_TABLE_USE_HOUR, 0,
-		.text = "DELETE FROM $S.apikey_use_hour WHERE hour < $1"
+		.query = "DELETE FROM $S.apikey_use_hour WHERE hour < $1"
 	};
 	static AkSql delete_uses = {
 		AK_TABLE_USE, 0,
-		.text = "DELETE FROM $S.apikey_use u WHERE NOT EXISTS"
+		.query = "DELETE FROM $S.apikey_use u WHERE NOT EXISTS"
 		" (SELECT FROM $S.apikey_key k WHERE k.key_id = u.key_id)"
 		" AND coalesce(greatest(last_used_at, last_refused_at) < $1, true)"
 	};

@@ -78,7 +78,7 @@ make_plan(AkSql *sql, const AkValue *values, int count)
 	sql->plan = NULL;
 	if (plan != NULL)
 		SPI_freeplan(plan);
-	plan = prepare_plan(sql->text, values, count);
+	plan = prepare_plan(sql->query, values, count);
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep a plan");
 	sql->plan = plan;
@@ -165,7 +165,7 @@ check_left(const AkSql *sql, const AkValue *values, int count)
 {
 	char	   *query = psprintf("SELECT FROM $S.%s%s LIMIT 1",
 								 ak_schema_tables[sql->table].name,
-								 strstr(sql->text, " WHERE "));
+								 strstr(sql->query, " WHERE "));
 
 	run_plan(prepare_plan(query, values, count), sql->flags, values, count);
 	if (SPI_processed > 0)

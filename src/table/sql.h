@@ -15,7 +15,7 @@
  *
  *		static AkSql disable_key = {
  *			AK_TABLE_KEY, AK_SQL_ONE,
- *			.text = "UPDATE $S.apikey_key SET disabled_at = now()"
+ *			.query = "UPDATE $S.apikey_key SET disabled_at = now()"
  *			" WHERE key_id = $1 AND disabled_at IS NULL"
  *		};
  *
@@ -55,7 +55,7 @@ typedef struct AkSql
 {
 	AkTable		table;			/* that it changes, or locks rows of */
 	int			flags;
-	const char *text;			/* "$S" stands for the schema */
+	const char *query;			/* "$S" stands for the schema */
 	/* zeroed at first: */
 	struct _SPI_plan *plan;
 	uint32		generation;		/* of the name of the schema */
