@@ -1,6 +1,6 @@
 /*
  * actor.c
- *		Who changes keys: the application, or a key?  See actor.h.
+ *		Changes of keys: by the application, or by a key?  See actor.h.
  */
 #include "postgres.h"
 
@@ -190,7 +190,7 @@ ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 	AkKeyRow	row;
 	AkGrant    *grants;
 	int			ngrants = 0;
-	bool		own = false;
+	bool		uncommitted = false;
 	bool		found = false;
 
 	if (!actor->limited)
@@ -198,7 +198,7 @@ ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 	AK_STORE_READ(snapshot)
 	{
 		found = ak_store_key(snapshot, id, &row);
-		ngrants = ak_store_grants(snapshot, id, &grants, &own);
+		ngrants = ak_store_grants(snapshot, id, &grants, &uncommitted);
 	}
 	if (!found ||
 		!ak_name_equal(&row.organization, &actor->key->organization))

@@ -1,6 +1,6 @@
 /*
  * actor.h
- *		Who changes keys: the application itself, or a key for its customer?
+ *		Changes of keys: by the application itself, or by a key?
  *
  * In a session without a key it is the application: the privileges of the role
  * are all that counts.  In one with a key (apikey.key is not empty, or what was
@@ -12,9 +12,9 @@
  *	- organization level;
  *	- expiry: no later than its own;
  *	- networks: each of them within one of its own;
- *	- rate limit: neither more, nor more at once.
+ *	- rate limit: neither more, nor more at once;
  *	- budget: if it has one, it makes no key and touches none but itself, for
- *	  by another it could spend more.
+ *	  another one could spend more.
  *
  * Refusals raise 42501, a bad key 28000.
  */

@@ -303,8 +303,8 @@ apikey_revoke(PG_FUNCTION_ARGS)
 }
 
 /*
- * Whoever holds a key may end it, wherever from.  It acts for itself here, and
- * whoever is logged in does not matter.
+ * The bearer of a key may revoke it, from any address.  It acts for itself here, and
+ * the session's key does not matter.
  */
 AK_FUNCTION_INFO_V1(apikey_revoke_self);
 Datum

@@ -37,7 +37,7 @@ extern void ak_admin_begin_good(FunctionCallInfo fcinfo, AkChange *change);
 extern void ak_admin_record(const AkChange *change, const char *action,
 							AkDetail *detail);
 
-/* For whoever has found a key: lock the one with this id; false if there is none. */
+/* Lock the key with this id, whatever the actor; false if there is none. */
 extern bool ak_admin_lock(AkChange *change);
 
 /* Revoke it; false if it was revoked before. */

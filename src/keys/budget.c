@@ -4,9 +4,9 @@
  *
  * A budget is a row of apikey_budget.  Spending updates it in the transaction of the
  * caller, so that a rollback gives back what was spent, with the work that it was for.
- * The row stays locked until the end of the transaction; others who spend from the
- * same budget wait, and go by what is left then.  A refill that is due is made by the
- * next who spends: nothing runs in the background.
+ * The row stays locked until the end of the transaction: others wait that spend from
+ * the same budget, and go by what is left then.  A refill that is due is made when the
+ * key spends next: nothing runs in the background.
  *
  * Periods follow each other without a gap: that of number n, from 0, begins n lengths
  * after the first, by the calendar of UTC.  A month that lacks a day ends with its

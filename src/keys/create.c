@@ -137,7 +137,7 @@ read_options(FunctionCallInfo fcinfo, int first, NewKey *key, AkDetail *detail)
 		ak_detail_add(detail, "rate_limit", ak_ratelimit_print(&key->limit));
 }
 
-/* A key that makes another one stands for the creator, and passes its own limits on. */
+/* A key that makes another one is its creator, and passes its own limits on. */
 static void
 inherit_limits(const AkActor *actor, NewKey *key, AkDetail *detail)
 {
@@ -167,7 +167,7 @@ check_new_key(const AkActor *actor, const NewKey *key)
 	ak_actor_check_limit(actor, &key->limit);
 	for (int i = 0; i < key->ngrants; i++)
 	{
-		/* who may not give it is not told whether it is registered */
+		/* a key that may not give it is not told whether it is registered */
 		ak_actor_check_grant(actor, &key->grants[i]);
 		ak_projects_check(&key->organization, &key->grants[i]);
 	}

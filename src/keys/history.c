@@ -9,9 +9,8 @@
  * which is how a dump is restored, nor what a subscription applies: the
  * publisher has recorded it.
  *
- * A trigger function believes nobody.  Whoever may execute it can put it on a table of
- * his own, at any event: what is not as the script makes it is refused, before anything
- * is read.
+ * Whoever may execute a trigger function can put it on any table, at any event.  What is
+ * not as the script makes it is refused before anything is read.
  */
 #include "postgres.h"
 
@@ -55,7 +54,7 @@ get_row_value(TriggerData *trigger, const char *name, Oid type, Datum *value)
 
 /*
  * Was the key of a new grant made by this very transaction?  Then no other
- * backend can remember it, and this one remembers it for one statement only.
+ * backend has it in its cache, and this one keeps it for one statement only.
  */
 static bool
 belongs_to_new_key(TriggerData *trigger)
@@ -245,7 +244,7 @@ begin_trigger(FunctionCallInfo fcinfo, const char *function,
 					function)));
 }
 
-/* What no backend can remember needs no message. */
+/* Tell all backends, unless none can have it in its cache. */
 static void
 announce(TriggerData *trigger, AkTable table)
 {

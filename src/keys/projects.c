@@ -5,8 +5,8 @@
  * The functions are SECURITY DEFINER and closed to PUBLIC; their contracts
  * stand beside their names in the SQL script.  They check what they are given
  * before they write, so that the messages name what is wrong; the constraints
- * of the tables hold against everybody.  They are for the application alone: who
- * could register names, or hear which are taken, would do so in the names of others.
+ * of the tables hold against everybody.  They are for the application alone: a
+ * key could register names that others mean to use, or find out which are taken.
  */
 #include "postgres.h"
 
@@ -80,7 +80,7 @@ refuse_taken_project(const AkName *project)
 					ak_redact_name(project))));
 }
 
-/* A name in an argument; "*" is none. */
+/* A name in an argument, but not "*". */
 static AkName
 get_registry_name(FunctionCallInfo fcinfo, int argno, const char *what)
 {
@@ -252,7 +252,7 @@ lock_projects(const AkName *organizations, const AkName *projects, int count,
 	return found;
 }
 
-/* Nobody removes a locked project meanwhile, or gives it an environment. */
+/* A locked project cannot be removed meanwhile, nor get an environment. */
 AK_FUNCTION_INFO_V1(apikey_add_environment);
 Datum
 apikey_add_environment(PG_FUNCTION_ARGS)

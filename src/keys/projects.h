@@ -1,6 +1,6 @@
 /*
  * projects.h
- *		The registry: registering projects, for whoever has found out which.
+ *		The registry: adding and removing projects.
  */
 #ifndef AK_PROJECTS_H
 #define AK_PROJECTS_H
@@ -12,7 +12,7 @@
 
 /*
  * The environments in a text[], palloc'd; returns how many.  Raises 22023 and
- * 22004 for what cannot be one, or if there is none.
+ * 22004 for what cannot be one, and 22023 for an empty array.
  */
 extern int	ak_projects_environments(ArrayType *array, AkName **environments);
 

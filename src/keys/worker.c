@@ -1,6 +1,6 @@
 /*
  * worker.c
- *		Who writes down how keys were used; see worker.h.
+ *		Background workers that write use counts to the tables; see worker.h.
  *
  * A worker that fails leaves all pending, and the launcher starts another one.
  */
@@ -89,7 +89,7 @@ get_array(const Column *column, int rows)
 	return ak_value_array(column->type, column->values, column->nulls, rows);
 }
 
-/* A time; 0 is none. */
+/* A time, or a null for 0. */
 static void
 set_time(Column *column, int row, TimestampTz time)
 {
@@ -97,6 +97,7 @@ set_time(Column *column, int row, TimestampTz time)
 	column->nulls[row] = time == 0;
 }
 
+/* By hour, but none older than this many days. */
 static void
 write_hours(const AkCounts *counts, int count, int days)
 {
@@ -104,6 +105,7 @@ write_hours(const AkCounts *counts, int count, int days)
 		AK_TABLE_USE_HOUR, 0,
 		.query = "INSERT INTO $S.apikey_use_hour AS old (key_id, hour, uses, refusals)"
 		" SELECT * FROM unnest($1, $2, $3, $4)"
+		" AS new (key_id, hour, uses, refusals) WHERE hour > $5"
 		" ON CONFLICT (key_id, hour) DO UPDATE SET uses = old.uses + excluded.uses,"
 		" refusals = old.refusals + excluded.refusals"
 	};
@@ -122,22 +124,18 @@ write_hours(const AkCounts *counts, int count, int days)
 	uses = make_column(INT8OID, rows);
 	refusals = make_column(INT8OID, rows);
 	for (int i = 0; i < count; i++)
-		for (int j = 0; j < counts[i].nhours; j++)
+		for (int j = 0; j < counts[i].nhours; j++, row++)
 		{
 			const AkCountsHour *counted = &counts[i].hours[j];
-			TimestampTz time = counted->hour * USECS_PER_HOUR;
 
-			if (time <= oldest)
-				continue;
 			key_id.values[row] = UUIDPGetDatum(&counts[i].id);
-			hour.values[row] = TimestampTzGetDatum(time);
+			hour.values[row] = TimestampTzGetDatum(counted->hour * USECS_PER_HOUR);
 			uses.values[row] = Int64GetDatum(counted->uses);
 			refusals.values[row] = Int64GetDatum(counted->refusals);
-			row++;
 		}
-	if (row > 0)
-		ak_sql_run(&add_hours, get_array(&key_id, row), get_array(&hour, row),
-				   get_array(&uses, row), get_array(&refusals, row));
+	ak_sql_run(&add_hours, get_array(&key_id, rows), get_array(&hour, rows),
+			   get_array(&uses, rows), get_array(&refusals, rows),
+			   ak_value_time(oldest));
 }
 
 static void
@@ -217,10 +215,7 @@ set_option(const char *name, const char *value)
 	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-/*
- * As the owner of our tables, and no more: somebody may have put triggers on
- * them.
- */
+/* Triggers that others have put on our tables get no more rights than their owner's. */
 static void
 become_owner(void)
 {
@@ -235,8 +230,8 @@ become_owner(void)
 }
 
 /*
- * One at a time: two would write the same down.  Until the process ends, for what
- * is written is taken from shared memory after the commit.
+ * One at a time, or both would write the same.  The lock is held until the process
+ * ends, for what is written is taken from shared memory after the commit.
  */
 static void
 lock_out_others(Oid database)
@@ -431,7 +426,7 @@ database_exists(Oid database)
 	return result;
 }
 
-/* Who wants a worker, and has waited longest for it?  NULL: nobody. */
+/* The database that has waited longest for a worker; NULL if none does. */
 static Flush *
 pick_flush(void)
 {
@@ -495,7 +490,7 @@ apikey_launcher_main(Datum arg)
 			wait_and_reload(ak_guc_flush_interval * INT64CONST(1000), requests, true);
 		else
 		{
-			/* who waits for the time shall make way for others */
+			/* workers that wait for their time make way for others */
 			ak_demand_request();
 			requests = ak_demand_requests();
 		}

@@ -1,12 +1,12 @@
 /*
  * worker.h
- *		Who writes down how keys were used.
+ *		Background workers that write use counts to the tables.
  *
  * The launcher runs on a server that can be written to.  Where something is
  * pending in a database it starts a worker for that, which waits, for
  * apikey.flush_interval, or until shared memory is full or the server stops; then
  * connects, writes, and ends.  It is connected for some milliseconds only, so that
- * it is in nobody's way who drops or copies the database.
+ * it does not keep the database from being dropped or copied.
  *
  * So a crash loses what was counted in the last apikey.flush_interval, and a stop
  * nothing.  A standby has no launcher, until it is promoted; it keeps what it

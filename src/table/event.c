@@ -58,7 +58,7 @@ send_messages(void)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("channel \"%s\" was not notified", CHANNEL),
 				 errdetail("The NOTIFY queue is half full."),
-				 errhint("What remembers keys outside of the database must forget all. A session that listens, and has been in one transaction for long, keeps the queue full."),
+				 errhint("Clear all caches of keys outside of the database. A session that listens, and stays in one transaction, keeps the queue full."),
 				 errhidestmt(true)));
 	else if (many)
 		Async_Notify(CHANNEL, MANY);

@@ -111,10 +111,10 @@ collect_defaults(EState *estate, Target *target)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-		bool		known = attribute->attisdropped ||
-		attribute->attgenerated != '\0';
+		bool		known = attribute->attisdropped;
 		Expr	   *expression;
 
+		known |= attribute->attgenerated != '\0';
 		for (int j = 0; !known && j < count; j++)
 			known = columns[j] == attribute->attnum;
 		expression = known ? NULL : get_default(rel, attribute);

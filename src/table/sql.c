@@ -106,19 +106,25 @@ ak_sql_end(void)
 	SPI_finish();
 }
 
+/* Could one of them keep a row from being changed? */
+static bool
+has_before_triggers(const TriggerDesc *triggers)
+{
+	return triggers != NULL &&
+		(triggers->trig_update_before_row || triggers->trig_delete_before_row);
+}
+
 /*
  * Take the lock that a change of the table needs, and see that it is as it should be.
  * What locks rows alone would take a weaker one, and keep indexes locked as well: the
  * change that comes next could wait for a REINDEX that waits for the indexes.  Returns
- * whether there are triggers that could keep a row from being changed.
+ * whether the table has BEFORE triggers.
  */
 static bool
 lock_table(AkTable table)
 {
 	Relation	rel = ak_layout_open(table, RowExclusiveLock);
-	bool		result = rel->trigdesc != NULL &&
-	(rel->trigdesc->trig_update_before_row ||
-	 rel->trigdesc->trig_delete_before_row);
+	bool		result = has_before_triggers(rel->trigdesc);
 
 	table_close(rel, NoLock);
 	return result;

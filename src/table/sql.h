@@ -38,9 +38,9 @@
 "greatest(statement_timestamp(), now())"
 
 /*
- * It changes the row, or all rows, that its WHERE finds, or none if there is none.  One
- * that a trigger BEFORE it keeps from being changed raises 09000: what is said to have
- * been taken away must not be there.
+ * It changes the row, or all rows, that its WHERE finds; there may be none.  Raises
+ * 09000 if a BEFORE trigger of somebody's keeps a row from being changed: what is said
+ * to have been taken away must be gone.
  */
 #define AK_SQL_ONE		1
 #define AK_SQL_MANY		2
@@ -99,16 +99,17 @@ extern char *ak_sql_string(int row, int column);
 /* Memory of the caller of ak_sql_begin(). */
 extern void *ak_sql_alloc(Size size);
 
-/* Raises 09000: somebody's trigger keeps a row of the table from being changed. */
+/* Raises 09000: a trigger keeps a row of the table from being changed. */
 pg_noreturn extern void ak_sql_refuse_trigger(AkTable table);
 
 /* Is one of them being run? */
 extern bool ak_sql_is_running(void);
 
 /*
- * Let no plan be sequential until the calling function ends, as a statement does.  Plans are kept, and so are those of foreign keys: one that was made while a
- * table had one page would read all of it, and go on to do so while the same statement
- * makes it grow to a million rows.
+ * Let no plan be sequential until the calling function ends, as each statement does.
+ * Plans are kept, and so are those of foreign keys: one that was made while a table had
+ * one page would read all of it, and go on to do so while the same statement makes it
+ * grow to a million rows.
  */
 extern void ak_sql_use_indexes(void);
 
