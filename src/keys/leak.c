@@ -477,8 +477,8 @@ read_alert(Jsonb *alert, Leaks *leaks)
 		token = get_field(object, i, "token", true);
 		type = get_field(object, i, "type", true);
 		url = get_field(object, i, "url", false);
-		if (collect(leaks, token.data, token.len,
-					print_source(url.data, url.len)))
+		if (collect_leaks(leaks, token.data, token.len,
+						  print_source(url.data, url.len)))
 			label = "true_positive";
 
 		pushJsonbValue(&answer.state, WJB_BEGIN_OBJECT, NULL);
