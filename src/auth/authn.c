@@ -266,7 +266,7 @@ ak_authn_rehash(const AkKey *key, const char *token, int len)
 	if (!key->slow || XactReadOnly || RecoveryInProgress() ||
 		IsInParallelMode())
 		return;
-	ak_imported_lookup(slow, token, len, lookup);
+	ak_imported_bcrypt_lookup(token, len, lookup);
 	ak_secret_random(salt, sizeof(salt));
 	scheme = ak_secret_new_verifier(salt, token, len, verifier);
 	ak_rehash_store(lookup, slow, scheme, salt, verifier);

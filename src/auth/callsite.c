@@ -76,7 +76,7 @@ look_at_arguments(FmgrInfo *flinfo, CallSite *site)
 }
 
 static inline CallSite *
-get_site(FunctionCallInfo fcinfo)
+get_call_site(FunctionCallInfo fcinfo)
 {
 	FmgrInfo   *flinfo = fcinfo->flinfo;
 	CallSite   *site = flinfo->fn_extra;
@@ -93,13 +93,13 @@ get_site(FunctionCallInfo fcinfo)
 bool
 ak_callsite_name(FunctionCallInfo fcinfo, int argno, AkName *name)
 {
-	return ak_arg_name(fcinfo, argno, &get_site(fcinfo)->types[argno], name);
+	return ak_arg_name(fcinfo, argno, &get_call_site(fcinfo)->types[argno], name);
 }
 
 AkLevel
 ak_callsite_verb(FunctionCallInfo fcinfo, int argno)
 {
-	CallSite   *site = get_site(fcinfo);
+	CallSite   *site = get_call_site(fcinfo);
 	struct varlena *verb;
 
 	if (PG_ARGISNULL(argno))
@@ -146,7 +146,7 @@ make_memo(MemoryContext context)
 const AkKey *
 ak_callsite_key(FunctionCallInfo fcinfo, int argno)
 {
-	CallSite   *site = get_site(fcinfo);
+	CallSite   *site = get_call_site(fcinfo);
 	KeyMemo    *memo;
 
 	ak_schema_accept();
@@ -187,7 +187,7 @@ ak_callsite_asked_key(FunctionCallInfo fcinfo, int argno)
 void
 ak_callsite_refused(FunctionCallInfo fcinfo, const AkKey *key)
 {
-	if (!get_site(fcinfo)->rows)
+	if (!get_call_site(fcinfo)->rows)
 		ak_use_refused(key);
 }
 
@@ -314,7 +314,7 @@ get_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 static pg_noinline bool
 decide(FunctionCallInfo fcinfo, int key_argno, int first)
 {
-	CallSite   *site = get_site(fcinfo);
+	CallSite   *site = get_call_site(fcinfo);
 	AkLevel		wanted = ak_callsite_verb(fcinfo, first + 2);
 	const AkKey *key = site->settled;
 	AkName		project;

@@ -57,7 +57,7 @@ get_verdict(FunctionCallInfo fcinfo, int key_argno, int first, const AkKey **key
 
 /* The reason goes to the server log alone, except that nobody is logged in. */
 static Datum
-require(FunctionCallInfo fcinfo, int key_argno, int first)
+require_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	Datum		allowed = key_argno < 0 ? apikey_authorize_session(fcinfo) :
 	apikey_authorize_key(fcinfo);
@@ -77,7 +77,7 @@ require(FunctionCallInfo fcinfo, int key_argno, int first)
 			 errhidestmt(true)));
 }
 
-AK_VARIANTS(apikey_require_key, apikey_require_session, require, 0)
+AK_VARIANTS(apikey_require_key, apikey_require_session, require_verdict, 0)
 
 /* What apikey_login would say of a good key's rate limit, if anything. */
 static const char *
@@ -97,7 +97,7 @@ explain_limit(const AkKey *key)
 }
 
 static Datum
-explain(FunctionCallInfo fcinfo, int key_argno, int first)
+explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	const AkKey *key;
 	AkVerdict	verdict = get_verdict(fcinfo, key_argno, first, &key);
@@ -115,7 +115,7 @@ explain(FunctionCallInfo fcinfo, int key_argno, int first)
 	return ak_result_record(fcinfo, values, nulls);
 }
 
-AK_VARIANTS(apikey_explain_key, apikey_explain_session, explain, 0)
+AK_VARIANTS(apikey_explain_key, apikey_explain_session, explain_verdict, 0)
 
 /* Arguments organization, verb from "first" on. */
 static Datum

@@ -21,8 +21,6 @@
 #define BASE64_LEN			44	/* of 32 bytes, padded */
 
 static const char hex_digits[] = "0123456789abcdefABCDEF";
-static const char base64_digits[] =
-"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char bcrypt_digits[] =
 "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -48,13 +46,16 @@ find_outcome(const uint8 *pair)
 }
 
 static void
-remember_outcome(const uint8 *pair, bool proved)
+cache_outcome(const uint8 *pair, bool proved)
 {
+	Outcome    *outcome;
+
 	if (outcomes == NULL)
 		outcomes = MemoryContextAlloc(TopMemoryContext,
 									  AK_IMPORTED_OUTCOMES * sizeof(Outcome));
-	memcpy(outcomes[next_outcome].pair, pair, AK_HASH_LEN);
-	outcomes[next_outcome].proved = proved;
+	outcome = &outcomes[next_outcome];
+	memcpy(outcome->pair, pair, AK_HASH_LEN);
+	outcome->proved = proved;
 	next_outcome = (next_outcome + 1) % AK_IMPORTED_OUTCOMES;
 	noutcomes = Min(noutcomes + 1, AK_IMPORTED_OUTCOMES);
 }
@@ -62,10 +63,10 @@ remember_outcome(const uint8 *pair, bool proved)
 /* ------------------------------------------------------------- verifying */
 
 static bool
-has_formbricks_prefix(const char *text, int len)
+has_formbricks_prefix(const char *token, int len)
 {
 	return len > FORMBRICKS_LEN &&
-		memcmp(text, FORMBRICKS_PREFIX, FORMBRICKS_LEN) == 0;
+		memcmp(token, FORMBRICKS_PREFIX, FORMBRICKS_LEN) == 0;
 }
 
 bool
@@ -87,28 +88,23 @@ ak_imported_any(void)
 }
 
 void
-ak_imported_lookup(AkScheme scheme, const char *text, int len,
-				   uint8 lookup[AK_HASH_LEN])
+ak_imported_bcrypt_lookup(const char *token, int len,
+						  uint8 lookup[AK_HASH_LEN])
 {
-	if (scheme == AK_SCHEME_FORMBRICKS_V2)
-		ak_secret_digest(text +FORMBRICKS_LEN, len - FORMBRICKS_LEN, lookup);
-	else
-		ak_secret_digest(text, len, lookup);
+	ak_secret_digest(token + FORMBRICKS_LEN, len - FORMBRICKS_LEN, lookup);
 }
 
 bool
-ak_imported_find(Snapshot snapshot, const char *text, int len,
+ak_imported_find(Snapshot snapshot, const char *token, int len,
 				 const uint8 digest[AK_HASH_LEN], AkSecret *secret)
 {
 	uint8		lookup[AK_HASH_LEN];
 
-	if (!ak_imported_any())
-		return false;
 	if (ak_store_lookup(snapshot, digest, secret))
 		return true;
-	if (!has_formbricks_prefix(text, len))
+	if (!has_formbricks_prefix(token, len))
 		return false;
-	ak_imported_lookup(AK_SCHEME_FORMBRICKS_V2, text, len, lookup);
+	ak_imported_bcrypt_lookup(token, len, lookup);
 	return ak_store_lookup(snapshot, lookup, secret);
 }
 
@@ -129,7 +125,7 @@ is_bcrypt(const char *hash, int len)
 }
 
 static bool
-proves_bcrypt(const AkSecret *secret, const char *text, int len,
+proves_bcrypt(const AkSecret *secret, const char *token, int len,
 			  const uint8 *digest)
 {
 	uint8		both[AK_HASH_LEN + BCRYPT_LEN];
@@ -138,7 +134,7 @@ proves_bcrypt(const AkSecret *secret, const char *text, int len,
 	const Outcome *outcome;
 	bool		proved;
 
-	if (!has_formbricks_prefix(text, len) || !is_bcrypt(hash, strlen(hash)))
+	if (!has_formbricks_prefix(token, len) || !is_bcrypt(hash, strlen(hash)))
 		return false;
 	memcpy(both, digest, AK_HASH_LEN);
 	memcpy(both + AK_HASH_LEN, hash, BCRYPT_LEN);
@@ -146,36 +142,28 @@ proves_bcrypt(const AkSecret *secret, const char *text, int len,
 	outcome = find_outcome(pair);
 	if (outcome != NULL)
 		return outcome->proved;
-	proved = ak_secret_bcrypt(ak_schema_crypt(), text +FORMBRICKS_LEN,
+	proved = ak_secret_bcrypt(ak_schema_crypt(), token + FORMBRICKS_LEN,
 							  len - FORMBRICKS_LEN, hash);
-	remember_outcome(pair, proved);
+	cache_outcome(pair, proved);
 	return proved;
 }
 
 bool
-ak_imported_proves(const AkSecret *secret, const char *text, int len,
+ak_imported_proves(const AkSecret *secret, const char *token, int len,
 				   const uint8 digest[AK_HASH_LEN])
 {
-	switch (secret->scheme)
-	{
-		case AK_SCHEME_FORMBRICKS_V2:
-			return proves_bcrypt(secret, text, len, digest);
-		case AK_SCHEME_FORMBRICKS_V1:
-		case AK_SCHEME_SHA256:
-			return secret->verifier.len == AK_HASH_LEN &&
-				ak_secret_equal(secret->verifier.data, digest, AK_HASH_LEN);
-		case AK_SCHEME_UNKNOWN:
-		case AK_SCHEME_HMAC:
-		case AK_SCHEME_HMAC_PEPPER:
-			break;
-	}
-	return false;
+	if (secret->scheme == AK_SCHEME_FORMBRICKS_V2)
+		return proves_bcrypt(secret, token, len, digest);
+	return (secret->scheme == AK_SCHEME_FORMBRICKS_V1 ||
+			secret->scheme == AK_SCHEME_SHA256) &&
+		secret->verifier.len == AK_HASH_LEN &&
+		ak_secret_equal(secret->verifier.data, digest, AK_HASH_LEN);
 }
 
 /* --------------------------------------------------------------- reading */
 
 pg_noreturn static void
-bad_hash(const char *what, const char *scheme, const char *form)
+refuse_hash(const char *what, const char *scheme, const char *form)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -185,30 +173,27 @@ bad_hash(const char *what, const char *scheme, const char *form)
 }
 
 static bool
-read_hex(const char *text, uint8 *bytes)
+read_hex(const char *digits, uint8 *bytes)
 {
-	if (strlen(text) != HEX_LEN || strspn(text, hex_digits) != HEX_LEN)
+	if (strlen(digits) != HEX_LEN || strspn(digits, hex_digits) != HEX_LEN)
 		return false;
-	hex_decode(text, HEX_LEN, (char *) bytes);
+	hex_decode(digits, HEX_LEN, (char *) bytes);
 	return true;
 }
 
-/* Either alphabet, padded or not. */
+/* Either alphabet, padded or not.  What is no digit makes fewer bytes, or none. */
 static bool
-read_base64(const char *text, uint8 *bytes)
+read_base64(const char *digits, uint8 *bytes)
 {
 	char		plain[BASE64_LEN + 1] = "";
-	int			len = strlen(text);
+	int			len = strlen(digits);
 
-	if (len == BASE64_LEN && text[len - 1] == '=')
+	if (len == BASE64_LEN && digits[len - 1] == '=')
 		len--;
 	if (len != BASE64_LEN - 1)
 		return false;
 	for (int i = 0; i < len; i++)
-		plain[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
-
-	if (strspn(plain, base64_digits) != BASE64_LEN - 1)
-		return false;
+		plain[i] = digits[i] == '-' ? '+' : digits[i] == '_' ? '/' : digits[i];
 	plain[len] = '=';
 	return pg_b64_decode(plain, BASE64_LEN, (void *) bytes,
 						 AK_HASH_LEN) == AK_HASH_LEN;
@@ -218,49 +203,46 @@ void
 ak_imported_read(const char *scheme, const char *hash, const char *lookup,
 				 AkSecret *secret, uint8 digest[AK_HASH_LEN])
 {
-	AkName		name = {scheme, strlen(scheme)};
+	AkName		name = ak_name_make(scheme, strlen(scheme));
 
 	memset(secret, 0, sizeof(AkSecret));
 	secret->scheme = ak_secret_scheme(&name);
 	secret->salt.data = "";
-	switch (secret->scheme)
+	if (secret->scheme == AK_SCHEME_FORMBRICKS_V2)
 	{
-		case AK_SCHEME_FORMBRICKS_V2:
-			if (!is_bcrypt(hash, strlen(hash)))
-				bad_hash("hash", scheme,
-						 psprintf("It must be a bcrypt hash of cost 4 to %d.",
-								  AK_BCRYPT_COST_MAX));
-			if (lookup == NULL || !read_hex(lookup, digest))
-				bad_hash("lookup digest", scheme,
-						 "It must be 64 hexadecimal digits.");
-			secret->verifier.data = pstrdup(hash);
-			secret->verifier.len = BCRYPT_LEN;
-			return;
-		case AK_SCHEME_FORMBRICKS_V1:
-		case AK_SCHEME_SHA256:
-			if (!read_hex(hash, digest) &&
-				(secret->scheme == AK_SCHEME_FORMBRICKS_V1 ||
-				 !read_base64(hash, digest)))
-				bad_hash("hash", scheme,
-						 secret->scheme == AK_SCHEME_FORMBRICKS_V1 ?
-						 "It must be 64 hexadecimal digits." :
-						 "It must be a SHA-256 hash: 64 hexadecimal digits, or base64 or base64url.");
-			if (lookup != NULL)
-				bad_hash("lookup digest", scheme,
-						 "It must be null: the hash itself is what keys are looked up by.");
-			secret->verifier.data = memcpy(palloc(AK_HASH_LEN), digest,
-										   AK_HASH_LEN);
-			secret->verifier.len = AK_HASH_LEN;
-			return;
-		case AK_SCHEME_UNKNOWN:
-		case AK_SCHEME_HMAC:
-		case AK_SCHEME_HMAC_PEPPER:
-			break;
+		if (!is_bcrypt(hash, strlen(hash)))
+			refuse_hash("hash", scheme,
+						psprintf("It must be a bcrypt hash of cost 4 to %d.",
+								 AK_BCRYPT_COST_MAX));
+		if (lookup == NULL || !read_hex(lookup, digest))
+			refuse_hash("lookup digest", scheme,
+						"It must be 64 hexadecimal digits.");
+		secret->verifier = ak_name_make(pstrdup(hash), BCRYPT_LEN);
 	}
-	/* it is not repeated: arguments in another order would make it the hash */
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown scheme of hashes"),
-			 errhint("Use formbricks-v1, formbricks-v2 or sha256."),
-			 errhidestmt(true)));
+	else if (secret->scheme == AK_SCHEME_FORMBRICKS_V1 ||
+			 secret->scheme == AK_SCHEME_SHA256)
+	{
+		bool		any = secret->scheme == AK_SCHEME_SHA256;
+
+		if (!read_hex(hash, digest) && !(any && read_base64(hash, digest)))
+			refuse_hash("hash", scheme, any ?
+						"It must be a SHA-256 hash: 64 hexadecimal digits, or base64 or base64url." :
+						"It must be 64 hexadecimal digits.");
+		if (lookup != NULL)
+			refuse_hash("lookup digest", scheme,
+						"It must be null: the hash itself is what keys are looked up by.");
+		secret->verifier = ak_name_make(memcpy(palloc(AK_HASH_LEN), digest,
+											   AK_HASH_LEN), AK_HASH_LEN);
+	}
+	else
+
+		/*
+		 * it is not repeated: arguments in another order would make it the
+		 * hash
+		 */
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown scheme of hashes"),
+				 errhint("Use formbricks-v1, formbricks-v2 or sha256."),
+				 errhidestmt(true)));
 }

@@ -1,22 +1,17 @@
 /*
  * imported.h
- *		Keys of other systems, by the hashes that those have kept.
+ *		Imported keys, known by the hashes that other systems have kept of them.
  *
  *		formbricks-v2	fbk_<secret>: bcrypt of the secret, found by its SHA-256
  *		formbricks-v1	SHA-256 of the whole text, in hexadecimal digits
  *		sha256			the same, in hexadecimal digits, base64 or base64url:
  *						what Unkey, better-auth and most home-made tables keep
  *
- * Their text has up to AK_KEY_TEXT_MAX bytes and any form but that of our keys,
- * which are looked for by the id in them.  It is looked up by its SHA-256 digest,
- * or for fbk_ by that of the rest.  Finding one proves that somebody knows the
- * text that the digest was made from; so only who holds a key can make the server
- * compute its bcrypt.
- *
- * What a bcrypt came to is remembered, a yes and a no, for the last
- * AK_IMPORTED_OUTCOMES pairs of text and hash.  That needs no invalidation: it
- * depends on these two alone, and whether the hash still stands in the table,
- * and the key is good, is read anew each time.
+ * Their text has up to AK_KEY_TEXT_MAX bytes and any form but that of native keys,
+ * which are looked up by the id in them.  It is looked up by its SHA-256 digest,
+ * or for fbk_ by that of the rest: only somebody who holds a key can make the
+ * server compute a bcrypt.  The last AK_IMPORTED_OUTCOMES outcomes of that are
+ * cached, by text and hash, on which alone they depend.
  */
 #ifndef AK_IMPORTED_H
 #define AK_IMPORTED_H
@@ -37,17 +32,17 @@ extern bool ak_imported_any(void);
  * The secret that a text may be the key of; "digest" is its SHA-256.  False if
  * there is none.
  */
-extern bool ak_imported_find(Snapshot snapshot, const char *text, int len,
+extern bool ak_imported_find(Snapshot snapshot, const char *token, int len,
 							 const uint8 digest[AK_HASH_LEN],
 							 AkSecret *secret);
 
-/* Is it?  For the schemes above, not for ours.  A malformed hash proves nothing. */
-extern bool ak_imported_proves(const AkSecret *secret, const char *text,
+/* Is it, by a scheme above?  A malformed hash proves nothing. */
+extern bool ak_imported_proves(const AkSecret *secret, const char *token,
 							   int len, const uint8 digest[AK_HASH_LEN]);
 
-/* The digest that a text with a hash of this scheme is looked up by. */
-extern void ak_imported_lookup(AkScheme scheme, const char *text, int len,
-							   uint8 lookup[AK_HASH_LEN]);
+/* The digest that the key of a bcrypt hash, fbk_..., is looked up by. */
+extern void ak_imported_bcrypt_lookup(const char *token, int len,
+									  uint8 lookup[AK_HASH_LEN]);
 
 /*
  * Read what another system kept: fill in scheme and, palloc'd, verifier, and the

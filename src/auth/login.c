@@ -67,7 +67,7 @@ refuse_login(AkReason reason, int64 wait, int code)
  * (NULL): may it be let in?  By functions that may write.
  */
 static AkReason
-admit(const AkKey *key, const char *token, int len, int64 *wait)
+admit_key(const AkKey *key, const char *token, int len, int64 *wait)
 {
 	AkReason	reason = ak_authz_check_key(key);
 
@@ -87,7 +87,7 @@ fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
 {
 	const AkKey *key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_CALL);
 	AkName		token = ak_arg_token(fcinfo, 0);
-	AkReason	reason = admit(key, token.data, token.len, wait);
+	AkReason	reason = admit_key(key, token.data, token.len, wait);
 
 	if (reason == AK_REASON_GOOD)
 		(void) fill_profile(key, values, nulls, &reason);
@@ -287,7 +287,7 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 	key = ak_authn_find(token, len);
 	if (key == NULL)
 		ak_use_guess_called(len);
-	reason = admit(key, token, len, &wait);
+	reason = admit_key(key, token, len, &wait);
 	/* PostgREST makes the HTTP status of it */
 	if (reason != AK_REASON_GOOD)
 		refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));

@@ -1,7 +1,6 @@
 /*
  * registry.c
- *		Which organization has this environment of this project?
- *		See registry.h.
+ *		The registry cache; see registry.h.
  */
 #include "postgres.h"
 
@@ -29,9 +28,9 @@ static Pair **buckets;
 static uint64 buckets_generation;
 static Size bytes;
 
-/* Start anew if what we have is outdated, too much, or nothing yet. */
+/* Start anew if what is cached is outdated, too much, or nothing yet. */
 static void
-prepare(void)
+prepare_buckets(void)
 {
 	if (buckets != NULL && bytes < AK_REGISTRY_BYTES &&
 		buckets_generation == ak_inval_generation(AK_TOPIC_REGISTRY))
@@ -47,7 +46,7 @@ prepare(void)
 }
 
 static Pair *
-find(uint32 hash, const AkName *project, const AkName *environment)
+find_pair(uint32 hash, const AkName *project, const AkName *environment)
 {
 	Pair	   *pair = buckets[hash % BUCKETS];
 
@@ -62,8 +61,8 @@ find(uint32 hash, const AkName *project, const AkName *environment)
 }
 
 static Pair *
-remember(uint32 hash, const AkName *project, const AkName *environment,
-		 const AkName *organization)
+cache_pair(uint32 hash, const AkName *project, const AkName *environment,
+		   const AkName *organization)
 {
 	Size		size = offsetof(Pair, names) + project->len +
 	environment->len + organization->len;
@@ -85,9 +84,9 @@ remember(uint32 hash, const AkName *project, const AkName *environment,
 	return pair;
 }
 
-/* Read the pair from the table. */
+/* Read the pair from the table, and cache it. */
 static Pair *
-load(uint32 hash, const AkName *project, const AkName *environment)
+read_pair(uint32 hash, const AkName *project, const AkName *environment)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey registry scan",
@@ -102,7 +101,7 @@ load(uint32 hash, const AkName *project, const AkName *environment)
 		row.organization = ak_name_make("", 0);
 		(void) ak_store_environment(snapshot, project, environment, &row);
 	}
-	pair = remember(hash, project, environment, &row.organization);
+	pair = cache_pair(hash, project, environment, &row.organization);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return pair;
@@ -117,10 +116,10 @@ ak_registry_contains(const AkName *organization, uint32 hash,
 	if (project->len > AK_NAME_MAX || environment->len > AK_NAME_MAX ||
 		ak_name_equal(environment, &ak_name_all))
 		return false;
-	prepare();
-	pair = find(hash, project, environment);
+	prepare_buckets();
+	pair = find_pair(hash, project, environment);
 	if (pair == NULL)
-		pair = load(hash, project, environment);
+		pair = read_pair(hash, project, environment);
 	return pair->organization_len > 0 &&
 		pair->organization_len == organization->len &&
 		memcmp(pair->names + pair->project_len + pair->environment_len,

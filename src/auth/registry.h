@@ -1,9 +1,9 @@
 /*
  * registry.h
- *		Which organization has this environment of this project?
+ *		The registry cache: which organization has this environment of this project?
  *
- * Answers are remembered, also that there is none, and forgotten when the
- * registry changes.  When AK_REGISTRY_BYTES are full, all are forgotten.
+ * Answers are cached, also that there is none, until the registry changes or
+ * AK_REGISTRY_BYTES are full; then all go at once.
  */
 #ifndef AK_REGISTRY_H
 #define AK_REGISTRY_H
@@ -14,7 +14,10 @@
 
 #define AK_REGISTRY_BYTES	(4 * 1024 * 1024)
 
-/* Is this pair registered, and for this organization?  '*' never is. */
+/*
+ * Is this pair, whose ak_grants_hash() is "hash", registered for this organization?
+ * An environment '*' never is.
+ */
 extern bool ak_registry_contains(const AkName *organization, uint32 hash,
 								 const AkName *project,
 								 const AkName *environment);

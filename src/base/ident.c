@@ -110,11 +110,11 @@ ak_ident_print(AkIdentType *type, Datum value, AkName *name)
 }
 
 AkName
-ak_ident_require(AkIdentType *arg, Datum value, const char *what)
+ak_ident_require(AkIdentType *type, Datum value, const char *what)
 {
 	AkName		name;
 
-	if (!ak_ident_print(arg, value, &name))
+	if (!ak_ident_print(type, value, &name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is too long", what),
@@ -159,7 +159,7 @@ parse_uuid(const AkName *name, pg_uuid_t *uuid)
 
 /* The value of an enum, or InvalidOid. */
 static Oid
-find_label(Oid type, const AkName *name)
+find_enum_label(Oid type, const AkName *name)
 {
 	NameData	label;
 
@@ -173,13 +173,13 @@ find_label(Oid type, const AkName *name)
 
 /* A value of the type (not text) that prints as this name, if there is one. */
 static bool
-parse_name(AkIdentType *arg, const AkName *name, Datum *value)
+value_of_name(AkIdentType *type, const AkName *name, Datum *value)
 {
 	AkName		printed;
 	char		digits[24];
 	int64		number;
 
-	if (arg->type == UUIDOID)
+	if (type->type == UUIDOID)
 	{
 		pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
 
@@ -187,30 +187,30 @@ parse_name(AkIdentType *arg, const AkName *name, Datum *value)
 			return false;
 		*value = UUIDPGetDatum(uuid);
 	}
-	else if (arg->type == INT2OID || arg->type == INT4OID ||
-			 arg->type == INT8OID)
+	else if (type->type == INT2OID || type->type == INT4OID ||
+			 type->type == INT8OID)
 	{
 		if (name->len >= (int) sizeof(digits))
 			return false;
 		memcpy(digits, name->data, name->len);
 		digits[name->len] = '\0';
 		number = strtoi64(digits, NULL, 10);
-		*value = arg->type == INT2OID ? Int16GetDatum((int16) number) :
-			arg->type == INT4OID ? Int32GetDatum((int32) number) :
+		*value = type->type == INT2OID ? Int16GetDatum((int16) number) :
+			type->type == INT4OID ? Int32GetDatum((int32) number) :
 			Int64GetDatum(number);
 	}
 	else
 	{
-		*value = ObjectIdGetDatum(find_label(arg->type, name));
+		*value = ObjectIdGetDatum(find_enum_label(type->type, name));
 		return OidIsValid(DatumGetObjectId(*value));
 	}
 	/* whatever was read, only this counts */
-	return ak_ident_print(arg, *value, &printed) && ak_name_equal(&printed, name);
+	return ak_ident_print(type, *value, &printed) && ak_name_equal(&printed, name);
 }
 
 /* All of them, in one piece. */
 static ArrayType *
-text_array(Oid type, const AkName *names, int count)
+array_of_texts(Oid type, const AkName *names, int count)
 {
 	Size		size = ARR_OVERHEAD_NONULLS(1);
 	ArrayType  *array;
@@ -243,19 +243,19 @@ text_array(Oid type, const AkName *names, int count)
 ArrayType *
 ak_ident_array(Oid type, const AkName *names, int count)
 {
-	AkIdentType arg = {0};
+	AkIdentType reader = {0};
 	Datum	   *values;
 	int			found = 0;
 	int16		length;
 	bool		by_value;
 	char		align;
 
-	ak_ident_prepare(&arg, type, CurrentMemoryContext);
-	if (arg.type == TEXTOID)
-		return text_array(type, names, count);
+	ak_ident_prepare(&reader, type, CurrentMemoryContext);
+	if (reader.type == TEXTOID)
+		return array_of_texts(type, names, count);
 	values = palloc(Max(count, 1) * sizeof(Datum));
 	for (int i = 0; i < count; i++)
-		if (parse_name(&arg, &names[i], &values[found]))
+		if (value_of_name(&reader, &names[i], &values[found]))
 			found++;
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	return construct_array(values, found, type, length, by_value, align);
@@ -314,23 +314,23 @@ ak_ident_same_other(const AkBits *bits, Datum value)
 }
 
 void
-ak_ident_keep(AkBits *bits, const AkIdentType *arg, Datum value)
+ak_ident_keep(AkBits *bits, const AkIdentType *type, Datum value)
 {
 	const char *at = DatumGetPointer(value);
 
 	bits->kind = AK_BITS_NONE;
 	bits->datum = value;
-	if (arg->by_value)
+	if (type->by_value)
 	{
 		bits->kind = AK_BITS_VALUE;
 		return;
 	}
-	if (arg->length > 0)
+	if (type->length > 0)
 	{
 		bits->kind = AK_BITS_FIXED;
-		bits->len = arg->length;
+		bits->len = type->length;
 	}
-	else if (arg->length == -1 && !VARATT_IS_EXTERNAL(at) &&
+	else if (type->length == -1 && !VARATT_IS_EXTERNAL(at) &&
 			 !VARATT_IS_COMPRESSED(at))
 	{
 		bits->kind = VARATT_IS_SHORT(at) ? AK_BITS_SHORT : AK_BITS_LONG;
