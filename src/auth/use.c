@@ -245,9 +245,7 @@ ak_use_limit(const AkKey *key, int64 *wait, int64 *remaining)
 	ak_counts_require("rate limits");
 	for (;;)
 	{
-		switch (remaining == NULL ?
-				ak_counts_take(&key->id, key->limit, wait) :
-				ak_counts_peek(&key->id, key->limit, wait, remaining))
+		switch (ak_counts_limit(&key->id, key->limit, wait, remaining))
 		{
 			case AK_COUNTS_WITHIN:
 				return AK_REASON_GOOD;

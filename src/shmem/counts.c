@@ -311,9 +311,9 @@ ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
  * earlier reading: more than a burst ahead means that the clock was set back or the
  * limit was changed, never that a backend was slow.
  */
-static AkCountsLimit
-take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wait,
-			 int64 *remaining)
+AkCountsLimit
+ak_counts_limit(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
+				int64 *remaining)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	AkCountsLimit result = AK_COUNTS_UNKNOWN;
@@ -333,11 +333,12 @@ take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wa
 
 			pg_read_barrier();
 			now = GetCurrentTimestamp() * 1000;
-			*remaining = ak_ratelimit_remaining(limit, now, until);
+			if (remaining != NULL)
+				*remaining = ak_ratelimit_remaining(limit, now, until);
 			result = ak_ratelimit_take(limit, now, &until, wait) ?
 				AK_COUNTS_WITHIN : AK_COUNTS_OVER;
 			if ((uint64) until == before ||
-				(result == AK_COUNTS_WITHIN && !take))
+				(result == AK_COUNTS_WITHIN && remaining != NULL))
 				break;
 			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
 											   until))
@@ -351,21 +352,6 @@ take_or_peek(const pg_uuid_t *id, const AkRateLimit *limit, bool take, int64 *wa
 	if (first)
 		ak_demand_pending();
 	return result;
-}
-
-AkCountsLimit
-ak_counts_take(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait)
-{
-	int64		remaining;
-
-	return take_or_peek(id, limit, true, wait, &remaining);
-}
-
-AkCountsLimit
-ak_counts_peek(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
-			   int64 *remaining)
-{
-	return take_or_peek(id, limit, false, wait, remaining);
 }
 
 uint32

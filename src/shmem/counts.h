@@ -49,15 +49,12 @@ typedef enum AkCountsLimit
 
 /*
  * One more call now by a key with this limit.  If that is over it, *wait is how many
- * nanoseconds until it would not be.
+ * nanoseconds until it would not be.  Where "remaining" is not NULL nothing is taken, and
+ * it becomes how many more would be within the limit.
  */
-extern AkCountsLimit ak_counts_take(const pg_uuid_t *id,
-									const AkRateLimit *limit, int64 *wait);
-
-/* The same without taking anything; and how many more would be within it. */
-extern AkCountsLimit ak_counts_peek(const pg_uuid_t *id,
-									const AkRateLimit *limit, int64 *wait,
-									int64 *remaining);
+extern AkCountsLimit ak_counts_limit(const pg_uuid_t *id,
+									 const AkRateLimit *limit, int64 *wait,
+									 int64 *remaining);
 
 /*
  * How far the limit was used up when that was last written to the table, 0 for never.

@@ -44,7 +44,7 @@ const AkTableForm ak_schema_tables[AK_TABLES] = {
 #define MAJOR_VERSION	1
 
 pg_noreturn static void
-not_installed(void)
+refuse_missing_extension(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -154,7 +154,7 @@ find_schema(AkSchema *found)
 	if (OidIsValid(extension))
 		namespace = extension_namespace(extension, true);
 	if (!OidIsValid(namespace))
-		not_installed();
+		refuse_missing_extension();
 
 	memset(found, 0, sizeof(AkSchema));
 	found->namespace = namespace;
@@ -276,7 +276,7 @@ ak_schema_name(void)
 	const char *name = get_namespace_name(schema.namespace);
 
 	if (name == NULL)
-		not_installed();
+		refuse_missing_extension();
 	return name;
 }
 
