@@ -10,6 +10,7 @@
 #include "base/token.h"
 #include "catalog/objectaddress.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -75,6 +76,28 @@ ak_arg_required_name(FunctionCallInfo fcinfo, int argno, const char *what)
 	ak_ident_prepare(type, argument_type(fcinfo->flinfo, argno),
 					 fcinfo->flinfo->fn_mcxt);
 	return ak_ident_require(type, PG_GETARG_DATUM(argno), what);
+}
+
+int
+ak_arg_names(FunctionCallInfo fcinfo, int argno, const char *what,
+			 AkName **names)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argno), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, &nulls, &count);
+	*names = palloc(Max(count, 1) * sizeof(AkName));
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not be null", what)));
+		(*names)[i] = ak_name_of_text(elements[i]);
+	}
+	return count;
 }
 
 Oid

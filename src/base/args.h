@@ -34,6 +34,10 @@ extern bool ak_arg_name(FunctionCallInfo fcinfo, int argno, AkIdentType *type,
 extern AkName ak_arg_required_name(FunctionCallInfo fcinfo, int argno,
 								   const char *what);
 
+/* The names in a text[], not null, palloc'd; returns how many.  22004 for a null one. */
+extern int	ak_arg_names(FunctionCallInfo fcinfo, int argno, const char *what,
+						 AkName **names);
+
 /* A relation that exists and that the caller owns; else 22004, 42P01, 42501. */
 extern Oid	ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno);
 

@@ -7,7 +7,6 @@
 #include "base/detail.h"
 
 #include "catalog/pg_type_d.h"
-#include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
 

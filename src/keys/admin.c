@@ -23,8 +23,6 @@
 #include "keys/projects.h"
 #include "table/event.h"
 #include "table/sql.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 bool
@@ -376,25 +374,14 @@ static uint32
 get_removed(FunctionCallInfo fcinfo)
 {
 	uint32		removed = 0;
-	Datum	   *names;
-	bool	   *nulls;
-	int			count;
+	AkName	   *names;
+	int			count = PG_ARGISNULL(REMOVE) ? 0 :
+	ak_arg_names(fcinfo, REMOVE, "field to remove", &names);
 
-	if (PG_ARGISNULL(REMOVE))
-		return 0;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(REMOVE), TEXTOID, -1, false,
-					  TYPALIGN_INT, &names, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		AkName		name;
-		int			field;
+		int			field = find_removable(&names[i]);
 
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("field to remove must not be null")));
-		name = ak_name_of_text(names[i]);
-		field = find_removable(&name);
 		if (!PG_ARGISNULL(field))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

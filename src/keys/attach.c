@@ -517,7 +517,7 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("id and organization must be two columns")));
-	source.nenvironments = ak_projects_environments(PG_GETARG_ARRAYTYPE_P(3),
+	source.nenvironments = ak_projects_environments(fcinfo, 3,
 													&source.environments);
 	if (source.nenvironments > MAX_ENVIRONMENTS)
 		ereport(ERROR,

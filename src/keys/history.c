@@ -32,8 +32,6 @@
 #include "table/sql.h"
 #include "table/store.h"
 #include "tcop/pquery.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 

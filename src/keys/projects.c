@@ -17,48 +17,32 @@
 #include "base/compat.h"
 #include "base/grants.h"
 #include "base/redact.h"
-#include "catalog/pg_type_d.h"
 #include "keys/actor.h"
 #include "table/event.h"
 #include "table/sql.h"
-#include "utils/builtins.h"
-
-static AkName
-get_environment(Datum element, bool isnull)
-{
-	AkName		name;
-
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("environment must not be null")));
-	name = ak_name_of_text(element);
-	if (name.len == 0 || name.len > AK_NAME_MAX ||
-		ak_name_equal(&name, &ak_name_all))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of an environment"),
-				 errdetail("A name has 1 to %d bytes and is not \"*\".",
-						   AK_NAME_MAX)));
-	return name;
-}
 
 int
-ak_projects_environments(ArrayType *array, AkName **environments)
+ak_projects_environments(FunctionCallInfo fcinfo, int argno,
+						 AkName **environments)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
+	int			count = ak_arg_names(fcinfo, argno, "environment", environments);
 
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  &nulls, &count);
 	if (count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a project needs at least one environment")));
-	*environments = palloc(count * sizeof(AkName));
 	for (int i = 0; i < count; i++)
-		(*environments)[i] = get_environment(elements[i], nulls[i]);
+	{
+		const AkName *name = &(*environments)[i];
+
+		if (name->len == 0 || name->len > AK_NAME_MAX ||
+			ak_name_equal(name, &ak_name_all))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid name of an environment"),
+					 errdetail("A name has 1 to %d bytes and is not \"*\".",
+							   AK_NAME_MAX)));
+	}
 	return count;
 }
 
@@ -216,7 +200,7 @@ apikey_add_project(PG_FUNCTION_ARGS)
 	organization = ak_arg_required_name(fcinfo, 0, "organization");
 	project = ak_arg_required_name(fcinfo, 1, "project");
 	ak_arg_refuse_null(fcinfo, 2, "environments");
-	count = ak_projects_environments(PG_GETARG_ARRAYTYPE_P(2), &environments);
+	count = ak_projects_environments(fcinfo, 2, &environments);
 	ak_projects_add(&organization, &project, 1, environments, count);
 	PG_RETURN_VOID();
 }

@@ -8,13 +8,14 @@
 #include "postgres.h"
 
 #include "base/grants.h"
-#include "utils/array.h"
+#include "fmgr.h"
 
 /*
- * The environments in a text[], palloc'd; returns how many.  Raises 22023 and
- * 22004 for what cannot be one, and 22023 for an empty array.
+ * The environments in argument "argno", a text[], not null; palloc'd.  Returns how
+ * many.  Raises 22023 and 22004 for what cannot be one, and 22023 if there is none.
  */
-extern int	ak_projects_environments(ArrayType *array, AkName **environments);
+extern int	ak_projects_environments(FunctionCallInfo fcinfo, int argno,
+									 AkName **environments);
 
 /*
  * Register projects, each of one organization, with these environments; what
