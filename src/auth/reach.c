@@ -11,13 +11,13 @@
 #include "table/store.h"
 #include "utils/memutils.h"
 
-/* What is remembered: one allocation, with the bytes of the names behind. */
+/* An entry: one allocation, with the bytes of the names behind. */
 typedef struct Reach
 {
 	pg_uuid_t	key_id;
 	uint64		key_generation; /* 0: not to be used again */
 	uint64		registry_generation;
-	AkLevel		wanted;
+	AkLevel		level;
 	AkReachOf	of;
 	bool		anywhere;		/* not only within ... */
 	AkName		within;
@@ -64,6 +64,12 @@ compare_names(const void *a, const void *b)
 	return ak_name_compare(a, b);
 }
 
+bool
+ak_reach_contains(const AkName *names, int count, const AkName *name)
+{
+	return bsearch(name, names, count, sizeof(AkName), compare_names) != NULL;
+}
+
 static void
 sort_unique(Names *names)
 {
@@ -77,32 +83,32 @@ sort_unique(Names *names)
 	names->count = unique;
 }
 
-/* What is asked. */
-typedef struct Question
+/* Which list it is. */
+typedef struct Wanted
 {
 	const AkKey *key;
-	AkLevel		wanted;
+	AkLevel		level;
 	AkReachOf	of;
 	const AkName *within;		/* NULL: any */
-} Question;
+} Wanted;
 
 static void
-add_pair(Names *names, const Question *question, const AkName *project,
+add_pair(Names *names, const Wanted *wanted, const AkName *project,
 		 const AkName *environment)
 {
-	bool		projects = question->of == AK_REACH_PROJECTS;
+	bool		projects = wanted->of == AK_REACH_PROJECTS;
 	const AkName *other = projects ? environment : project;
 
-	if (question->within == NULL || ak_name_equal(other, question->within))
+	if (wanted->within == NULL || ak_name_equal(other, wanted->within))
 		add_name(names, projects ? project : environment);
 }
 
 /* Add those rows where the key has the level. */
 static void
-add_rows(Names *names, const Question *question, const AkEnvironmentRow *rows,
+add_rows(Names *names, const Wanted *wanted, const AkEnvironmentRow *rows,
 		 int count)
 {
-	const AkKey *key = question->key;
+	const AkKey *key = wanted->key;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -112,43 +118,43 @@ add_rows(Names *names, const Question *question, const AkEnvironmentRow *rows,
 			ak_grants_level(key->grants,
 							ak_grants_hash(&row->project, &row->environment),
 							&row->project,
-							&row->environment) >= question->wanted)
-			add_pair(names, question, &row->project, &row->environment);
+							&row->environment) >= wanted->level)
+			add_pair(names, wanted, &row->project, &row->environment);
 	}
 }
 
 static void
-add_project(Names *names, const Question *question, const AkName *project,
+add_project(Names *names, const Wanted *wanted, const AkName *project,
 			Snapshot snapshot)
 {
 	AkEnvironmentRow *rows;
 	int			count = ak_store_project(snapshot, project, &rows);
 
-	add_rows(names, question, rows, count);
+	add_rows(names, wanted, rows, count);
 }
 
 /* Add what one grant, which is not on project '*', reaches. */
 static void
-add_grant(Names *names, const Question *question, const AkGrant *grant,
+add_grant(Names *names, const Wanted *wanted, const AkGrant *grant,
 		  Snapshot snapshot)
 {
 	const AkName *environment = &grant->environment;
 
-	if (grant->level < question->wanted)
+	if (grant->level < wanted->level)
 		return;
 	if (ak_name_equal(environment, &ak_name_all))
 	{
-		if (question->of == AK_REACH_ENVIRONMENTS || question->within == NULL)
+		if (wanted->of == AK_REACH_ENVIRONMENTS || wanted->within == NULL)
 		{
-			add_project(names, question, &grant->project, snapshot);
+			add_project(names, wanted, &grant->project, snapshot);
 			return;
 		}
-		environment = question->within;
+		environment = wanted->within;
 	}
-	if (ak_registry_contains(&question->key->organization,
+	if (ak_registry_contains(&wanted->key->organization,
 							 ak_grants_hash(&grant->project, environment),
 							 &grant->project, environment))
-		add_pair(names, question, &grant->project, environment);
+		add_pair(names, wanted, &grant->project, environment);
 }
 
 /*
@@ -156,57 +162,57 @@ add_grant(Names *names, const Question *question, const AkGrant *grant,
  * than the key has grants that these had better be looked up one by one.
  */
 static bool
-collect_organization(Names *names, const Question *question, Snapshot snapshot)
+collect_organization(Names *names, const Wanted *wanted, Snapshot snapshot)
 {
-	const AkGrants *grants = question->key->grants;
+	const AkGrants *grants = wanted->key->grants;
 	AkEnvironmentRow *rows;
 	int			count;
 
 	if (!grants->any_project && grants->count < MANY_GRANTS)
 		return false;
-	count = ak_store_organization(snapshot, &question->key->organization,
+	count = ak_store_organization(snapshot, &wanted->key->organization,
 								  grants->any_project ? AK_STORE_NO_LIMIT :
 								  (int) grants->count * 4, &rows);
 	if (count < 0)
 		return false;
-	add_rows(names, question, rows, count);
+	add_rows(names, wanted, rows, count);
 	return true;
 }
 
 static void
-collect(Names *names, const Question *question)
+collect_all(Names *names, const Wanted *wanted)
 {
-	const AkGrants *grants = question->key->grants;
+	const AkGrants *grants = wanted->key->grants;
 	Snapshot	snapshot;
 
 	AK_STORE_READ(snapshot)
 	{
 		names->count = 0;
-		if (question->of == AK_REACH_ENVIRONMENTS && question->within != NULL)
-			add_project(names, question, question->within, snapshot);
-		else if (!collect_organization(names, question, snapshot))
+		if (wanted->of == AK_REACH_ENVIRONMENTS && wanted->within != NULL)
+			add_project(names, wanted, wanted->within, snapshot);
+		else if (!collect_organization(names, wanted, snapshot))
 		{
 			AkGrant		grant;
 
 			for (uint32 i = 0; i <= grants->mask; i++)
 				if (ak_grants_slot(grants, i, &grant))
-					add_grant(names, question, &grant, snapshot);
+					add_grant(names, wanted, &grant, snapshot);
 		}
 	}
 	sort_unique(names);
 }
 
-/* ----------------------------------------------------------- remembering */
+/* ----------------------------------------------------------------- cache */
 
 static bool
-answers(const Reach *reach, const Question *question)
+is_entry_of(const Reach *reach, const Wanted *wanted)
 {
-	return reach->key_generation == question->key->generation &&
+	return reach->key_generation == wanted->key->generation &&
 		reach->registry_generation == ak_inval_generation(AK_TOPIC_REGISTRY) &&
-		memcmp(&reach->key_id, &question->key->id, sizeof(pg_uuid_t)) == 0 &&
-		reach->wanted == question->wanted && reach->of == question->of &&
-		reach->anywhere == (question->within == NULL) &&
-		(reach->anywhere || ak_name_equal(&reach->within, question->within));
+		memcmp(&reach->key_id, &wanted->key->id, sizeof(pg_uuid_t)) == 0 &&
+		reach->level == wanted->level && reach->of == wanted->of &&
+		reach->anywhere == (wanted->within == NULL) &&
+		(reach->anywhere || ak_name_equal(&reach->within, wanted->within));
 }
 
 /* Copies bytes behind what is there already. */
@@ -220,12 +226,12 @@ put_name(char **to, const AkName *name)
 	return copy;
 }
 
-/* Remember a list, as the latest. */
+/* Cache a list, as the latest. */
 static Reach *
-remember(const Question *question, uint64 generation, const Names *names)
+cache_list(const Wanted *wanted, uint64 generation, const Names *names)
 {
 	static const AkName nothing = {"", 0};
-	const AkName *within = question->within ? question->within : &nothing;
+	const AkName *within = wanted->within ? wanted->within : &nothing;
 	Size		size = offsetof(Reach, names) + names->count * sizeof(AkName);
 	char	   *to;
 	Reach	   *reach;
@@ -238,13 +244,13 @@ remember(const Question *question, uint64 generation, const Names *names)
 	reach = MemoryContextAllocHuge(context, size + within->len);
 	to = (char *) &reach->names[names->count];
 	reach->bytes = GetMemoryChunkSpace(reach);
-	reach->key_id = question->key->id;
-	reach->key_generation = question->key->uncommitted ? 0 :
-		question->key->generation;
+	reach->key_id = wanted->key->id;
+	reach->key_generation = wanted->key->uncommitted ? 0 :
+		wanted->key->generation;
 	reach->registry_generation = generation;
-	reach->wanted = question->wanted;
-	reach->of = question->of;
-	reach->anywhere = question->within == NULL;
+	reach->level = wanted->level;
+	reach->of = wanted->of;
+	reach->anywhere = wanted->within == NULL;
 	reach->within = put_name(&to, within);
 	reach->count = names->count;
 	for (int i = 0; i < names->count; i++)
@@ -265,13 +271,13 @@ remember(const Question *question, uint64 generation, const Names *names)
 }
 
 static Reach *
-find(const Question *question)
+find_list(const Wanted *wanted)
 {
 	for (int i = 0; i < nreaches; i++)
 	{
 		Reach	   *reach = reaches[i];
 
-		if (answers(reach, question))
+		if (is_entry_of(reach, wanted))
 		{
 			memmove(&reaches[1], &reaches[0], i * sizeof(Reach *));
 			reaches[0] = reach;
@@ -282,7 +288,7 @@ find(const Question *question)
 }
 
 static Reach *
-load(const Question *question)
+make_list(const Wanted *wanted)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey reach scan",
@@ -292,26 +298,26 @@ load(const Question *question)
 	Names		names = {palloc(16 * sizeof(AkName)), 0, 16};
 	Reach	   *reach;
 
-	collect(&names, question);
-	reach = remember(question, generation, &names);
+	collect_all(&names, wanted);
+	reach = cache_list(wanted, generation, &names);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return reach;
 }
 
 int
-ak_reach_list(const AkKey *key, AkLevel wanted, AkReachOf of,
+ak_reach_list(const AkKey *key, AkLevel level, AkReachOf of,
 			  const AkName *within, const AkName **names)
 {
-	Question	question = {key, wanted, of, within};
+	Wanted		list = {key, level, of, within};
 	Reach	   *reach;
 
 	*names = NULL;
-	if (ak_authz_check_key(key) != AK_REASON_GOOD || wanted == AK_LEVEL_NONE)
+	if (ak_authz_check_key(key) != AK_REASON_GOOD || level == AK_LEVEL_NONE)
 		return 0;
-	reach = find(&question);
+	reach = find_list(&list);
 	if (reach == NULL)
-		reach = load(&question);
+		reach = make_list(&list);
 	*names = reach->names;
 	return reach->count;
 }

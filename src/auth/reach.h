@@ -3,9 +3,9 @@
  *		How far does a key reach: in which projects, or environments, may it do
  *		this?
  *
- * The same rules as in authz.h, asked about everything that is registered at
- * once.  The lists made last are remembered, by key and registry as they were
- * then: a query asks again for each scan, and each rescan, of a table.
+ * The same rules as in authz.h, for all that is registered at once.  The
+ * lists made last are cached, by key and registry as they were then: a query asks
+ * again for each scan, and each rescan, of a table.
  */
 #ifndef AK_REACH_H
 #define AK_REACH_H
@@ -16,7 +16,7 @@
 #include "base/level.h"
 #include "base/name.h"
 
-/* Bytes that may be remembered; the newest list stays even if it is larger. */
+/* Bytes that may be cached; the newest list stays even if it is larger. */
 #define AK_REACH_BYTES		(1024 * 1024)
 
 typedef enum AkReachOf
@@ -31,8 +31,12 @@ typedef enum AkReachOf
  * it has it, in the project "within" or in any.  Returns how many; they are
  * sorted bytewise, without duplicates, and good until the next call.
  */
-extern int	ak_reach_list(const AkKey *key, AkLevel wanted, AkReachOf of,
+extern int	ak_reach_list(const AkKey *key, AkLevel level, AkReachOf of,
 						  const AkName *within, const AkName **names);
+
+/* Is the name in such a list? */
+extern bool ak_reach_contains(const AkName *names, int count,
+							  const AkName *name);
 
 extern Size ak_reach_bytes(void);
 

@@ -17,7 +17,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "planner/question.h"
 #include "table/schema.h"
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
@@ -139,14 +138,14 @@ take_sample(PlannerInfo *root, Node *argument, int relid, int max,
 
 /* The key that a call is about, as far as planning can tell, or NULL. */
 static const AkKey *
-find_key(PlannerInfo *root, Node *argument)
+key_of_call(PlannerInfo *root, const AkCall *call)
 {
 	Const	   *value;
 	AkName		token;
 
-	if (argument == NULL)
+	if (call->key == NULL)
 		return ak_authn_session();
-	value = (Const *) estimate_expression_value(root, argument);
+	value = (Const *) estimate_expression_value(root, call->key);
 	if (!IsA(value, Const) || value->constisnull)
 		return NULL;
 	token = ak_name_of_text(value->constvalue);
@@ -240,130 +239,53 @@ default_share(const Sample *sample)
 	return Min(1.0, DEFAULT_PROJECTS / (sample->count + sample->distinct));
 }
 
-/*
- * Does another call on the same rows let none through that this one does not?  An
- * UPDATE that reads what it changes is asked for "write" and for "read".  Of two that ask
- * the same, the later one is such a call.
- */
-static bool
-follows_from_another(SupportRequestSelectivity *req, AkLevel level)
-{
-	AkQuestion	question = ak_question_get(req->args);
-	Relids		relids = pull_varnos(req->root, (Node *) req->args);
-	RegProcedure support = get_func_support(req->funcid);
-	RelOptInfo *rel;
-	bool		before = true;
-	ListCell   *cell;
-	int			relid;
-
-	if (!bms_get_singleton_member(relids, &relid) ||
-		relid >= req->root->simple_rel_array_size)
-		return false;
-	rel = req->root->simple_rel_array[relid];
-	if (rel == NULL)
-		return false;
-	foreach(cell, rel->baserestrictinfo)
-	{
-		FuncExpr   *call = (FuncExpr *) lfirst_node(RestrictInfo, cell)->clause;
-		AkQuestion	other;
-		AkLevel		other_level;
-
-		if (!IsA(call, FuncExpr) || get_func_support(call->funcid) != support)
-			continue;
-		if (call->args == req->args)
-		{
-			before = false;
-			continue;
-		}
-		other = ak_question_get(call->args);
-		other_level = ak_question_level(other.verb);
-		if ((other_level > level || (other_level == level && before)) &&
-			equal(other.key, question.key) &&
-			equal(other.project, question.project) &&
-			equal(other.environment, question.environment))
-			return true;
-	}
-	return false;
-}
-
 Selectivity
-ak_estimate_call(SupportRequestSelectivity *req)
+ak_estimate_call(PlannerInfo *root, int relid, const AkCall *call)
 {
-	AkQuestion	question = ak_question_get(req->args);
-	AkLevel		level = ak_question_level(estimate_expression_value(req->root,
-																	question.verb));
-	Sample	   *projects;
-	Sample	   *environments;
+	Sample	   *projects = palloc(sizeof(Sample));
+	Sample	   *environments = palloc(sizeof(Sample));
 	bool		known;
 	const AkKey *key;
 	Selectivity result;
 
-	if (follows_from_another(req, level))
-		return 1.0;
-	projects = palloc(sizeof(Sample));
-	environments = palloc(sizeof(Sample));
-	known = take_sample(req->root, question.project, req->varRelid,
+	known = take_sample(root, call->names[AK_REACH_PROJECTS], relid,
 						SAMPLE_PROJECTS, projects);
-	known = take_sample(req->root, question.environment, req->varRelid,
+	known = take_sample(root, call->names[AK_REACH_ENVIRONMENTS], relid,
 						SAMPLE_ENVIRONMENTS, environments) && known;
 	ak_schema_accept();
-	key = find_key(req->root, question.key);
+	key = key_of_call(root, call);
 	if (known && (projects->column || environments->column) &&
 		ak_authz_check_key(key) == AK_REASON_GOOD)
-		result = share_of_rows(key, level != AK_LEVEL_NONE ? level :
-							   AK_LEVEL_READ, projects, environments);
+		result = share_of_rows(key, Max(call->level, AK_LEVEL_READ), projects,
+							   environments);
 	else
 		result = default_share(projects->column ? projects : environments);
 	CLAMP_PROBABILITY(result);
 	return result;
 }
 
-/* Is the name in a list made by ak_reach_list()? */
-static bool
-is_listed(const AkName *name, const AkName *names, int count)
-{
-	int			low = 0;
-
-	while (low < count)
-	{
-		int			middle = (low + count) / 2;
-		int			order = ak_name_compare(name, &names[middle]);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			count = middle;
-		else
-			low = middle + 1;
-	}
-	return false;
-}
-
 Selectivity
-ak_estimate_list(PlannerInfo *root, int relid, FuncExpr *call, AkReachOf of)
+ak_estimate_list(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
 {
-	AkQuestion	question = ak_question_get(call->args);
 	Sample	   *sample = palloc(sizeof(Sample));
-	AkLevel		level = ak_question_level(question.verb);
 	const AkKey *key;
 	const AkName *names;
 	int			count;
 	int			common = 0;
 	double		share = 0.0;
 
-	if (!take_sample(root, of == AK_REACH_PROJECTS ? question.project :
-					 question.environment, relid, SAMPLE_PROJECTS, sample))
+	if (!take_sample(root, call->names[of], relid, SAMPLE_PROJECTS, sample))
 		return DEFAULT_SHARE;
 	ak_schema_accept();
-	key = find_key(root, question.key);
+	key = key_of_call(root, call);
 	if (ak_authz_check_key(key) != AK_REASON_GOOD)
 		return default_share(sample);
 	if (key->grants->any_project && of == AK_REACH_PROJECTS)
 		return 1.0;				/* or nearly so */
-	count = ak_reach_list(key, level != AK_LEVEL_NONE ? level : AK_LEVEL_READ,
-						  of, NULL, &names);
+	count = ak_reach_list(key, Max(call->level, AK_LEVEL_READ), of, NULL,
+						  &names);
 	for (int i = 0; i < sample->count; i++)
-		if (is_listed(&sample->names[i], names, count))
+		if (ak_reach_contains(names, count, &sample->names[i]))
 		{
 			share += sample->shares[i];
 			common++;
@@ -379,17 +301,11 @@ ak_estimate_list(PlannerInfo *root, int relid, FuncExpr *call, AkReachOf of)
  * hundred.
  */
 void
-ak_estimate_cost(SupportRequestCost *req)
+ak_estimate_cost(const AkCall *call, Cost *startup, Cost *per_row)
 {
-	req->startup = 100 * cpu_operator_cost;
-	req->per_tuple = 3 * cpu_operator_cost;
-	if (req->node != NULL && IsA(req->node, FuncExpr))
-	{
-		AkQuestion	question = ak_question_get(((FuncExpr *) req->node)->args);
-
-		if (exprType(question.project) != TEXTOID)
-			req->per_tuple += cpu_operator_cost;
-		if (exprType(question.environment) != TEXTOID)
-			req->per_tuple += cpu_operator_cost;
-	}
+	*startup = 100 * cpu_operator_cost;
+	*per_row = 3 * cpu_operator_cost;
+	for (int i = 0; call != NULL && i < (int) lengthof(call->names); i++)
+		if (exprType(call->names[i]) != TEXTOID)
+			*per_row += cpu_operator_cost;
 }

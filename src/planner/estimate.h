@@ -17,20 +17,33 @@
 #include "postgres.h"
 
 #include "auth/reach.h"
+#include "base/level.h"
 #include "nodes/pathnodes.h"
-#include "nodes/supportnodes.h"
 
-/* The share of rows that a call lets through. */
-extern Selectivity ak_estimate_call(SupportRequestSelectivity *request);
+/* A call of apikey_authorize in a query: its arguments. */
+typedef struct AkCall
+{
+	Node	   *key;			/* NULL: that of the session */
+	Node	   *names[2];		/* project and environment, by AkReachOf */
+	Node	   *verb;
+	AkLevel		level;			/* that it asks for; NONE: not known */
+} AkCall;
+
+/*
+ * The share of rows that a call lets through.  "relid" is the table in the query that
+ * the arguments are of, or 0 for any.
+ */
+extern Selectivity ak_estimate_call(PlannerInfo *root, int relid,
+									const AkCall *call);
 
 /*
  * The share of rows of a table where a column is in the list of projects, or
- * environments, that "call" is turned into for an index.
+ * environments, that a call is turned into for an index.
  */
 extern Selectivity ak_estimate_list(PlannerInfo *root, int relid,
-									FuncExpr *call, AkReachOf of);
+									const AkCall *call, AkReachOf of);
 
-/* Fills in what a call costs. */
-extern void ak_estimate_cost(SupportRequestCost *request);
+/* What a call costs, NULL for one of which nothing is known. */
+extern void ak_estimate_cost(const AkCall *call, Cost *startup, Cost *per_row);
 
 #endif							/* AK_ESTIMATE_H */

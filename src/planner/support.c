@@ -31,6 +31,8 @@
 #include "access/stratnum.h"
 #include "auth/reach.h"
 #include "base/compat.h"
+#include "base/level.h"
+#include "base/name.h"
 #include "base/ident.h"
 #include "base/level.h"
 #include "catalog/pg_collation.h"
@@ -45,7 +47,6 @@
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "planner/estimate.h"
-#include "planner/question.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -54,6 +55,88 @@
 
 /* What the planner calls: the OID of our function. */
 static Oid	support_function;
+
+/* The level that a constant verb asks for; AK_LEVEL_NONE for anything else. */
+static AkLevel
+level_of_constant(Node *verb)
+{
+	Const	   *constant = (Const *) verb;
+	AkName		name;
+
+	if (!IsA(verb, Const) || constant->constisnull)
+		return AK_LEVEL_NONE;
+	name = ak_name_of_text(constant->constvalue);
+	return ak_level_of_verb(name.data, name.len);
+}
+
+/* Is this a call of apikey_authorize? */
+static bool
+is_call(Node *clause)
+{
+	return IsA(clause, FuncExpr) &&
+		get_func_support(((FuncExpr *) clause)->funcid) == support_function;
+}
+
+/* The arguments of a call, with or without a key. */
+static AkCall
+get_call(List *args)
+{
+	int			first = list_length(args) - 3;
+	AkCall		call;
+
+	call.key = first > 0 ? linitial(args) : NULL;
+	call.names[AK_REACH_PROJECTS] = list_nth(args, first);
+	call.names[AK_REACH_ENVIRONMENTS] = list_nth(args, first + 1);
+	call.verb = list_nth(args, first + 2);
+	call.level = level_of_constant(call.verb);
+	return call;
+}
+
+/*
+ * Does another call on the same table ask for more of the same column, "of", or for as
+ * much and stands before?  One of them is enough for an index condition: before
+ * PostgreSQL 17 a btree is scanned for each pair of elements of two arrays.
+ *
+ * Or, without a column, does it let no row through that this one does not?  An UPDATE
+ * that reads what it changes is asked for "write" and for "read".
+ */
+static bool
+another_asks_for_more(RelOptInfo *rel, List *args, AkLevel level,
+					  const AkReachOf *of)
+{
+	AkCall		call = get_call(args);
+	bool		before = true;
+	ListCell   *cell;
+
+	foreach(cell, rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
+		AkCall		other;
+		bool		same;
+
+		if (!is_call((Node *) rinfo->clause))
+			continue;
+		if (((FuncExpr *) rinfo->clause)->args == args)
+		{
+			before = false;
+			continue;
+		}
+		other = get_call(((FuncExpr *) rinfo->clause)->args);
+		if (of != NULL)
+			same = restriction_is_securely_promotable(rinfo, rel) &&
+				equal(other.names[*of], call.names[*of]);
+		else
+			same = equal(other.key, call.key) &&
+				equal(other.names[AK_REACH_PROJECTS],
+					  call.names[AK_REACH_PROJECTS]) &&
+				equal(other.names[AK_REACH_ENVIRONMENTS],
+					  call.names[AK_REACH_ENVIRONMENTS]);
+		if (same &&
+			(other.level > level || (other.level == level && before)))
+			return true;
+	}
+	return false;
+}
 
 /*
  * Is this column of the index fixed to one value, or to an array of them, by
@@ -118,44 +201,6 @@ column_is_fixed(PlannerInfo *root, IndexOptInfo *index, int column,
 	return false;
 }
 
-/*
- * Does another call on the same table ask for more of the same column?  One of
- * them is enough for an index condition: before PostgreSQL 17 a btree is
- * scanned for each pair of elements of two arrays.
- */
-static bool
-another_asks_for_more(SupportRequestIndexCondition *req, Node *column,
-					  AkLevel level)
-{
-	bool		before = true;
-	int			from_end = list_length(((FuncExpr *) req->node)->args) -
-	req->indexarg;
-	ListCell   *cell;
-
-	foreach(cell, req->index->rel->baserestrictinfo)
-	{
-		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
-		FuncExpr   *call = (FuncExpr *) rinfo->clause;
-		AkLevel		other;
-
-		if ((Node *) call == req->node)
-		{
-			before = false;
-			continue;
-		}
-		if (!IsA(call, FuncExpr) ||
-			get_func_support(call->funcid) != support_function ||
-			!restriction_is_securely_promotable(rinfo, req->index->rel) ||
-			!equal(list_nth(call->args, list_length(call->args) - from_end),
-				   column))
-			continue;
-		other = ak_question_level(ak_question_get(call->args).verb);
-		if (other > level || (other == level && before))
-			return true;
-	}
-	return false;
-}
-
 /* Has the index this expression as a key column after "column"? */
 static bool
 column_follows(IndexOptInfo *index, int column, Node *expression)
@@ -182,23 +227,26 @@ estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 	foreach(cell, path->indexclauses)
 	{
 		IndexClause *iclause = lfirst_node(IndexClause, cell);
-		FuncExpr   *call = (FuncExpr *) iclause->rinfo->clause;
+		Node	   *clause = (Node *) iclause->rinfo->clause;
 		RestrictInfo *condition;
+		AkCall		call;
 
-		if (!IsA(call, FuncExpr) ||
-			get_func_support(call->funcid) != support_function)
+		if (!is_call(clause))
 			continue;
 		condition = linitial_node(RestrictInfo, iclause->indexquals);
 		if (condition->norm_selec >= 0)
 			continue;
 		if (!iclause->lossy && iclause->rinfo->norm_selec >= 0)
+		{
 			condition->norm_selec = iclause->rinfo->norm_selec;
-		else
-			condition->norm_selec =
-				ak_estimate_list(root, index->rel->relid, call,
-								 match_index_to_operand(ak_question_get(call->args).project,
-														iclause->indexcol, index) ?
-								 AK_REACH_PROJECTS : AK_REACH_ENVIRONMENTS);
+			continue;
+		}
+		call = get_call(((FuncExpr *) clause)->args);
+		condition->norm_selec =
+			ak_estimate_list(root, index->rel->relid, &call,
+							 match_index_to_operand(call.names[AK_REACH_PROJECTS],
+													iclause->indexcol, index) ?
+							 AK_REACH_PROJECTS : AK_REACH_ENVIRONMENTS);
 	}
 	GetIndexAmRoutineByAmId(index->relam, false)->amcostestimate(root, path,
 																 loop_count,
@@ -290,9 +338,9 @@ make_condition(Node *column, Oid element, Oid operator, Node *list,
 static Node *
 index_condition(SupportRequestIndexCondition *req)
 {
-	FuncExpr   *call = (FuncExpr *) req->node;
 	IndexOptInfo *index = req->index;
-	AkQuestion	question;
+	List	   *call_args;
+	AkCall		call;
 	AkReachOf	of;
 	Node	   *column;
 	Node	   *within;
@@ -305,13 +353,14 @@ index_condition(SupportRequestIndexCondition *req)
 	Oid			collation = req->indexcollation;
 	bool		exact = true;
 
-	if (!IsA(call, FuncExpr))
+	if (!IsA(req->node, FuncExpr))
 		return NULL;
-	question = ak_question_get(call->args);
-	column = list_nth(call->args, req->indexarg);
-	if (column == question.project)
+	call_args = ((FuncExpr *) req->node)->args;
+	call = get_call(call_args);
+	column = list_nth(call_args, req->indexarg);
+	if (column == call.names[AK_REACH_PROJECTS])
 		of = AK_REACH_PROJECTS;
-	else if (column == question.environment)
+	else if (column == call.names[AK_REACH_ENVIRONMENTS])
 		of = AK_REACH_ENVIRONMENTS;
 	else
 		return NULL;
@@ -329,16 +378,17 @@ index_condition(SupportRequestIndexCondition *req)
 		exact = false;
 
 	/* what is to be known when the scan begins */
-	if (question.key != NULL &&
-		!is_pseudo_constant_for_index(req->root, question.key, index))
+	if (call.key != NULL &&
+		!is_pseudo_constant_for_index(req->root, call.key, index))
 		return NULL;
-	within = of == AK_REACH_PROJECTS ? question.environment : question.project;
+	within = call.names[of == AK_REACH_PROJECTS ? AK_REACH_ENVIRONMENTS :
+						AK_REACH_PROJECTS];
 	if (!is_pseudo_constant_for_index(req->root, within, index))
 	{
 		within = NULL;
 		exact = false;
 	}
-	verb = question.verb;
+	verb = call.verb;
 	if (!is_pseudo_constant_for_index(req->root, verb, index))
 	{
 		/* every verb asks for that at least */
@@ -346,28 +396,28 @@ index_condition(SupportRequestIndexCondition *req)
 								  CStringGetTextDatum("read"), false, false);
 		exact = false;
 	}
-	else if (IsA(verb, Const) && ak_question_level(verb) == AK_LEVEL_NONE)
+	else if (IsA(verb, Const) && call.level == AK_LEVEL_NONE)
 		return NULL;
 
 	/* is it of use here? */
 	if (column_is_fixed(req->root, index, req->indexcol,
 						get_op_opfamily_strategy(operator, req->opfamily),
 						!AK_ARRAYS_KEEP_ORDER) ||
-		another_asks_for_more(req, column, ak_question_level(question.verb)) ||
+		another_asks_for_more(index->rel, call_args, call.level, &of) ||
 		(of == AK_REACH_ENVIRONMENTS && AK_ARRAYS_KEEP_ORDER &&
-		 column_follows(index, req->indexcol, question.project)))
+		 column_follows(index, req->indexcol, call.names[AK_REACH_PROJECTS])))
 		return NULL;
 
 	ak_schema_accept();
-	list_function = find_list_function(of, question.key != NULL, element,
+	list_function = find_list_function(of, call.key != NULL, element,
 									   within ? exprType(within) : InvalidOid);
 	if (!OidIsValid(list_function) ||
 		!prepare_index(req->root, index, req->indexcol))
 		return NULL;
 	if (of == AK_REACH_ENVIRONMENTS || element != TEXTOID)
 		args = lappend(args, makeNullConst(element, -1, collation));
-	if (question.key != NULL)
-		args = lappend(args, question.key);
+	if (call.key != NULL)
+		args = lappend(args, call.key);
 	args = lappend(args, verb);
 	if (within != NULL)
 		args = lappend(args, within);
@@ -376,6 +426,25 @@ index_condition(SupportRequestIndexCondition *req)
 								 element == TEXTOID ? collation : InvalidOid,
 								 DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL);
 	return make_condition(column, element, operator, list, collation);
+}
+
+/* The share of rows that a call lets through, if no other has done so already. */
+static Selectivity
+estimate_call(SupportRequestSelectivity *req)
+{
+	PlannerInfo *root = req->root;
+	AkCall		call = get_call(req->args);
+	Relids		relids = pull_varnos(root, (Node *) req->args);
+	RelOptInfo *rel = NULL;
+	int			relid;
+
+	call.level = level_of_constant(estimate_expression_value(root, call.verb));
+	if (bms_get_singleton_member(relids, &relid) &&
+		relid < root->simple_rel_array_size)
+		rel = root->simple_rel_array[relid];
+	if (rel != NULL && another_asks_for_more(rel, req->args, call.level, NULL))
+		return 1.0;
+	return ak_estimate_call(root, req->varRelid, &call);
 }
 
 AK_FUNCTION_INFO_V1(apikey_support);
@@ -396,13 +465,20 @@ apikey_support(PG_FUNCTION_ARGS)
 	}
 	else if (IsA(request, SupportRequestSelectivity))
 	{
-		((SupportRequestSelectivity *) request)->selectivity =
-			ak_estimate_call((SupportRequestSelectivity *) request);
+		SupportRequestSelectivity *req = (SupportRequestSelectivity *) request;
+
+		req->selectivity = estimate_call(req);
 		answer = request;
 	}
 	else if (IsA(request, SupportRequestCost))
 	{
-		ak_estimate_cost((SupportRequestCost *) request);
+		SupportRequestCost *req = (SupportRequestCost *) request;
+		bool		known = req->node != NULL && IsA(req->node, FuncExpr);
+		AkCall		call;
+
+		if (known)
+			call = get_call(((FuncExpr *) req->node)->args);
+		ak_estimate_cost(known ? &call : NULL, &req->startup, &req->per_tuple);
 		answer = request;
 	}
 	PG_RETURN_POINTER(answer);
