@@ -54,9 +54,9 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "table/change.h"
 #include "table/ddl.h"
 #include "table/schema.h"
+#include "table/trigger.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -365,7 +365,7 @@ follow(Source *source, TupleTableSlot *old, TupleTableSlot *new)
 		register_current(source, slot_getattr(old, source->id.number,
 											  &isnull));
 		if (new != NULL &&
-			ak_change_same(old, new, source->id.number))
+			ak_trigger_same(old, new, source->id.number))
 			return;
 	}
 	if (new != NULL)
@@ -397,8 +397,8 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_UPDATE(event))
 	{
 		new = trigger->tg_newslot;
-		if (ak_change_same(old, new, source.id.number) &&
-			ak_change_same(old, new, source.organization.number))
+		if (ak_trigger_same(old, new, source.id.number) &&
+			ak_trigger_same(old, new, source.organization.number))
 			return PointerGetDatum(NULL);
 	}
 

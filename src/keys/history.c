@@ -25,12 +25,12 @@
 #include "keys/actor.h"
 #include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"
-#include "table/change.h"
 #include "table/event.h"
 #include "table/refer.h"
 #include "table/schema.h"
 #include "table/sql.h"
 #include "table/store.h"
+#include "table/trigger.h"
 #include "tcop/pquery.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -41,7 +41,7 @@ static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 static bool
 get_row_value(TriggerData *trigger, const char *name, Oid type, Datum *value)
 {
-	AttrNumber	column = ak_change_column(trigger->tg_relation, name, type);
+	AttrNumber	column = ak_trigger_column(trigger->tg_relation, name, type);
 	bool		isnull = true;
 
 	if (trigger->tg_trigtuple != NULL && column > 0)
@@ -116,7 +116,7 @@ record_sql(TriggerData *trigger)
 	ak_detail_begin(&detail);
 	ak_detail_add(&detail, "table",
 				  RelationGetRelationName(trigger->tg_relation));
-	ak_change_describe(trigger, &detail);
+	ak_trigger_describe(trigger, &detail);
 	event.detail = &detail;
 	if (get_row_value(trigger, "key_id", UUIDOID, &value))
 		event.key_id = DatumGetUUIDP(value);
@@ -152,8 +152,8 @@ changes_final(TriggerData *trigger, Final *final)
 
 	for (int i = 0; i < 2; i++)
 	{
-		AttrNumber	column = ak_change_column(trigger->tg_relation, names[i],
-											  types[i]);
+		AttrNumber	column = ak_trigger_column(trigger->tg_relation, names[i],
+											   types[i]);
 
 		if (column == InvalidAttrNumber)
 			ereport(ERROR,
@@ -164,7 +164,7 @@ changes_final(TriggerData *trigger, Final *final)
 					 errhint("Restore what was dropped or changed.")));
 		final->columns[i] = column;
 		final->values[i] = slot_getattr(old, column, &final->nulls[i]);
-		changed |= !ak_change_same(old, trigger->tg_newslot, column);
+		changed |= !ak_trigger_same(old, trigger->tg_newslot, column);
 	}
 	return changed && !final->nulls[0];
 }

@@ -25,10 +25,10 @@
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "table/change.h"
 #include "table/insert.h"
 #include "table/scan.h"
 #include "table/schema.h"
+#include "table/trigger.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -298,8 +298,8 @@ check_referred(TriggerData *trigger, AkTable table, const char *id_name,
 			   Oid id_type, const char *constraint)
 {
 	Relation	rel = trigger->tg_relation;
-	AttrNumber	id = ak_change_column(rel, id_name, id_type);
-	AttrNumber	organization = ak_change_column(rel, "organization", TEXTOID);
+	AttrNumber	id = ak_trigger_column(rel, id_name, id_type);
+	AttrNumber	organization = ak_trigger_column(rel, "organization", TEXTOID);
 	TupleTableSlot *row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 	trigger->tg_newslot : trigger->tg_trigslot;
 	bool		isnull;
@@ -310,8 +310,8 @@ check_referred(TriggerData *trigger, AkTable table, const char *id_name,
 		return;
 	value = slot_getattr(row, organization, &isnull);
 	if (isnull || (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
-				   ak_change_same(trigger->tg_trigslot, row, id) &&
-				   ak_change_same(trigger->tg_trigslot, row, organization)))
+				   ak_trigger_same(trigger->tg_trigslot, row, id) &&
+				   ak_trigger_same(trigger->tg_trigslot, row, organization)))
 		return;
 	name = ak_name_of_text(value);
 	if (is_contradicted(table, slot_getattr(row, id, &isnull), &name))

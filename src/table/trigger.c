@@ -1,10 +1,10 @@
 /*
- * change.c
- *		What triggers read of a row, and what events tell of it; see change.h.
+ * trigger.c
+ *		What triggers read of a row, and what events tell of it; see trigger.h.
  */
 #include "postgres.h"
 
-#include "table/change.h"
+#include "table/trigger.h"
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -18,7 +18,7 @@
 #define VALUE_MAX	1000
 
 AttrNumber
-ak_change_column(Relation rel, const char *name, Oid type)
+ak_trigger_column(Relation rel, const char *name, Oid type)
 {
 	AttrNumber	column = get_attnum(RelationGetRelid(rel), name);
 
@@ -37,7 +37,7 @@ ak_change_column(Relation rel, const char *name, Oid type)
 }
 
 bool
-ak_change_same(TupleTableSlot *a, TupleTableSlot *b, AttrNumber column)
+ak_trigger_same(TupleTableSlot *a, TupleTableSlot *b, AttrNumber column)
 {
 	Form_pg_attribute attribute = TupleDescAttr(a->tts_tupleDescriptor,
 												column - 1);
@@ -100,13 +100,13 @@ add_changed(AkDetail *detail, Relation rel, TupleTableSlot *old,
 	ak_detail_open(detail, "changed");
 	for (AttrNumber column = 1; column <= desc->natts; column++)
 		if (!TupleDescAttr(desc, column - 1)->attisdropped &&
-			!ak_change_same(old, new, column))
+			!ak_trigger_same(old, new, column))
 			add_column(detail, rel, new, column);
 	ak_detail_close(detail);
 }
 
 void
-ak_change_describe(const TriggerData *trigger, AkDetail *detail)
+ak_trigger_describe(const TriggerData *trigger, AkDetail *detail)
 {
 	static const char *const names[] = {"project", "environment", "level"};
 	bool		update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
