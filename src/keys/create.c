@@ -27,6 +27,8 @@
 
 typedef struct NewKey
 {
+	AkActor		actor;
+	AkDetail	detail;			/* of the event */
 	pg_uuid_t	id;
 	AkName		organization;
 	AkValue		label;
@@ -107,8 +109,60 @@ get_scheme_value(const AkSecret *secret)
 /* -------------------------------------------------------------- creation */
 
 static void
-read_options(FunctionCallInfo fcinfo, int first, NewKey *key, AkDetail *detail)
+begin_new_key(FunctionCallInfo fcinfo, NewKey *key)
 {
+	memset(key, 0, sizeof(NewKey));
+	ak_actor_get(&key->actor);
+	key->organization = ak_arg_required_name(fcinfo, 0, "organization");
+	key->label = ak_options_label(fcinfo, 1);
+	ak_secret_uuid(&key->id, GetCurrentTimestamp());
+}
+
+/* A key that makes another one is its creator, and passes its own limits on. */
+static void
+inherit_limits(NewKey *key)
+{
+	const AkActor *actor = &key->actor;
+
+	if (!actor->limited)
+		return;
+	if (!key->created_by.isnull)
+		ak_detail_add(&key->detail, "created_by",
+					  TextDatumGetCString(key->created_by.value));
+	key->created_by = ak_value_string(ak_options_print_id(&actor->key_id));
+	if (key->expires_at.isnull && actor->key->expires_at != DT_NOEND)
+		key->expires_at = ak_value_time(actor->key->expires_at);
+	if (key->allowed_networks.isnull && actor->networks != (Datum) 0)
+		key->allowed_networks = ak_value(CIDRARRAYOID, actor->networks);
+	if (key->limit.count == 0 && actor->key->limit != NULL)
+		key->limit = *actor->key->limit;
+}
+
+static void
+check_new_key(const NewKey *key)
+{
+	const AkActor *actor = &key->actor;
+
+	ak_arg_refuse_all(&key->organization, "organization");
+	ak_actor_check_organization(actor, &key->organization);
+	ak_actor_check_new(actor);
+	ak_actor_check_level(actor, key->organization_level);
+	ak_actor_check_expiry(actor, ak_options_end(&key->expires_at));
+	ak_actor_check_networks(actor, key->allowed_networks.value);
+	ak_actor_check_limit(actor, &key->limit);
+	for (int i = 0; i < key->ngrants; i++)
+	{
+		/* a key that may not give it is not told whether it is registered */
+		ak_actor_check_grant(actor, &key->grants[i]);
+		ak_projects_check(&key->organization, &key->grants[i]);
+	}
+}
+
+/* The arguments from "first" on, see above. */
+static void
+read_options(FunctionCallInfo fcinfo, int first, NewKey *key)
+{
+	AkDetail   *detail = &key->detail;
 	const char *prefix;
 	Jsonb	   *grants;
 
@@ -135,42 +189,8 @@ read_options(FunctionCallInfo fcinfo, int first, NewKey *key, AkDetail *detail)
 					  ak_level_name(key->organization_level));
 	if (key->limit.count > 0)
 		ak_detail_add(detail, "rate_limit", ak_ratelimit_print(&key->limit));
-}
-
-/* A key that makes another one is its creator, and passes its own limits on. */
-static void
-inherit_limits(const AkActor *actor, NewKey *key, AkDetail *detail)
-{
-	if (!actor->limited)
-		return;
-	if (!key->created_by.isnull)
-		ak_detail_add(detail, "created_by",
-					  TextDatumGetCString(key->created_by.value));
-	key->created_by = ak_value_string(ak_options_print_id(&actor->key_id));
-	if (key->expires_at.isnull && actor->key->expires_at != DT_NOEND)
-		key->expires_at = ak_value_time(actor->key->expires_at);
-	if (key->allowed_networks.isnull && actor->networks != (Datum) 0)
-		key->allowed_networks = ak_value(CIDRARRAYOID, actor->networks);
-	if (key->limit.count == 0 && actor->key->limit != NULL)
-		key->limit = *actor->key->limit;
-}
-
-static void
-check_new_key(const AkActor *actor, const NewKey *key)
-{
-	ak_arg_refuse_all(&key->organization, "organization");
-	ak_actor_check_organization(actor, &key->organization);
-	ak_actor_check_new(actor);
-	ak_actor_check_level(actor, key->organization_level);
-	ak_actor_check_expiry(actor, ak_options_end(&key->expires_at));
-	ak_actor_check_networks(actor, key->allowed_networks.value);
-	ak_actor_check_limit(actor, &key->limit);
-	for (int i = 0; i < key->ngrants; i++)
-	{
-		/* a key that may not give it is not told whether it is registered */
-		ak_actor_check_grant(actor, &key->grants[i]);
-		ak_projects_check(&key->organization, &key->grants[i]);
-	}
+	inherit_limits(key);
+	check_new_key(key);
 }
 
 static AkValue
@@ -230,17 +250,16 @@ insert_grant(AkInsertion *insertion, const NewKey *key, const AkGrant *grant)
 	ak_insert_row(insertion, AK_TABLE_GRANT, row);
 }
 
-/* A new key with its grants, and the event that tells of it. */
+/* Add the key with its grants, and an event. */
 static void
-write_key(const char *action, const AkActor *actor, const NewKey *key,
-		  AkDetail *detail)
+write_key(const char *action, NewKey *key)
 {
 	AkInsertion *insertion = ak_insert_begin(AK_INSERT_KEY);
 	AkEvent		event = {
 		.action = action,.key_id = &key->id,
 		.organization = &key->organization,
-		.acting_key = actor->limited ? &actor->key_id : NULL,
-		.detail = detail,.is_new = true
+		.acting_key = key->actor.limited ? &key->actor.key_id : NULL,
+		.detail = &key->detail,.is_new = true
 	};
 
 	ak_sql_use_indexes();
@@ -254,21 +273,13 @@ write_key(const char *action, const AkActor *actor, const NewKey *key,
 static bool
 fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
-	NewKey		key = {0};
-	AkActor		actor;
-	AkDetail	detail;
+	NewKey		key;
 	char	   *token;
 
-	ak_actor_get(&actor);
-	key.organization = ak_arg_required_name(fcinfo, 0, "organization");
-	key.label = ak_options_label(fcinfo, 1);
-	read_options(fcinfo, 2, &key, &detail);
-	inherit_limits(&actor, &key, &detail);
-	check_new_key(&actor, &key);
-
-	ak_secret_uuid(&key.id, GetCurrentTimestamp());
+	begin_new_key(fcinfo, &key);
+	read_options(fcinfo, 2, &key);
 	token = make_secret(&key.secret, &key.id, key.prefix);
-	write_key("create", &actor, &key, &detail);
+	write_key("create", &key);
 	return show_key(&key.id, token, values);
 }
 
@@ -310,28 +321,20 @@ AK_FUNCTION_INFO_V1(apikey_import);
 Datum
 apikey_import(PG_FUNCTION_ARGS)
 {
-	NewKey		key = {0};
-	AkActor		actor;
-	AkDetail	detail;
+	NewKey		key;
 	AkSecret	secret;
 	uint8		lookup[AK_HASH_LEN];
 	char	   *scheme;
 
-	ak_actor_get(&actor);
-	key.organization = ak_arg_required_name(fcinfo, 0, "organization");
-	key.label = ak_options_label(fcinfo, 1);
+	begin_new_key(fcinfo, &key);
 	ak_arg_refuse_null(fcinfo, 2, "scheme");
 	ak_arg_refuse_null(fcinfo, 3, "hash");
 	scheme = get_cstring(fcinfo, 2);
 	ak_imported_read(scheme, get_cstring(fcinfo, 3), get_cstring(fcinfo, 4),
 					 &secret, lookup);
-	read_options(fcinfo, 5, &key, &detail);
-	inherit_limits(&actor, &key, &detail);
-	check_new_key(&actor, &key);
-	ak_detail_add(&detail, "scheme", scheme);
-
-	ak_secret_uuid(&key.id, GetCurrentTimestamp());
-	write_key("import", &actor, &key, &detail);
+	read_options(fcinfo, 5, &key);
+	ak_detail_add(&key.detail, "scheme", scheme);
+	write_key("import", &key);
 	if (!write_imported(&key.id, &secret, lookup))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -389,48 +392,32 @@ set_secret(const pg_uuid_t *id, const AkSecret *secret)
 			   ak_value_bytes(&secret->verifier));
 }
 
-/* Let the secret in the key's row be good until then, as the other one. */
-static void
-keep_secret(const pg_uuid_t *id, TimestampTz end)
-{
-	static AkSql keep = {
-		AK_TABLE_SECRET, 0,
-		.query = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, expires_at)"
-		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
-		" FROM $S.apikey_key WHERE key_id = $1"
-	};
-
-	if (ak_sql_run(&keep, ak_value_uuid(id), ak_value_time(end)) == 0)
-		ak_sql_refuse_trigger(AK_TABLE_SECRET);
-}
-
-/* Let the imported secret be good until then. */
-static void
-limit_secret(const pg_uuid_t *id, TimestampTz end)
-{
-	static AkSql limit = {
-		AK_TABLE_SECRET, 0,
-		.query = "UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
-		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1"
-	};
-
-	ak_sql_run(&limit, ak_value_uuid(id), ak_value_time(end));
-}
-
 /* What the key had stays good until "end", but no longer than it was. */
 static void
 replace_secret(const AkChange *change, const AkSecret *secret, TimestampTz end)
 {
-	const pg_uuid_t *id = &change->id;
+	static AkSql keep_secret = {
+		AK_TABLE_SECRET, 0,
+		.query = "INSERT INTO $S.apikey_secret"
+		" (key_id, scheme, salt, verifier, expires_at)"
+		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
+		" FROM $S.apikey_key WHERE key_id = $1"
+	};
+	static AkSql limit_imported = {
+		AK_TABLE_SECRET, 0,
+		.query = "UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
+		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1"
+	};
+	AkValue		values[] = {ak_value_uuid(&change->id), ak_value_time(end)};
 	bool		over = end <= ak_clock_now();
 
 	if (change->has_secret || over)
-		drop_secret(id);
-	if (!over && change->has_secret)
-		keep_secret(id, end);
-	else if (!over)
-		limit_secret(id, end);
-	set_secret(id, secret);
+		drop_secret(&change->id);
+	if (!over && !change->has_secret)
+		ak_sql_run_values(&limit_imported, values, 2);
+	else if (!over && ak_sql_run_values(&keep_secret, values, 2) == 0)
+		ak_sql_refuse_trigger(AK_TABLE_SECRET);
+	set_secret(&change->id, secret);
 }
 
 static bool
