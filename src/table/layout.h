@@ -46,10 +46,7 @@ typedef struct AkRow
 extern void ak_layout_read(AkTable table, Relation rel, HeapTuple tuple,
 						   AkRow *row);
 
-/*
- * Is this a column in C of the table, and has no salt, hash or digest in it, so that
- * its values may be shown?
- */
+/* May the column be shown: is it one in C, without a salt, hash or digest in it? */
 extern bool ak_layout_shows(Relation rel, const char *column);
 
 /* An index of an open table, and which table that is. */

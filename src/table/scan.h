@@ -39,7 +39,7 @@ extern void ak_scan_begin(AkScan *scan, AkIndex index, ScanDirection direction,
 /* Go to the next row; false if there is none. */
 extern bool ak_scan_next(AkScan *scan);
 
-/* All columns of the row, until the next; or one of them, which may be corrupt. */
+/* Columns of the row, valid until the next: all, by ak_layout_read(), or one. */
 extern void ak_scan_read(const AkScan *scan, AkRow *row);
 extern Datum ak_scan_value(const AkScan *scan, AttrNumber column, bool *isnull);
 

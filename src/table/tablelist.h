@@ -10,6 +10,9 @@
  * AK_PROXY(symbol, name, topic): a table of the other schema, always empty, that
  *		messages of this topic name
  * AK_INDEX(symbol, table, name, columns...): the columns that it begins with
+ *
+ * So there are AK_TABLE_KEY, Anum_apikey_key_label, Natts_apikey_key, AK_INDEX_KEY_PKEY
+ * and so on, see schema.h and layout.h.
  */
 
 /* There is no guard: each place that includes it makes something else of it. */
