@@ -51,7 +51,7 @@ typedef struct Flush
 typedef struct Order
 {
 	bool		purge;
-	uint32		requests;		/* that have been heard */
+	uint32		requests;		/* that had been made before */
 } Order;
 
 static Flush *flushes;
@@ -217,11 +217,11 @@ set_option(const char *name, const char *value)
 static void
 become_owner(void)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID,
-										ObjectIdGetDatum(ak_schema_get()->tables[AK_TABLE_USE]));
+	Oid			table = ak_schema_get()->tables[AK_TABLE_USE];
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", ak_schema_get()->tables[AK_TABLE_USE]);
+		elog(ERROR, "cache lookup failed for relation %u", table);
 	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
 						   SECURITY_RESTRICTED_OPERATION);
 	ReleaseSysCache(tuple);
@@ -326,8 +326,8 @@ apikey_flush_main(Datum database)
 											  BGWORKER_BYPASS_ALLOWCONN);
 
 	/*
-	 * whatever the database tells sessions; and no trigger that a role may
-	 * put on
+	 * whatever is set for the database; and no triggers that a role may have
+	 * put on our tables
 	 */
 	set_option("search_path", "pg_catalog, pg_temp");
 	set_option("default_transaction_read_only", "off");
@@ -346,15 +346,14 @@ apikey_flush_main(Datum database)
 static Flush *
 get_flush(Oid database)
 {
+	Flush		flush = {.database = database,.requests = first_requests};
+
 	for (int i = 0; i < nflushes; i++)
 		if (flushes[i].database == database)
 			return &flushes[i];
 	flushes = flushes == NULL ? palloc(sizeof(Flush)) :
 		repalloc(flushes, (nflushes + 1) * sizeof(Flush));
-	flushes[nflushes] = (Flush)
-	{
-		.database = database,.requests = first_requests
-	};
+	flushes[nflushes] = flush;
 	return &flushes[nflushes++];
 }
 
@@ -373,8 +372,8 @@ is_worker_running(Flush *flush)
 }
 
 /*
- * Start a worker; false if none is free.  It hears of all that was asked for since
- * the one before it was started: so no request is missed.
+ * Start a worker; false if none is free.  It is told how many requests there were when
+ * the one before it was started: so none is missed.
  */
 static bool
 start_worker(Flush *flush, uint32 requests)

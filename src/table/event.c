@@ -42,9 +42,9 @@ static bool many;				/* there were more, some perhaps undone */
  * Raises nothing because of others: what fails here would undo a revocation.  What
  * PostgreSQL itself does with the messages afterwards fails where the queue is full.
  * Anybody can fill it, but hardly its other half between this look and that moment.
- * To hold the lock of its writers meanwhile would be certain, but other modules may
- * commit on other servers meanwhile, and a connection from there back to this one would
- * wait for that lock for ever.
+ * To hold the lock of its writers so long would be certain, but other modules may commit
+ * on other servers then, and a connection from there back to this one would wait for that
+ * lock for ever.
  */
 static void
 send_messages(void)
