@@ -194,7 +194,8 @@ delay_guesser(void)
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													ak_guc_guess_delay);
 	ErrorContextCallback hide = {
-		.previous = error_context_stack,.callback = hide_statement
+		.previous = error_context_stack,
+		.callback = hide_statement
 	};
 	long		left;
 

@@ -84,7 +84,10 @@ ak_detail_add_jsonb(AkDetail *detail, const char *field, Jsonb *value)
 void
 ak_detail_add_true(AkDetail *detail, const char *field)
 {
-	JsonbValue	value = {.type = jbvBool,.val.boolean = true};
+	JsonbValue	value = {
+		.type = jbvBool,
+		.val.boolean = true
+	};
 
 	begin_field(detail, field);
 	pushJsonbValue(&detail->state, WJB_VALUE, &value);

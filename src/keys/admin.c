@@ -84,7 +84,8 @@ void
 ak_admin_record(const AkChange *change, const char *action, AkDetail *detail)
 {
 	AkEvent		event = {
-		.action = action,.key_id = &change->id,
+		.action = action,
+		.key_id = &change->id,
 		.organization = &change->organization,
 		.acting_key = change->actor.limited ? &change->actor.key_id : NULL,
 		.detail = detail

@@ -256,10 +256,12 @@ write_key(const char *action, NewKey *key)
 {
 	AkInsertion *insertion = ak_insert_begin(AK_INSERT_KEY);
 	AkEvent		event = {
-		.action = action,.key_id = &key->id,
+		.action = action,
+		.key_id = &key->id,
 		.organization = &key->organization,
 		.acting_key = key->actor.limited ? &key->actor.key_id : NULL,
-		.detail = &key->detail,.is_new = true
+		.detail = &key->detail,
+		.is_new = true
 	};
 
 	ak_sql_use_indexes();

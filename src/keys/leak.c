@@ -113,10 +113,10 @@ find_next(Search *search, AkFound *found, const AkKey **key)
 	{
 		if (search->any || search->len > AK_KEY_TEXT_MAX)
 			return false;
-		*found = (AkFound)
-		{
-			.kind = AK_FOUND_WHOLE,.start = search->content,.len = search->len
-		};
+		memset(found, 0, sizeof(AkFound));
+		found->kind = AK_FOUND_WHOLE;
+		found->start = search->content;
+		found->len = search->len;
 	}
 	search->any = true;
 	*key = get_key(found);
@@ -250,8 +250,10 @@ revoke_leak(const pg_uuid_t *id, const char *source)
 	AkChange	change = {.id = *id};
 	AkDetail	detail;
 	AkEvent		event = {
-		.action = "report_leak",.key_id = id,
-		.organization = &change.organization,.detail = &detail
+		.action = "report_leak",
+		.key_id = id,
+		.organization = &change.organization,
+		.detail = &detail
 	};
 
 	if (!ak_admin_lock(&change) || !ak_admin_revoke(&change))

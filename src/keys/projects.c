@@ -90,7 +90,9 @@ record_project(const char *action, const AkName *organization,
 {
 	AkDetail	detail;
 	AkEvent		event = {
-		.action = action,.organization = organization,.detail = &detail
+		.action = action,
+		.organization = organization,
+		.detail = &detail
 	};
 
 	ak_detail_begin(&detail);
@@ -160,8 +162,10 @@ write_environments(const AkName *organizations, const AkName *projects,
 		AkName		organization = ak_sql_name(i, 2);
 		AkDetail	detail;
 		AkEvent		event = {
-			.action = "add_project",.organization = &organization,
-			.detail = &detail,.is_new = true
+			.action = "add_project",
+			.organization = &organization,
+			.detail = &detail,
+			.is_new = true
 		};
 
 		ak_detail_begin(&detail);

@@ -346,7 +346,10 @@ apikey_flush_main(Datum database)
 static Flush *
 get_flush(Oid database)
 {
-	Flush		flush = {.database = database,.requests = first_requests};
+	Flush		flush = {
+		.database = database,
+		.requests = first_requests
+	};
 
 	for (int i = 0; i < nflushes; i++)
 		if (flushes[i].database == database)

@@ -119,10 +119,12 @@ collect_defaults(EState *estate, Target *target)
 			known = columns[j] == attribute->attnum;
 		expression = known ? NULL : get_default(rel, attribute);
 		if (expression != NULL)
-			target->defaults[target->ndefaults++] = (Default)
 		{
-			attribute->attnum, ExecPrepareExpr(expression, estate)
-		};
+			Default    *added = &target->defaults[target->ndefaults++];
+
+			added->number = attribute->attnum;
+			added->value = ExecPrepareExpr(expression, estate);
+		}
 	}
 }
 
