@@ -53,16 +53,16 @@ proves_hmac(const AkSecret *secret, const void *bytes, int len)
  * secret.
  */
 static bool
-verify_native(Snapshot snapshot, const AkToken *token, AkVerified *verified)
+verify_native(Snapshot snapshot, const AkToken *token, AkKey *key,
+			  AkKeyRow *row)
 {
-	AkKeyRow   *row = &verified->row;
 	AkSecret	other;
 	bool		named = ak_store_key(snapshot, &token->id, row) &&
 	row->prefix.len == token->prefix_len &&
 	memcmp(row->prefix.data, token->prefix, token->prefix_len) == 0;
 
-	verified->id = token->id;
-	verified->proof_ends = DT_NOEND;
+	key->id = token->id;
+	key->proof_ends = DT_NOEND;
 	if (proves_hmac(named ? &row->secret : NULL, token->secret, AK_SECRET_LEN))
 		return true;
 
@@ -70,29 +70,29 @@ verify_native(Snapshot snapshot, const AkToken *token, AkVerified *verified)
 		!other.imported;
 	if (!proves_hmac(named ? &other : NULL, token->secret, AK_SECRET_LEN))
 		return false;
-	verified->proof_ends = other.expires_at;
-	verified->uncommitted = other.uncommitted;
+	key->proof_ends = other.expires_at;
+	key->uncommitted = other.uncommitted;
 	return true;
 }
 
 /* Verify any other text: it may be an imported key. */
 static bool
 verify_imported(Snapshot snapshot, const char *token, int len,
-				const uint8 *digest, AkVerified *verified)
+				AkKey *key, AkKeyRow *row)
 {
 	AkSecret	secret;
 
 	/* a bcrypt may have been replaced by a hash of ours */
-	if (!ak_imported_find(snapshot, token, len, digest, &secret) ||
+	if (!ak_imported_find(snapshot, token, len, key->digest, &secret) ||
 		secret.expires_at <= ak_clock_now() ||
-		!(ak_imported_proves(&secret, token, len, digest) ||
+		!(ak_imported_proves(&secret, token, len, key->digest) ||
 		  proves_hmac(&secret, token, len)) ||
-		!ak_store_key(snapshot, &secret.key_id, &verified->row))
+		!ak_store_key(snapshot, &secret.key_id, row))
 		return false;
-	verified->id = secret.key_id;
-	verified->proof_ends = secret.expires_at;
-	verified->uncommitted = secret.uncommitted;
-	verified->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
+	key->id = secret.key_id;
+	key->proof_ends = secret.expires_at;
+	key->uncommitted = secret.uncommitted;
+	key->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
 	return true;
 }
 
@@ -108,34 +108,45 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 											   "apikey verification",
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(work);
-	AkVerified	verified;
+	AkKey		found;
+	AkKeyRow	row;
+	AkGrant    *grants;
+	int			ngrants = 0;
 	Snapshot	snapshot;
 	bool		proved = false;
 	const AkKey *key = NULL;
 
 	AK_STORE_READ(snapshot)
 	{
-		memset(&verified, 0, sizeof(verified));
+		memset(&found, 0, sizeof(found));
+		memcpy(found.digest, digest, AK_HASH_LEN);
 		/* no message can have come in since the snapshot was taken */
-		verified.generation = ak_inval_generation(AK_TOPIC_KEYS);
-		proved = parsed != NULL ? verify_native(snapshot, parsed, &verified) :
-			verify_imported(snapshot, token, len, digest, &verified);
+		found.generation = ak_inval_generation(AK_TOPIC_KEYS);
+		proved = parsed != NULL ?
+			verify_native(snapshot, parsed, &found, &row) :
+			verify_imported(snapshot, token, len, &found, &row);
 		if (proved)
 		{
-			verified.uncommitted |= verified.row.secret.uncommitted;
-			verified.ngrants = ak_store_grants(snapshot, &verified.id,
-											   &verified.grants,
-											   &verified.uncommitted);
+			found.uncommitted |= row.secret.uncommitted;
+			ngrants = ak_store_grants(snapshot, &found.id, &grants,
+									  &found.uncommitted);
 		}
 	}
-	if (proved && verified.row.allowed_networks != (Datum) 0)
-	{
-		verified.address = ak_guc_address_serial;
-		verified.outside_networks =
-			!ak_client_in_networks(verified.row.allowed_networks);
-	}
 	if (proved)
-		key = ak_keycache_add(digest, &verified);
+	{
+		found.revoked = row.revoked;
+		found.disabled = row.disabled;
+		found.organization_level = row.organization_level;
+		found.expires_at = row.expires_at;
+		found.limit = row.limit.count > 0 ? &row.limit : NULL;
+		found.organization = row.organization;
+		if (row.allowed_networks != (Datum) 0)
+		{
+			found.address = ak_guc_address_serial;
+			found.outside_networks = !ak_client_in_networks(row.allowed_networks);
+		}
+		key = ak_keycache_add(&found, grants, ngrants);
+	}
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return key;

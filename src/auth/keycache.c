@@ -107,57 +107,42 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
  * have, a moment and a limit.
  */
 static AkKey *
-make_entry(const AkVerified *verified)
+make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
 {
-	const AkKeyRow *row = &verified->row;
-	Size		grants = MAXALIGN(sizeof(AkKey));
-	Size		organization = grants +
-	MAXALIGN(ak_grants_size(verified->grants, verified->ngrants));
-	Size		moment = organization + MAXALIGN(row->organization.len);
-	Size		limit = moment +
-	(verified->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0);
-	char	   *memory = MemoryContextAllocHuge(context, limit +
-												(row->limit.count > 0 ?
-												 sizeof(AkRateLimit) : 0));
-	AkKey	   *key = memset(memory, 0, sizeof(AkKey));
+	Size		grants_at = MAXALIGN(sizeof(AkKey));
+	Size		organization_at = grants_at +
+	MAXALIGN(ak_grants_size(grants, ngrants));
+	Size		moment_at = organization_at + MAXALIGN(from->organization.len);
+	Size		limit_at = moment_at +
+	(from->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0);
+	char	   *entry = MemoryContextAllocHuge(context, limit_at +
+											   (from->limit ? sizeof(AkRateLimit) : 0));
+	AkKey	   *key = memcpy(entry, from, sizeof(AkKey));
 
-	key->generation = verified->generation;
-	key->proof_ends = verified->proof_ends;
-	key->address = verified->address;
-	key->slow = verified->slow;
-	key->uncommitted = verified->uncommitted;
-	key->id = verified->id;
-	key->revoked = row->revoked;
-	key->disabled = row->disabled;
-	key->outside_networks = verified->outside_networks;
-	key->organization_level = row->organization_level;
-	key->expires_at = row->expires_at;
-	key->grants = (AkGrants *) (memory + grants);
-	ak_grants_compile(key->grants, verified->grants, verified->ngrants);
-	key->organization.data = memcpy(memory + organization,
-									row->organization.data,
-									row->organization.len);
-	key->organization.len = row->organization.len;
-	if (verified->uncommitted)
+	key->grants = (AkGrants *) (entry + grants_at);
+	ak_grants_compile(key->grants, grants, ngrants);
+	key->organization.data = memcpy(entry + organization_at,
+									from->organization.data,
+									from->organization.len);
+	if (from->uncommitted)
 	{
-		key->moment = (AkMoment *) (memory + moment);
-		ak_inval_set_moment((AkMoment *) (memory + moment));
+		key->moment = (AkMoment *) (entry + moment_at);
+		ak_inval_set_moment((AkMoment *) (entry + moment_at));
 	}
-	if (row->limit.count > 0)
-		key->limit = memcpy(memory + limit, &row->limit, sizeof(AkRateLimit));
+	if (from->limit != NULL)
+		key->limit = memcpy(entry + limit_at, from->limit, sizeof(AkRateLimit));
 	return key;
 }
 
 const AkKey *
-ak_keycache_add(const uint8 digest[AK_HASH_LEN], const AkVerified *verified)
+ak_keycache_add(const AkKey *from, const AkGrant *grants, int ngrants)
 {
 	AkKey	   *key;
 	AkKey	  **bucket;
 
 	grow_buckets();
-	key = make_entry(verified);
-	memcpy(key->digest, digest, AK_HASH_LEN);
-	bucket = bucket_of(digest);
+	key = make_entry(from, grants, ngrants);
+	bucket = bucket_of(key->digest);
 	key->next = *bucket;
 	*bucket = key;
 	dlist_push_head(&recency, &key->recency);

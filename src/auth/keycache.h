@@ -43,14 +43,15 @@ typedef struct AkKey
 	/* private to keycache.c */
 	dlist_node	recency;
 	struct AkKey *next;			/* in the same bucket */
-	uint8		digest[AK_HASH_LEN];
 	const AkMoment *moment;		/* if uncommitted; else NULL */
+
+	/* what it takes to be found, and usable */
+	uint8		digest[AK_HASH_LEN];
 	TimestampTz proof_ends;		/* the secret is good until then */
 	uint64		address;		/* serial of the client's address, 0 for any */
-
-	/* public */
-	uint64		generation;		/* as above */
+	uint64		generation;		/* that was current before it was read */
 	bool		uncommitted;	/* rests on rows written by this transaction */
+
 	bool		slow;			/* proved by a slow hash */
 	pg_uuid_t	id;
 	bool		revoked;
@@ -79,23 +80,12 @@ ak_keycache_usable(const AkKey *key)
 /* The usable key of this digest, or NULL. */
 extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN]);
 
-/* What a verification has found. */
-typedef struct AkVerified
-{
-	pg_uuid_t	id;
-	AkKeyRow	row;
-	AkGrant    *grants;
-	int			ngrants;
-	bool		outside_networks;	/* these three as above */
-	bool		uncommitted;
-	bool		slow;
-	TimestampTz proof_ends;
-	uint64		generation;		/* that was current before it began to read */
-	uint64		address;		/* likewise */
-} AkVerified;
-
-extern const AkKey *ak_keycache_add(const uint8 digest[AK_HASH_LEN],
-									const AkVerified *verified);
+/*
+ * Add a copy of a key of which all is filled in but what is private to keycache.c
+ * and the compiled grants.
+ */
+extern const AkKey *ak_keycache_add(const AkKey *from, const AkGrant *grants,
+									int ngrants);
 
 typedef struct AkCacheStats
 {
