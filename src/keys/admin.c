@@ -376,9 +376,10 @@ get_removed(FunctionCallInfo fcinfo)
 {
 	uint32		removed = 0;
 	AkName	   *names;
-	int			count = PG_ARGISNULL(REMOVE) ? 0 :
-	ak_arg_names(fcinfo, REMOVE, "field to remove", &names);
+	int			count = 0;
 
+	if (!PG_ARGISNULL(REMOVE))
+		count = ak_arg_names(fcinfo, REMOVE, "field to remove", &names);
 	for (int i = 0; i < count; i++)
 	{
 		int			field = find_removable(&names[i]);
@@ -425,39 +426,44 @@ check_update(const AkActor *actor, const KeyUpdate *update)
 		ak_actor_check_limit(actor, &update->limit);
 }
 
+/* The columns, and what they are to be; $2 has the names of the fields that change. */
+#define COLUMNS \
+"label, expires_at, created_by, allowed_networks, metadata," \
+" rate_count, rate_interval, rate_burst"
+#define NEW_VALUE(field, value, column) \
+"CASE WHEN '" field "' = ANY ($2) THEN " value " ELSE " column " END"
+#define NEW_VALUES \
+NEW_VALUE("label", "$3", "label") ", " \
+NEW_VALUE("expires_at", "$4", "expires_at") ", " \
+NEW_VALUE("created_by", "$5", "created_by") ", " \
+NEW_VALUE("allowed_networks", "$6", "allowed_networks") ", " \
+NEW_VALUE("metadata", "coalesce($7, '{}')", "metadata") ", " \
+NEW_VALUE("rate_limit", "$8", "rate_count") ", " \
+NEW_VALUE("rate_limit", "$9", "rate_interval") ", " \
+NEW_VALUE("rate_limit", "$10", "rate_burst")
+
 /* False if all of it was so before. */
 static bool
 write_update(const pg_uuid_t *id, const KeyUpdate *update)
 {
 	static AkSql update_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.query = "UPDATE $S.apikey_key SET label = CASE WHEN $2 THEN $3 ELSE label END,"
-		" expires_at = CASE WHEN $4 THEN $5 ELSE expires_at END,"
-		" created_by = CASE WHEN $6 THEN $7 ELSE created_by END,"
-		" allowed_networks = CASE WHEN $8 THEN $9 ELSE allowed_networks END,"
-		" metadata = CASE WHEN $10 THEN coalesce($11, '{}') ELSE metadata END,"
-		" rate_count = CASE WHEN $12 THEN $13 ELSE rate_count END,"
-		" rate_interval = CASE WHEN $12 THEN $14 ELSE rate_interval END,"
-		" rate_burst = CASE WHEN $12 THEN $15 ELSE rate_burst END"
-		" WHERE key_id = $1 AND ($2 AND label IS DISTINCT FROM $3"
-		" OR $4 AND expires_at IS DISTINCT FROM $5"
-		" OR $6 AND created_by IS DISTINCT FROM $7"
-		" OR $8 AND allowed_networks IS DISTINCT FROM $9"
-		" OR $10 AND metadata IS DISTINCT FROM coalesce($11, '{}')"
-		" OR $12 AND (rate_count, rate_interval, rate_burst)"
-		" IS DISTINCT FROM ($13, $14, $15))"
+		.query = "UPDATE $S.apikey_key SET (" COLUMNS ") = ROW (" NEW_VALUES ")"
+		" WHERE key_id = $1 AND (" COLUMNS ") IS DISTINCT FROM (" NEW_VALUES ")"
 	};
+	const AkValue *values = update->values;
 	AkLimitValues limit = ak_value_limit(&update->limit);
+	AkName		changed[lengthof(fields)];
+	int			count = 0;
 
-#define FIELD(field) \
-	ak_value_bool(is_changed(update, field)), update->values[field]
-
+	for (int field = LABEL; field <= RATE_LIMIT; field++)
+		if (is_changed(update, field))
+			changed[count++] = ak_name_make(fields[field], strlen(fields[field]));
 	return ak_sql_run(&update_key, ak_value_uuid(id),
-					  FIELD(LABEL), FIELD(EXPIRES_AT), FIELD(CREATED_BY),
-					  FIELD(ALLOWED_NETWORKS), FIELD(METADATA),
-					  ak_value_bool(is_changed(update, RATE_LIMIT)),
+					  ak_value_names(changed, count), values[LABEL],
+					  values[EXPIRES_AT], values[CREATED_BY],
+					  values[ALLOWED_NETWORKS], values[METADATA],
 					  limit.count, limit.interval, limit.burst) > 0;
-#undef FIELD
 }
 
 /* The new value of a field. */

@@ -15,7 +15,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#define MAX_VALUES	15
+#define MAX_VALUES	10
 
 static int	running;			/* one within the other */
 
