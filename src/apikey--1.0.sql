@@ -1270,6 +1270,10 @@ FROM apikey_internal.guesses();
 COMMENT ON VIEW apikey_guesses IS
 'the client addresses from which this server was sent text that is no API key';
 
+/*
+ * The triggers of strict tables are counted in strict.c as well: there from the relcache,
+ * under a lock on the table.  A view that waits for locks is no help when one is held.
+ */
 CREATE VIEW apikey_protected AS
 SELECT p.polrelid::regclass AS relation, c.project, c.environment,
 	r.relrowsecurity AS enabled, r.relforcerowsecurity AS forced,

@@ -222,8 +222,8 @@ read_new(Source *source, TupleTableSlot *slot, AkName *organization,
 }
 
 static void
-add(Source *source, const AkName *organizations, const AkName *projects,
-	int count)
+add_projects(Source *source, const AkName *organizations, const AkName *projects,
+			 int count)
 {
 	ak_projects_add(organizations, projects, count, source->environments,
 					source->nenvironments);
@@ -253,7 +253,7 @@ register_current(Source *source, Datum id)
 	index_rescan(scan, &key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 		if (read_new(source, slot, &organization, &project))
-			add(source, &organization, &project, 1);
+			add_projects(source, &organization, &project, 1);
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
@@ -295,7 +295,7 @@ do_all(Source *source, bool remove)
 			if (remove)
 				ak_projects_remove(organizations, projects, count);
 			else
-				add(source, organizations, projects, count);
+				add_projects(source, organizations, projects, count);
 			count = 0;
 			MemoryContextReset(batch);
 		}
@@ -347,7 +347,7 @@ get_trigger(FunctionCallInfo fcinfo)
 
 /* "old" or "new" may be NULL; neither: TRUNCATE. */
 static void
-follow(Source *source, TupleTableSlot *old, TupleTableSlot *new)
+follow_row(Source *source, TupleTableSlot *old, TupleTableSlot *new)
 {
 	bool		isnull;
 	Datum		id;
@@ -409,7 +409,7 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 	source.environments = palloc(source.nenvironments * sizeof(AkName));
 	for (int i = 0; i < source.nenvironments; i++)
 		source.environments[i] = ak_name_make(args[2 + i], strlen(args[2 + i]));
-	follow(&source, old, new);
+	follow_row(&source, old, new);
 	return PointerGetDatum(NULL);
 }
 
@@ -443,7 +443,7 @@ check_names(Relation rel, Oid function)
 
 /* The names, palloc'd, of the triggers of a table that call our function. */
 static List *
-find_triggers(Relation rel, Oid function)
+find_sync_triggers(Relation rel, Oid function)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 	List	   *names = NIL;
@@ -534,7 +534,7 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	(void) find_index(source.rel, source.id.number);
 	function = ak_ddl_function(FUNCTION, &owner);
 	check_names(source.rel, function);
-	old = find_triggers(source.rel, function);
+	old = find_sync_triggers(source.rel, function);
 	table = ak_ddl_table_name(RelationGetRelid(source.rel));
 	relation_close(source.rel, NoLock); /* ALTER TABLE refuses one in use */
 
@@ -596,7 +596,7 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 	ak_schema_accept();
 	relid = ak_arg_owned_relation(fcinfo, 0);
 	rel = relation_open(relid, AccessExclusiveLock);
-	triggers = find_triggers(rel, ak_ddl_function(FUNCTION, &owner));
+	triggers = find_sync_triggers(rel, ak_ddl_function(FUNCTION, &owner));
 	table = ak_ddl_table_name(RelationGetRelid(rel));
 	if (triggers == NIL)
 		ereport(ERROR,

@@ -33,8 +33,6 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#define RESULT_COLUMNS	5
-
 /* A key to revoke. */
 typedef struct Leak
 {
@@ -67,7 +65,7 @@ begin_finder(AkFinder *finder, const char *str, Size len)
 }
 
 static char *
-mask(const AkFound *found)
+mask_found(const AkFound *found)
 {
 	/* where the id of any other is, if it has one, is not known */
 	return ak_token_mask(found->start, found->prefix_len,
@@ -160,6 +158,21 @@ count_characters(const char *from, const char *to)
 	return count;
 }
 
+static void
+put_found(ReturnSetInfo *result, int position, const AkFound *found,
+		  const AkKey *key)
+{
+	Datum		values[] = {
+		Int32GetDatum(position), CStringGetTextDatum(mask_found(found)),
+		key != NULL ? UUIDPGetDatum(&key->id) : (Datum) 0,
+		key != NULL ? ak_name_to_text(&key->organization) : (Datum) 0,
+		CStringGetTextDatum(get_status(found, key))
+	};
+	bool		nulls[] = {false, false, key == NULL, key == NULL, false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
 /*
  * Return a row about each string in the text.  Do those that could be keys, and are
  * none, count as guesses?
@@ -182,24 +195,12 @@ return_rows(FunctionCallInfo fcinfo, const char *str, Size len, bool guesses)
 	MemoryContextSwitchTo(row);
 	while (find_next(&search, &found, &key))
 	{
-		Datum		values[RESULT_COLUMNS] = {0};
-		bool		nulls[RESULT_COLUMNS] = {0};
-
 		CHECK_FOR_INTERRUPTS();
 		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
 			(void) ak_use_guessed(found.start, found.len);
 		position += count_characters(counted, found.start);
 		counted = found.start;
-		values[0] = Int32GetDatum(position);
-		values[1] = CStringGetTextDatum(mask(&found));
-		nulls[2] = nulls[3] = key == NULL;
-		if (key != NULL)
-		{
-			values[2] = UUIDPGetDatum(&key->id);
-			values[3] = ak_name_to_text(&key->organization);
-		}
-		values[4] = CStringGetTextDatum(get_status(&found, key));
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		put_found(result, position, &found, key);
 		MemoryContextReset(row);
 	}
 	MemoryContextSwitchTo(before);
@@ -357,7 +358,7 @@ print_source(const char *source, int len)
 		if (found.start >= done)
 		{
 			appendBinaryStringInfo(&buf, done, found.start - done);
-			appendStringInfoString(&buf, mask(&found));
+			appendStringInfoString(&buf, mask_found(&found));
 		}
 		done = Max(done, found.start + found.len);
 	}

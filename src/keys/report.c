@@ -97,30 +97,31 @@ apikey_last_used(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(sum.last_used);
 }
 
+static Datum
+return_sum(FunctionCallInfo fcinfo, const AkUseRow *sum)
+{
+	Datum		values[] = {
+		Int64GetDatum(sum->uses), Int64GetDatum(sum->refusals),
+		TimestampTzGetDatum(sum->last_used),
+		TimestampTzGetDatum(sum->last_refused)
+	};
+	bool		nulls[] = {
+		false, false, sum->last_used == 0, sum->last_refused == 0
+	};
+
+	return ak_result_record(fcinfo, values, nulls);
+}
+
 AK_FUNCTION_INFO_V1(apikey_usage_of);
 Datum
 apikey_usage_of(PG_FUNCTION_ARGS)
 {
 	AkUseRow	sum;
-	Datum		values[4];
-	bool		nulls[4] = {0};
 
 	ak_schema_accept();
 	ak_counts_require("counts of use");
 	get_sum(PG_GETARG_UUID_P(0), &sum);
-	values[0] = Int64GetDatum(sum.uses);
-	values[1] = Int64GetDatum(sum.refusals);
-	values[2] = TimestampTzGetDatum(sum.last_used);
-	nulls[2] = sum.last_used == 0;
-	values[3] = TimestampTzGetDatum(sum.last_refused);
-	nulls[3] = sum.last_refused == 0;
-	return ak_result_record(fcinfo, values, nulls);
-}
-
-static void
-put(ReturnSetInfo *result, Datum *values, bool *nulls)
-{
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	return return_sum(fcinfo, &sum);
 }
 
 static void
@@ -131,7 +132,7 @@ put_hour(ReturnSetInfo *result, TimestampTz hour, int64 uses, int64 refusals)
 	};
 	bool		nulls[lengthof(values)] = {0};
 
-	put(result, values, nulls);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 AK_FUNCTION_INFO_V1(apikey_usage_hours_of);
@@ -175,6 +176,21 @@ apikey_usage_hours_of(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+static void
+put_guess(ReturnSetInfo *result, const AkGuesses *guess)
+{
+	Datum		address;
+	bool		unknown = !ak_client_place_inet(guess->address, &address);
+	Datum		values[] = {
+		unknown ? (Datum) 0 : address, Int64GetDatum(guess->refusals),
+		Int64GetDatum(guess->over), TimestampTzGetDatum(guess->first),
+		TimestampTzGetDatum(guess->last)
+	};
+	bool		nulls[lengthof(values)] = {unknown};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
 AK_FUNCTION_INFO_V1(apikey_guesses_here);
 Datum
 apikey_guesses_here(PG_FUNCTION_ARGS)
@@ -188,18 +204,24 @@ apikey_guesses_here(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	count = ak_guess_list(&guesses);
 	for (int i = 0; i < count; i++)
-	{
-		Datum		values[5] = {0};
-		bool		nulls[5] = {0};
-
-		nulls[0] = !ak_client_place_inet(guesses[i].address, &values[0]);
-		values[1] = Int64GetDatum(guesses[i].refusals);
-		values[2] = Int64GetDatum(guesses[i].over);
-		values[3] = TimestampTzGetDatum(guesses[i].first);
-		values[4] = TimestampTzGetDatum(guesses[i].last);
-		put(result, values, nulls);
-	}
+		put_guess(result, &guesses[i]);
 	return (Datum) 0;
+}
+
+static Datum
+return_totals(FunctionCallInfo fcinfo, const AkCountsTotals *totals)
+{
+	Datum		values[] = {
+		Int64GetDatum(totals->keys), Int64GetDatum(totals->pending),
+		Int64GetDatum(totals->capacity), Int64GetDatum(totals->bytes),
+		Int64GetDatum(totals->uses), Int64GetDatum(totals->refusals),
+		TimestampTzGetDatum(totals->flushed)
+	};
+	bool		nulls[] = {
+		false, false, false, false, false, false, totals->flushed == 0
+	};
+
+	return ak_result_record(fcinfo, values, nulls);
 }
 
 AK_FUNCTION_INFO_V1(apikey_usage_stats);
@@ -207,18 +229,8 @@ Datum
 apikey_usage_stats(PG_FUNCTION_ARGS)
 {
 	AkCountsTotals totals;
-	Datum		values[7];
-	bool		nulls[7] = {0};
 
 	ak_counts_require("counts of use");
 	ak_counts_totals(&totals);
-	values[0] = Int64GetDatum(totals.keys);
-	values[1] = Int64GetDatum(totals.pending);
-	values[2] = Int64GetDatum(totals.capacity);
-	values[3] = Int64GetDatum(totals.bytes);
-	values[4] = Int64GetDatum(totals.uses);
-	values[5] = Int64GetDatum(totals.refusals);
-	values[6] = TimestampTzGetDatum(totals.flushed);
-	nulls[6] = totals.flushed == 0;
-	return ak_result_record(fcinfo, values, nulls);
+	return return_totals(fcinfo, &totals);
 }

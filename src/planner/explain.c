@@ -47,6 +47,17 @@
 
 #define COUNTED_ROWS	1000
 
+/* The columns of the result. */
+enum
+{
+	KEY_STATE,
+	PROJECTS,
+	VISIBLE_ROWS,
+	INDEXED,
+	PLAN,
+	ADVICE
+};
+
 /* What is found out. */
 typedef struct Explanation
 {
@@ -324,7 +335,7 @@ advise_on_speed(Explanation *explanation)
  * the key of whoever asks.
  */
 static void
-look(void *arg)
+look_at_all(void *arg)
 {
 	Explanation *explanation = arg;
 	int			level = NewGUCNestLevel();
@@ -363,7 +374,7 @@ get_token(FunctionCallInfo fcinfo)
 
 /* All about the session's key, which may have been put there because it was given. */
 static void
-explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
+explain_session(Explanation *explanation, bool given, Datum *values, bool *nulls)
 {
 	const AkKey *key = ak_authn_session();
 	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
@@ -374,16 +385,16 @@ explain(Explanation *explanation, bool given, Datum *values, bool *nulls)
 	if (!given && !ak_authn_has_session())
 		verdict.reason = AK_REASON_NO_KEY;
 	explanation->reason = verdict.reason;
-	values[0] = CStringGetTextDatum(ak_authz_reason(&verdict));
-	values[1] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
-	ak_use_uncounted(look, explanation);
+	values[KEY_STATE] = CStringGetTextDatum(ak_authz_reason(&verdict));
+	values[PROJECTS] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
+	ak_use_uncounted(look_at_all, explanation);
 	advise_on_rows(explanation, count);
 	advise_on_speed(explanation);
-	values[2] = Int64GetDatum(explanation->rows);
-	values[3] = BoolGetDatum(explanation->indexed);
-	values[4] = CStringGetTextDatum(explanation->plan.data);
-	values[5] = CStringGetTextDatum(explanation->advice.data);
-	nulls[5] = explanation->advice.len == 0;
+	values[VISIBLE_ROWS] = Int64GetDatum(explanation->rows);
+	values[INDEXED] = BoolGetDatum(explanation->indexed);
+	values[PLAN] = CStringGetTextDatum(explanation->plan.data);
+	values[ADVICE] = CStringGetTextDatum(explanation->advice.data);
+	nulls[ADVICE] = explanation->advice.len == 0;
 }
 
 static bool
@@ -391,16 +402,13 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	Explanation explanation = {0};
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("relation must not be null")));
+	ak_arg_refuse_null(fcinfo, 0, "relation");
 	explanation.relid = PG_GETARG_OID(0);
 	initStringInfo(&explanation.plan);
 	initStringInfo(&explanation.advice);
 	ak_schema_accept();
 	if (PG_NARGS() == 1)
-		explain(&explanation, false, values, nulls);
+		explain_session(&explanation, false, values, nulls);
 	else
 	{
 		char	   *token = get_token(fcinfo);
@@ -408,7 +416,7 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 		ak_guc_set_key(token);
 		explicit_bzero(token, strlen(token));
-		explain(&explanation, true, values, nulls);
+		explain_session(&explanation, true, values, nulls);
 		AtEOXact_GUC(false, level); /* back to the session's own */
 	}
 	return true;

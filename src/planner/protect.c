@@ -59,7 +59,7 @@ typedef struct Policy
 	bool		check;
 } Policy;
 
-/* What a policy made by apikey_protect consists of. */
+/* A policy that apikey_protect made. */
 typedef struct Made
 {
 	AttrNumber	columns[2];		/* project and environment */
@@ -168,9 +168,9 @@ get_expression(HeapTuple tuple, TupleDesc desc, int attribute)
 	return isnull ? NULL : stringToNode(TextDatumGetCString(expression));
 }
 
-/* Is this one of the policies made by apikey_protect? */
+/* Was this policy made by apikey_protect?  Then "made" is filled in. */
 static bool
-is_ours(HeapTuple tuple, TupleDesc desc, Made *made)
+is_made(HeapTuple tuple, TupleDesc desc, Made *made)
 {
 	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
 	const Policy *policy = policies;
@@ -205,9 +205,9 @@ is_ours(HeapTuple tuple, TupleDesc desc, Made *made)
 		 memcmp(made->columns, checked, sizeof(checked)) == 0);
 }
 
-/* The relation of a policy made by apikey_protect; InvalidOid if it is none. */
+/* The table of a policy that apikey_protect made; InvalidOid for any other policy. */
 static Oid
-find_made(Oid policy, Made *made)
+get_made(Oid policy, Made *made)
 {
 	Relation	rel = table_open(PolicyRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -219,49 +219,50 @@ find_made(Oid policy, Made *made)
 				ObjectIdGetDatum(policy));
 	scan = systable_beginscan(rel, PolicyOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple) && is_ours(tuple, RelationGetDescr(rel), made))
+	if (HeapTupleIsValid(tuple) && is_made(tuple, RelationGetDescr(rel), made))
 		relation = ((Form_pg_policy) GETSTRUCT(tuple))->polrelid;
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return relation;
 }
 
+static Datum
+return_columns(FunctionCallInfo fcinfo, Oid relation, const Made *made)
+{
+	const char *project = get_attname(relation, made->columns[0], true);
+	const char *environment = get_attname(relation, made->columns[1], true);
+	Datum		values[] = {
+		DirectFunctionCall1(namein, CStringGetDatum(project ? project : "")),
+		DirectFunctionCall1(namein, CStringGetDatum(environment ? environment : "")),
+		BoolGetDatum(made->strict)
+	};
+	bool		nulls[] = {
+		project == NULL, environment == NULL, !OidIsValid(relation)
+	};
+
+	return ak_result_record(fcinfo, values, nulls);
+}
+
 AK_FUNCTION_INFO_V1(apikey_policy_columns);
 Datum
 apikey_policy_columns(PG_FUNCTION_ARGS)
 {
-	Datum		values[3] = {0};
-	bool		nulls[3] = {true, true, true};
-	Made		made;
+	Made		made = {0};
 	Oid			relation;
 
 	ak_schema_accept();
-	relation = find_made(PG_GETARG_OID(0), &made);
-	if (OidIsValid(relation))
-	{
-		values[2] = BoolGetDatum(made.strict);
-		nulls[2] = false;
-	}
-	for (int i = 0; OidIsValid(relation) && i < 2; i++)
-	{
-		char	   *column = get_attname(relation, made.columns[i], true);
-
-		if (column == NULL)
-			continue;
-		values[i] = DirectFunctionCall1(namein, CStringGetDatum(column));
-		nulls[i] = false;
-	}
-	return ak_result_record(fcinfo, values, nulls);
+	relation = get_made(PG_GETARG_OID(0), &made);
+	return return_columns(fcinfo, relation, &made);
 }
 
 /* The policy of this name on a relation if we made it, else InvalidOid. */
 static Oid
-own_policy(Oid relation, const char *name)
+find_made_policy(Oid relation, const char *name)
 {
 	Oid			policy = get_relation_policy_oid(relation, name, true);
 	Made		made;
 
-	if (OidIsValid(policy) && !OidIsValid(find_made(policy, &made)))
+	if (OidIsValid(policy) && !OidIsValid(get_made(policy, &made)))
 		return InvalidOid;
 	return policy;
 }
@@ -273,7 +274,7 @@ ak_protect_condition(Oid relation, AttrNumber *columns)
 												 true);
 	Made		made;
 
-	if (!OidIsValid(policy) || !OidIsValid(find_made(policy, &made)))
+	if (!OidIsValid(policy) || !OidIsValid(get_made(policy, &made)))
 		return NULL;
 	memcpy(columns, made.columns, sizeof(made.columns));
 	return made.using;
@@ -297,7 +298,7 @@ count_other_policies(Oid relation)
 	{
 		Made		made;
 
-		if (!is_ours(tuple, RelationGetDescr(rel), &made))
+		if (!is_made(tuple, RelationGetDescr(rel), &made))
 			count++;
 	}
 	systable_endscan(scan);
@@ -378,10 +379,7 @@ get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
 {
 	AttrNumber	column;
 
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("column must not be null")));
+	ak_arg_refuse_null(fcinfo, argno, "column");
 	column = get_attnum(table->relid, NameStr(*PG_GETARG_NAME(argno)));
 	if (column <= 0)
 		ereport(ERROR,
@@ -415,10 +413,10 @@ ak_protect_has_index(Oid relation, AttrNumber column)
 	return found;
 }
 
-/* Tell the owner what he may not expect. */
+/* Warn the owner of what protects less, or costs more, than it seems to. */
 static void
-tell(const Table *table, AttrNumber project, AttrNumber environment,
-	 bool forced)
+warn_owner(const Table *table, AttrNumber project, AttrNumber environment,
+		   bool forced)
 {
 	const char *column = get_attname(table->relid, project, false);
 	const char *other = get_attname(table->relid, environment, false);
@@ -450,14 +448,14 @@ tell(const Table *table, AttrNumber project, AttrNumber environment,
  * there was none of them.
  */
 static const char *
-drop_all(const Table *table)
+drop_protection(const Table *table)
 {
 	const char *comment = NULL;
 
 	ak_strict_drop_triggers(table->relid, table->qualified);
 	for (int i = 0; i < POLICIES; i++)
 	{
-		Oid			policy = own_policy(table->relid, policies[i].name);
+		Oid			policy = find_made_policy(table->relid, policies[i].name);
 
 		if (!OidIsValid(policy))
 			continue;
@@ -496,7 +494,7 @@ create_policies(const Table *table, const char *columns, bool strict,
 								   policy->name, table->qualified,
 								   policy->command, using, check));
 		CommandCounterIncrement();
-		if (!OidIsValid(own_policy(table->relid, policy->name)))
+		if (!OidIsValid(find_made_policy(table->relid, policy->name)))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("a function apikey_authorize in schema \"%s\" does not belong to extension \"apikey\"",
@@ -508,8 +506,8 @@ create_policies(const Table *table, const char *columns, bool strict,
 
 /* Policies on these columns, and the triggers of a strict table. */
 static void
-create_all(const Table *table, AttrNumber project, AttrNumber environment,
-		   bool strict)
+create_protection(const Table *table, AttrNumber project, AttrNumber environment,
+				  bool strict)
 {
 	const char *columns[] = {
 		quote_identifier(get_attname(table->relid, project, false)),
@@ -549,7 +547,7 @@ apikey_protect(PG_FUNCTION_ARGS)
 													 policies[i].name, true);
 
 		if (OidIsValid(policy) &&
-			!OidIsValid(own_policy(table.relid, policies[i].name)))
+			!OidIsValid(find_made_policy(table.relid, policies[i].name)))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("policy \"%s\" of table \"%s\" was not made by apikey_protect",
@@ -557,12 +555,12 @@ apikey_protect(PG_FUNCTION_ARGS)
 					 errhint("Drop or rename it first.")));
 	}
 
-	comment = drop_all(&table);
+	comment = drop_protection(&table);
 	if (comment == NULL)
 		comment = psprintf("made by apikey_protect%s%s",
 						   table.enabled ? "; " WAS_ENABLED : "",
 						   table.forced ? "; " WAS_FORCED : "");
-	create_all(&table, project, environment, strict);
+	create_protection(&table, project, environment, strict);
 	ak_ddl_execute(psprintf("COMMENT ON POLICY %s ON %s IS %s", policies[0].name,
 							table.qualified, quote_literal_cstr(comment)));
 	ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
@@ -570,7 +568,7 @@ apikey_protect(PG_FUNCTION_ARGS)
 	if (force)
 		ak_ddl_execute(psprintf("ALTER TABLE %s FORCE ROW LEVEL SECURITY",
 								table.qualified));
-	tell(&table, project, environment, table.forced || force);
+	warn_owner(&table, project, environment, table.forced || force);
 	PG_RETURN_VOID();
 }
 
@@ -582,7 +580,7 @@ apikey_unprotect(PG_FUNCTION_ARGS)
 	const char *comment;
 
 	ak_schema_accept();
-	comment = drop_all(&table);
+	comment = drop_protection(&table);
 	if (comment == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

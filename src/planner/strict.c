@@ -95,7 +95,7 @@ static struct
 	AkMoment	moment;
 }			noted;
 
-/* What a call site remembers: it belongs to one statement. */
+/* What a call site keeps; it belongs to one statement. */
 typedef struct Site
 {
 	Oid			relation;		/* that was looked at; InvalidOid: none */
@@ -118,7 +118,7 @@ get_site(FunctionCallInfo fcinfo)
 
 /* By names: nothing may have been looked up yet in this session. */
 static bool
-is_ours(Oid function)
+is_our_function(Oid function)
 {
 	const char *name = get_func_name(function);
 	const char *schema;
@@ -129,7 +129,7 @@ is_ours(Oid function)
 	return schema != NULL && strcmp(schema, AK_INTERNAL) == 0;
 }
 
-/* NULL for a trigger that is none of them. */
+/* NULL for a trigger that is not one of ours. */
 static const Judge *
 find_judge(const Trigger *trigger)
 {
@@ -143,13 +143,13 @@ find_judge(const Trigger *trigger)
 }
 
 static bool
-any_ours(const List *functions)
+has_our_function(const List *functions)
 {
 	const ListCell *cell;
 
 	foreach(cell, functions)
 	{
-		if (is_ours(lfirst_oid(cell)))
+		if (is_our_function(lfirst_oid(cell)))
 			return true;
 	}
 	return false;
@@ -177,7 +177,7 @@ has_triggers(Oid relation, LOCKMODE lock)
 	}
 	relation_close(rel, lock);
 	for (int i = 0; i < JUDGES; i++)
-		if (!any_ours(functions[i]))
+		if (!has_our_function(functions[i]))
 			return false;
 	return true;
 }
@@ -286,7 +286,7 @@ get_judge(FunctionCallInfo fcinfo)
 
 /* Of those that are called before a row is updated; they are sorted by name. */
 static bool
-is_last(const TriggerData *data)
+is_last_trigger(const TriggerData *data)
 {
 	TriggerDesc *triggers = data->tg_relation->trigdesc;
 	Oid			last = InvalidOid;
@@ -301,10 +301,10 @@ is_last(const TriggerData *data)
 
 /* Only rows of partitions can move. */
 static void
-note(const TriggerData *data)
+note_update(const TriggerData *data)
 {
 	noted.relation = InvalidOid;
-	if (!data->tg_relation->rd_rel->relispartition || !is_last(data))
+	if (!data->tg_relation->rd_rel->relispartition || !is_last_trigger(data))
 		return;
 	noted.row = data->tg_trigtuple->t_self;
 	ak_inval_set_moment(&noted.moment);
@@ -313,7 +313,7 @@ note(const TriggerData *data)
 
 /* Was it noted just before that this row is updated? */
 static bool
-is_moved(const TriggerData *data)
+was_noted(const TriggerData *data)
 {
 	Oid			relation = noted.relation;
 
@@ -342,7 +342,7 @@ require_key(void)
 }
 
 static void
-refuse(const TriggerData *data, const Judge *judge)
+refuse_change(const TriggerData *data, const Judge *judge)
 {
 	Relation	rel = data->tg_relation;
 
@@ -366,10 +366,10 @@ apikey_judge(PG_FUNCTION_ARGS)
 	Duty		duty = judge - judges;
 
 	if (duty == MOVES)
-		note(data);
-	else if (!(duty == DELETES && is_moved(data)) &&
+		note_update(data);
+	else if (!(duty == DELETES && was_noted(data)) &&
 			 is_subject(get_site(fcinfo), RelationGetRelid(data->tg_relation)))
-		refuse(data, judge);
+		refuse_change(data, judge);
 	return PointerGetDatum(duty == DELETES ? data->tg_trigtuple :
 						   data->tg_newtuple);
 }
@@ -396,7 +396,7 @@ is_strict(const PlannedStmt *statement, RangeTblEntry *entry)
 static ExecutorStart_hook_type next_start;
 
 static void
-start(QueryDesc *query, int flags)
+start_execution(QueryDesc *query, int flags)
 {
 	const PlannedStmt *statement = query->plannedstmt;
 	ListCell   *cell;
@@ -422,7 +422,7 @@ void
 ak_strict_init(void)
 {
 	next_start = ExecutorStart_hook;
-	ExecutorStart_hook = start;
+	ExecutorStart_hook = start_execution;
 }
 
 /* -------------------------------------------------------------------- DDL */
@@ -432,7 +432,7 @@ ak_strict_init(void)
  * make its own copy anew whenever something is looked up.
  */
 static List *
-find_triggers(Oid relation, bool of_ancestors)
+find_judges(Oid relation, bool of_ancestors)
 {
 	Relation	rel = relation_open(relation, NoLock);
 	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
@@ -442,7 +442,7 @@ find_triggers(Oid relation, bool of_ancestors)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 
-		if (trigger->tgisclone == of_ancestors && is_ours(trigger->tgfoid))
+		if (trigger->tgisclone == of_ancestors && is_our_function(trigger->tgfoid))
 			names = lappend(names, makeString(trigger->tgname));
 	}
 	relation_close(rel, NoLock);
@@ -453,7 +453,7 @@ void
 ak_strict_create_triggers(Oid relation, const char *name,
 						  const char *columns[2], Oid owner)
 {
-	List	   *there = find_triggers(relation, true);
+	List	   *there = find_judges(relation, true);
 
 	for (int i = 0; i < JUDGES; i++)
 	{
@@ -480,7 +480,7 @@ ak_strict_drop_triggers(Oid relation, const char *name)
 {
 	ListCell   *cell;
 
-	foreach(cell, find_triggers(relation, false))
+	foreach(cell, find_judges(relation, false))
 		ak_ddl_execute(psprintf("DROP TRIGGER %s ON %s",
 								quote_identifier(strVal(lfirst(cell))), name));
 }
