@@ -211,15 +211,15 @@ AK_FUNCTION_INFO_V1(apikey_cache_stats);
 Datum
 apikey_cache_stats(PG_FUNCTION_ARGS)
 {
-	AkCacheStats stats = ak_keycache_stats();
+	const AkCacheStats *stats = &ak_keycache_stats;
 	Datum		values[] = {
-		Int64GetDatum(stats.keys),
-		Int64GetDatum(stats.bytes + (int64) ak_registry_bytes() +
+		Int64GetDatum(stats->keys),
+		Int64GetDatum(stats->bytes + (int64) ak_registry_bytes +
 					  (int64) ak_reach_bytes()),
-		Int64GetDatum(stats.hits),
-		Int64GetDatum(stats.builds),
+		Int64GetDatum(stats->hits),
+		Int64GetDatum(stats->builds),
 		Int64GetDatum((int64) ak_inval_flushes),
-		Int64GetDatum(stats.evictions)
+		Int64GetDatum(stats->evictions)
 	};
 	bool		nulls[lengthof(values)] = {false};
 

@@ -14,12 +14,12 @@
 #define MIN_BUCKETS		1024
 
 uint64		ak_keycache_epoch = 1;
+AkCacheStats ak_keycache_stats;
 
 static MemoryContext context;
 static AkKey **buckets;
 static uint32 nbuckets;			/* a power of two */
 static dlist_head recency = DLIST_STATIC_INIT(recency); /* newest first */
-static AkCacheStats counts;
 
 /* The digest is as good as random. */
 static AkKey **
@@ -40,7 +40,7 @@ grow_buckets(void)
 	AkKey	  **new;
 	dlist_iter	iter;
 
-	if (nbuckets > 0 && counts.keys < nbuckets)
+	if (nbuckets > 0 && ak_keycache_stats.keys < nbuckets)
 		return;
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "apikey keys",
@@ -50,7 +50,7 @@ grow_buckets(void)
 									 (old ? MCXT_ALLOC_NO_OOM : 0));
 	if (new == NULL)
 		return;
-	counts.bytes += wanted * sizeof(AkKey *) - nbuckets * sizeof(AkKey *);
+	ak_keycache_stats.bytes += wanted * sizeof(AkKey *) - nbuckets * sizeof(AkKey *);
 	buckets = new;
 	nbuckets = wanted;
 	dlist_foreach(iter, &recency)
@@ -74,8 +74,8 @@ discard_key(AkKey *key)
 		link = &(*link)->next;
 	*link = key->next;
 	dlist_delete(&key->recency);
-	counts.keys--;
-	counts.bytes -= GetMemoryChunkSpace(key);
+	ak_keycache_stats.keys--;
+	ak_keycache_stats.bytes -= GetMemoryChunkSpace(key);
 	ak_keycache_epoch++;
 	pfree(key);
 }
@@ -98,7 +98,7 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 		return NULL;
 	}
 	dlist_move_head(&recency, &key->recency);
-	counts.hits++;
+	ak_keycache_stats.hits++;
 	return key;
 }
 
@@ -146,20 +146,14 @@ ak_keycache_add(const AkKey *from, const AkGrant *grants, int ngrants)
 	key->next = *bucket;
 	*bucket = key;
 	dlist_push_head(&recency, &key->recency);
-	counts.keys++;
-	counts.bytes += GetMemoryChunkSpace(key);
-	counts.builds++;
+	ak_keycache_stats.keys++;
+	ak_keycache_stats.bytes += GetMemoryChunkSpace(key);
+	ak_keycache_stats.builds++;
 
-	while (counts.bytes > (int64) ak_guc_cache_size * 1024 && counts.keys > 1)
+	while (ak_keycache_stats.bytes > (int64) ak_guc_cache_size * 1024 && ak_keycache_stats.keys > 1)
 	{
 		discard_key(dlist_container(AkKey, recency, dlist_tail_node(&recency)));
-		counts.evictions++;
+		ak_keycache_stats.evictions++;
 	}
 	return key;
-}
-
-AkCacheStats
-ak_keycache_stats(void)
-{
-	return counts;
 }

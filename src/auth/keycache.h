@@ -96,6 +96,7 @@ typedef struct AkCacheStats
 	int64		evictions;
 } AkCacheStats;
 
-extern AkCacheStats ak_keycache_stats(void);
+/* Read by others. */
+extern AkCacheStats ak_keycache_stats;
 
 #endif							/* AK_KEYCACHE_H */

@@ -102,12 +102,7 @@ fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return fill_used(fcinfo, values, nulls, &wait) == AK_REASON_GOOD;
 }
 
-AK_FUNCTION_INFO_V1(apikey_verify);
-Datum
-apikey_verify(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_verify);
-}
+AK_ROW_FUNCTION(apikey_verify, fill_verify)
 
 static bool
 fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
@@ -130,12 +125,7 @@ apikey_key_id(PG_FUNCTION_ARGS)
 							sizeof(pg_uuid_t)));
 }
 
-AK_FUNCTION_INFO_V1(apikey_whoami);
-Datum
-apikey_whoami(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_whoami);
-}
+AK_ROW_FUNCTION(apikey_whoami, fill_whoami)
 
 /*
  * Is the function called by what the client has sent, not by another function or
@@ -190,12 +180,7 @@ apikey_logout(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-AK_FUNCTION_INFO_V1(apikey_login);
-Datum
-apikey_login(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_login);
-}
+AK_ROW_FUNCTION(apikey_login, fill_login)
 
 /* The string under "name" in the JSON object of all headers; NULL if none. */
 static char *
@@ -321,9 +306,4 @@ fill_rate_limit(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return true;
 }
 
-AK_FUNCTION_INFO_V1(apikey_rate_limit);
-Datum
-apikey_rate_limit(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_rate_limit);
-}
+AK_ROW_FUNCTION(apikey_rate_limit, fill_rate_limit)

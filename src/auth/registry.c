@@ -23,16 +23,17 @@ typedef struct Pair
 												 * another */
 } Pair;
 
+Size		ak_registry_bytes;
+
 static MemoryContext context;	/* holds buckets and pairs, nothing else */
 static Pair **buckets;
 static uint64 buckets_generation;
-static Size bytes;
 
 /* Start anew if what is cached is outdated, too much, or nothing yet. */
 static void
 prepare_buckets(void)
 {
-	if (buckets != NULL && bytes < AK_REGISTRY_BYTES &&
+	if (buckets != NULL && ak_registry_bytes < AK_REGISTRY_BYTES &&
 		buckets_generation == ak_inval_generation(AK_TOPIC_REGISTRY))
 		return;
 	if (context == NULL)
@@ -40,8 +41,8 @@ prepare_buckets(void)
 										ALLOCSET_DEFAULT_SIZES);
 	buckets = NULL;
 	MemoryContextReset(context);
-	bytes = BUCKETS * sizeof(Pair *);
-	buckets = MemoryContextAllocZero(context, bytes);
+	ak_registry_bytes = BUCKETS * sizeof(Pair *);
+	buckets = MemoryContextAllocZero(context, ak_registry_bytes);
 	buckets_generation = ak_inval_generation(AK_TOPIC_REGISTRY);
 }
 
@@ -80,7 +81,7 @@ cache_pair(uint32 hash, const AkName *project, const AkName *environment,
 	memcpy(names, organization->data, organization->len);
 	pair->next = buckets[hash % BUCKETS];
 	buckets[hash % BUCKETS] = pair;
-	bytes += size;
+	ak_registry_bytes += size;
 	return pair;
 }
 
@@ -124,10 +125,4 @@ ak_registry_contains(const AkName *organization, uint32 hash,
 		pair->organization_len == organization->len &&
 		memcmp(pair->names + pair->project_len + pair->environment_len,
 			   organization->data, organization->len) == 0;
-}
-
-Size
-ak_registry_bytes(void)
-{
-	return buckets == NULL ? 0 : bytes;
 }

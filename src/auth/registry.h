@@ -22,6 +22,7 @@ extern bool ak_registry_contains(const AkName *organization, uint32 hash,
 								 const AkName *project,
 								 const AkName *environment);
 
-extern Size ak_registry_bytes(void);
+/* Bytes of memory that all takes. */
+extern Size ak_registry_bytes;
 
 #endif							/* AK_REGISTRY_H */

@@ -14,6 +14,8 @@
 #include "utils/syscache.h"
 #include "utils/uuid.h"
 
+static const char hex[] = "0123456789abcdef";
+
 /* The types that are read without the catalogs. */
 static bool
 prepare_builtin(AkIdentType *type, Oid oid)
@@ -66,7 +68,6 @@ ak_ident_prepare(AkIdentType *type, Oid oid, MemoryContext context)
 static int
 print_uuid(const pg_uuid_t *uuid, char *to)
 {
-	static const char hex[] = "0123456789abcdef";
 	char	   *p = to;
 
 	for (int i = 0; i < UUID_LEN; i++)
@@ -135,25 +136,20 @@ ak_ident_listable(Oid type)
 		type_is_enum(type);
 }
 
-/* As print_uuid() prints it, in any case of letters. */
+/* Of as many digits as print_uuid() prints. */
 static bool
 parse_uuid(const AkName *name, pg_uuid_t *uuid)
 {
-	int			digits = 0;
+	char		digits[2 * UUID_LEN + 1];
+	int			count = 0;
 
-	memset(uuid, 0, sizeof(pg_uuid_t));
-	for (int i = 0; i < name->len && digits < 2 * UUID_LEN; i++)
-	{
-		char		c = pg_ascii_tolower((unsigned char) name->data[i]);
-		uint8		digit = c >= 'a' ? c - 'a' + 10 : c - '0';
-
-		if (c == '-')
-			continue;
-		if (digit > 15)
-			return false;
-		uuid->data[digits / 2] |= digit << (digits % 2 ? 0 : 4);
-		digits++;
-	}
+	for (int i = 0; i < name->len && count < 2 * UUID_LEN; i++)
+		if (name->data[i] != '-')
+			digits[count++] = name->data[i];
+	digits[count] = '\0';
+	if (strspn(digits, hex) != 2 * UUID_LEN)
+		return false;
+	hex_decode(digits, 2 * UUID_LEN, (char *) uuid->data);
 	return true;
 }
 

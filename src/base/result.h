@@ -18,10 +18,15 @@ extern Datum ak_result_record(FunctionCallInfo fcinfo, Datum *values,
 typedef bool (*AkFillRow) (FunctionCallInfo fcinfo, Datum *values,
 						   bool *nulls);
 
-/*
- * All that a function does which returns a set of one row or none.  "fill" is
- * called at the first call of the function.
- */
 extern Datum ak_result_row(FunctionCallInfo fcinfo, AkFillRow fill);
+
+/* A function for SQL that returns a set of one row or none. */
+#define AK_ROW_FUNCTION(name, fill) \
+AK_FUNCTION_INFO_V1(name); \
+Datum \
+name(PG_FUNCTION_ARGS) \
+{ \
+	return ak_result_row(fcinfo, fill); \
+}
 
 #endif							/* AK_RESULT_H */

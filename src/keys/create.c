@@ -285,12 +285,7 @@ fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return show_key(&key.id, token, values);
 }
 
-AK_FUNCTION_INFO_V1(apikey_create);
-Datum
-apikey_create(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_create);
-}
+AK_ROW_FUNCTION(apikey_create, fill_create)
 
 /* ---------------------------------------------------------------- import */
 
@@ -441,12 +436,7 @@ fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return show_key(&change.id, token, values);
 }
 
-AK_FUNCTION_INFO_V1(apikey_rotate);
-Datum
-apikey_rotate(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_rotate);
-}
+AK_ROW_FUNCTION(apikey_rotate, fill_rotate)
 
 /* Go back to the secret before, if that is still good; else false. */
 static bool

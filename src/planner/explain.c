@@ -422,9 +422,4 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return true;
 }
 
-AK_FUNCTION_INFO_V1(apikey_explain_rls);
-Datum
-apikey_explain_rls(PG_FUNCTION_ARGS)
-{
-	return ak_result_row(fcinfo, fill_explanation);
-}
+AK_ROW_FUNCTION(apikey_explain_rls, fill_explanation)
