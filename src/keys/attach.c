@@ -441,26 +441,6 @@ check_names(Relation rel, Oid function)
 	}
 }
 
-/* The names, palloc'd, of the triggers of a table that call our function. */
-static List *
-find_sync_triggers(Relation rel, Oid function)
-{
-	TriggerDesc *triggers = rel->trigdesc;
-	List	   *names = NIL;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (triggers->triggers[i].tgfoid == function)
-			names = lappend(names, pstrdup(triggers->triggers[i].tgname));
-	return names;
-}
-
-static void
-drop_trigger(const char *name, const char *table)
-{
-	ak_ddl_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name),
-							table));
-}
-
 /*
  * Those that are there already are replaced, which does not lock readers out
  * as dropping them would.  "owner" is that of our function.
@@ -534,14 +514,14 @@ apikey_attach_projects(PG_FUNCTION_ARGS)
 	(void) find_index(source.rel, source.id.number);
 	function = ak_ddl_function(FUNCTION, &owner);
 	check_names(source.rel, function);
-	old = find_sync_triggers(source.rel, function);
-	table = ak_ddl_table_name(RelationGetRelid(source.rel));
+	old = ak_ddl_triggers(relid, function, false);
+	table = ak_ddl_table_name(relid);
 	relation_close(source.rel, NoLock); /* ALTER TABLE refuses one in use */
 
 	foreach(cell, old)
 	{
-		if (!has_our_name(lfirst(cell)))
-			drop_trigger(lfirst(cell), table);
+		if (!has_our_name(strVal(lfirst(cell))))
+			ak_ddl_drop_trigger(strVal(lfirst(cell)), relid);
 	}
 	create_triggers(&source, owner, table, id, organization);
 	ak_ddl_execute(psprintf("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER " ROW_TRIGGER
@@ -586,8 +566,6 @@ Datum
 apikey_detach_projects(PG_FUNCTION_ARGS)
 {
 	Oid			relid;
-	Relation	rel;
-	const char *table;
 	List	   *triggers;
 	ListCell   *cell;
 	Oid			owner;
@@ -595,17 +573,14 @@ apikey_detach_projects(PG_FUNCTION_ARGS)
 	ak_actor_refuse_key();
 	ak_schema_accept();
 	relid = ak_arg_owned_relation(fcinfo, 0);
-	rel = relation_open(relid, AccessExclusiveLock);
-	triggers = find_sync_triggers(rel, ak_ddl_function(FUNCTION, &owner));
-	table = ak_ddl_table_name(RelationGetRelid(rel));
+	relation_close(relation_open(relid, AccessExclusiveLock), NoLock);
+	triggers = ak_ddl_triggers(relid, ak_ddl_function(FUNCTION, &owner), false);
 	if (triggers == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("relation \"%s\" is not attached by apikey_attach_projects",
-						RelationGetRelationName(rel))));
-	relation_close(rel, NoLock);
-
+						get_rel_name(relid))));
 	foreach(cell, triggers)
-		drop_trigger(lfirst(cell), table);
+		ak_ddl_drop_trigger(strVal(lfirst(cell)), relid);
 	PG_RETURN_VOID();
 }

@@ -452,7 +452,7 @@ drop_protection(const Table *table)
 {
 	const char *comment = NULL;
 
-	ak_strict_drop_triggers(table->relid, table->qualified);
+	ak_strict_drop_triggers(table->relid);
 	for (int i = 0; i < POLICIES; i++)
 	{
 		Oid			policy = find_made_policy(table->relid, policies[i].name);
@@ -516,11 +516,8 @@ create_protection(const Table *table, AttrNumber project, AttrNumber environment
 	Oid			owner = InvalidOid;
 
 	if (strict)
-	{
-		(void) ak_ddl_function(AK_STRICT_TRIGGER, &owner);
-		ak_strict_create_triggers(table->relid, table->qualified, columns,
-								  owner);
-	}
+		owner = ak_strict_create_triggers(table->relid, table->qualified,
+										  columns);
 	create_policies(table, psprintf("%s, %s", columns[0], columns[1]), strict,
 					owner);
 }

@@ -427,33 +427,13 @@ ak_strict_init(void)
 
 /* -------------------------------------------------------------------- DDL */
 
-/*
- * Those of the ancestors of a partition, or its own; palloc'd names.  The relcache may
- * make its own copy anew whenever something is looked up.
- */
-static List *
-find_judges(Oid relation, bool of_ancestors)
-{
-	Relation	rel = relation_open(relation, NoLock);
-	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
-	List	   *names = NIL;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		if (trigger->tgisclone == of_ancestors && is_our_function(trigger->tgfoid))
-			names = lappend(names, makeString(trigger->tgname));
-	}
-	relation_close(rel, NoLock);
-	return names;
-}
-
-void
+Oid
 ak_strict_create_triggers(Oid relation, const char *name,
-						  const char *columns[2], Oid owner)
+						  const char *columns[2])
 {
-	List	   *there = find_judges(relation, true);
+	Oid			owner;
+	Oid			function = ak_ddl_function(AK_STRICT_TRIGGER, &owner);
+	List	   *there = ak_ddl_triggers(relation, function, true);
 
 	for (int i = 0; i < JUDGES; i++)
 	{
@@ -473,14 +453,16 @@ ak_strict_create_triggers(Oid relation, const char *name,
 		ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
 								name, trigger));
 	}
+	return owner;
 }
 
 void
-ak_strict_drop_triggers(Oid relation, const char *name)
+ak_strict_drop_triggers(Oid relation)
 {
+	Oid			owner;
+	Oid			function = ak_ddl_function(AK_STRICT_TRIGGER, &owner);
 	ListCell   *cell;
 
-	foreach(cell, find_judges(relation, false))
-		ak_ddl_execute(psprintf("DROP TRIGGER %s ON %s",
-								quote_identifier(strVal(lfirst(cell))), name));
+	foreach(cell, ak_ddl_triggers(relation, function, false))
+		ak_ddl_drop_trigger(strVal(lfirst(cell)), relation);
 }

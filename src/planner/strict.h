@@ -24,15 +24,16 @@ extern void ak_strict_init(void);
 
 /*
  * Create the triggers of a table, locked for that, whose qualified name and columns,
- * project and environment, are quoted.  "owner" owns the trigger function.
+ * project and environment, are quoted.  Returns the owner of the trigger function,
+ * who alone can create what names it.
  */
-extern void ak_strict_create_triggers(Oid relation, const char *name,
-									  const char *columns[2], Oid owner);
+extern Oid	ak_strict_create_triggers(Oid relation, const char *name,
+									  const char *columns[2]);
 
 /* Are all there, and enabled always? */
 extern bool ak_strict_has_triggers(Oid relation);
 
 /* Drop them, if there are any. */
-extern void ak_strict_drop_triggers(Oid relation, const char *name);
+extern void ak_strict_drop_triggers(Oid relation);
 
 #endif							/* AK_STRICT_H */

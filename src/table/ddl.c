@@ -7,11 +7,13 @@
 #include "table/ddl.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "table/sql.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 Oid
@@ -49,6 +51,31 @@ ak_ddl_table_name(Oid table)
 		elog(ERROR, "cache lookup failed for relation %u", table);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
 									  name);
+}
+
+List *
+ak_ddl_triggers(Oid table, Oid function, bool cloned)
+{
+	Relation	rel = relation_open(table, NoLock);
+	TriggerDesc *triggers = rel->trigdesc;
+	List	   *names = NIL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (trigger->tgfoid == function && trigger->tgisclone == cloned)
+			names = lappend(names, makeString(pstrdup(trigger->tgname)));
+	}
+	relation_close(rel, NoLock);
+	return names;
+}
+
+void
+ak_ddl_drop_trigger(const char *name, Oid table)
+{
+	ak_ddl_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name),
+							ak_ddl_table_name(table)));
 }
 
 void
