@@ -28,15 +28,6 @@
 
 #define ACCEPT_EVERY	256
 
-/* The key in an argument.  It holds the text of a key, and is wiped in the end. */
-typedef struct KeyMemo
-{
-	AkFinding	finding;
-	int			len;
-	char		token[AK_KEY_TEXT_MAX];
-	MemoryContextCallback at_end;
-} KeyMemo;
-
 typedef struct CallSite
 {
 	/* good while nothing changes, see is_settled() */
@@ -52,10 +43,21 @@ typedef struct CallSite
 	char		verb[8];
 	bool		constant[AK_CALLSITE_ARGS]; /* is this argument a constant? */
 	bool		rows;			/* are there arguments from rows? */
-	KeyMemo    *key;			/* NULL: none yet, or the session's */
 	AkBits		last[2];		/* project and environment of the last row */
 	AkIdentType types[AK_CALLSITE_ARGS];
+
+	/* the key, if that is an argument */
+	AkFinding	finding;
+	int			token_len;		/* 0: nothing yet */
+	char		token[AK_KEY_TEXT_MAX];
+	MemoryContextCallback at_end;	/* wipes it */
 } CallSite;
+
+static void
+wipe_token(void *site)
+{
+	explicit_bzero(((CallSite *) site)->token, AK_KEY_TEXT_MAX);
+}
 
 /* A constant argument need not be compared with that of the row before. */
 static void
@@ -84,6 +86,9 @@ get_call_site(FunctionCallInfo fcinfo)
 	if (unlikely(site == NULL))
 	{
 		site = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(CallSite));
+		site->at_end.func = wipe_token;
+		site->at_end.arg = site;
+		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &site->at_end);
 		look_at_arguments(flinfo, site);
 		flinfo->fn_extra = site;
 	}
@@ -126,36 +131,15 @@ ak_callsite_verb(FunctionCallInfo fcinfo, int argno)
 
 /* ------------------------------------------------------------------- key */
 
-static void
-wipe_memo(void *memo)
-{
-	explicit_bzero(memo, sizeof(KeyMemo));
-}
-
-static KeyMemo *
-make_memo(MemoryContext context)
-{
-	KeyMemo    *memo = MemoryContextAllocZero(context, sizeof(KeyMemo));
-
-	memo->at_end.func = wipe_memo;
-	memo->at_end.arg = memo;
-	MemoryContextRegisterResetCallback(context, &memo->at_end);
-	return memo;
-}
-
 const AkKey *
 ak_callsite_key(FunctionCallInfo fcinfo, int argno)
 {
 	CallSite   *site = get_call_site(fcinfo);
-	KeyMemo    *memo;
 
 	ak_schema_accept();
 	if (argno < 0)
 		return ak_authn_session();
-	if (site->key == NULL)
-		site->key = make_memo(fcinfo->flinfo->fn_mcxt);
-	memo = site->key;
-	if (!site->constant[argno] || memo->len == 0)
+	if (!site->constant[argno] || site->token_len == 0)
 	{
 		AkName		token = ak_arg_token(fcinfo, argno);
 
@@ -164,15 +148,15 @@ ak_callsite_key(FunctionCallInfo fcinfo, int argno)
 			(void) ak_use_guessed(NULL, token.len);
 			return NULL;
 		}
-		if (memo->len != token.len ||
-			memcmp(memo->token, token.data, token.len) != 0)
+		if (site->token_len != token.len ||
+			memcmp(site->token, token.data, token.len) != 0)
 		{
-			memset(&memo->finding, 0, sizeof(AkFinding));
-			memcpy(memo->token, token.data, token.len);
-			memo->len = token.len;
+			memset(&site->finding, 0, sizeof(AkFinding));
+			memcpy(site->token, token.data, token.len);
+			site->token_len = token.len;
 		}
 	}
-	return ak_authn_recall(&memo->finding, memo->token, memo->len);
+	return ak_authn_recall(&site->finding, site->token, site->token_len);
 }
 
 const AkKey *
@@ -223,8 +207,8 @@ is_settled(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
 	{
 		AkName		token = ak_arg_token(fcinfo, key_argno);
 
-		return token.data != NULL && token.len == site->key->len &&
-			memcmp(token.data, site->key->token, token.len) == 0;
+		return token.data != NULL && token.len == site->token_len &&
+			memcmp(token.data, site->token, token.len) == 0;
 	}
 	return true;
 }

@@ -1,6 +1,6 @@
 /*
  * login.c
- *		Who comes with a key: log-ins, and the row about a key.
+ *		Whoever comes with a key: log-ins, and the row about a key.
  *
  * What lets a key in counts as a use of it, and holds it to its rate limit.  The
  * contract of each function stands beside its name in the SQL script.
@@ -113,6 +113,8 @@ fill_whoami(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 						values, nulls, &reason);
 }
 
+AK_ROW_FUNCTION(apikey_whoami, fill_whoami)
+
 AK_FUNCTION_INFO_V1(apikey_key_id);
 Datum
 apikey_key_id(PG_FUNCTION_ARGS)
@@ -124,8 +126,6 @@ apikey_key_id(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(memcpy(palloc(sizeof(pg_uuid_t)), &key->id,
 							sizeof(pg_uuid_t)));
 }
-
-AK_ROW_FUNCTION(apikey_whoami, fill_whoami)
 
 /*
  * Is the function called by what the client has sent, not by another function or
@@ -172,6 +172,8 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return true;
 }
 
+AK_ROW_FUNCTION(apikey_login, fill_login)
+
 AK_FUNCTION_INFO_V1(apikey_logout);
 Datum
 apikey_logout(PG_FUNCTION_ARGS)
@@ -179,8 +181,6 @@ apikey_logout(PG_FUNCTION_ARGS)
 	ak_guc_set_key("");
 	PG_RETURN_VOID();
 }
-
-AK_ROW_FUNCTION(apikey_login, fill_login)
 
 /* The string under "name" in the JSON object of all headers; NULL if none. */
 static char *
@@ -196,26 +196,12 @@ get_header(Jsonb *headers, const char *name)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
-/* The headers of the request. */
-static Jsonb *
-parse_headers(const char *setting)
-{
-	Jsonb	   *headers = ak_arg_parse_json(setting);
-
-	if (headers == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("request.headers is not valid JSON"),
-				 errhidestmt(true)));
-	return headers;
-}
-
 /*
- * Is a bearer token a key, or at least of the form of ours?  One of another form
+ * Is a bearer token a key, or at least of a native key's form?  One of another form
  * is a key only if it was imported.
  */
 static bool
-is_key(const char *bearer)
+is_bearer_key(const char *bearer)
 {
 	AkToken		token;
 	AkTokenForm form = ak_token_parse(bearer, strlen(bearer), &token);
@@ -227,7 +213,7 @@ is_key(const char *bearer)
 	return ak_authn_find(bearer, strlen(bearer)) != NULL;
 }
 
-/* The key that the request brings, palloc'd; NULL if it brings none. */
+/* The key that an HTTP request brings, palloc'd; NULL if it brings none. */
 static char *
 get_request_key(void)
 {
@@ -235,22 +221,24 @@ get_request_key(void)
 	const char *setting = GetConfigOption("request.headers", true, false);
 	Jsonb	   *headers;
 	char	   *key;
-	char	   *authorization;
 
 	if (setting == NULL || setting[0] == '\0')
 		return NULL;
-	headers = parse_headers(setting);
+	headers = ak_arg_parse_json(setting);
+	if (headers == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("request.headers is not valid JSON"),
+				 errhidestmt(true)));
 	key = get_header(headers, "x-api-key");
 	if (key != NULL)
 		return key;
-	authorization = get_header(headers, "authorization");
-	if (authorization == NULL ||
-		pg_strncasecmp(authorization, bearer, strlen(bearer)) != 0)
+	key = get_header(headers, "authorization");
+	if (key == NULL || pg_strncasecmp(key, bearer, strlen(bearer)) != 0)
 		return NULL;
-	key = authorization + strlen(bearer);
-	while (*key == ' ')
-		key++;
-	return is_key(key) ? key : NULL;
+	key += strlen(bearer);
+	key += strspn(key, " ");
+	return is_bearer_key(key) ? key : NULL;
 }
 
 AK_FUNCTION_INFO_V1(apikey_pre_request);
@@ -258,26 +246,26 @@ Datum
 apikey_pre_request(PG_FUNCTION_ARGS)
 {
 	char	   *token = get_request_key();
-	int			len = token == NULL ? 0 : strlen(token);
-	const AkKey *key;
-	AkReason	reason;
-	int64		wait;
 
-	if (token == NULL)
+	if (token != NULL)
 	{
-		ak_guc_set_key("");
-		PG_RETURN_VOID();
+		int			len = strlen(token);
+		const AkKey *key;
+		AkReason	reason;
+		int64		wait;
+
+		ak_schema_accept();
+		key = ak_authn_find(token, len);
+		if (key == NULL)
+			ak_use_guess_called(len);
+		reason = admit_key(key, token, len, &wait);
+		/* PostgREST makes the HTTP status of it */
+		if (reason != AK_REASON_GOOD)
+			refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
 	}
-	ak_schema_accept();
-	key = ak_authn_find(token, len);
-	if (key == NULL)
-		ak_use_guess_called(len);
-	reason = admit_key(key, token, len, &wait);
-	/* PostgREST makes the HTTP status of it */
-	if (reason != AK_REASON_GOOD)
-		refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
-	ak_guc_set_key(token);
-	explicit_bzero(token, len);
+	ak_guc_set_key(token == NULL ? "" : token);
+	if (token != NULL)
+		explicit_bzero(token, strlen(token));
 	PG_RETURN_VOID();
 }
 
