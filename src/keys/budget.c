@@ -290,7 +290,7 @@ take_amount(const pg_uuid_t *id, int64 amount, Budget *budget)
 static bool
 read_budget(const pg_uuid_t *id, Budget *budget)
 {
-	static AkSql read = {
+	static AkSql look = {
 		AK_TABLE_BUDGET, AK_SQL_LATEST,
 		.query = "SELECT budget, " REFILLED ", coalesce(CASE WHEN " DUE
 		" THEN " REFILLS_AT("started_at", "refill") " ELSE refills_at END,"
@@ -299,7 +299,7 @@ read_budget(const pg_uuid_t *id, Budget *budget)
 	bool		found;
 
 	ak_sql_begin();
-	found = ak_sql_execute(&read, ak_value_uuid(id)) > 0;
+	found = ak_sql_execute(&look, ak_value_uuid(id)) > 0;
 	if (found)
 	{
 		budget->budget = ak_sql_int64(0, 1);
