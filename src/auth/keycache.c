@@ -150,7 +150,8 @@ ak_keycache_add(const AkKey *from, const AkGrant *grants, int ngrants)
 	ak_keycache_stats.bytes += GetMemoryChunkSpace(key);
 	ak_keycache_stats.builds++;
 
-	while (ak_keycache_stats.bytes > (int64) ak_guc_cache_size * 1024 && ak_keycache_stats.keys > 1)
+	while (ak_keycache_stats.bytes > (int64) ak_guc_cache_size * 1024 &&
+		   ak_keycache_stats.keys > 1)
 	{
 		discard_key(dlist_container(AkKey, recency, dlist_tail_node(&recency)));
 		ak_keycache_stats.evictions++;

@@ -45,7 +45,11 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 	if (!found)					/* deleted this very moment */
 		*reason = AK_REASON_INVALID_KEY;
 	else if (!nulls[AK_PROFILE_ORGANIZATION_LEVEL])
-		*level = CStringGetTextDatum(ak_level_name(ak_schema_level(DatumGetObjectId(*level))));
+	{
+		AkLevel		value = ak_schema_level(DatumGetObjectId(*level));
+
+		*level = CStringGetTextDatum(ak_level_name(value));
+	}
 	return found;
 }
 

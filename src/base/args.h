@@ -60,7 +60,7 @@ extern AkLevel ak_arg_verb(FunctionCallInfo fcinfo, int argno);
  */
 extern Jsonb *ak_arg_json(FunctionCallInfo fcinfo, int argno, uint32 kind);
 
-/* JSON text, parsed; NULL if it is none, without a message that repeats it. */
+/* A string of JSON, parsed; NULL for any other, without a message that repeats it. */
 extern Jsonb *ak_arg_parse_json(const char *string);
 
 #endif							/* AK_ARGS_H */

@@ -296,16 +296,13 @@ ak_ident_same_other(const AkBits *bits, Datum value)
 		case AK_BITS_VALUE:
 			return bits->datum == value;
 		case AK_BITS_FIXED:
+		case AK_BITS_SHORT:		/* ak_ident_same() has seen to it */
 			break;
 		case AK_BITS_LONG:
+			/* the header tells the length: before it no more may be read */
 			if (at[0] != bits->bytes[0] ||
 				memcmp(at, bits->bytes, VARHDRSZ) != 0)
 				return false;
-			break;
-		case AK_BITS_SHORT:
-			if (at[0] != bits->bytes[0])
-				return false;
-			break;
 	}
 	return ak_ident_same_bytes(at, bits->bytes, bits->len);
 }
@@ -333,8 +330,8 @@ ak_ident_keep(AkBits *bits, const AkIdentType *type, Datum value)
 		bits->kind = VARATT_IS_SHORT(at) ? AK_BITS_SHORT : AK_BITS_LONG;
 		bits->len = VARSIZE_ANY(at);
 	}
-	if (bits->kind == AK_BITS_NONE || bits->len > sizeof(bits->bytes))
+	if (bits->len > sizeof(bits->bytes))
 		bits->kind = AK_BITS_NONE;
-	else
+	if (bits->kind != AK_BITS_NONE)
 		memcpy(bits->bytes, at, bits->len);
 }

@@ -37,7 +37,7 @@ extern void ak_ident_prepare(AkIdentType *type, Oid oid, MemoryContext context);
  */
 extern bool ak_ident_print(AkIdentType *type, Datum value, AkName *name);
 
-/* The same for the most frequent case, a short text: false if it is none. */
+/* The same for the most frequent case, a short text; false for anything else. */
 static inline bool
 ak_ident_short_text(const AkIdentType *type, Datum value, AkName *name)
 {
