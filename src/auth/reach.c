@@ -28,7 +28,7 @@ typedef struct Reach
 
 #define MAX_REACHES	8
 
-/* So many are not looked up one by one, if there is not much more. */
+/* So many grants are not looked up one by one, if not much more is registered. */
 #define MANY_GRANTS		64
 
 static MemoryContext context;

@@ -13,15 +13,15 @@
  * rows.  So when a row gets an id, the trigger of the row that had it before is
  * called first, and one project is never taken for another.
  *
- * But what a trigger is told may be history: triggers of the application may
+ * But what a trigger is told may be out of date: triggers of the application may
  * have changed the rows again before this one fires, in statements whose
  * triggers have fired before.  So no new row is believed.  Whatever happened to
  * an id, it is looked up in the table, through the same index, and what the
- * table has by now is registered.  Who fires last about an id has seen the last
- * of it.
+ * table has by now is registered.  The last trigger to fire for an id sees the
+ * last of its changes.
  *
- * An id that was in a row and is no more, or of another organization, is
- * removed first, and its grants with it, although it may come back at once.
+ * An id that is no longer in a row, or is now of another organization, is removed
+ * first, and its grants with it, although it may come back at once.
  *
  * Rows of the table are read here, not by SPI: with the rights of the owner of
  * the extension, and so nothing of the application may be called.  Only
@@ -116,10 +116,7 @@ check_kind(Relation rel)
 			 errdetail_internal("%s", detail)));
 }
 
-/*
- * The column of this name.  "attached" tells that it is a trigger that
- * knows it.
- */
+/* The column of this name; "attached": it is a trigger that names it. */
 static AttrNumber
 find_column(Relation rel, const char *name, bool attached)
 {
@@ -198,7 +195,7 @@ read_column(Column *column, TupleTableSlot *slot, const char *what,
 	return true;
 }
 
-/* Is there a project in this row that was to be registered? */
+/* The project that the old row stood for; false if there was none. */
 static bool
 read_old(Source *source, TupleTableSlot *slot, AkName *organization,
 		 AkName *project)
@@ -207,7 +204,7 @@ read_old(Source *source, TupleTableSlot *slot, AkName *organization,
 		read_column(&source->id, slot, NULL, project);
 }
 
-/* Is there one that is to be? */
+/* The project that the new row stands for; false if there is none. */
 static bool
 read_new(Source *source, TupleTableSlot *slot, AkName *organization,
 		 AkName *project)

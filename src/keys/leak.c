@@ -2,12 +2,12 @@
  * leak.c
  *		Keys where they should not be: in a log, a dump, a chat, a repository.
  *
- * The functions tell only about keys that stand in what they are given, and of
- * those only if they prove themselves; they show no key.  Their contracts stand
- * beside their names in the SQL script.
+ * The functions tell nothing but of keys in what they are given, and of those only
+ * if they prove themselves; they show no key.  Their contracts stand beside their
+ * names in the SQL script.
  *
- * Keys are not copied.  Where an argument had to be, to be decompressed or
- * parsed, the copy is wiped, on all ways out.
+ * Keys are not copied.  Where an argument has to be decompressed or parsed, the
+ * copy is wiped, on all ways out.
  *
  * Revoking goes by the order of ids: two reports of the same keys wait for each
  * other, but never in a circle.
@@ -48,7 +48,7 @@ typedef struct Leaks
 	int			room;
 } Leaks;
 
-/* Forget an argument that was detoasted. */
+/* Wipe the copy of an argument that had to be detoasted. */
 static void
 wipe_argument(FunctionCallInfo fcinfo, int argno, void *detoasted)
 {
@@ -67,7 +67,7 @@ begin_finder(AkFinder *finder, const char *str, Size len)
 static char *
 mask_found(const AkFound *found)
 {
-	/* where the id of any other is, if it has one, is not known */
+	/* where any other has its id, if it has one, is not known */
 	return ak_token_mask(found->start, found->prefix_len,
 						 found->kind == AK_FOUND_KEY ? &found->id : NULL);
 }
@@ -313,7 +313,7 @@ compare_leaks(const void *a, const void *b)
 	return x->order < y->order ? -1 : 1;
 }
 
-/* Each once, for the place where it was found first. */
+/* Revoke each of them, for the place where it was found first. */
 static void
 revoke_all(Leaks *leaks)
 {

@@ -28,9 +28,9 @@
 #define FLUSH_ENDS_WITHIN	1000	/* ms */
 
 /*
- * A snapshot of the tables, and what belongs to it of the shared memory; false
- * if that has nothing.  A commit that hangs must not hang us: what waited for it in vain
- * in this statement waits no more.
+ * A snapshot of the tables, and what shared memory had at that moment; false if it had
+ * nothing.  We wait for a flush to end, but not for one that hangs: where a statement has
+ * waited in vain, it waits no more.
  */
 static bool
 get_usage(const pg_uuid_t *id, AkCounts *usage, Snapshot *snapshot)
@@ -59,7 +59,7 @@ get_usage(const pg_uuid_t *id, AkCounts *usage, Snapshot *snapshot)
 	}
 }
 
-/* What is known of a key in all. */
+/* What tables and shared memory know of a key, added up. */
 static void
 get_sum(const pg_uuid_t *id, AkUseRow *sum)
 {

@@ -21,11 +21,11 @@
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 
-/* So many of the most common values are asked about; the rest is guessed. */
+/* So many of the most common values are decided; the rest is guessed. */
 #define SAMPLE_PROJECTS		64
 #define SAMPLE_ENVIRONMENTS	4
 
-/* So many projects a key may reach of which nothing is known. */
+/* So many projects are expected of an unknown key. */
 #define DEFAULT_PROJECTS	10.0
 
 /* The share of rows of which nothing is known. */
@@ -102,7 +102,7 @@ sample_column(VariableStatData *variable, Sample *sample, int max)
 	sample->distinct = Max(sample->distinct, 1.0);
 }
 
-/* False if nothing is known of the argument, not even how many values it has. */
+/* Returns false for an argument that is neither a column nor a constant. */
 static bool
 take_sample(PlannerInfo *root, Node *argument, int relid, int max,
 			Sample *sample)

@@ -2,7 +2,7 @@
  * explain.c
  *		Why does a key see so few rows of a table, and why so slowly?
  *
- * The answer is found by doing it: the table is read, and the plan made, under
+ * The answer is found by trying: the table is read, and a query of it planned, under
  * row-level security, as the caller.
  *
  * Reading a table, or planning to, may call functions of whoever made its indexes,
@@ -58,7 +58,7 @@ enum
 	ADVICE
 };
 
-/* What is found out. */
+/* What has been found. */
 typedef struct Explanation
 {
 	Oid			relid;
@@ -331,8 +331,8 @@ advise_on_speed(Explanation *explanation)
 }
 
 /*
- * What the queries call may change neither role nor settings, nor anything else: it has
- * the key of whoever asks.
+ * What the queries call runs with the key in question, so it may change nothing, neither
+ * role nor settings: read-only, in a security-restricted operation.
  */
 static void
 look_at_all(void *arg)

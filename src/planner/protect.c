@@ -4,15 +4,15 @@
  *
  * Four permissive policies for PUBLIC call apikey_authorize(project,
  * environment, verb) on the columns of the row.  They are recognized by all that
- * they consist of: so neither a policy of the same name made by hand nor one that
- * was changed is ever taken for one of these.
+ * they consist of: a policy of the same name that was made by hand, or changed, is
+ * never taken for one of these.
  *
  * Those of a strict table let UPDATE and DELETE find all that the key can read, and
  * leave it to triggers to judge, see strict.c.
  *
- * Nothing in the way from the column to apikey_authorize may be a function.  An
- * implicit cast can be one, of whoever owns the type, and would be called with
- * the rights of whoever asks.
+ * No function may come between the column and apikey_authorize.  An implicit cast
+ * can be one, of whoever owns the type, and would be called with the rights of
+ * whoever runs the query.
  *
  * The functions run as their caller, who must own the table; what they do is
  * plain DDL, under a pinned search_path.
@@ -75,13 +75,13 @@ static const Policy policies[POLICIES] = {
 	{"apikey_delete", "DELETE", ACL_DELETE_CHR, "manage", true, false},
 };
 
-/* How the comment on the first policy tells what was there before. */
+/* In the comment on the first policy: what apikey_unprotect has to leave. */
 #define WAS_ENABLED		"row-level security was enabled before"
 #define WAS_FORCED		"row-level security was forced before"
 
 /* ------------------------------------------------------------- policies */
 
-/* A column of the table, if it is one as it stands there; else 0. */
+/* The column that this is, without any call in between; else 0. */
 static AttrNumber
 plain_column(Node *node)
 {
@@ -101,7 +101,10 @@ is_text(Node *node, const char *value)
 		strcmp(TextDatumGetCString(constant->constvalue), value) == 0;
 }
 
-/* What follows judged(tableoid) in a condition of a strict table; NULL if nothing does. */
+/*
+ * What a condition of a strict table asks after judged(tableoid); NULL for any other
+ * condition.
+ */
 static Node *
 after_judged(Node *condition)
 {
@@ -174,9 +177,9 @@ is_made(HeapTuple tuple, TupleDesc desc, Made *made)
 {
 	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
 	const Policy *policy = policies;
-	AttrNumber	checked[2];
+	AttrNumber	checked[2] = {0};
 	Node	   *check;
-	Node	   *strict;
+	Node	   *found;
 
 	while (strcmp(NameStr(form->polname), policy->name) != 0)
 		if (++policy == policies + POLICIES)
@@ -189,20 +192,19 @@ is_made(HeapTuple tuple, TupleDesc desc, Made *made)
 		(check != NULL) != policy->check)
 		return false;
 
-	strict = made->using == NULL || policy->polcmd == ACL_SELECT_CHR ? NULL :
+	found = made->using == NULL || policy->polcmd == ACL_SELECT_CHR ? NULL :
 		after_judged(made->using);
-	made->strict = strict != NULL;
-	if (check != NULL && !is_our_call(check, policy->verb, checked))
+	made->strict = found != NULL;
+	if (found == NULL)
+		found = made->using;
+	if ((check != NULL && !is_our_call(check, policy->verb, checked)) ||
+		(found != NULL && !is_our_call(found, made->strict ? "read" : policy->verb,
+									   made->columns)))
 		return false;
-	if (made->using == NULL)
-	{
+	if (found == NULL)
 		memcpy(made->columns, checked, sizeof(checked));
-		return true;
-	}
-	return is_our_call(made->strict ? strict : made->using,
-					   made->strict ? "read" : policy->verb, made->columns) &&
-		(check == NULL ||
-		 memcmp(made->columns, checked, sizeof(checked)) == 0);
+	return check == NULL ||
+		memcmp(made->columns, checked, sizeof(checked)) == 0;
 }
 
 /* The table of a policy that apikey_protect made; InvalidOid for any other policy. */
@@ -280,7 +282,7 @@ ak_protect_condition(Oid relation, AttrNumber *columns)
 	return made.using;
 }
 
-/* How many policies of a relation are not ours. */
+/* How many policies of a table did not apikey_protect make? */
 static int
 count_other_policies(Oid relation)
 {
@@ -469,7 +471,7 @@ drop_protection(const Table *table)
 	return comment;
 }
 
-/* The current user may not name what a strict policy calls; "owner" may. */
+/* The caller cannot name what a strict policy calls; "owner" can. */
 static void
 create_policies(const Table *table, const char *columns, bool strict,
 				Oid owner)

@@ -2,24 +2,23 @@
  * strict.c
  *		Tables under apikey_protect(..., strict => true); see strict.h.
  *
- * Who reads such a table needs a good key.  No policy can ask for it: PostgreSQL asks
- * policies about rows, and where there is no row to be found, asks nothing.  So
- * that is looked at when a statement starts.
+ * Whoever reads such a table needs a good key.  No policy can demand it: PostgreSQL
+ * evaluates policies for rows, and where no row is found, not at all.  So the key is
+ * checked when a statement starts.
  *
- * A policy is asked before the conditions of a statement, and so cannot raise an
- * error about a row: nobody may have wanted that one.  So the policies of a strict
+ * A policy is evaluated before the conditions of a statement, and so cannot raise an
+ * error about a row: the statement may not have meant it.  So the policies of a strict
  * table let UPDATE and DELETE find each row that the key can read, by the same index,
- * and triggers judge the rows that are really updated and deleted, as they were
- * before.  What an UPDATE makes of a row is for its WITH CHECK.
+ * and triggers judge the rows that really are updated or deleted, by their old values.
+ * The new ones are for WITH CHECK.
  *
- * Nothing is left to the triggers unless they are there.  They may have been disabled
- * to load data, and children of inheritance have none; they judge the role that runs
- * the statement, whereas a policy may be asked for the owner of a view.  So where a row
- * is found to be updated or deleted, the policy asks whether it will be judged: by
- * the table that it is in.
+ * That rests on the triggers, which may be missing: they can be disabled to load data,
+ * and children of inheritance have none.  They judge the role that runs the statement,
+ * whereas a policy may be evaluated for the owner of a view.  So the policies for UPDATE
+ * and DELETE first ask, of the table that a row is in, whether the row will be judged.
  *
- * Triggers fire in the order of their names.  Those that judge must be the first: one
- * that is called before can do with the row whatever its own function may do.
+ * Triggers fire in the order of their names.  Those that judge must be the first: a
+ * trigger that fires earlier could already have acted on the row.
  *
  * An UPDATE that moves a row to another partition deletes it in the old one, and may
  * do that with "write".  So a trigger notes each row before an UPDATE, and the one
@@ -116,7 +115,7 @@ get_site(FunctionCallInfo fcinfo)
 
 /* ------------------------------------------------------------- the judges */
 
-/* By names: nothing may have been looked up yet in this session. */
+/* By names, as the session may not have looked up our OIDs yet. */
 static bool
 is_our_function(Oid function)
 {
@@ -253,7 +252,7 @@ apikey_judged(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-/* All rows pass; the planner would count on a third of them. */
+/* All rows pass; by default the planner would expect a third of them. */
 AK_FUNCTION_INFO_V1(apikey_judged_support);
 Datum
 apikey_judged_support(PG_FUNCTION_ARGS)
@@ -299,7 +298,7 @@ is_last_trigger(const TriggerData *data)
 	return last == data->tg_trigger->tgoid;
 }
 
-/* Only rows of partitions can move. */
+/* Note the row that an UPDATE is about to change.  Only rows of partitions can move. */
 static void
 note_update(const TriggerData *data)
 {
@@ -311,7 +310,7 @@ note_update(const TriggerData *data)
 	noted.relation = RelationGetRelid(data->tg_relation);
 }
 
-/* Was it noted just before that this row is updated? */
+/* Has just been noted that this row is updated? */
 static bool
 was_noted(const TriggerData *data)
 {
@@ -356,7 +355,7 @@ refuse_change(const TriggerData *data, const Judge *judge)
 			 errtable(rel), errhidestmt(true)));
 }
 
-/* Called only for a row that the key has not the level for. */
+/* Called only for a row for which the key lacks the level: see the WHEN below. */
 AK_FUNCTION_INFO_V1(apikey_judge);
 Datum
 apikey_judge(PG_FUNCTION_ARGS)

@@ -201,7 +201,7 @@ column_is_fixed(PlannerInfo *root, IndexOptInfo *index, int column,
 	return false;
 }
 
-/* Has the index this expression as a key column after "column"? */
+/* Is this expression a key column of the index, after "column"? */
 static bool
 column_follows(IndexOptInfo *index, int column, Node *expression)
 {
@@ -258,9 +258,8 @@ estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 }
 
 /*
- * May the index take an array for this column?  If so, see to it that it is
- * scanned only in ways that can; the planner's idea of the index is this query's
- * own.
+ * Can the index take an array for this column?  Then rule out the scans that cannot:
+ * IndexOptInfo belongs to the query that is being planned.
  */
 static bool
 prepare_index(PlannerInfo *root, IndexOptInfo *index, int column)
@@ -377,7 +376,7 @@ index_condition(SupportRequestIndexCondition *req)
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		exact = false;
 
-	/* what is to be known when the scan begins */
+	/* these must be known when the scan begins */
 	if (call.key != NULL &&
 		!is_pseudo_constant_for_index(req->root, call.key, index))
 		return NULL;
@@ -391,7 +390,7 @@ index_condition(SupportRequestIndexCondition *req)
 	verb = call.verb;
 	if (!is_pseudo_constant_for_index(req->root, verb, index))
 	{
-		/* every verb asks for that at least */
+		/* the least that any verb asks for */
 		verb = (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
 								  CStringGetTextDatum("read"), false, false);
 		exact = false;
@@ -399,7 +398,7 @@ index_condition(SupportRequestIndexCondition *req)
 	else if (IsA(verb, Const) && call.level == AK_LEVEL_NONE)
 		return NULL;
 
-	/* is it of use here? */
+	/* would it help? */
 	if (column_is_fixed(req->root, index, req->indexcol,
 						get_op_opfamily_strategy(operator, req->opfamily),
 						!AK_ARRAYS_KEEP_ORDER) ||
