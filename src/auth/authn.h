@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "auth/keycache.h"
+#include "base/compat.h"
 #include "fmgr.h"
 
 /* The key of a text of any length, or NULL.  Nothing is counted. */
@@ -72,6 +73,25 @@ typedef enum AkGuess
  */
 extern const AkKey *ak_authn_argument(FunctionCallInfo fcinfo, int argno,
 									  AkGuess guess);
+
+/*
+ * The two variants of a function: the key is an argument, after "before" others, or
+ * that of the session.  "function" takes the key's place, negative for the
+ * session's, and that of the first argument after it.
+ */
+#define AK_VARIANTS(of_key, of_session, function, before) \
+AK_FUNCTION_INFO_V1(of_key); \
+Datum \
+of_key(PG_FUNCTION_ARGS) \
+{ \
+	return function(fcinfo, before, before + 1); \
+} \
+AK_FUNCTION_INFO_V1(of_session); \
+Datum \
+of_session(PG_FUNCTION_ARGS) \
+{ \
+	return function(fcinfo, -1, before); \
+}
 
 /*
  * If a slow hash proved this key, whose text is "token", put one of ours in its

@@ -21,25 +21,6 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
-/*
- * The two variants of a function: the key is an argument, after "before" others, or
- * that of the session.  "function" takes the key's place, negative for the
- * session's, and that of the first argument after it.
- */
-#define AK_VARIANTS(of_key, of_session, function, before) \
-AK_FUNCTION_INFO_V1(of_key); \
-Datum \
-of_key(PG_FUNCTION_ARGS) \
-{ \
-	return function(fcinfo, before, before + 1); \
-} \
-AK_FUNCTION_INFO_V1(of_session); \
-Datum \
-of_session(PG_FUNCTION_ARGS) \
-{ \
-	return function(fcinfo, -1, before); \
-}
-
 /* The verdict, with the rule that made it, and on which key. */
 static AkVerdict
 get_verdict(FunctionCallInfo fcinfo, int key_argno, int first, const AkKey **key)

@@ -396,9 +396,9 @@ refuse_amount(int64 amount, const Budget *budget)
 			 errhidestmt(true)));
 }
 
-/* What remains of the budget, or null. */
+/* What remains of the budget, or null.  The amount is argument "first". */
 static Datum
-spend_argument(FunctionCallInfo fcinfo, int key_argno)
+spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	Spending	spending;
 	Budget		budget;
@@ -413,7 +413,7 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno)
 				 errmsg("cannot execute %s in a read-only transaction",
 						"apikey_spend()"),
 				 errhidestmt(true)));
-	amount = get_amount(fcinfo, key_argno + 1);
+	amount = get_amount(fcinfo, first);
 	id = get_spender(fcinfo, key_argno)->id;
 	spending = spend_amount(&id, amount, &budget);
 	/* it may have waited for long */
@@ -428,16 +428,4 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno)
 	PG_RETURN_INT64(budget.remaining);
 }
 
-AK_FUNCTION_INFO_V1(apikey_spend_key);
-Datum
-apikey_spend_key(PG_FUNCTION_ARGS)
-{
-	return spend_argument(fcinfo, 0);
-}
-
-AK_FUNCTION_INFO_V1(apikey_spend_session);
-Datum
-apikey_spend_session(PG_FUNCTION_ARGS)
-{
-	return spend_argument(fcinfo, -1);
-}
+AK_VARIANTS(apikey_spend_key, apikey_spend_session, spend_argument, 0)
