@@ -65,8 +65,9 @@ my @decide = (
 my $served = "SELECT 'served', count(*) FROM token WHERE kind = 'good' AND NOT old AND apikey_authorize(key, $asked);";
 my $good = "SELECT 'WRONG no', k FROM token WHERE kind = 'good' AND NOT old AND NOT apikey_authorize(key, $asked);";
 my $look = 'SELECT count(*) AS nothing FROM apikey_keys \gset' . "\n"
-  . 'SELECT count(*) AS nothing FROM apikey_usage \gset' . "\n"
-  . qq{SELECT count(*) AS nothing FROM apikey_who_can($asked) \\gset\n};
+  . 'SELECT count(*) AS nothing FROM apikey_usage \gset' . "\n";
+# not while its tables are dropped: to PostgreSQL that is XX000 in a function in SQL
+my $who = qq{SELECT count(*) AS nothing FROM apikey_who_can($asked) \\gset\n};
 
 sub decider
 {
@@ -76,7 +77,7 @@ sub decider
 		my ($new) = @_;
 
 		return "SET plan_cache_mode = force_generic_plan;\n" if $new;
-		return join "\n", map pick(@decide, $served, $sure ? $good : (), $look), 1 .. 10;
+		return join "\n", map pick(@decide, $served, $sure ? ($good, $who) : (), $look), 1 .. 10;
 	};
 }
 
