@@ -57,7 +57,7 @@ apikey_idle_since(PG_FUNCTION_ARGS)
 	if (since > now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("interval is negative"),
+				 errmsg("idle must not be negative"),
 				 errhint("Give the time for which a key was not used, for example '90 days'.")));
 	PG_RETURN_TIMESTAMPTZ(since);
 }

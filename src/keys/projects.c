@@ -511,5 +511,5 @@ ak_projects_check(const AkName *organization, const AkGrant *grant)
 				 errmsg("environment \"%s\" of project \"%s\" is not registered for organization \"%s\"",
 						ak_redact_name(environment), ak_redact_name(project),
 						ak_redact_name(organization)),
-				 errhint("Register it with apikey_add_project.")));
+				 errhint("Register it with apikey_add_environment.")));
 }

@@ -370,7 +370,7 @@ is($node->safe_psql('postgres', "SELECT label, organization, key LIKE 'apk\\_%',
 $node->safe_psql('postgres', "SELECT apikey_authorize('$key{u_long_ago}', 'web', 'production', 'read')");
 is($unused->('90 days'), 'u_never', 'what is in shared memory alone counts');
 fails($node, 'SELECT * FROM apikey_unused(NULL)', qr/22004: /, 'NULL');
-fails($node, "SELECT * FROM apikey_unused('-1 s')", qr/22023: interval is negative\nHINT: /, 'a negative interval');
+fails($node, "SELECT * FROM apikey_unused('-1 s')", qr/22023: idle must not be negative\nHINT: /, 'a negative interval');
 fails($node, "SELECT * FROM apikey_unused('300000 years')", qr/22008: /, 'more than time itself');
 
 # ------------------------------------------------------------- privileges
