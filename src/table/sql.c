@@ -60,7 +60,10 @@ prepare_plan(const char *query, const AkValue *values, int count)
 	return plan;
 }
 
-/* Make sure of its plan. */
+/*
+ * Make sure of its plan.  One for another name of the schema may be running, if a trigger
+ * has renamed it: such a plan is left as it is.
+ */
 static void
 make_plan(AkSql *sql, const AkValue *values, int count)
 {
@@ -76,7 +79,7 @@ make_plan(AkSql *sql, const AkValue *values, int count)
 		return;
 
 	sql->plan = NULL;
-	if (plan != NULL)
+	if (plan != NULL && running == 0)
 		SPI_freeplan(plan);
 	plan = prepare_plan(sql->query, values, count);
 	if (SPI_keepplan(plan) != 0)

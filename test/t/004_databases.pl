@@ -63,6 +63,27 @@ is( $node->safe_psql('renamed', q{
 		SELECT count(*) FROM apikey_keys}),
 	"f\n1\nf\n1\n2", 'a renamed schema: plans are made anew');
 
+# and by a trigger, under the statement that has fired it, which is then run once more
+is( $node->safe_psql('renamed', q{
+		CREATE SCHEMA other;
+		CREATE FUNCTION other.rename() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			IF new.label = 'a' THEN
+				ALTER SCHEMA second RENAME TO first;
+				PERFORM first.apikey_disable(key_id) FROM first.apikey_keys WHERE label = 'b';
+				ALTER SCHEMA first RENAME TO second;
+				PERFORM second.apikey_enable(key_id) FROM second.apikey_keys WHERE label = 'b';
+			END IF;
+			RETURN new;
+		END $$;
+		SELECT apikey_disable(key_id), apikey_enable(key_id) FROM apikey_keys WHERE label = 'b';
+		CREATE TRIGGER other BEFORE UPDATE ON apikey_key FOR EACH ROW EXECUTE FUNCTION other.rename();
+		SELECT apikey_disable(key_id) FROM apikey_keys WHERE label = 'a';
+		SELECT apikey_enable(key_id) FROM apikey_keys WHERE label = 'a';
+		SELECT apikey_disable(key_id) FROM apikey_keys WHERE label = 'a';
+		SELECT label, disabled_at IS NULL FROM apikey_keys ORDER BY label}),
+	"|\n\n\n\na|f\nb|t", 'renamed while a statement runs');
+
 # a role that may look into neither schema: policies, their index conditions and views
 # know what they call
 $node->safe_psql('postgres', 'CREATE DATABASE closed');
