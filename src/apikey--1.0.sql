@@ -446,8 +446,8 @@ COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
 'create an API key and return it, the only time that it is shown';
 
 /*
- * The hash of a key from elsewhere, by its scheme: formbricks-v2 (bcrypt, with
- * the SHA-256 that it is looked up by), formbricks-v1 or sha256.
+ * The hash of a key of another system, by its scheme: formbricks-v2 (bcrypt, with the
+ * SHA-256 that it is looked up by), formbricks-v1 or sha256.
  */
 CREATE FUNCTION apikey_import(organization text, label text, scheme text,
 	hash text, lookup text DEFAULT NULL, grants jsonb DEFAULT '[]',

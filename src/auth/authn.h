@@ -46,12 +46,12 @@ ak_authn_holds(const AkFinding *finding)
 
 /*
  * The key of the text that "finding" is about, or NULL; found out anew unless it
- * holds.  What is no key counts as a guess, once a statement.
+ * holds.  A text that is not a key counts as one guess per statement.
  */
 extern const AkKey *ak_authn_recall(AkFinding *finding, const char *token,
 									int len);
 
-/* The same of apikey.key: the session's key.  Its text is not remembered. */
+/* The same of apikey.key: the session's key.  Its text is not kept. */
 extern const AkKey *ak_authn_session(void);
 
 /* Is there any text in apikey.key, good or bad? */
@@ -62,7 +62,7 @@ extern void ak_authn_require_session(int sqlerrcode);
 
 typedef enum AkGuess
 {
-	AK_GUESS_BY_STATEMENT = 0,	/* each text counts once a statement */
+	AK_GUESS_BY_STATEMENT = 0,	/* each text counts once per statement */
 	AK_GUESS_BY_CALL			/* each call does, and may be delayed */
 } AkGuess;
 

@@ -1,10 +1,9 @@
 /*
  * callsite.c
- *		What a call site remembers, and apikey_authorize, which lives by it; see
- *		callsite.h.
+ *		What a call site caches, and apikey_authorize; see callsite.h.
  *
- * Of apikey_authorize each nanosecond is spent for each row of a scan.  What it has
- * found out about the key is *settled*: it holds within a statement until
+ * apikey_authorize is called for each row of a scan, so every nanosecond counts.
+ * What it has found out about the key is *settled*: it holds within a statement until
  * something changes, and messages about changes are taken in at the first row and
  * every ACCEPT_EVERY rows after that.  All others take them in at each call, which
  * lets a revocation reach loops inside one statement.

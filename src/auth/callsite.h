@@ -1,6 +1,6 @@
 /*
  * callsite.h
- *		What one call of a deciding function in a plan remembers: its call site.
+ *		A call site: what is cached for one call of a deciding function in a plan.
  *
  * It is kept in fn_extra, so that what does not change from row to row is not
  * worked out again: what the key is, the level of the verb, how identifiers are
@@ -37,7 +37,7 @@ extern const AkKey *ak_callsite_asked_key(FunctionCallInfo fcinfo, int argno);
 /* That key was told no: counts, unless the request came from rows. */
 extern void ak_callsite_refused(FunctionCallInfo fcinfo, const AkKey *key);
 
-/* ak_arg_verb() and ak_arg_name() with what is remembered. */
+/* ak_arg_verb() and ak_arg_name(), by what the call site caches. */
 extern AkLevel ak_callsite_verb(FunctionCallInfo fcinfo, int argno);
 extern bool ak_callsite_name(FunctionCallInfo fcinfo, int argno, AkName *name);
 

@@ -1,7 +1,7 @@
 /*
  * functions.c
- *		Functions that say what a key may do; apikey_authorize is in callsite.c, and
- *		those about whoever comes with a key in login.c.
+ *		Functions that say what a key may do; apikey_authorize is in callsite.c,
+ *		log-ins are in login.c.
  *
  * Each unpacks its arguments, makes one call, and packs the result; its contract
  * stands beside its name in the SQL script.

@@ -1,6 +1,6 @@
 /*
  * login.c
- *		Whoever comes with a key: log-ins, and the row about a key.
+ *		Log-ins, and the row about a key.
  *
  * What lets a key in counts as a use of it, and holds it to its rate limit.  The
  * contract of each function stands beside its name in the SQL script.
@@ -67,8 +67,8 @@ refuse_login(AkReason reason, int64 wait, int code)
 }
 
 /*
- * Somebody comes with this key, of which the text is "token", or with what is no key
- * (NULL): may it be let in?  By functions that may write.
+ * May this key, whose text is "token", be let in?  NULL is a text that is not a key.
+ * For functions that may write.
  */
 static AkReason
 admit_key(const AkKey *key, const char *token, int len, int64 *wait)
@@ -155,7 +155,7 @@ tell_of_another(const pg_uuid_t *id)
 		memcmp(&before->id, id, sizeof(pg_uuid_t)) != 0)
 		ereport(NOTICE,
 				(errmsg("another API key was logged in before"),
-				 errhint("Call apikey_logout first if it was meant, else end the transaction."),
+				 errhint("If that was intended, call apikey_logout first; otherwise end the transaction."),
 				 errhidestmt(true)));
 }
 

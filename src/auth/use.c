@@ -92,7 +92,7 @@ ak_use_init(void)
 
 /* ------------------------------------------------------------------ keys */
 
-/* What is remembered of a key in this statement, to be changed. */
+/* What this statement has counted of a key, to be changed. */
 static AkUse *
 use_in_statement(const AkKey *key)
 {
@@ -187,7 +187,7 @@ hide_statement(void *arg)
 	errhidestmt(true);
 }
 
-/* Who cancels it must not bring the statement, and what is in it, into the log. */
+/* Cancelling it must not put the statement, and what is in it, into the log. */
 static void
 delay_guesser(void)
 {

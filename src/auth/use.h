@@ -58,8 +58,8 @@ ak_use_refused(const AkKey *key)
 }
 
 /*
- * Somebody asked about this text, and it is no key; NULL for one longer than any
- * key.  An empty one does not count.  True if it need not be said again in this
+ * A function was asked about this text, which is not a key; NULL for one longer than
+ * any key.  An empty one does not count.  True if it need not be said again in this
  * statement.
  */
 static inline bool
@@ -69,12 +69,12 @@ ak_use_guessed(const char *token, int len)
 }
 
 /*
- * Somebody called apikey_verify or its like with a text of this length, and it is no
+ * apikey_verify or its like was called with a text of this length, which is not a
  * key.  Delays whoever guesses too often, if apikey.guess_delay says so.
  */
 extern void ak_use_guess_called(int len);
 
-/* Somebody called with this key, and "reason" is the answer. */
+/* It was called with this key, and "reason" is the answer. */
 extern void ak_use_called(const AkKey *key, AkReason reason);
 
 /*

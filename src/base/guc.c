@@ -212,7 +212,7 @@ ak_guc_init(void)
 							   GUC_LIST_INPUT,
 							   NULL, NULL, NULL);
 	DefineCustomIntVariable("apikey.cache_size",
-							"Memory for remembered API keys in each backend.", NULL,
+							"Memory for cached API keys in each backend.", NULL,
 							&ak_guc_cache_size, 4096, 64, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);

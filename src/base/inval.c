@@ -1,6 +1,6 @@
 /*
  * inval.c
- *		When must a backend forget what it remembers?  See inval.h.
+ *		When must a backend drop what it has cached? See inval.h.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * inval.h
- *		When must a backend forget what it remembers?
+ *		When must a backend drop what it has cached?
  *
  * A change to the tables queues a relcache invalidation message for one of two empty
  * proxy tables.  It is part of the commit: it reaches every backend of the server after
@@ -12,7 +12,7 @@
  * snapshot was too old has noted a generation that the message will end.
  *
  * A key that this transaction wrote may be undone, and a refusal outdated, without a
- * message.  They are remembered for a moment: one statement, and command, of one
+ * message.  They are cached for a moment: one statement, and command, of one
  * transaction.
  */
 #ifndef AK_INVAL_H

@@ -2,7 +2,7 @@
  * redact.h
  *		API keys in a text, made unreadable.
  *
- * This goes by form alone, other than finder.h, and takes cut-off keys too.  What is
+ * Unlike finder.h, this goes by form alone, and takes cut-off keys too.  What is
  * taken for one:
  *
  * - 32 or more letters and digits behind '_'.  The first 22, the key's id, stay:

@@ -186,7 +186,7 @@ apikey_ungrant(PG_FUNCTION_ARGS)
 				 errmsg("the API key has no grant on project \"%s\", environment \"%s\"",
 						ak_redact_name(&grant.project),
 						ak_redact_name(&grant.environment)),
-				 errhint("A grant is taken away by the names that it was given by; see apikey_grants.")));
+				 errhint("Name project and environment as the grant does; see apikey_grants.")));
 	begin_pair_detail(&detail, &grant);
 	ak_admin_record(&change, "ungrant", &detail);
 	PG_RETURN_VOID();

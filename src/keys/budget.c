@@ -87,7 +87,7 @@ check_refill(const Interval *length)
 	if (length->month < 0 || time < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("refill must not be negative in part")));
+				 errmsg("refill must not be negative in any field")));
 	/* ten years may have three leap days */
 	if (length->month > 120 || abs(length->day) > 3653 ||
 		estimate_length(length) > 3653.0 * USECS_PER_DAY)

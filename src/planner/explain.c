@@ -184,7 +184,7 @@ get_condition(ParseState *pstate, ParamRef *param)
 	if (table->relid != explanation->relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table %s is not the one that it was",
+				 errmsg("table %s was replaced meanwhile",
 						explanation->table)));
 	return param->number == 1 ? copyObject(explanation->condition) :
 		makeBoolConst(true, false);

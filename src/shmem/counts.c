@@ -115,7 +115,7 @@ count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
 	return set_pending(key);
 }
 
-/* Count, as the last that is done under a lock. */
+/* Count: the last thing that is done under a lock. */
 static inline void
 count_and_unlock(const AkPlace *place, KeyRow *key, TimestampTz at, bool used,
 				 bool refused)

@@ -1,6 +1,6 @@
 /*
  * guess.h
- *		Guesses: refusals of what is no key, by the address of the client.
+ *		Guesses: refusals of texts that are not keys, by the address of the client.
  *
  * The address that was silent for longest makes room for another.  Nothing is kept when
  * the server stops.

@@ -9,7 +9,7 @@
  * can forget the key: {"action": ..., "key_id": ...}, and no more, for any role can
  * listen.  Not about a new key, which is in no cache, nor if apikey.notify is off.
  *
- * A transaction that has notified can no more be prepared for two-phase commit, and
+ * A transaction that has notified can no longer be prepared for two-phase commit, and
  * that should not stand in the way of a revocation.  So messages wait here until the
  * commit, and those of a transaction that is prepared are not sent.  Nor is what a
  * rollback to a savepoint undoes.

@@ -42,7 +42,7 @@ typedef struct AkRow
 #define AK_VALUE(row, table, column) ((row)->values[Anum_##table##_##column - 1])
 #define AK_ISNULL(row, table, column) ((row)->nulls[Anum_##table##_##column - 1])
 
-/* Raises XX001 for a null in a column that has none. */
+/* Raises XX001 for a null in a column that allows none. */
 extern void ak_layout_read(AkTable table, Relation rel, HeapTuple tuple,
 						   AkRow *row);
 

@@ -2,10 +2,11 @@
  * rehash.h
  *		Another hash of the same secret in the place of a slow one.
  *
- * A statement that only uses a key must neither wait nor fail because of it.  So nothing
- * is done if another transaction has a lock on row or table, or if the table has more
- * than the extension has put there: triggers, constraints, generated columns,
- * expressions in indexes.  No trigger fires: what is remembered of the key stays true.
+ * A statement that only uses a key must neither wait nor fail because of it.  So
+ * nothing is done if another transaction has a lock on row or table, or if the table
+ * has more than the extension has put there: triggers, constraints, generated
+ * columns, expressions in indexes.  No trigger fires: what is cached of the key stays
+ * true.
  *
  * ak_schema_accept() must have been called.
  */

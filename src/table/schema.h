@@ -69,8 +69,8 @@ typedef struct AkSchema
 } AkSchema;
 
 /*
- * Accept messages; to be called before anything remembered is used.  A few nanoseconds
- * if there are none.  Raises 55000 if the extension is not in this database.
+ * Accept messages; to be called before anything cached is used.  A few nanoseconds if
+ * there are none.  Raises 55000 if the extension is not in this database.
  */
 extern void ak_schema_accept(void);
 

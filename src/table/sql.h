@@ -2,13 +2,13 @@
  * sql.h
  *		SQL that changes our tables, through SPI.
  *
- * So every constraint and trigger does its work, after the table is locked as a change
- * needs it and has been looked at (layout.h).  The callers are SECURITY DEFINER
+ * Every constraint and trigger does its work; before that the table is locked as a
+ * change needs it, and checked (layout.h).  The callers are SECURITY DEFINER
  * functions with a SET clause: statements run as the owner of the extension, and
  * settings made here end with the caller.  ak_schema_accept() must have been called.
  *
- * Bad values are to be refused before: a constraint would do it in words that tell the
- * caller little.
+ * The callers refuse bad values first: a constraint would do so in words that tell
+ * little.
  *
  * A statement is a static AkSql beside its only caller, and keeps its plan for the life
  * of the backend, or until the schema has another name:
