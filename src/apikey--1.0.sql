@@ -180,7 +180,7 @@ CREATE INDEX apikey_grant_project_idx
 ALTER TABLE apikey_grant
 	ADD CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
 		(key_id, project, environment) INCLUDE (level);
--- has no primary key, and is to be published all the same
+-- has no primary key, but must be publishable all the same
 ALTER TABLE apikey_grant REPLICA IDENTITY FULL;
 
 /*
@@ -275,7 +275,7 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
 
 /*
  * Both tables stay empty.  A relcache invalidation message that names one of
- * them tells every backend that remembered keys, or the remembered registry,
+ * them tells every backend that cached keys, or the cached registry,
  * may have changed; see src/base/inval.h.
  */
 CREATE TABLE apikey_internal.key_proxy ();
@@ -566,7 +566,7 @@ COMMENT ON FUNCTION apikey_delete(uuid) IS
 'delete an API key with its grants';
 
 /*
- * To hold a key is to be allowed to end it: open to PUBLIC, other than the rest.
+ * Whoever holds a key may revoke it: open to PUBLIC, unlike the rest.
  */
 CREATE FUNCTION apikey_revoke_self(key text) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -584,7 +584,7 @@ COMMENT ON FUNCTION apikey_purge_events(timestamptz) IS
 /* ------------------------------------------------------------- deciding */
 
 /*
- * These are open to PUBLIC: they answer only to who holds a key.  They are
+ * These are open to PUBLIC: they answer only to the bearer of a key.  They are
  * neither SECURITY DEFINER nor pin a search_path, because that costs more
  * than the decision; the C code looks up nothing by search_path.  A null or
  * a bad key, project or environment gives false; a verb that does not exist
@@ -920,7 +920,7 @@ COMMENT ON FUNCTION apikey_verify(text) IS
 /* ------------------------------------------------------------- spending */
 
 /*
- * Open to PUBLIC: who holds a key may spend what it has, and can add nothing.
+ * Open to PUBLIC: the bearer of a key may spend what it has, and can add nothing.
  * One statement takes the amount, after a refill that is due; it is undone with
  * the transaction.  22004 for a null amount, 22023 for one below 1, 25006 where
  * nothing can be written.
@@ -1008,7 +1008,7 @@ COMMENT ON FUNCTION apikey_unprotect(regclass) IS
 'undo apikey_protect';
 
 /*
- * For who asks: why so few rows, why so slow?  The caller must be allowed to read
+ * Why does a key see so few rows, and why so slowly?  The caller must be allowed to read
  * the table (42501).  It is read as the caller, or as its owner if the caller is
  * not subject to its policies.
  */
@@ -1039,7 +1039,7 @@ COMMENT ON FUNCTION apikey_internal.policy_columns(oid) IS
 /*
  * What policies and triggers of strict tables call; see src/planner/strict.c.  "judged"
  * raises 55000 for a table without those triggers, and 42501 where they would not judge
- * who runs the statement.  Who attaches a partition needs the right to call
+ * the current role.  Whoever attaches a partition needs the right to call
  * "judge"; nobody can name it, and it does nothing but refuse.
  */
 CREATE FUNCTION apikey_internal.judged_support(request internal) RETURNS internal

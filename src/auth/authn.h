@@ -57,7 +57,7 @@ extern const AkKey *ak_authn_session(void);
 /* Is there any text in apikey.key, good or bad? */
 extern bool ak_authn_has_session(void);
 
-/* Raises an error that says so, of this SQLSTATE, if there is none. */
+/* Raises an error of this SQLSTATE if there is none. */
 extern void ak_authn_require_session(int sqlerrcode);
 
 typedef enum AkGuess

@@ -181,7 +181,7 @@ read_hex(const char *digits, uint8 *bytes)
 	return true;
 }
 
-/* Either alphabet, padded or not.  What is no digit makes fewer bytes, or none. */
+/* Either alphabet, padded or not.  An invalid character makes it fail. */
 static bool
 read_base64(const char *digits, uint8 *bytes)
 {

@@ -1,6 +1,6 @@
 /*
  * imported.h
- *		Imported keys, known by the hashes that other systems have kept of them.
+ *		Imported keys, verified by the hashes that other systems kept of them.
  *
  *		formbricks-v2	fbk_<secret>: bcrypt of the secret, found by its SHA-256
  *		formbricks-v1	SHA-256 of the whole text, in hexadecimal digits
@@ -46,7 +46,7 @@ extern void ak_imported_bcrypt_lookup(const char *token, int len,
 
 /*
  * Read what another system kept: fill in scheme and, palloc'd, verifier, and the
- * lookup digest.  "lookup" may be NULL.  Raises 22023 for what is no such hash.
+ * lookup digest.  "lookup" may be NULL.  Raises 22023 for a malformed hash.
  */
 extern void ak_imported_read(const char *scheme, const char *hash,
 							 const char *lookup, AkSecret *secret,

@@ -147,7 +147,7 @@ is_top_level(FunctionCallInfo fcinfo)
 
 /* Two keys in one transaction may be two customers in one. */
 static void
-tell_of_another(const pg_uuid_t *id)
+warn_of_other_key(const pg_uuid_t *id)
 {
 	const AkKey *before = ak_authn_session();
 
@@ -169,7 +169,7 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	if (reason != AK_REASON_GOOD)
 		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
-	tell_of_another(DatumGetUUIDP(values[AK_PROFILE_KEY_ID]));
+	warn_of_other_key(DatumGetUUIDP(values[AK_PROFILE_KEY_ID]));
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
 	ak_guc_set_key(token);
 	explicit_bzero(token, strlen(token));

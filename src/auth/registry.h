@@ -2,8 +2,8 @@
  * registry.h
  *		The registry cache: which organization has this environment of this project?
  *
- * Answers are cached, also that there is none, until the registry changes or
- * AK_REGISTRY_BYTES are full; then all go at once.
+ * Answers, negative ones too, are cached until the registry changes or
+ * AK_REGISTRY_BYTES are full; then all are dropped.
  */
 #ifndef AK_REGISTRY_H
 #define AK_REGISTRY_H

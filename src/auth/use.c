@@ -144,7 +144,7 @@ ak_use_called(const AkKey *key, AkReason reason)
 
 	if (!ak_use_counts)
 		return;
-	/* what decides in the same statement does not count once more */
+	/* a decision in the same statement does not count again */
 	use = use_in_statement(key);
 	use->asked = true;
 	use->refused |= !good;

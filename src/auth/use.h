@@ -88,8 +88,8 @@ extern void ak_use_uncounted(void (*action) (void *), void *arg);
  * *wait is how many nanoseconds it takes until it would not be, else 0.  If
  * "remaining" is not NULL nothing is taken, and it becomes the number of calls that
  * would be within the limit now.  Raises 55000 for a limited key where the extension
- * is not preloaded, 53400 where there is no shared memory: who cannot be counted is
- * not let in.
+ * is not preloaded, 53400 where there is no shared memory: a call that cannot be
+ * counted is not let in.
  */
 extern AkReason ak_use_limit(const AkKey *key, int64 *wait, int64 *remaining);
 

@@ -25,7 +25,7 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
-#include "varatt.h"				/* postgres.h has it no more */
+#include "varatt.h"				/* postgres.h no longer has it */
 #endif
 
 #if PG_VERSION_NUM < 160000

@@ -106,7 +106,7 @@ check_prefix(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* What was verified by another pepper is to be verified again. */
+/* Keys verified with another pepper must be verified again. */
 static void
 assign_pepper_file(const char *newval, void *extra)
 {

@@ -35,7 +35,7 @@ extern void ak_guc_init(void);
 
 /*
  * Was a key refused that a role, a database, a file or the options of the connection
- * had for this session?  Then it was to have a key, and is not the application's own.
+ * had for this session?  Then it was meant to have a key, and is not the application itself.
  */
 extern bool ak_guc_key_refused;
 

@@ -7,8 +7,8 @@
  * one of it, a day is 24 hours.  Left out, b is n.
  *
  * At most b pass at once; then one each interval/n.  So in any time t at most
- * b + n * t/interval pass, and b after a long rest.  This is GCRA: all that there
- * is to remember of a key is one time, its "tat" (theoretical arrival time), when
+ * b + n * t/interval pass, and b after a long rest.  This is GCRA: the only
+ * state of a key is one time, its "tat" (theoretical arrival time), when
  * it will have rested long enough for b at once.  interval/n is rounded up to
  * nanoseconds: that takes up to a thousandth of the rate, where this is a million
  * a second, and never adds to it.
@@ -60,8 +60,8 @@ extern bool ak_ratelimit_within(const AkRateLimit *inner,
  * is how long until it would.  Not for a count of 0.
  *
  * A "tat" further in the future than b makes it, for the clock was set back or
- * the limit was another one, is brought back to that, and is to be stored then
- * though nothing passed: else the key would be refused until the clock is there
+ * the limit was another one, is brought back to that, and must be stored then
+ * even if nothing passed: else the key would be refused until the clock is there
  * again.
  */
 extern bool ak_ratelimit_take(const AkRateLimit *limit, int64 now, int64 *tat,

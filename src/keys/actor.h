@@ -3,8 +3,8 @@
  *		Changes of keys: by the application itself, or by a key?
  *
  * In a session without a key it is the application: the privileges of the role
- * are all that counts.  In one with a key (apikey.key is not empty, or what was
- * to be in it was refused) it is that key.  It must be good and have organization
+ * are all that counts.  In one with a key (apikey.key is not empty, or the key
+ * meant for it was refused) it is that key.  It must be good and have organization
  * level write, it sees no other organization, and neither gives nor touches what
  * is more than it holds itself:
  *

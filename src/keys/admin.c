@@ -6,7 +6,7 @@
  * contracts stand beside their names in the SQL script.  They check what they
  * are given before they write, so that the messages name what is wrong; the
  * constraints of the tables hold against everybody.  What the session's key may do is
- * known to actor.h.  Each change is recorded; a call that changed nothing is not.
+ * decided in actor.c.  Each change is recorded; a call that changed nothing is not.
  */
 #include "postgres.h"
 
@@ -426,7 +426,7 @@ check_update(const AkActor *actor, const KeyUpdate *update)
 		ak_actor_check_limit(actor, &update->limit);
 }
 
-/* The columns, and what they are to be; $2 has the names of the fields that change. */
+/* The columns and their new values; $2 has the names of the fields that change. */
 #define COLUMNS \
 "label, expires_at, created_by, allowed_networks, metadata," \
 " rate_count, rate_interval, rate_burst"

@@ -317,8 +317,8 @@ read_budget(const pg_uuid_t *id, Budget *budget)
  * The update takes all or nothing, and what is refused neither waits nor writes.
  * Only then is the reason looked for, by a snapshot of now: an older one would
  * not show a budget that was set since, and so no limit.  If that shows that there
- * is enough after all, once more, or not in a transaction that is to see nothing
- * newer.
+ * is enough after all, it tries again, but not in a transaction that must see
+ * nothing newer.
  */
 static Spending
 spend_amount(const pg_uuid_t *id, int64 amount, Budget *budget)

@@ -5,8 +5,8 @@
  * The functions are SECURITY DEFINER and closed to PUBLIC; their contracts stand
  * beside their names in the SQL script.  They check what they are given before
  * they write, so that the messages name what is wrong; the constraints of the
- * tables hold against everybody.  What the session's key may give is known to
- * actor.h.
+ * tables hold against everybody.  What the session's key may give is decided
+ * in actor.c.
  */
 #include "postgres.h"
 

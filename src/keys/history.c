@@ -9,8 +9,8 @@
  * which is how a dump is restored, nor what a subscription applies: the
  * publisher has recorded it.
  *
- * Whoever may execute a trigger function can put it on any table, at any event.  What is
- * not as the script makes it is refused before anything is read.
+ * Whoever may execute a trigger function can put it on any table, at any event.  A trigger
+ * that the script does not make is refused before anything is read.
  */
 #include "postgres.h"
 

@@ -411,7 +411,7 @@ apikey_report_leak(PG_FUNCTION_ARGS)
 /* --------------------------------------------------- alert of a scanner */
 
 /* What is wrong with an alert.  It may hold keys, so the message repeats
- * nothing of it, nor does the log show the statement. */
+ * nothing of it, and the log does not show the statement. */
 pg_noreturn static void
 bad_alert(const char *problem)
 {

@@ -1,6 +1,6 @@
 /*
  * options.c
- *		Arguments that say what a key is to be like; see options.h.
+ *		Arguments that describe a key; see options.h.
  */
 #include "postgres.h"
 

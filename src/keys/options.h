@@ -1,6 +1,6 @@
 /*
  * options.h
- *		Arguments that say what a key is to be like.
+ *		Arguments that describe a key.
  *
  * Each is checked here, for whatever function takes it.  Raises 22004 for a null
  * that has no meaning, 22023 for a value that makes no sense.

@@ -230,7 +230,7 @@ share_of_rows(const AkKey *key, AkLevel level, const Sample *projects,
 								   asked > 0.0 ? granted / asked : 0.0);
 }
 
-/* The same of a key that nothing is known of. */
+/* The same for an unknown key. */
 static double
 default_share(const Sample *sample)
 {

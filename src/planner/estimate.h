@@ -43,7 +43,7 @@ extern Selectivity ak_estimate_call(PlannerInfo *root, int relid,
 extern Selectivity ak_estimate_list(PlannerInfo *root, int relid,
 									const AkCall *call, AkReachOf of);
 
-/* What a call costs, NULL for one of which nothing is known. */
+/* What a call costs, NULL for an unknown one. */
 extern void ak_estimate_cost(const AkCall *call, Cost *startup, Cost *per_row);
 
 #endif							/* AK_ESTIMATE_H */

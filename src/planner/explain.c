@@ -331,7 +331,7 @@ advise_on_speed(Explanation *explanation)
 }
 
 /*
- * What the queries call runs with the key in question, so it may change nothing, neither
+ * Functions in the queries run with the explained key, so it may change nothing, neither
  * role nor settings: read-only, in a security-restricted operation.
  */
 static void

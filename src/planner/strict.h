@@ -2,7 +2,7 @@
  * strict.h
  *		Tables under apikey_protect(..., strict => true): errors instead of silence.
  *
- * Whatever is done with them needs a good key.  Their policies let a row be found that
+ * Every access to them needs a good key.  Their policies let a row be found that
  * the key can read, and their triggers refuse what the key may not do to it.
  */
 #ifndef AK_STRICT_H

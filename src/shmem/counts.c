@@ -170,7 +170,7 @@ begin_hour(KeyRow *key, int32 hour)
  * part.
  */
 static bool
-let_go(KeyRow *key, bool needed)
+may_evict(KeyRow *key, bool needed)
 {
 	AkCounts	counts;
 
@@ -205,7 +205,7 @@ evict_key(const AkPlace *place, bool needed)
 		KeyRow	   *key = ak_shared_row(table, place->partition, number);
 
 		partition->hand = (number + 1) % table->nrows;
-		if (let_go(key, needed))
+		if (may_evict(key, needed))
 			ak_shared_discard(table, key);
 		if (i == table->nrows / 2)
 			ak_demand_request();
@@ -263,7 +263,7 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 
 /* The same for a row that has moved. */
 static pg_noinline void
-count_elsewhere(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
+count_moved_row(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 				int32 *last)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
@@ -298,7 +298,7 @@ ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 				 key->hour < hour_of(at)))
 	{
 		ak_shared_unlock(&place);
-		count_elsewhere(id, at, used, refused, last);
+		count_moved_row(id, at, used, refused, last);
 		return;
 	}
 	count_and_unlock(&place, key, at, used, refused);

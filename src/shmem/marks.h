@@ -23,7 +23,7 @@ typedef enum AkMarkKind
 	AK_MARK_GUESSED
 } AkMarkKind;
 
-/* A parallel query may begin: its processes are to know what was counted before. */
+/* A parallel query may begin: let its processes know what was counted before. */
 extern void ak_marks_share(TimestampTz statement);
 
 /*

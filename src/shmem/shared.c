@@ -120,7 +120,7 @@ is_shut_down(void)
 					control->state == DB_SHUTDOWNED_IN_RECOVERY);
 }
 
-/* At the end of the postmaster, which is alone by then. */
+/* When the postmaster exits, as the last process. */
 static void
 keep_rows(int code, Datum arg)
 {

@@ -42,7 +42,7 @@ typedef struct AkSharedTable
 	Size		row_size;
 	Size		(*count) (void);	/* rows wanted, once settings are known */
 	const char *file;			/* NULL: none is kept */
-	bool		(*keep) (const void *row);	/* is it to be kept? */
+	bool		(*keep) (const void *row);	/* should it be kept? */
 
 	/* private to shared.c, but for npartitions and nrows */
 	struct AkSharedTable *next;

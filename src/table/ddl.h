@@ -2,8 +2,8 @@
  * ddl.h
  *		DDL on tables of the application, through SPI.
  *
- * The caller does it: PostgreSQL refuses it to anybody but the table's owner.  What
- * names an object of the other schema only the owner of the extension can do.
+ * It runs as the current role, which must own the table.  Only the owner of the
+ * extension can name objects of the other schema.
  */
 #ifndef AK_DDL_H
 #define AK_DDL_H

@@ -7,17 +7,17 @@
  *
  * With it goes a NOTIFY on channel "apikey", so that caches outside of the database
  * can forget the key: {"action": ..., "key_id": ...}, and no more, for any role can
- * listen.  Not about a new key, which is in no cache, nor if apikey.notify is off.
+ * listen.  None is sent about a new key, which is in no cache, or if apikey.notify is off.
  *
  * A transaction that has notified can no longer be prepared for two-phase commit, and
  * that should not stand in the way of a revocation.  So messages wait here until the
- * commit, and those of a transaction that is prepared are not sent.  Nor is what a
- * rollback to a savepoint undoes.
+ * commit, and those of a transaction that is prepared are not sent, nor those that
+ * a rollback to a savepoint undoes.
  *
  * PostgreSQL fails a commit when its queue is full, and any role can fill that.  No
  * revocation may depend on it: where the queue is half full nothing is sent, and a
- * WARNING says so.  Nor does one transaction fill much of it: in the place of more than
- * a thousand messages one is sent, {"action": "many"}.
+ * WARNING says so.  And no transaction fills much of it: instead of more than a
+ * thousand messages it sends one, {"action": "many"}.
  */
 #ifndef AK_EVENT_H
 #define AK_EVENT_H

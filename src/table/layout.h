@@ -4,7 +4,7 @@
  *
  * They are found by name, whatever columns users or another version of the extension
  * have added or dropped.  One that is missing, or of another type, raises 55000 when its
- * table is opened: other tables go on to work.
+ * table is opened: other tables still work.
  */
 #ifndef AK_LAYOUT_H
 #define AK_LAYOUT_H

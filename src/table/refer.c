@@ -84,7 +84,7 @@ has_row(AkIndex index, const ScanKeyData *key, AttrNumber column,
 
 /*
  * The index by which to find what a foreign key refers to, and the column in C that it
- * begins with; false if the key is none of ours.
+ * begins with; false for a key of somebody else's.
  */
 static bool
 find_referred(const ForeignKeyCacheInfo *key, AkIndex *index, AttrNumber *column)

@@ -4,8 +4,8 @@
  *
  * Objects are found through pg_extension: one counts only if it is a member of the
  * extension.  They are looked up again after a message about one of the tables, which
- * DROP EXTENSION sends, but ANALYZE too: only if they turn out to be others is
- * everything else forgotten.
+ * DROP EXTENSION sends, but ANALYZE too: only if they have changed is
+ * everything else dropped.
  *
  * An extension of another major version, the first number, is not served (55000).
  */
