@@ -117,7 +117,7 @@ ak_callsite_verb(FunctionCallInfo fcinfo, int argno)
 		site->verb_len != (int) VARSIZE_ANY_EXHDR(verb) ||
 		memcmp(site->verb, VARDATA_ANY(verb), site->verb_len) != 0)
 	{
-		site->verb_len = 0;		/* an error leaves nothing to believe */
+		site->verb_len = 0;		/* so that an error leaves nothing valid */
 		site->wanted = ak_arg_verb(fcinfo, argno);
 		if (VARSIZE_ANY_EXHDR(verb) <= sizeof(site->verb))
 		{

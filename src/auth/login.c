@@ -42,7 +42,7 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 		return false;
 	AK_STORE_READ(snapshot)
 		found = ak_store_profile(snapshot, &key->id, values, nulls);
-	if (!found)					/* deleted this very moment */
+	if (!found)					/* deleted since it was verified */
 		*reason = AK_REASON_INVALID_KEY;
 	else if (!nulls[AK_PROFILE_ORGANIZATION_LEVEL])
 	{

@@ -47,14 +47,14 @@ extern Oid	ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno);
  */
 extern AkName ak_arg_token(FunctionCallInfo fcinfo, int argno);
 
-/* The prefix of keys, palloc'd; NULL for a null.  Raises 22023 for no prefix. */
+/* The prefix of keys, palloc'd; NULL for a null.  Raises 22023 for an invalid one. */
 extern const char *ak_arg_prefix(FunctionCallInfo fcinfo, int argno);
 
-/* The level that a verb asks for, NONE for a null.  Raises 22023 for no verb. */
+/* The level that a verb asks for, NONE for a null.  Raises 22023 for an unknown verb. */
 extern AkLevel ak_arg_verb(FunctionCallInfo fcinfo, int argno);
 
 /*
- * JSON, not null.  Some drivers encode JSON text once more, as a JSON string: one
+ * JSON, not null.  Some drivers encode JSON text again, as a JSON string: one
  * that holds an array (JB_FARRAY) or an object (JB_FOBJECT), whichever is the
  * "kind", is taken for what it holds.
  */

@@ -58,7 +58,7 @@ ak_ident_prepare(AkIdentType *type, Oid oid, MemoryContext context)
 	if (prepare_builtin(type, oid) || prepare_builtin(type, getBaseType(oid)))
 		return;
 	oid = type->type;
-	type->type = InvalidOid;	/* an error leaves nothing to believe */
+	type->type = InvalidOid;	/* so that an error leaves nothing valid */
 	getTypeOutputInfo(oid, &output, &is_varlena);
 	fmgr_info_cxt(output, &type->output, context);
 	get_typlenbyval(oid, &type->length, &type->by_value);

@@ -8,7 +8,7 @@
  * it replays the commit, and this backend at the end of the command and at a rollback.
  *
  * The callback only counts a generation up.  A cache notes the generation before it
- * reads, and trusts its memory only while that is still the current one: a reader whose
+ * reads, and is valid only while that is still the current one: a reader whose
  * snapshot was too old has noted a generation that the message will end.
  *
  * A key that this transaction wrote may be undone, and a refusal outdated, without a

@@ -18,7 +18,7 @@ typedef enum AkLevel
 
 #define AK_LEVELS			4
 
-/* The level that a verb asks for, in any case of letters; NONE for no verb. */
+/* The level that a verb asks for, in upper or lower case; NONE for an unknown verb. */
 extern AkLevel ak_level_of_verb(const char *verb, int len);
 
 /* "none", "read", "write" or "manage". */

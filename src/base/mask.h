@@ -16,7 +16,7 @@
  *	 apikey.mask_libraries.
  *
  * What is executed, prepared, or handed to any other library is the text as it came,
- * and so is debug_query_string.  A library hands on what it gets; so those behind this
+ * and so is debug_query_string.  A library hands on what it gets; so those after this
  * one in shared_preload_libraries get masked text if all of them only show, and those
  * before it if there are no others at all.  If one gets none for that reason, the log
  * says so as the server starts.

@@ -27,7 +27,7 @@
  * Each letter or digit that goes becomes '_', and nothing else changes.  So the
  * length of the text and all places in it stay the same, a statement is the same to
  * the parser but for the names and strings in it, and nothing of a key's form is
- * left to be found: to redact a text once more changes nothing.
+ * left to be found: redacting a text again changes nothing.
  *
  * A key that is whole is found in any text, whatever it runs together with: its
  * body begins right behind '_', and is long enough.

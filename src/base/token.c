@@ -41,7 +41,7 @@ const uint8 ak_token_digits[256] = {
 
 /*
  * Read "ndigits" digits as a big-endian number of "nbytes" bytes, a multiple
- * of four.  False for a character that is no digit, or too large a value.
+ * of four.  False for a character that is not a digit, or too large a value.
  */
 static bool
 decode_base62(const char *str, int ndigits, uint8 *bytes, int nbytes)

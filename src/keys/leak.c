@@ -174,8 +174,8 @@ put_found(ReturnSetInfo *result, int position, const AkFound *found,
 }
 
 /*
- * Return a row about each string in the text.  Do those that could be keys, and are
- * none, count as guesses?
+ * Return a row about each string in the text.  Do those that could be keys, but are
+ * not, count as guesses?
  */
 static void
 return_rows(FunctionCallInfo fcinfo, const char *str, Size len, bool guesses)

@@ -32,7 +32,7 @@
 #define FLUSH_LOCK		0x6170696b
 #define FLUSH_LOCK_KIND	0xa4
 
-/* The launcher looks for work no more often, and when there is no room: */
+/* How often the launcher looks for work at most, and when there is no room */
 #define LOOK_EVERY		500		/* ms */
 #define LOOK_SOON		20		/* ms */
 

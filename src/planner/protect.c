@@ -447,7 +447,7 @@ warn_owner(const Table *table, AttrNumber project, AttrNumber environment,
 
 /*
  * Drop our policies and triggers; returns the comment on the first policy, or NULL if
- * there was none of them.
+ * there were no policies.
  */
 static const char *
 drop_protection(const Table *table)

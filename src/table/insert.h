@@ -3,8 +3,8 @@
  *		Adding rows to our tables without a plan.
  *
  * Constraints, defaults, generated columns, indexes, foreign keys and triggers, the
- * extension's own and those that users have put there, do their work as they do for
- * an INSERT; it is the way that COPY goes.  It costs a third of a statement through
+ * extension's own and those that users have put there, work as they do for an
+ * INSERT; rows are added as COPY does it.  It costs a third of a statement through
  * SPI, and making a key adds three rows.
  *
  * The rows of one insertion may go to several tables.  Triggers AFTER it, foreign

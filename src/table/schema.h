@@ -83,12 +83,12 @@ extern bool ak_schema_has_database(Oid database);
 /* As of the last ak_schema_accept(). */
 extern const AkSchema *ak_schema_get(void);
 
-/* The name of the schema, palloc'd.  Raises 55000 if it has just gone. */
+/* The name of the schema, palloc'd.  Raises 55000 if it was dropped meanwhile. */
 extern const char *ak_schema_name(void);
 
 /*
  * Lock a table, and return its OID: that of the table which is ours once the lock is
- * held.  Raises 55000 if the extension has gone meanwhile.
+ * held.  Raises 55000 if the extension was dropped meanwhile.
  */
 extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
 

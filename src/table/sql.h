@@ -2,7 +2,7 @@
  * sql.h
  *		SQL that changes our tables, through SPI.
  *
- * Every constraint and trigger does its work; before that the table is locked as a
+ * All constraints and triggers apply; before that the table is locked as a
  * change needs it, and checked (layout.h).  The callers are SECURITY DEFINER
  * functions with a SET clause: statements run as the owner of the extension, and
  * settings made here end with the caller.  ak_schema_accept() must have been called.
