@@ -165,7 +165,7 @@ restore_rows(const AkSharedTable *table, FILE *file, const char *path)
 	if (fread(&header, sizeof(header), 1, file) != 1 ||
 		memcmp(&header, &wanted, sizeof(header)) != 0)
 	{
-		ereport(LOG, (errmsg("file \"%s\" is of no use", path)));
+		ereport(LOG, (errmsg("invalid data in file \"%s\"", path)));
 		return;
 	}
 	while (fread(kept, table->row_size, 1, file) == 1)
