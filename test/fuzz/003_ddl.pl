@@ -76,7 +76,7 @@ sub decider
 	return sub {
 		my ($new) = @_;
 
-		return "SET plan_cache_mode = force_generic_plan;\n" if $new;
+		return "SET plan_cache_mode = force_generic_plan; SET deadlock_timeout = '10ms';\n" if $new;
 		return join "\n", map pick(@decide, $served, $sure ? ($good, $who) : (), $look), 1 .. 10;
 	};
 }
@@ -183,8 +183,10 @@ sub beside
 	is($node->safe_psql('postgres', join ' ', $good, @decide[ 0 .. 4 ]), '', "$name: no wrong answer afterwards");
 }
 
-# It locks all that is dropped in an order of its own, so there are deadlocks.
-my $drop = q{DO $$
+# It locks all that is dropped in an order of its own, so there are deadlocks.  The
+# others look for them first, and so give way: else it could try for minutes.
+my $drop = q{SET deadlock_timeout = '10s';
+	DO $$
 	BEGIN
 		LOOP
 			BEGIN
