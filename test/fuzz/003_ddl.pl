@@ -183,9 +183,9 @@ sub beside
 	is($node->safe_psql('postgres', join ' ', $good, @decide[ 0 .. 4 ]), '', "$name: no wrong answer afterwards");
 }
 
-# It locks all that is dropped in an order of its own, so there are deadlocks.  The
-# others look for them first, and so give way: else it could try for minutes.
-my $drop = q{SET deadlock_timeout = '10s';
+# It locks all that is dropped in an order of its own, so there are deadlocks, which are
+# found soon here and by all others.
+my $drop = q{SET deadlock_timeout = '10ms';
 	DO $$
 	BEGIN
 		LOOP
