@@ -207,29 +207,6 @@ return_rows(FunctionCallInfo fcinfo, const char *str, Size len, bool guesses)
 	MemoryContextDelete(row);
 }
 
-AK_FUNCTION_INFO_V1(apikey_find_keys);
-Datum
-apikey_find_keys(PG_FUNCTION_ARGS)
-{
-	text	   *volatile content = NULL;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	ak_schema_accept();
-	PG_TRY();
-	{
-		content = PG_GETARG_TEXT_PP(0);
-		return_rows(fcinfo, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), true);
-	}
-	PG_FINALLY();
-	{
-		wipe_argument(fcinfo, 0, content);
-	}
-	PG_END_TRY();
-	return (Datum) 0;
-}
-
 AK_FUNCTION_INFO_V1(apikey_pattern);
 Datum
 apikey_pattern(PG_FUNCTION_ARGS)
@@ -377,9 +354,9 @@ get_source(FunctionCallInfo fcinfo, int argno)
 	return print_source(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source));
 }
 
-AK_FUNCTION_INFO_V1(apikey_report_leak);
-Datum
-apikey_report_leak(PG_FUNCTION_ARGS)
+/* A row about each string in argument 0; to report them is to revoke them first. */
+static Datum
+search_argument(FunctionCallInfo fcinfo, bool report)
 {
 	text	   *volatile content = NULL;
 
@@ -389,16 +366,20 @@ apikey_report_leak(PG_FUNCTION_ARGS)
 	ak_schema_accept();
 	PG_TRY();
 	{
-		Leaks		leaks = {0};
 		const char *data;
 		Size		len;
 
 		content = PG_GETARG_TEXT_PP(0);
 		data = VARDATA_ANY(content);
 		len = VARSIZE_ANY_EXHDR(content);
-		collect_leaks(&leaks, data, len, get_source(fcinfo, 1));
-		revoke_all(&leaks);
-		return_rows(fcinfo, data, len, false);
+		if (report)
+		{
+			Leaks		leaks = {0};
+
+			collect_leaks(&leaks, data, len, get_source(fcinfo, 1));
+			revoke_all(&leaks);
+		}
+		return_rows(fcinfo, data, len, !report);
 	}
 	PG_FINALLY();
 	{
@@ -406,6 +387,20 @@ apikey_report_leak(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	return (Datum) 0;
+}
+
+AK_FUNCTION_INFO_V1(apikey_find_keys);
+Datum
+apikey_find_keys(PG_FUNCTION_ARGS)
+{
+	return search_argument(fcinfo, false);
+}
+
+AK_FUNCTION_INFO_V1(apikey_report_leak);
+Datum
+apikey_report_leak(PG_FUNCTION_ARGS)
+{
+	return search_argument(fcinfo, true);
 }
 
 /* --------------------------------------------------- alert of a scanner */

@@ -11,7 +11,6 @@
 #include "base/client.h"
 #include "base/clock.h"
 #include "base/compat.h"
-#include "base/ratelimit.h"
 #include "base/result.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"

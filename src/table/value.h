@@ -75,7 +75,6 @@ ak_value_bytes(const AkName *bytes)
 		ak_value(BYTEAOID, ak_name_to_text(bytes));
 }
 
-#define ak_value_bool(value)	ak_value(BOOLOID, BoolGetDatum(value))
 #define ak_value_int4(value)	ak_value(INT4OID, Int32GetDatum(value))
 #define ak_value_int8(value)	ak_value(INT8OID, Int64GetDatum(value))
 #define ak_value_time(value) \
