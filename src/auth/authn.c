@@ -71,6 +71,7 @@ verify_native(Snapshot snapshot, const AkToken *token, AkKey *key,
 	if (!proves_hmac(named ? &other : NULL, token->secret, AK_SECRET_LEN))
 		return false;
 	key->proof_ends = other.expires_at;
+	key->old_secret = true;
 	key->uncommitted = other.uncommitted;
 	return true;
 }
@@ -91,6 +92,7 @@ verify_imported(Snapshot snapshot, const char *token, int len,
 		return false;
 	key->id = secret.key_id;
 	key->proof_ends = secret.expires_at;
+	key->old_secret = secret.expires_at != DT_NOEND;
 	key->uncommitted = secret.uncommitted;
 	key->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
 	return true;
@@ -134,6 +136,7 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 	}
 	if (proved)
 	{
+		found.root = found.id;
 		found.revoked = row.revoked;
 		found.disabled = row.disabled;
 		found.organization_level = row.organization_level;

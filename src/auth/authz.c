@@ -14,6 +14,8 @@ ak_authz_check_key(const AkKey *key)
 {
 	if (key == NULL)
 		return AK_REASON_INVALID_KEY;
+	if (unlikely(key->superseded))
+		return AK_REASON_SUPERSEDED;
 	if (unlikely(key->revoked))
 		return AK_REASON_REVOKED;
 	if (key->expires_at != DT_NOEND &&
@@ -21,6 +23,8 @@ ak_authz_check_key(const AkKey *key)
 		return AK_REASON_EXPIRED;
 	if (unlikely(key->disabled))
 		return AK_REASON_DISABLED;
+	if (unlikely(key->suspended))
+		return AK_REASON_SUSPENDED;
 	if (unlikely(key->outside_networks))
 		return AK_REASON_OUTSIDE_NETWORKS;
 	return AK_REASON_GOOD;
@@ -97,9 +101,11 @@ ak_authz_reason(const AkVerdict *verdict)
 	static const char *const reasons[AK_REASONS] = {
 		[AK_REASON_INVALID_KEY] = "invalid key",
 		[AK_REASON_NO_KEY] = "no API key is logged in",
+		[AK_REASON_SUPERSEDED] = "secret was replaced by a rotation",
 		[AK_REASON_REVOKED] = "key is revoked",
 		[AK_REASON_EXPIRED] = "key is expired",
 		[AK_REASON_DISABLED] = "key is disabled",
+		[AK_REASON_SUSPENDED] = "organization is suspended",
 		[AK_REASON_OUTSIDE_NETWORKS] = "address is not in the key's networks",
 		[AK_REASON_OVER_LIMIT] = "key is over its rate limit",
 		[AK_REASON_GOOD] = "good",

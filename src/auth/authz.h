@@ -20,9 +20,11 @@ typedef enum AkReason
 {
 	AK_REASON_INVALID_KEY = 0,	/* did not prove itself */
 	AK_REASON_NO_KEY,			/* there is none in the session */
+	AK_REASON_SUPERSEDED,		/* proved by a secret that was */
 	AK_REASON_REVOKED,
 	AK_REASON_EXPIRED,
 	AK_REASON_DISABLED,
+	AK_REASON_SUSPENDED,		/* its organization is */
 	AK_REASON_OUTSIDE_NETWORKS,
 	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */
 	AK_REASON_GOOD,				/* and nothing asked of it yet */

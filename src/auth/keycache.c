@@ -102,35 +102,49 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 	return key;
 }
 
+/* Copy into what was allocated for an entry, at "*to", which goes on. */
+static void *
+put_bytes(char **to, const void *from, Size size)
+{
+	void	   *copy = *to;
+
+	if (size > 0)
+		memcpy(copy, from, size);
+	*to += MAXALIGN(size);
+	return copy;
+}
+
 /*
  * One allocation: the key, its grants, its organization, and what most keys do not
- * have, a moment and a limit.
+ * have.
  */
 static AkKey *
 make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
 {
-	Size		grants_at = MAXALIGN(sizeof(AkKey));
-	Size		organization_at = grants_at +
-	MAXALIGN(ak_grants_size(grants, ngrants));
-	Size		moment_at = organization_at + MAXALIGN(from->organization.len);
-	Size		limit_at = moment_at +
-	(from->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0);
-	char	   *entry = MemoryContextAllocHuge(context, limit_at +
-											   (from->limit ? sizeof(AkRateLimit) : 0));
-	AkKey	   *key = memcpy(entry, from, sizeof(AkKey));
+	Size		grants_size = MAXALIGN(ak_grants_size(grants, ngrants));
+	Size		ancestors_size = from->nancestors * sizeof(pg_uuid_t);
+	Size		size = MAXALIGN(sizeof(AkKey)) + grants_size +
+	MAXALIGN(from->organization.len) + MAXALIGN(from->note.len) +
+	MAXALIGN(ancestors_size) +
+	(from->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0) +
+	(from->limit ? MAXALIGN(sizeof(AkRateLimit)) : 0);
+	char	   *to = MemoryContextAllocHuge(context, size);
+	AkKey	   *key = put_bytes(&to, from, sizeof(AkKey));
 
-	key->grants = (AkGrants *) (entry + grants_at);
+	key->grants = (AkGrants *) to;
 	ak_grants_compile(key->grants, grants, ngrants);
-	key->organization.data = memcpy(entry + organization_at,
-									from->organization.data,
-									from->organization.len);
+	to += grants_size;
+	key->organization.data = put_bytes(&to, from->organization.data,
+									   from->organization.len);
+	key->note.data = put_bytes(&to, from->note.data, from->note.len);
+	key->ancestors = put_bytes(&to, from->ancestors, ancestors_size);
+	if (from->limit != NULL)
+		key->limit = put_bytes(&to, from->limit, sizeof(AkRateLimit));
 	if (from->uncommitted)
 	{
-		key->moment = (AkMoment *) (entry + moment_at);
-		ak_inval_set_moment((AkMoment *) (entry + moment_at));
+		key->moment = (AkMoment *) to;
+		ak_inval_set_moment((AkMoment *) to);
 	}
-	if (from->limit != NULL)
-		key->limit = memcpy(entry + limit_at, from->limit, sizeof(AkRateLimit));
 	return key;
 }
 

@@ -53,14 +53,21 @@ typedef struct AkKey
 	bool		uncommitted;	/* rests on rows written by this transaction */
 
 	bool		slow;			/* proved by a slow hash */
+	bool		old_secret;		/* proved by the secret before a rotation ... */
+	bool		superseded;		/* ... whose overlap is over: it opens nothing */
 	pg_uuid_t	id;
 	bool		revoked;
 	bool		disabled;
+	bool		suspended;		/* its organization is */
 	bool		outside_networks;	/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	const AkRateLimit *limit;	/* NULL: there is none */
 	AkName		organization;
+	AkName		note;			/* why it is revoked, disabled or suspended */
+	pg_uuid_t	root;			/* whose limit and budget it draws from */
+	const pg_uuid_t *ancestors; /* of a derived key, its parent first */
+	int			nancestors;
 	AkGrants   *grants;
 	AkUse		use;			/* the only part that changes */
 } AkKey;
