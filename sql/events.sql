@@ -182,7 +182,7 @@ INSERT INTO apikey_environment VALUES ('y_sql', '*', 'y_acme'), ('y_sql', 'produ
 INSERT INTO y_key VALUES ('sql', gen_random_uuid());
 INSERT INTO apikey_key (key_id, organization, prefix, label) SELECT key_id, 'y_acme', 'apk', 'sql' FROM y_key WHERE name = 'sql';
 INSERT INTO apikey_grant VALUES (y_id('sql'), 'read', 'y_sql', '*', 'y_acme');
-INSERT INTO apikey_secret (key_id, scheme, salt, verifier) VALUES (y_id('sql'), 'hmac-sha256', '\x0123', '\x4567');
+INSERT INTO apikey_secret (key_id, scheme, salt, verifier) VALUES (y_id('sql'), 'apikey', '\x0123', '\x4567');
 SELECT * FROM y_new();
 UPDATE apikey_key SET label = 'SQL', revoked_at = '2001-02-03 04:05:06+00' WHERE key_id = y_id('sql');
 UPDATE apikey_secret SET expires_at = '2001-02-03 04:05:06+00' WHERE key_id = y_id('sql');

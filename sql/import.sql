@@ -30,7 +30,7 @@ $$;
 CREATE TABLE i_text (n serial, what text, key text);
 INSERT INTO i_text (what, key) VALUES
 	('short', 'x'), ('v1', repeat('fedcba9876543210', 2)), ('v2', 'fbk_' || repeat('a', 43)), ('as long as ours', 'apk_' || repeat('a', 71)),
-	('256 bytes', repeat('x', 256)), ('257 bytes', repeat('x', 257)), ('a megabyte', repeat('x', 1048576));
+	('4096 bytes', repeat('x', 4096)), ('4097 bytes', repeat('x', 4097)), ('a megabyte', repeat('x', 1048576));
 BEGIN;
 SELECT i_look('warm'), i_scans() > 0 AS counted;
 SELECT i_scans() AS before \gset
@@ -115,8 +115,8 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 CREATE TABLE i_refused AS SELECT row_number() OVER () AS n, * FROM (VALUES
 	('unknown scheme', 'md5', i_hex('x'), NULL), ('empty scheme', '', i_hex('x'), NULL), ('null scheme', NULL, i_hex('x'), NULL),
-	('capitals', 'SHA256', i_hex('x'), NULL), ('blank', 'sha256 ', i_hex('x'), NULL), ('ours', 'hmac-sha256', i_hex('x'), NULL),
-	('ours with pepper', 'hmac-sha256-pepper', i_hex('x'), NULL), ('hash and scheme in each other''s place', i_hex('x'), 'sha256', NULL),
+	('capitals', 'SHA256', i_hex('x'), NULL), ('blank', 'sha256 ', i_hex('x'), NULL), ('ours', 'apikey', i_hex('x'), NULL),
+	('ours with pepper', 'apikey-pepper', i_hex('x'), NULL), ('hash and scheme in each other''s place', i_hex('x'), 'sha256', NULL),
 	('null hash', 'sha256', NULL, NULL), ('empty', 'sha256', '', NULL), ('hex, one less', 'sha256', left(i_hex('x'), 63), NULL),
 	('hex, one more', 'sha256', i_hex('x') || '0', NULL), ('hex, bad digit', 'sha256', left(i_hex('x'), 63) || 'g', NULL),
 	('hex, blank before', 'sha256', ' ' || left(i_hex('x'), 63), NULL), ('hex, newline after', 'sha256', i_hex('x') || E'\n', NULL),
@@ -326,7 +326,7 @@ SELECT apikey_update(:'short_id', expires_at => now() + '1 hour');
 SELECT count(*) FROM apikey_rotate(:'short_id', '1 week');
 SELECT s.expires_at = k.expires_at AS as_the_key FROM apikey_secret s JOIN apikey_key k USING (key_id) WHERE key_id = :'short_id';
 
--- texts of any form and length; longer than 256 bytes is none
+-- texts of any form and length; longer than 4096 bytes is none
 INSERT INTO i_text (what, key) VALUES ('1 byte', '!'), ('control characters', E'\x01\x02\x7f\t\r\n'), ('four bytes each', repeat('𝟙', 64)), ('blanks', '   '), ('quotes', $$'"\$$),
 	('wildcard', '%'), ('ours, wrong checksum', 'apk_' || repeat('0', 71)), ('ours, 73 bytes', 'apk_' || repeat('0', 69)), ('ours, of another length', 'apk_' || repeat('0', 72)),
 	('just fbk_', 'fbk_'), ('uuid', '00000000-0000-0000-0000-000000000000'), ('JSON', '{"key": null}'), ('longest of ours', repeat('a', 32) || '_' || repeat('0', 71));
@@ -334,9 +334,9 @@ SELECT count(i_import('sha256', key, 'text ' || n)) FROM i_text;
 SELECT what, octet_length(key) AS bytes, i_look(key), i_look(key || '.') AS changed FROM i_text ORDER BY n;
 SELECT count(*) FILTER (WHERE (SELECT count(*) FROM apikey_verify(key)) = 1) AS verified FROM i_text;
 -- of bcrypt as well, of which only 72 bytes count; the digest knows the rest
-SELECT count(i_import('formbricks-v2', 'fbk_' || s)) FROM unnest(array['?', E'\x01\xc3\xa9', repeat('y', 72), repeat('z', 252), repeat('z', 253)]) s;
+SELECT count(i_import('formbricks-v2', 'fbk_' || s)) FROM unnest(array['?', E'\x01\xc3\xa9', repeat('y', 72), repeat('z', 4092), repeat('z', 4093)]) s;
 SELECT length(s), i_look('fbk_' || s), i_look('fbk_' || s || 'x') AS longer, i_look('fbk_' || left(s, -1)) AS shorter, i_look(s) AS without
-FROM unnest(array['?', E'\x01\xc3\xa9', repeat('y', 72), repeat('z', 252), repeat('z', 253)]) s;
+FROM unnest(array['?', E'\x01\xc3\xa9', repeat('y', 72), repeat('z', 4092), repeat('z', 4093)]) s;
 -- nothing is no key, even if its hash was imported
 SELECT i_import('sha256', '') AS empty_id \gset
 SELECT i_look(''), i_look(NULL), i_look('fbk_') AS one_from_above;
@@ -366,7 +366,7 @@ SELECT DISTINCT f || v AS v FROM apikey_secret s JOIN apikey_key k USING (key_id
 		(encode(sha256(bytes), 'hex')), (token(prefix, key_id, base62(substr(bytes, 1, 32), 43)))) AS e (v),
 	unnest(array['', 'fbk_']) f
 WHERE k.organization = 'i_acme' AND f || v NOT IN (SELECT key FROM i_text);
-SELECT count(*) > 1000 AS many, count(*) FILTER (WHERE octet_length(v) <= 256) > 1000 AS possible, count(*) FILTER (WHERE i_look(v) <> '(invalid key)') AS accepted FROM i_stored;
+SELECT count(*) > 1000 AS many, count(*) FILTER (WHERE octet_length(v) <= 4096) > 1000 AS possible, count(*) FILTER (WHERE i_look(v) <> '(invalid key)') AS accepted FROM i_stored;
 
 -- and nothing that is shown holds a hash or a digest
 CREATE TEMP TABLE i_clue AS SELECT encode(v, e) AS clue FROM apikey_secret s JOIN apikey_key k USING (key_id), LATERAL (VALUES (s.lookup), (s.verifier)) t (v),
@@ -396,8 +396,8 @@ INSERT INTO i_broken (what, change) VALUES
 	('bad digit', $$verifier = overlay(verifier PLACING '+' FROM 8)$$), ('last bits of the salt', $$verifier = overlay(verifier PLACING '9' FROM 29)$$),
 	('zero byte', $$verifier = set_byte(verifier, 20, 0)$$), ('zero bytes', $$verifier = decode(repeat('00', 60), 'hex')$$), ('invalid UTF-8', $$verifier = set_byte(verifier, 20, 255)$$),
 	('SHA-256', 'verifier = lookup'), ('a megabyte', $$verifier = convert_to(repeat('$2b$04$', 150000), 'UTF8')$$), ('unknown scheme', $$scheme = 'plain'$$), ('empty scheme', $$scheme = ''$$),
-	('ours', $$scheme = 'hmac-sha256'$$), ('ours with lengths right', $$scheme = 'hmac-sha256', salt = decode(repeat('00', 16), 'hex'), verifier = lookup$$),
-	('ours with pepper', $$scheme = 'hmac-sha256-pepper', salt = decode(repeat('00', 16), 'hex'), verifier = lookup$$),
+	('ours', $$scheme = 'apikey'$$), ('ours with lengths right', $$scheme = 'apikey', salt = decode(repeat('00', 16), 'hex'), verifier = lookup$$),
+	('ours with pepper', $$scheme = 'apikey-pepper', salt = decode(repeat('00', 16), 'hex'), verifier = lookup$$),
 	('v1', $$scheme = 'formbricks-v1'$$), ('sha256 of what is behind fbk_', $$scheme = 'sha256', verifier = lookup$$), ('short digest', $$scheme = 'sha256', verifier = substr(i_sha('fbk_broken'), 1, 31)$$),
 	('long digest', $$scheme = 'sha256', verifier = i_sha('fbk_broken') || 'x'$$), ('no lookup', 'lookup = NULL'), ('short lookup', 'lookup = substr(lookup, 1, 31)'),
 	('empty lookup', $$lookup = ''$$), ('lookup of the whole', $$lookup = i_sha('broken and more')$$), ('expired', 'expires_at = now()'), ('long ago', $$expires_at = '-infinity'$$),

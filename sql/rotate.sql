@@ -320,7 +320,7 @@ EXCEPTION WHEN raise_exception THEN
 	RETURN SQLERRM;
 END $$;
 SELECT change, n_damage(change, :'id', :'a', :'b') FROM unnest(array['salt = ''''', 'verifier = ''''', 'verifier = verifier || ''x''', 'scheme = ''none''', 'scheme = ''sha256''',
-	'scheme = ''hmac-sha256-pepper''', 'expires_at = ''-infinity''', 'expires_at = NULL', 'expires_at = ''infinity''', 'lookup = sha256(''x'')']) change;
+	'scheme = ''apikey-pepper''', 'expires_at = ''-infinity''', 'expires_at = NULL', 'expires_at = ''infinity''', 'lookup = sha256(''x'')']) change;
 SELECT n_look(:'a') AS a, n_look(:'b') AS b;
 
 DROP FUNCTION n_make, n_look, n_session, n_all, n_wrong, n_changed, n_cancel, n_damage;

@@ -208,7 +208,7 @@ BEGIN
 	-- a key that does not exist yet is refused, and then it exists
 	said = apikey_authorize(token('apk', '00000000-0000-4000-8000-000000000001', repeat('0', 43)), 'x_web', 'production', 'read')::text;
 	INSERT INTO apikey_key (key_id, organization, prefix, scheme, salt, verifier, label)
-	SELECT '00000000-0000-4000-8000-000000000001', 'x_acme', 'apk', 'hmac-sha256', salt, hmac(salt || decode(repeat('00', 32), 'hex'), '', 'sha256'), 'by hand'
+	SELECT '00000000-0000-4000-8000-000000000001', 'x_acme', 'apk', 'apikey', salt, hmac(salt || decode(repeat('00', 32), 'hex'), '', 'sha256'), 'by hand'
 	FROM (SELECT decode(repeat('11', 16), 'hex') AS salt) AS s;
 	PERFORM apikey_grant('00000000-0000-4000-8000-000000000001', 'x_web', 'production', 'read');
 	said = said || ' ' || apikey_authorize(token('apk', '00000000-0000-4000-8000-000000000001', repeat('0', 43)), 'x_web', 'production', 'read')::text;
@@ -258,7 +258,7 @@ BEGIN
 		BEGIN
 			said = concat(said, ' ', x_later());
 			INSERT INTO apikey_key (key_id, organization, prefix, scheme, salt, verifier, label)
-			SELECT '00000000-0000-4000-8000-000000000002', 'x_acme', 'apk', 'hmac-sha256', salt, hmac(salt || decode(repeat('00', 32), 'hex'), '', 'sha256'), 'later'
+			SELECT '00000000-0000-4000-8000-000000000002', 'x_acme', 'apk', 'apikey', salt, hmac(salt || decode(repeat('00', 32), 'hex'), '', 'sha256'), 'later'
 			FROM (SELECT decode(repeat('22', 16), 'hex') AS salt) AS s;
 			said = concat(said, x_later());
 			PERFORM apikey_grant('00000000-0000-4000-8000-000000000002', 'x_web', '*', 'read');

@@ -31,8 +31,8 @@ proves_hmac(const AkSecret *secret, const void *bytes, int len)
 {
 	static const uint8 zeroes[AK_HASH_LEN];
 	AkScheme	scheme =
-	secret != NULL && secret->scheme != AK_SCHEME_HMAC_PEPPER ?
-	AK_SCHEME_HMAC : AK_SCHEME_HMAC_PEPPER;
+	secret != NULL && secret->scheme != AK_SCHEME_NATIVE_PEPPER ?
+	AK_SCHEME_NATIVE : AK_SCHEME_NATIVE_PEPPER;
 	bool		usable = secret != NULL && secret->scheme == scheme &&
 	secret->salt.len == AK_SALT_LEN && secret->verifier.len == AK_HASH_LEN &&
 	secret->expires_at > ak_clock_now();

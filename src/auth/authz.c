@@ -30,6 +30,12 @@ ak_authz_check_key(const AkKey *key)
 	return AK_REASON_GOOD;
 }
 
+AkReason
+ak_authz_check_text(const AkKey *key, Size len)
+{
+	return len > AK_KEY_TEXT_MAX ? AK_REASON_TOO_LONG : ak_authz_check_key(key);
+}
+
 AkLevel
 ak_authz_level(const AkKey *key, const AkName *project,
 			   const AkName *environment)
@@ -101,6 +107,7 @@ ak_authz_reason(const AkVerdict *verdict)
 	static const char *const reasons[AK_REASONS] = {
 		[AK_REASON_INVALID_KEY] = "invalid key",
 		[AK_REASON_NO_KEY] = "no API key is logged in",
+		[AK_REASON_TOO_LONG] = "key has more than " CppAsString2(AK_KEY_TEXT_MAX) " bytes",
 		[AK_REASON_SUPERSEDED] = "secret was replaced by a rotation",
 		[AK_REASON_REVOKED] = "key is revoked",
 		[AK_REASON_EXPIRED] = "key is expired",

@@ -20,6 +20,7 @@ typedef enum AkReason
 {
 	AK_REASON_INVALID_KEY = 0,	/* did not prove itself */
 	AK_REASON_NO_KEY,			/* there is none in the session */
+	AK_REASON_TOO_LONG,			/* the text is, to be a key */
 	AK_REASON_SUPERSEDED,		/* proved by a secret that was */
 	AK_REASON_REVOKED,
 	AK_REASON_EXPIRED,
@@ -48,6 +49,9 @@ typedef struct AkVerdict
  * that did not prove itself.
  */
 extern AkReason ak_authz_check_key(const AkKey *key);
+
+/* The same for who holds the text of the key, which has this length. */
+extern AkReason ak_authz_check_text(const AkKey *key, Size len);
 
 /*
  * What a request comes to.  "key" may be NULL, and so may the names; "wanted" may be

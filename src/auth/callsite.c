@@ -48,14 +48,16 @@ typedef struct CallSite
 	/* the key, if that is an argument */
 	AkFinding	finding;
 	int			token_len;		/* 0: nothing yet */
-	char		token[AK_KEY_TEXT_MAX];
+	char	   *token;			/* room for "room" bytes */
+	int			room;
+	char		short_token[AK_TOKEN_MAX];	/* of any native key */
 	MemoryContextCallback at_end;	/* wipes it */
 } CallSite;
 
 static void
 wipe_token(void *site)
 {
-	explicit_bzero(((CallSite *) site)->token, AK_KEY_TEXT_MAX);
+	explicit_bzero(((CallSite *) site)->token, ((CallSite *) site)->room);
 }
 
 /* A constant argument need not be compared with that of the row before. */
@@ -85,6 +87,8 @@ get_call_site(FunctionCallInfo fcinfo)
 	if (unlikely(site == NULL))
 	{
 		site = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(CallSite));
+		site->token = site->short_token;
+		site->room = sizeof(site->short_token);
 		site->at_end.func = wipe_token;
 		site->at_end.arg = site;
 		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &site->at_end);
@@ -130,6 +134,26 @@ ak_callsite_verb(FunctionCallInfo fcinfo, int argno)
 
 /* ------------------------------------------------------------------- key */
 
+/* A longer text than any before takes the place of all of them. */
+static void
+keep_token(MemoryContext context, CallSite *site, const AkName *token)
+{
+	site->token_len = 0;		/* so that an error leaves nothing valid */
+	memset(&site->finding, 0, sizeof(AkFinding));
+	if (token->len > site->room)
+	{
+		char	   *larger = MemoryContextAlloc(context, token->len);
+
+		wipe_token(site);
+		if (site->token != site->short_token)
+			pfree(site->token);
+		site->token = larger;
+		site->room = token->len;
+	}
+	memcpy(site->token, token->data, token->len);
+	site->token_len = token->len;
+}
+
 const AkKey *
 ak_callsite_key(FunctionCallInfo fcinfo, int argno)
 {
@@ -149,11 +173,7 @@ ak_callsite_key(FunctionCallInfo fcinfo, int argno)
 		}
 		if (site->token_len != token.len ||
 			memcmp(site->token, token.data, token.len) != 0)
-		{
-			memset(&site->finding, 0, sizeof(AkFinding));
-			memcpy(site->token, token.data, token.len);
-			site->token_len = token.len;
-		}
+			keep_token(fcinfo->flinfo->fn_mcxt, site, &token);
 	}
 	return ak_authn_recall(&site->finding, site->token, site->token_len);
 }

@@ -16,6 +16,7 @@
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/ident.h"
 #include "base/result.h"
 #include "utils/builtins.h"
@@ -77,6 +78,18 @@ explain_limit(const AkKey *key)
 					ak_ratelimit_print_wait(wait));
 }
 
+/* The length of the text of a key: in an argument, or the session's. */
+static Size
+get_length(FunctionCallInfo fcinfo, int key_argno)
+{
+	int			len;
+
+	if (key_argno >= 0)
+		return ak_arg_token(fcinfo, key_argno).len;
+	(void) ak_guc_key(&len);
+	return len;
+}
+
 static Datum
 explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 {
@@ -86,6 +99,8 @@ explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 	Datum		values[2];		/* allowed, reason */
 	bool		nulls[2] = {false, false};
 
+	if (key == NULL)
+		verdict.reason = ak_authz_check_text(key, get_length(fcinfo, key_argno));
 	if (key_argno < 0 && !ak_authn_has_session())
 		verdict.reason = AK_REASON_NO_KEY;
 	if (ak_authz_check_key(key) == AK_REASON_GOOD)

@@ -17,8 +17,8 @@
 
 static const char *const schemes[AK_SCHEMES] = {
 	[AK_SCHEME_UNKNOWN] = "",
-	[AK_SCHEME_HMAC] = "hmac-sha256",
-	[AK_SCHEME_HMAC_PEPPER] = "hmac-sha256-pepper",
+	[AK_SCHEME_NATIVE] = "apikey",
+	[AK_SCHEME_NATIVE_PEPPER] = "apikey-pepper",
 	[AK_SCHEME_FORMBRICKS_V2] = "formbricks-v2",
 	[AK_SCHEME_FORMBRICKS_V1] = "formbricks-v1",
 	[AK_SCHEME_SHA256] = "sha256"
@@ -33,7 +33,7 @@ ak_secret_scheme_name(AkScheme scheme)
 AkScheme
 ak_secret_scheme(const AkName *name)
 {
-	for (int scheme = AK_SCHEME_HMAC; scheme < AK_SCHEMES; scheme++)
+	for (int scheme = AK_SCHEME_NATIVE; scheme < AK_SCHEMES; scheme++)
 		if (ak_name_is(name, schemes[scheme]))
 			return scheme;
 	return AK_SCHEME_UNKNOWN;
@@ -204,17 +204,17 @@ ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN], const void *secret,
 	bool		peppered = has_pepper();
 
 	compute_hmac(peppered, salt, secret, len, verifier);
-	return peppered ? AK_SCHEME_HMAC_PEPPER : AK_SCHEME_HMAC;
+	return peppered ? AK_SCHEME_NATIVE_PEPPER : AK_SCHEME_NATIVE;
 }
 
 bool
 ak_secret_verifier(AkScheme scheme, const uint8 salt[AK_SALT_LEN],
 				   const void *secret, int len, uint8 verifier[AK_HASH_LEN])
 {
-	bool		peppered = scheme == AK_SCHEME_HMAC_PEPPER && has_pepper();
+	bool		peppered = scheme == AK_SCHEME_NATIVE_PEPPER && has_pepper();
 
 	compute_hmac(peppered, salt, secret, len, verifier);
-	return scheme == AK_SCHEME_HMAC || peppered;
+	return scheme == AK_SCHEME_NATIVE || peppered;
 }
 
 bool

@@ -35,8 +35,8 @@ typedef enum AkScheme
 {
 	AK_SCHEME_UNKNOWN = 0,
 	/* native keys */
-	AK_SCHEME_HMAC,				/* no pepper */
-	AK_SCHEME_HMAC_PEPPER,
+	AK_SCHEME_NATIVE,			/* no pepper */
+	AK_SCHEME_NATIVE_PEPPER,
 	/* imported ones, see imported.h */
 	AK_SCHEME_FORMBRICKS_V2,
 	AK_SCHEME_FORMBRICKS_V1,
@@ -69,7 +69,7 @@ extern AkScheme ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN],
 									   uint8 verifier[AK_HASH_LEN]);
 
 /*
- * The verifier by AK_SCHEME_HMAC or AK_SCHEME_HMAC_PEPPER.  False if that needs a
+ * The verifier by AK_SCHEME_NATIVE or AK_SCHEME_NATIVE_PEPPER.  False if that needs a
  * pepper and none is configured: the verifier then proves nothing, and has taken as
  * long.
  */

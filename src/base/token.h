@@ -43,7 +43,7 @@ extern const uint8 ak_token_digits[256];
 #define AK_TOKEN_MAX		(AK_PREFIX_MAX + 1 + AK_TOKEN_BODY)
 
 /* Bytes that the text of any key may have, imported ones too. */
-#define AK_KEY_TEXT_MAX		256
+#define AK_KEY_TEXT_MAX		4096
 
 typedef struct AkToken
 {

@@ -363,21 +363,26 @@ look_at_all(void *arg)
 
 /* The text of the key in argument 1; "" if it cannot be one. */
 static char *
-get_token(FunctionCallInfo fcinfo)
+get_token(FunctionCallInfo fcinfo, Size *len)
 {
 	AkName		token = ak_arg_token(fcinfo, 1);
 
+	*len = token.len;
 	if (token.data == NULL)
 		return pstrdup("");
 	return pnstrdup(token.data, token.len);
 }
 
-/* All about the session's key, which may have been put there because it was given. */
+/*
+ * All about the session's key, which may have been put there because it was given;
+ * its text has this length.
+ */
 static void
-explain_session(Explanation *explanation, bool given, Datum *values, bool *nulls)
+explain_session(Explanation *explanation, bool given, Size len, Datum *values,
+				bool *nulls)
 {
 	const AkKey *key = ak_authn_session();
-	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
+	AkVerdict	verdict = {ak_authz_check_text(key, len), AK_LEVEL_NONE};
 	const AkName *names;
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
@@ -401,6 +406,7 @@ static bool
 fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	Explanation explanation = {0};
+	Size		len;
 
 	ak_arg_refuse_null(fcinfo, 0, "relation");
 	explanation.relid = PG_GETARG_OID(0);
@@ -408,15 +414,20 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	initStringInfo(&explanation.advice);
 	ak_schema_accept();
 	if (PG_NARGS() == 1)
-		explain_session(&explanation, false, values, nulls);
+	{
+		int			own;
+
+		(void) ak_guc_key(&own);
+		explain_session(&explanation, false, own, values, nulls);
+	}
 	else
 	{
-		char	   *token = get_token(fcinfo);
+		char	   *token = get_token(fcinfo, &len);
 		int			level = NewGUCNestLevel();
 
 		ak_guc_set_key(token);
 		explicit_bzero(token, strlen(token));
-		explain_session(&explanation, true, values, nulls);
+		explain_session(&explanation, true, len, values, nulls);
 		AtEOXact_GUC(false, level); /* back to the session's own */
 	}
 	return true;
