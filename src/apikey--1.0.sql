@@ -82,7 +82,8 @@ COMMENT ON FUNCTION apikey_internal.rate_limit_text(integer, interval, integer) 
 /*
  * New columns go to the end.
  * Scheme, salt and verifier are those of the secret that was made last; null
- * for an imported key that only its old secret opens.
+ * for an imported key that only its old secret opens.  "parent_id" is that of a
+ * derived key, which has neither organization level nor limits of its own.
  *
  * Of indexes that cost the same the planner takes the newest, and a plan that
  * is made while the table is empty is kept while it grows: so those that find
@@ -107,8 +108,11 @@ CREATE TABLE apikey_key (
 	rate_count integer,
 	rate_interval interval,
 	rate_burst integer,
+	parent_id uuid,
 	CONSTRAINT apikey_key_organization_level
 		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage'),
+	CONSTRAINT apikey_key_derived CHECK (parent_id IS NULL
+		OR organization_level IS NULL AND rate_count IS NULL AND expires_at IS NOT NULL),
 	CONSTRAINT apikey_key_rate_limit CHECK (
 		rate_count IS NULL AND rate_interval IS NULL AND rate_burst IS NULL
 		OR apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst)
@@ -126,11 +130,17 @@ CREATE INDEX apikey_key_ended_idx ON apikey_key (key_id)
 CREATE INDEX apikey_key_expires_idx
 	ON apikey_key (expires_at, key_id) WHERE expires_at IS NOT NULL;
 
+CREATE INDEX apikey_key_parent_idx
+	ON apikey_key (parent_id, expires_at) WHERE parent_id IS NOT NULL;
+
 /* For pages too, of an organization and of all, and for others to refer to. */
 ALTER TABLE apikey_key
 	ADD CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id);
 ALTER TABLE apikey_key
 	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id);
+ALTER TABLE apikey_key
+	ADD CONSTRAINT apikey_key_parent_fkey FOREIGN KEY (parent_id, organization)
+		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE;
 
 /*
  * The other secret of a key, if it has two: the one before a rotation, until
@@ -208,6 +218,21 @@ CREATE TABLE apikey_budget (
 COMMENT ON TABLE apikey_budget IS
 'what API keys may spend; a key without a row spends without a limit';
 
+/*
+ * Whoever derives a key locks the row of the one that all come from: their number is
+ * exact, and a revocation, which locks the key itself, waits for nobody.
+ */
+CREATE TABLE apikey_derivation (
+	key_id uuid NOT NULL,
+	max_derived integer NOT NULL,
+	CONSTRAINT apikey_derivation_pkey PRIMARY KEY (key_id),
+	CONSTRAINT apikey_derivation_positive CHECK (max_derived > 0),
+	CONSTRAINT apikey_derivation_key_fkey FOREIGN KEY (key_id)
+		REFERENCES apikey_key (key_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE apikey_derivation IS
+'how many live keys may be derived from an API key; from one without a row, none';
+
 /* -------------------------------------------------------------- history */
 
 CREATE TABLE apikey_event (
@@ -267,6 +292,7 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_key', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_budget', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_derivation', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_event', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
@@ -302,9 +328,11 @@ CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_grant FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
--- for the history alone: no decision rests on it
+-- for the history alone: no decision rests on these
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_budget FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_derivation FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_project FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
@@ -317,6 +345,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_grant FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_budget FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_derivation FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
@@ -328,6 +358,8 @@ ALTER TABLE apikey_secret ENABLE ALWAYS TRIGGER apikey_changed,
 ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_budget ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_derivation ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 
 CREATE FUNCTION apikey_internal.keep() RETURNS trigger
@@ -435,14 +467,15 @@ CREATE FUNCTION apikey_create(organization text, label text,
 	grants jsonb DEFAULT '[]', organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
+	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL,
+	max_derived integer DEFAULT 0)
 RETURNS TABLE (key_id uuid, key text)
 LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
+	timestamptz, text, cidr[], jsonb, text, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
-	timestamptz, text, cidr[], jsonb, text, text) IS
+	timestamptz, text, cidr[], jsonb, text, text, integer) IS
 'create an API key and return it, the only time that it is shown';
 
 /*
@@ -454,14 +487,15 @@ CREATE FUNCTION apikey_import(organization text, label text, scheme text,
 	organization_level apikey_level DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
-	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL)
+	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL,
+	max_derived integer DEFAULT 0)
 RETURNS uuid
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text, text) FROM PUBLIC;
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text, text) IS
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text, integer) IS
 'take over an API key from another system by its hash';
 
 CREATE FUNCTION apikey_rotate(key_id uuid, overlap interval DEFAULT '0')
@@ -482,20 +516,21 @@ COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
 /*
  * A null changes nothing, so that a parameter that was not set takes nothing
  * away: what is to go is named in "remove", which may hold expires_at, created_by,
- * allowed_networks, metadata and rate_limit.  22023 for other names, and for a
+ * allowed_networks, metadata, rate_limit and max_derived.  22023 for other names, and for a
  * field that is both given and removed.
  */
 CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT NULL,
-	rate_limit text DEFAULT NULL, remove text[] DEFAULT '{}')
+	rate_limit text DEFAULT NULL, max_derived integer DEFAULT NULL,
+	remove text[] DEFAULT '{}')
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb, text, text[]) FROM PUBLIC;
+	jsonb, text, integer, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb, text, text[]) IS
+	jsonb, text, integer, text[]) IS
 'change properties of an API key; null leaves a property as it is';
 
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,
@@ -573,6 +608,43 @@ LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_revoke_self(text) IS
 'revoke the API key that is given';
+
+/*
+ * Whoever holds a key may derive others from it, too, as many live ones as its
+ * max_derived, at all depths.  A derived key may do what "grants" say and what its
+ * parent may, as both change; null grants are all that the parent has.  It expires after
+ * "lifetime", from a second to 30 days, or with its parent.
+ *
+ * 28000 for a key that is not good, 53400 above max_derived or its default of 0, 54000
+ * for the fifth of a chain or more than 100 grants, 23503 for what is not registered,
+ * 22023 and 22004 for other arguments that make no sense, 25006 where nothing can be
+ * written.
+ *
+ * A key and a label are what two strings without a type are taken for.  Lifetime and
+ * metadata change places in the second one: so that is clear however many follow.
+ */
+CREATE FUNCTION apikey_derive(key text, label text, grants jsonb DEFAULT NULL,
+	lifetime interval DEFAULT '1 hour', metadata jsonb DEFAULT '{}')
+RETURNS TABLE (key_id uuid, key text)
+LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'apikey_derive_key';
+COMMENT ON FUNCTION apikey_derive(text, text, jsonb, interval, jsonb) IS
+'create an API key that can do less than another one, and ends with it; return it, the only time that it is shown';
+
+CREATE FUNCTION apikey_derive(label text, grants jsonb DEFAULT NULL,
+	metadata jsonb DEFAULT '{}', lifetime interval DEFAULT '1 hour')
+RETURNS TABLE (key_id uuid, key text)
+LANGUAGE C ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'apikey_derive_session';
+COMMENT ON FUNCTION apikey_derive(text, jsonb, jsonb, interval) IS
+'the same from the session''s key';
+
+CREATE FUNCTION apikey_purge_derived(before timestamptz) RETURNS bigint
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_purge_derived(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_purge_derived(timestamptz) IS
+'delete the derived API keys that expired before a time, and return how many';
 
 CREATE FUNCTION apikey_purge_events(before timestamptz) RETURNS bigint
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1202,18 +1274,44 @@ GROUP BY t.tgrelid, a.names;
 COMMENT ON VIEW apikey_attached IS
 'the tables under apikey_attach_projects';
 
+/*
+ * What refuses an ancestor refuses what is derived from it.  Five rows at most, and
+ * for derived keys alone.
+ */
+CREATE FUNCTION apikey_internal.derived_status(key_id uuid) RETURNS text
+LANGUAGE SQL STABLE PARALLEL SAFE COST 1000
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH RECURSIVE chain AS (
+		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at, 0 AS depth
+		FROM apikey_key k WHERE k.key_id = derived_status.key_id
+		UNION ALL
+		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at, c.depth + 1
+		FROM chain c JOIN apikey_key k ON k.key_id = c.parent_id WHERE c.depth < 4)
+	SELECT CASE WHEN bool_or(revoked_at IS NOT NULL) THEN 'revoked'
+		WHEN min(expires_at) <= greatest(statement_timestamp(), now()) THEN 'expired'
+		WHEN bool_or(disabled_at IS NOT NULL) THEN 'disabled'
+		ELSE 'active' END
+	FROM chain;
+END;
+COMMENT ON FUNCTION apikey_internal.derived_status(uuid) IS
+'for the view apikey_keys: the status of a derived API key';
+
 CREATE VIEW apikey_keys AS
 SELECT key_id, organization, label,
 	CASE WHEN scheme IS NOT NULL THEN apikey_internal.masked(prefix, key_id) END AS key,
-	CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
+	CASE WHEN parent_id IS NOT NULL THEN apikey_internal.derived_status(key_id)
+		WHEN revoked_at IS NOT NULL THEN 'revoked'
 		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
 	metadata, disabled_at, revoked_at,
 	apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
-	apikey_internal.last_used(key_id) AS last_used_at
-FROM apikey_key;
+	apikey_internal.last_used(key_id) AS last_used_at, parent_id,
+	coalesce((SELECT d.max_derived FROM apikey_derivation d
+		WHERE d.key_id = k.key_id), 0) AS max_derived
+FROM apikey_key k;
 COMMENT ON VIEW apikey_keys IS
 'API keys, without anything that could be used as one';
 
@@ -1312,6 +1410,13 @@ AS 'MODULE_PATHNAME', 'apikey_check_key';
 COMMENT ON FUNCTION apikey_internal.check_key(uuid, boolean) IS
 'for apikey_reach: raises 22004 for a null, and 42704 for a key that is not there';
 
+CREATE FUNCTION apikey_internal.derived_grants(key_id uuid)
+RETURNS TABLE (project text, environment text, level apikey_level)
+LANGUAGE C STABLE STRICT ROWS 10
+AS 'MODULE_PATHNAME', 'apikey_derived_grants';
+COMMENT ON FUNCTION apikey_internal.derived_grants(uuid) IS
+'for apikey_reach: what a derived API key and its ancestors may all do, as grants';
+
 /*
  * What level opens which command is what apikey_protect makes its policies of.
  * Sorted by the qualified name: search_path holds no schema of tables.
@@ -1328,8 +1433,16 @@ BEGIN ATOMIC
 		CASE g.level::text WHEN 'read' THEN ARRAY['SELECT']
 			WHEN 'write' THEN ARRAY['SELECT', 'INSERT', 'UPDATE']
 			WHEN 'manage' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END
-	FROM apikey_grants g, apikey_protected p
-	WHERE g.key_id = apikey_reach.key_id AND p.enabled
+	FROM (SELECT n.project, n.environment, n.level
+			FROM apikey_key k, apikey_grants n
+			WHERE k.key_id = apikey_reach.key_id AND n.key_id = k.key_id
+				AND k.parent_id IS NULL
+			UNION ALL
+			SELECT n.project, n.environment, n.level
+			FROM apikey_key k, apikey_internal.derived_grants(k.key_id) n
+			WHERE k.key_id = apikey_reach.key_id AND k.parent_id IS NOT NULL) g,
+		apikey_protected p
+	WHERE p.enabled
 	ORDER BY p.relation::text COLLATE "C", g.project COLLATE "C",
 		g.environment COLLATE "C";
 END;
@@ -1348,7 +1461,8 @@ COMMENT ON FUNCTION apikey_internal.level_of(text) IS
  * high enough a level, a good key of the organization that owns the project.  Both
  * kinds of grants are found by apikey_grant_project_idx, and each key by its id:
  * "IS NOT DISTINCT FROM", which no index serves, keeps the planner from reading all
- * keys of an organization that has more than most.
+ * keys of an organization that has more than most.  A derived key needs a parent that
+ * can do it, too, and has the lower of the two levels.
  */
 CREATE FUNCTION apikey_who_can(project text, environment text, verb text)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
@@ -1357,32 +1471,42 @@ LANGUAGE SQL STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT apikey_internal.level_of(verb);
-	SELECT k.key_id, k.organization, k.label,
-		CASE WHEN k.scheme IS NOT NULL THEN apikey_internal.masked(k.prefix, k.key_id) END,
-		g.level
-	FROM apikey_environment e,
-		LATERAL (
-			SELECT a.key_id, pg_catalog.max(a.level) AS level
-			FROM (
-				SELECT n.key_id, n.level FROM apikey_grant n
-				WHERE n.project = apikey_who_can.project
-					AND n.environment IN (apikey_who_can.environment, '*')
-				UNION ALL
-				SELECT n.key_id, n.level FROM apikey_grant n
-				WHERE n.project IS NULL
-					AND n.environment IN (apikey_who_can.environment, '*')
-					AND n.organization = e.organization) a
-			GROUP BY a.key_id) g,
-		apikey_key k
-	WHERE e.project = apikey_who_can.project
-		AND e.environment = apikey_who_can.environment AND e.environment <> '*'
-		AND g.level OPERATOR(pg_catalog.>=) (SELECT apikey_internal.level_of(verb))
-		AND k.key_id = g.key_id
-		AND k.organization IS NOT DISTINCT FROM e.organization
-		AND k.revoked_at IS NULL AND k.disabled_at IS NULL
-		AND (k.expires_at IS NULL
-			OR k.expires_at > greatest(statement_timestamp(), now()))
-	ORDER BY k.key_id;
+	WITH RECURSIVE good AS (
+		SELECT k.key_id, k.organization, k.label, k.scheme, k.prefix, g.level, k.parent_id
+		FROM apikey_environment e,
+			LATERAL (
+				SELECT a.key_id, pg_catalog.max(a.level) AS level
+				FROM (
+					SELECT n.key_id, n.level FROM apikey_grant n
+					WHERE n.project = apikey_who_can.project
+						AND n.environment IN (apikey_who_can.environment, '*')
+					UNION ALL
+					SELECT n.key_id, n.level FROM apikey_grant n
+					WHERE n.project IS NULL
+						AND n.environment IN (apikey_who_can.environment, '*')
+						AND n.organization = e.organization) a
+				GROUP BY a.key_id) g,
+			apikey_key k
+		WHERE e.project = apikey_who_can.project
+			AND e.environment = apikey_who_can.environment AND e.environment <> '*'
+			AND g.level OPERATOR(pg_catalog.>=) (SELECT apikey_internal.level_of(verb))
+			AND k.key_id = g.key_id
+			AND k.organization IS NOT DISTINCT FROM e.organization
+			AND k.revoked_at IS NULL AND k.disabled_at IS NULL
+			AND (k.expires_at IS NULL
+				OR k.expires_at > greatest(statement_timestamp(), now()))),
+	able AS (
+		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix, g.level
+		FROM good g WHERE g.parent_id IS NULL
+		UNION ALL
+		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix,
+			least(g.level, a.level)
+		FROM able a JOIN good g ON g.parent_id = a.key_id)
+	SELECT a.key_id, a.organization, a.label,
+		CASE WHEN a.scheme IS NOT NULL THEN apikey_internal.masked(a.prefix, a.key_id) END,
+		a.level
+	FROM able a
+	ORDER BY a.key_id;
 END;
 REVOKE ALL ON FUNCTION apikey_who_can(text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_who_can(text, text, text) IS

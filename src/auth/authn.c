@@ -11,9 +11,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "auth/imported.h"
+#include "auth/lineage.h"
 #include "auth/use.h"
 #include "base/args.h"
-#include "base/client.h"
 #include "base/clock.h"
 #include "base/guc.h"
 #include "table/rehash.h"
@@ -127,29 +127,11 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 		proved = parsed != NULL ?
 			verify_native(snapshot, parsed, &found, &row) :
 			verify_imported(snapshot, token, len, &found, &row);
-		if (proved)
-		{
-			found.uncommitted |= row.secret.uncommitted;
-			ngrants = ak_store_grants(snapshot, &found.id, &grants,
-									  &found.uncommitted);
-		}
+		proved = proved &&
+			ak_lineage_read(snapshot, &row, &found, &grants, &ngrants);
 	}
 	if (proved)
-	{
-		found.root = found.id;
-		found.revoked = row.revoked;
-		found.disabled = row.disabled;
-		found.organization_level = row.organization_level;
-		found.expires_at = row.expires_at;
-		found.limit = row.limit.count > 0 ? &row.limit : NULL;
-		found.organization = row.organization;
-		if (row.allowed_networks != (Datum) 0)
-		{
-			found.address = ak_guc_address_serial;
-			found.outside_networks = !ak_client_in_networks(row.allowed_networks);
-		}
 		key = ak_keycache_add(&found, grants, ngrants);
-	}
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return key;
@@ -266,6 +248,20 @@ ak_authn_argument(FunctionCallInfo fcinfo, int argno, AkGuess guess)
 	else if (key == NULL)
 		(void) ak_use_guessed(token.data, token.len);
 	return key;
+}
+
+const AkKey *
+ak_authn_require(FunctionCallInfo fcinfo, int argno)
+{
+	const AkKey *key = ak_authn_argument(fcinfo, argno, AK_GUESS_BY_CALL);
+	AkReason	reason = ak_authz_check_key(key);
+
+	ak_use_asked(key, reason);
+	if (reason == AK_REASON_GOOD)
+		return key;
+	if (argno < 0)
+		ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+	ak_authz_refuse(reason);
 }
 
 void

@@ -75,6 +75,12 @@ extern const AkKey *ak_authn_argument(FunctionCallInfo fcinfo, int argno,
 									  AkGuess guess);
 
 /*
+ * The same, but raises 28000, as apikey_login does, unless the key may act now.  To be
+ * asked for is a use of it.
+ */
+extern const AkKey *ak_authn_require(FunctionCallInfo fcinfo, int argno);
+
+/*
  * The two variants of a function: the key is an argument, after "before" others, or
  * that of the session.  "function" takes the key's place, negative for the
  * session's, and that of the first argument after it.

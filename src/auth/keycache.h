@@ -68,6 +68,7 @@ typedef struct AkKey
 	pg_uuid_t	root;			/* whose limit and budget it draws from */
 	const pg_uuid_t *ancestors; /* of a derived key, its parent first */
 	int			nancestors;
+	uint32		inherited;		/* bits of AkReasons that are an ancestor's */
 	AkGrants   *grants;
 	AkUse		use;			/* the only part that changes */
 } AkKey;

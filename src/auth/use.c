@@ -8,6 +8,7 @@
 
 #include "base/client.h"
 #include "base/guc.h"
+#include "base/hide.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -181,25 +182,16 @@ ak_use_note_guessed(const char *token, int len)
 	return true;
 }
 
-static void
-hide_statement(void *arg)
-{
-	errhidestmt(true);
-}
-
 /* Cancelling it must not put the statement, and what is in it, into the log. */
 static void
 delay_guesser(void)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													ak_guc_guess_delay);
-	ErrorContextCallback hide = {
-		.previous = error_context_stack,
-		.callback = hide_statement
-	};
+	ErrorContextCallback hide;
 	long		left;
 
-	error_context_stack = &hide;
+	ak_hide_begin(&hide);
 	while ((left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 												   until)) > 0)
 	{
@@ -208,7 +200,7 @@ delay_guesser(void)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	error_context_stack = hide.previous;
+	ak_hide_end(&hide);
 }
 
 void

@@ -43,6 +43,7 @@ typedef struct AkGrants
 	AkGrantSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } AkGrants;
 
+/* Of several grants on one pair the highest counts. */
 extern Size ak_grants_size(const AkGrant *grants, int count);
 extern void ak_grants_compile(AkGrants *result, const AkGrant *grants,
 							  int count);
@@ -51,6 +52,13 @@ extern void ak_grants_compile(AkGrants *result, const AkGrant *grants,
 extern AkLevel ak_grants_level(const AkGrants *grants, uint32 hash,
 							   const AkName *project,
 							   const AkName *environment);
+
+/*
+ * What two keys may both do: grants that give each pair the lower of the levels that
+ * these give it.  palloc'd; the names are theirs.
+ */
+extern AkGrant *ak_grants_intersect(const AkGrant *a, int acount,
+									const AkGrant *b, int bcount, int *count);
 
 /* The grant in slot "i" <= mask; false if the slot is free. */
 extern bool ak_grants_slot(const AkGrants *grants, uint32 i, AkGrant *grant);

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inet.h"
+#include "utils/timestamp.h"
 
 char	   *ak_guc_prefix;
 char	   *ak_guc_pepper_file;
@@ -31,6 +32,7 @@ char	   *ak_guc_mask_libraries;
 int			ak_guc_usage_size;
 int			ak_guc_flush_interval;
 int			ak_guc_usage_days;
+int			ak_guc_derived_retention;
 int			ak_guc_guess_limit;
 int			ak_guc_guess_delay;
 
@@ -234,6 +236,12 @@ ak_guc_init(void)
 							"Days for which the use of API keys is kept by hour.",
 							"0 keeps no hours.",
 							&ak_guc_usage_days, 30, 0, 3650, PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("apikey.derived_retention",
+							"Time for which derived API keys are kept when they have expired.",
+							"-1 keeps them.",
+							&ak_guc_derived_retention, SECS_PER_DAY, -1,
+							INT_MAX, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("apikey.guess_limit",
 							"Bad API keys a minute from one address, above which more are delayed.", NULL,

@@ -8,6 +8,7 @@
 
 #include "auth/authn.h"
 #include "auth/authz.h"
+#include "auth/lineage.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/redact.h"
@@ -82,6 +83,7 @@ ak_actor_get(AkActor *actor)
 	{
 		found = ak_store_key(snapshot, &actor->key_id, &row);
 		actor->has_budget = ak_store_has_budget(snapshot, &actor->key_id);
+		actor->max_derived = ak_store_max_derived(snapshot, &actor->key_id);
 	}
 	if (!found)
 		refuse_actor("The key of the session has just been deleted.");
@@ -183,13 +185,22 @@ ak_actor_check_limit(const AkActor *actor, const AkRateLimit *limit)
 		refuse_actor("The key of the session has a lower rate limit.");
 }
 
-bool
-ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
+void
+ak_actor_check_derived(const AkActor *actor, int max_derived)
 {
+	if (actor->limited && max_derived > actor->max_derived)
+		refuse_actor("No more keys may be derived from the key of the session.");
+}
+
+bool
+ak_actor_check_key(const AkActor *actor, const pg_uuid_t *key_id)
+{
+	pg_uuid_t	id = *key_id;
 	Snapshot	snapshot;
 	AkKeyRow	row;
 	AkGrant    *grants;
 	int			ngrants = 0;
+	int			max_derived = 0;
 	bool		uncommitted = false;
 	bool		found = false;
 
@@ -197,19 +208,23 @@ ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id)
 		return true;
 	AK_STORE_READ(snapshot)
 	{
-		found = ak_store_key(snapshot, id, &row);
-		ngrants = ak_store_grants(snapshot, id, &grants, &uncommitted);
+		id = *key_id;
+		found = ak_store_key(snapshot, &id, &row) &&
+			ak_lineage_root(snapshot, &id, &row);
+		ngrants = ak_store_grants(snapshot, &id, &grants, &uncommitted);
+		max_derived = ak_store_max_derived(snapshot, &id);
 	}
 	if (!found ||
 		!ak_name_equal(&row.organization, &actor->key->organization))
 		return false;
 
-	if (memcmp(id, &actor->key_id, sizeof(pg_uuid_t)) != 0)
+	if (memcmp(&id, &actor->key_id, sizeof(pg_uuid_t)) != 0)
 		ak_actor_check_new(actor);
 	ak_actor_check_level(actor, row.organization_level);
 	ak_actor_check_expiry(actor, row.expires_at);
 	ak_actor_check_networks(actor, row.allowed_networks);
 	ak_actor_check_limit(actor, &row.limit);
+	ak_actor_check_derived(actor, max_derived);
 	for (int i = 0; i < ngrants; i++)
 		ak_actor_check_grant(actor, &grants[i]);
 	return true;

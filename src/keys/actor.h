@@ -13,6 +13,7 @@
  *	- expiry: no later than its own;
  *	- networks: each of them within one of its own;
  *	- rate limit: neither more, nor more at once;
+ *	- derived keys: no more of them;
  *	- budget: if it has one, it makes no key and touches none but itself, for
  *	  another one could spend more.
  *
@@ -33,6 +34,7 @@ typedef struct AkActor
 	const AkKey *key;			/* good until the next key is looked for */
 	Datum		networks;		/* cidr[], or 0 for any */
 	bool		has_budget;
+	int			max_derived;
 } AkActor;
 
 /* Accepts messages first. */
@@ -58,10 +60,11 @@ extern void ak_actor_check_expiry(const AkActor *actor, TimestampTz expires_at);
 extern void ak_actor_check_networks(const AkActor *actor, Datum networks);
 extern void ak_actor_check_limit(const AkActor *actor,
 								 const AkRateLimit *limit);
+extern void ak_actor_check_derived(const AkActor *actor, int max_derived);
 
 /*
  * Is this key, which exists, of the organization of the actor?  If so, it must
- * not be more than the actor.
+ * not be more than the actor; of a derived key, that is the one that it comes from.
  */
 extern bool ak_actor_check_key(const AkActor *actor, const pg_uuid_t *id);
 

@@ -30,7 +30,8 @@ ak_admin_lock(AkChange *change)
 {
 	static AkSql lock_key = {
 		AK_TABLE_KEY, 0,
-		.query = "SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL"
+		.query = "SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL,"
+		" parent_id IS NOT NULL"
 		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE"
 	};
 	bool		found;
@@ -43,6 +44,7 @@ ak_admin_lock(AkChange *change)
 		change->prefix = ak_sql_name(0, 2).data;
 		change->revoked = ak_sql_bool(0, 3);
 		change->has_secret = ak_sql_bool(0, 4);
+		change->derived = ak_sql_bool(0, 5);
 	}
 	ak_sql_end();
 	return found;
@@ -78,6 +80,19 @@ ak_admin_begin_good(FunctionCallInfo fcinfo, AkChange *change)
 				 errdetail("The id of the key is %s.",
 						   ak_options_print_id(&change->id)),
 				 errhint("A revoked key stays revoked; create another.")));
+}
+
+void
+ak_admin_begin_giving(FunctionCallInfo fcinfo, AkChange *change)
+{
+	ak_admin_begin_good(fcinfo, change);
+	if (change->derived)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("API key is derived from another one"),
+				 errdetail("The id of the key is %s.",
+						   ak_options_print_id(&change->id)),
+				 errhint("Change the key that it comes from, or derive another.")));
 }
 
 void
@@ -146,7 +161,7 @@ apikey_grant(PG_FUNCTION_ARGS)
 	AkGrant		grant;
 	AkDetail	detail;
 
-	ak_admin_begin_good(fcinfo, &change);
+	ak_admin_begin_giving(fcinfo, &change);
 	grant.project = ak_arg_required_name(fcinfo, 1, "project");
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
 	ak_arg_refuse_null(fcinfo, 3, "level");
@@ -206,7 +221,7 @@ apikey_set_organization_level(PG_FUNCTION_ARGS)
 	AkLevel		level;
 	AkDetail	detail;
 
-	ak_admin_begin_good(fcinfo, &change);
+	ak_admin_begin_giving(fcinfo, &change);
 	level = ak_options_organization_level(fcinfo, 1);
 	ak_actor_check_level(&change.actor, level);
 	if (ak_sql_run(&set_level, ak_value_uuid(&change.id),
@@ -332,6 +347,7 @@ enum
 	ALLOWED_NETWORKS,
 	METADATA,
 	RATE_LIMIT,
+	MAX_DERIVED,
 	REMOVE
 };
 
@@ -341,7 +357,8 @@ static const char *const fields[] = {
 	[CREATED_BY] = "created_by",
 	[ALLOWED_NETWORKS] = "allowed_networks",
 	[METADATA] = "metadata",
-	[RATE_LIMIT] = "rate_limit"
+	[RATE_LIMIT] = "rate_limit",
+	[MAX_DERIVED] = "max_derived"
 };
 
 typedef struct KeyUpdate
@@ -349,6 +366,7 @@ typedef struct KeyUpdate
 	uint32		changed;		/* bits of the arguments above */
 	AkValue		values[RATE_LIMIT];
 	AkRateLimit limit;
+	int			max_derived;
 } KeyUpdate;
 
 static bool
@@ -361,13 +379,13 @@ is_changed(const KeyUpdate *update, int field)
 static int
 find_removable(const AkName *name)
 {
-	for (int field = EXPIRES_AT; field <= RATE_LIMIT; field++)
+	for (int field = EXPIRES_AT; field <= MAX_DERIVED; field++)
 		if (ak_name_is(name, fields[field]))
 			return field;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("there is no field \"%s\" to remove", ak_redact_name(name)),
-			 errhint("What can be removed is expires_at, created_by, allowed_networks, metadata and rate_limit.")));
+			 errhint("What can be removed is expires_at, created_by, allowed_networks, metadata, rate_limit and max_derived.")));
 }
 
 /* The fields in the array, as bits. */
@@ -401,7 +419,7 @@ get_update(FunctionCallInfo fcinfo, KeyUpdate *update)
 	AkValue    *values = update->values;
 
 	update->changed = get_removed(fcinfo);
-	for (int field = LABEL; field <= RATE_LIMIT; field++)
+	for (int field = LABEL; field <= MAX_DERIVED; field++)
 		if (!PG_ARGISNULL(field))
 			update->changed |= 1 << field;
 	values[LABEL] = is_changed(update, LABEL) ?
@@ -411,6 +429,7 @@ get_update(FunctionCallInfo fcinfo, KeyUpdate *update)
 	values[ALLOWED_NETWORKS] = ak_options_networks(fcinfo, ALLOWED_NETWORKS);
 	values[METADATA] = ak_options_metadata(fcinfo, METADATA);
 	ak_options_rate_limit(fcinfo, RATE_LIMIT, &update->limit);
+	update->max_derived = ak_options_max_derived(fcinfo, MAX_DERIVED);
 }
 
 static void
@@ -424,6 +443,8 @@ check_update(const AkActor *actor, const KeyUpdate *update)
 		ak_actor_check_networks(actor, update->values[ALLOWED_NETWORKS].value);
 	if (is_changed(update, RATE_LIMIT))
 		ak_actor_check_limit(actor, &update->limit);
+	if (is_changed(update, MAX_DERIVED))
+		ak_actor_check_derived(actor, update->max_derived);
 }
 
 /* The columns and their new values; $2 has the names of the fields that change. */
@@ -456,7 +477,7 @@ write_update(const pg_uuid_t *id, const KeyUpdate *update)
 	AkName		changed[lengthof(fields)];
 	int			count = 0;
 
-	for (int field = LABEL; field <= RATE_LIMIT; field++)
+	for (int field = LABEL; field <= MAX_DERIVED; field++)
 		if (is_changed(update, field))
 			changed[count++] = ak_name_make(fields[field], strlen(fields[field]));
 	return ak_sql_run(&update_key, ak_value_uuid(id),
@@ -464,6 +485,36 @@ write_update(const pg_uuid_t *id, const KeyUpdate *update)
 					  values[EXPIRES_AT], values[CREATED_BY],
 					  values[ALLOWED_NETWORKS], values[METADATA],
 					  limit.count, limit.interval, limit.burst) > 0;
+}
+
+/* Likewise. */
+static bool
+write_max_derived(const pg_uuid_t *id, int max_derived)
+{
+	static AkSql set_max = {
+		AK_TABLE_DERIVATION, 0,
+		.query = "INSERT INTO $S.apikey_derivation AS old (key_id, max_derived)"
+		" VALUES ($1, $2) ON CONFLICT (key_id)"
+		" DO UPDATE SET max_derived = excluded.max_derived"
+		" WHERE old.max_derived <> excluded.max_derived"
+	};
+	static AkSql remove_max = {
+		AK_TABLE_DERIVATION, AK_SQL_ONE,
+		.query = "DELETE FROM $S.apikey_derivation WHERE key_id = $1"
+	};
+
+	Snapshot	snapshot;
+	int			stored = 0;
+
+	if (max_derived == 0)
+		return ak_sql_run(&remove_max, ak_value_uuid(id)) > 0;
+	if (ak_sql_run(&set_max, ak_value_uuid(id), ak_value_int4(max_derived)) > 0)
+		return true;
+	AK_STORE_READ(snapshot)
+		stored = ak_store_max_derived(snapshot, id);
+	if (stored != max_derived)
+		ak_sql_refuse_trigger(AK_TABLE_DERIVATION);
+	return false;
 }
 
 /* The new value of a field. */
@@ -494,11 +545,15 @@ apikey_update(PG_FUNCTION_ARGS)
 	AkChange	change;
 	KeyUpdate	update;
 	AkDetail	detail;
+	bool		changed;
 
-	ak_admin_begin_good(fcinfo, &change);
+	ak_admin_begin_giving(fcinfo, &change);
 	get_update(fcinfo, &update);
 	check_update(&change.actor, &update);
-	if (!write_update(&change.id, &update))
+	changed = write_update(&change.id, &update);
+	if (is_changed(&update, MAX_DERIVED))
+		changed |= write_max_derived(&change.id, update.max_derived);
+	if (!changed)
 		PG_RETURN_VOID();
 
 	ak_detail_begin(&detail);
@@ -508,6 +563,9 @@ apikey_update(PG_FUNCTION_ARGS)
 	if (is_changed(&update, RATE_LIMIT))
 		ak_detail_add(&detail, fields[RATE_LIMIT], update.limit.count == 0 ?
 					  NULL : ak_ratelimit_print(&update.limit));
+	if (is_changed(&update, MAX_DERIVED))
+		ak_detail_add(&detail, fields[MAX_DERIVED],
+					  psprintf("%d", update.max_derived));
 	ak_admin_record(&change, "update", &detail);
 	PG_RETURN_VOID();
 }

@@ -23,15 +23,18 @@ typedef struct AkChange
 	AkName		organization;
 	const char *prefix;
 	bool		revoked;
+	bool		derived;
 	bool		has_secret;		/* in the row itself: not as it was imported */
 } AkChange;
 
 /*
  * Lock the key in argument 0, which the actor may change.  Raises 22004, 42704, and what
- * actor.h tells; the second one also 55000 for a revoked key.
+ * actor.h tells; the second one also 55000 for a revoked key, the third one for a
+ * derived one, too, to which nothing can be given.
  */
 extern void ak_admin_begin(FunctionCallInfo fcinfo, AkChange *change);
 extern void ak_admin_begin_good(FunctionCallInfo fcinfo, AkChange *change);
+extern void ak_admin_begin_giving(FunctionCallInfo fcinfo, AkChange *change);
 
 /* Add an event; "detail" may be NULL. */
 extern void ak_admin_record(const AkChange *change, const char *action,

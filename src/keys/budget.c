@@ -237,7 +237,7 @@ apikey_set_budget(PG_FUNCTION_ARGS)
 	AkDetail	detail;
 
 	ak_actor_refuse_key();
-	ak_admin_begin_good(fcinfo, &change);
+	ak_admin_begin_giving(fcinfo, &change);
 	refill = get_refill(fcinfo, 2);
 	ak_detail_begin(&detail);
 	if (PG_ARGISNULL(1))
@@ -341,24 +341,6 @@ spend_amount(const pg_uuid_t *id, int64 amount, Budget *budget)
 	ak_sql_refuse_trigger(AK_TABLE_BUDGET);
 }
 
-/*
- * The key in argument "argno", or the session's if that is negative.  Refuses any
- * that may not act now, as apikey_login does.  To spend is to use it.
- */
-static const AkKey *
-get_spender(FunctionCallInfo fcinfo, int argno)
-{
-	const AkKey *key = ak_authn_argument(fcinfo, argno, AK_GUESS_BY_CALL);
-	AkReason	reason = ak_authz_check_key(key);
-
-	ak_use_asked(key, reason);
-	if (reason == AK_REASON_GOOD)
-		return key;
-	if (argno < 0)
-		ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
-	ak_authz_refuse(reason);
-}
-
 /* Like ak_arg_refuse_null(), but the statement may have a key in it. */
 static int64
 get_amount(FunctionCallInfo fcinfo, int argno)
@@ -414,10 +396,10 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 						"apikey_spend()"),
 				 errhidestmt(true)));
 	amount = get_amount(fcinfo, first);
-	id = get_spender(fcinfo, key_argno)->id;
+	id = ak_authn_require(fcinfo, key_argno)->root;
 	spending = spend_amount(&id, amount, &budget);
 	/* it may have waited for long */
-	key = get_spender(fcinfo, key_argno);
+	key = ak_authn_require(fcinfo, key_argno);
 	if (spending == SPENDING_REFUSED)
 	{
 		ak_use_refused(key);

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "keys/create.h"
+
 #include "auth/imported.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -25,25 +27,6 @@
 #include "table/sql.h"
 #include "utils/fmgrprotos.h"
 
-typedef struct NewKey
-{
-	AkActor		actor;
-	AkDetail	detail;			/* of the event */
-	pg_uuid_t	id;
-	AkName		organization;
-	AkValue		label;
-	const char *prefix;
-	AkSecret	secret;			/* unless imported */
-	AkLevel		organization_level;
-	AkValue		expires_at;
-	AkValue		created_by;
-	AkValue		allowed_networks;
-	AkValue		metadata;
-	AkRateLimit limit;
-	AkGrant    *grants;
-	int			ngrants;
-} NewKey;
-
 /* The arguments that apikey_create and apikey_import have in common, in this order. */
 enum
 {
@@ -54,14 +37,14 @@ enum
 	ALLOWED_NETWORKS,
 	METADATA,
 	PREFIX,
-	RATE_LIMIT
+	RATE_LIMIT,
+	MAX_DERIVED
 };
 
 /* ---------------------------------------------------------------- secret */
 
-/* Make a secret of this key; returns the text of the key, palloc'd. */
-static char *
-make_secret(AkSecret *secret, const pg_uuid_t *id, const char *prefix)
+char *
+ak_create_secret(AkSecret *secret, const pg_uuid_t *id, const char *prefix)
 {
 	struct
 	{
@@ -89,9 +72,8 @@ copy_id(const pg_uuid_t *id)
 	return memcpy(palloc(sizeof(pg_uuid_t)), id, sizeof(pg_uuid_t));
 }
 
-/* Fill in the row that shows a key, the only time, and wipe its text; true. */
-static bool
-show_key(const pg_uuid_t *id, char *token, Datum *values)
+bool
+ak_create_show(const pg_uuid_t *id, char *token, Datum *values)
 {
 	values[0] = UUIDPGetDatum(copy_id(id));
 	values[1] = CStringGetTextDatum(token);
@@ -109,9 +91,9 @@ get_scheme_value(const AkSecret *secret)
 /* -------------------------------------------------------------- creation */
 
 static void
-begin_new_key(FunctionCallInfo fcinfo, NewKey *key)
+begin_new_key(FunctionCallInfo fcinfo, AkNewKey *key)
 {
-	memset(key, 0, sizeof(NewKey));
+	memset(key, 0, sizeof(AkNewKey));
 	ak_actor_get(&key->actor);
 	key->organization = ak_arg_required_name(fcinfo, 0, "organization");
 	key->label = ak_options_label(fcinfo, 1);
@@ -120,7 +102,7 @@ begin_new_key(FunctionCallInfo fcinfo, NewKey *key)
 
 /* A key that makes another one is its creator, and passes its own limits on. */
 static void
-inherit_limits(NewKey *key)
+inherit_limits(AkNewKey *key)
 {
 	const AkActor *actor = &key->actor;
 
@@ -139,7 +121,7 @@ inherit_limits(NewKey *key)
 }
 
 static void
-check_new_key(const NewKey *key)
+check_new_key(const AkNewKey *key)
 {
 	const AkActor *actor = &key->actor;
 
@@ -150,6 +132,7 @@ check_new_key(const NewKey *key)
 	ak_actor_check_expiry(actor, ak_options_end(&key->expires_at));
 	ak_actor_check_networks(actor, key->allowed_networks.value);
 	ak_actor_check_limit(actor, &key->limit);
+	ak_actor_check_derived(actor, key->max_derived);
 	for (int i = 0; i < key->ngrants; i++)
 	{
 		/* a key that may not give it is not told whether it is registered */
@@ -160,7 +143,7 @@ check_new_key(const NewKey *key)
 
 /* The arguments from "first" on, see above. */
 static void
-read_options(FunctionCallInfo fcinfo, int first, NewKey *key)
+read_options(FunctionCallInfo fcinfo, int first, AkNewKey *key)
 {
 	AkDetail   *detail = &key->detail;
 	const char *prefix;
@@ -178,6 +161,7 @@ read_options(FunctionCallInfo fcinfo, int first, NewKey *key)
 	prefix = ak_arg_prefix(fcinfo, first + PREFIX);
 	key->prefix = prefix == NULL ? ak_guc_prefix : prefix;
 	ak_options_rate_limit(fcinfo, first + RATE_LIMIT, &key->limit);
+	key->max_derived = ak_options_max_derived(fcinfo, first + MAX_DERIVED);
 	grants = ak_arg_json(fcinfo, first + GRANTS, JB_FARRAY);
 	key->ngrants = ak_options_grants(grants, &key->grants);
 
@@ -189,6 +173,8 @@ read_options(FunctionCallInfo fcinfo, int first, NewKey *key)
 					  ak_level_name(key->organization_level));
 	if (key->limit.count > 0)
 		ak_detail_add(detail, "rate_limit", ak_ratelimit_print(&key->limit));
+	if (key->max_derived > 0)
+		ak_detail_add(detail, "max_derived", psprintf("%d", key->max_derived));
 	inherit_limits(key);
 	check_new_key(key);
 }
@@ -203,7 +189,7 @@ get_level_value(AkLevel level)
 }
 
 static void
-insert_key(AkInsertion *insertion, const NewKey *key)
+insert_key(AkInsertion *insertion, const AkNewKey *key)
 {
 	AkLimitValues limit = ak_value_limit(&key->limit);
 	AkValue		row[Natts_apikey_key] = {
@@ -224,7 +210,8 @@ insert_key(AkInsertion *insertion, const NewKey *key)
 		[Anum_apikey_key_metadata - 1] = key->metadata,
 		[Anum_apikey_key_rate_count - 1] = limit.count,
 		[Anum_apikey_key_rate_interval - 1] = limit.interval,
-		[Anum_apikey_key_rate_burst - 1] = limit.burst
+		[Anum_apikey_key_rate_burst - 1] = limit.burst,
+		[Anum_apikey_key_parent_id - 1] = ak_value_uuid(key->parent)
 	};
 
 	if (key->metadata.isnull)
@@ -235,7 +222,7 @@ insert_key(AkInsertion *insertion, const NewKey *key)
 }
 
 static void
-insert_grant(AkInsertion *insertion, const NewKey *key, const AkGrant *grant)
+insert_grant(AkInsertion *insertion, const AkNewKey *key, const AkGrant *grant)
 {
 	AkValue		row[Natts_apikey_grant] = {
 		[Anum_apikey_grant_key_id - 1] = ak_value_uuid(&key->id),
@@ -250,9 +237,20 @@ insert_grant(AkInsertion *insertion, const NewKey *key, const AkGrant *grant)
 	ak_insert_row(insertion, AK_TABLE_GRANT, row);
 }
 
-/* Add the key with its grants, and an event. */
 static void
-write_key(const char *action, NewKey *key)
+insert_derivation(AkInsertion *insertion, const AkNewKey *key)
+{
+	AkValue		row[Natts_apikey_derivation] = {
+		[Anum_apikey_derivation_key_id - 1] = ak_value_uuid(&key->id),
+		[Anum_apikey_derivation_max_derived - 1] =
+		ak_value_int4(key->max_derived)
+	};
+
+	ak_insert_row(insertion, AK_TABLE_DERIVATION, row);
+}
+
+void
+ak_create_write(const char *action, AkNewKey *key)
 {
 	AkInsertion *insertion = ak_insert_begin(AK_INSERT_KEY);
 	AkEvent		event = {
@@ -268,6 +266,8 @@ write_key(const char *action, NewKey *key)
 	insert_key(insertion, key);
 	for (int i = 0; i < key->ngrants; i++)
 		insert_grant(insertion, key, &key->grants[i]);
+	if (key->max_derived > 0)
+		insert_derivation(insertion, key);
 	ak_event_append(insertion, &event);
 	ak_insert_end(insertion);
 }
@@ -275,14 +275,14 @@ write_key(const char *action, NewKey *key)
 static bool
 fill_create(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
-	NewKey		key;
+	AkNewKey	key;
 	char	   *token;
 
 	begin_new_key(fcinfo, &key);
 	read_options(fcinfo, 2, &key);
-	token = make_secret(&key.secret, &key.id, key.prefix);
-	write_key("create", &key);
-	return show_key(&key.id, token, values);
+	token = ak_create_secret(&key.secret, &key.id, key.prefix);
+	ak_create_write("create", &key);
+	return ak_create_show(&key.id, token, values);
 }
 
 AK_ROW_FUNCTION(apikey_create, fill_create)
@@ -318,7 +318,7 @@ AK_FUNCTION_INFO_V1(apikey_import);
 Datum
 apikey_import(PG_FUNCTION_ARGS)
 {
-	NewKey		key;
+	AkNewKey	key;
 	AkSecret	secret;
 	uint8		lookup[AK_HASH_LEN];
 	char	   *scheme;
@@ -331,7 +331,7 @@ apikey_import(PG_FUNCTION_ARGS)
 					 &secret, lookup);
 	read_options(fcinfo, 5, &key);
 	ak_detail_add(&key.detail, "scheme", scheme);
-	write_key("import", &key);
+	ak_create_write("import", &key);
 	if (!write_imported(&key.id, &secret, lookup))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -426,14 +426,14 @@ fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	TimestampTz end;
 	char	   *token;
 
-	ak_admin_begin_good(fcinfo, &change);
+	ak_admin_begin_giving(fcinfo, &change);
 	end = get_overlap_end(fcinfo, 1);
-	token = make_secret(&secret, &change.id, change.prefix);
+	token = ak_create_secret(&secret, &change.id, change.prefix);
 	replace_secret(&change, &secret, end);
 	ak_detail_begin(&detail);
 	ak_detail_add_time(&detail, "overlap_until", end);
 	ak_admin_record(&change, "rotate", &detail);
-	return show_key(&change.id, token, values);
+	return ak_create_show(&change.id, token, values);
 }
 
 AK_ROW_FUNCTION(apikey_rotate, fill_rotate)
@@ -474,7 +474,7 @@ apikey_cancel_rotation(PG_FUNCTION_ARGS)
 {
 	AkChange	change;
 
-	ak_admin_begin_good(fcinfo, &change);
+	ak_admin_begin_giving(fcinfo, &change);
 	if (!restore_secret(&change.id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -205,7 +205,7 @@ keep_revocation(TriggerData *trigger)
 static bool
 is_change(TriggerEvent event, AkTable table)
 {
-	return table <= AK_TABLE_BUDGET && TRIGGER_FIRED_AFTER(event) &&
+	return table <= AK_TABLE_DERIVATION && TRIGGER_FIRED_AFTER(event) &&
 		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
 }
 

@@ -18,6 +18,9 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+/* They are counted, one by one, when another one is derived. */
+#define MAX_DERIVED		1000000
+
 char *
 ak_options_print_id(const pg_uuid_t *id)
 {
@@ -116,6 +119,18 @@ ak_options_rate_limit(FunctionCallInfo fcinfo, int argno, AkRateLimit *limit)
 		return;
 	ak_ratelimit_parse(limit, TextDatumGetCString(PG_GETARG_DATUM(argno)));
 	ak_counts_require("rate limits");
+}
+
+int
+ak_options_max_derived(FunctionCallInfo fcinfo, int argno)
+{
+	int			max = PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno);
+
+	if (max < 0 || max > MAX_DERIVED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_derived must be between 0 and %d", MAX_DERIVED)));
+	return max;
 }
 
 AK_FUNCTION_INFO_V1(apikey_rate_limit_text);

@@ -47,6 +47,9 @@ extern AkValue ak_options_metadata(FunctionCallInfo fcinfo, int argno);
 extern void ak_options_rate_limit(FunctionCallInfo fcinfo, int argno,
 								  AkRateLimit *limit);
 
+/* How many keys may be derived from one; 0 for a null. */
+extern int	ak_options_max_derived(FunctionCallInfo fcinfo, int argno);
+
 /* An expiry as the tables are read: DT_NOEND for a null. */
 extern TimestampTz ak_options_end(const AkValue *expires_at);
 

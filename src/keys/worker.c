@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "base/guc.h"
 #include "catalog/pg_class.h"
+#include "keys/derive.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -270,6 +271,8 @@ flush_database(Oid database, bool purge)
 		write_hours(counts, count, ak_guc_usage_days);
 	if (purge)
 		purge_uses(ak_guc_usage_days);
+	if (purge && ak_guc_derived_retention >= 0)
+		ak_derive_purge(now - ak_guc_derived_retention * USECS_PER_SEC);
 	PopActiveSnapshot();
 	ak_counts_flush_begins();
 	CommitTransactionCommand();

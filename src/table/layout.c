@@ -14,6 +14,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "nodes/primnodes.h"
 #include "port/pg_bitutils.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -68,7 +69,20 @@ find_layout_column(Relation rel, const AkColumn *column)
 	return number;
 }
 
-/* Is it a valid btree of all rows that begins with the columns that it should? */
+/* Are all rows in it, or all but those with a null in its first column? */
+static bool
+is_complete(Relation index)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	NullTest   *test = predicate == NIL ? NULL : linitial(predicate);
+
+	return predicate == NIL ||
+		(list_length(predicate) == 1 && IsA(test, NullTest) &&
+		 test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
+		 ((Var *) test->arg)->varattno == index->rd_index->indkey.values[0]);
+}
+
+/* Is it a valid btree that begins with the columns that it should? */
 static bool
 is_as_listed(Relation index, AkIndex which)
 {
@@ -76,7 +90,7 @@ is_as_listed(Relation index, AkIndex which)
 	const AttrNumber *columns = layouts[indexes[which].table].columns;
 
 	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		!is_complete(index))
 		return false;
 	for (int i = 0; i < MAX_INDEX_COLUMNS && indexes[which].columns[i] > 0; i++)
 		if (i >= form->indnatts ||

@@ -281,10 +281,16 @@ is_contradicted(AkTable table, Datum id, const AkName *organization)
 		return has_foreign_grant_now(id, organization);
 	if (table == AK_TABLE_KEY)
 	{
+		ScanKeyData parent;
+
 		ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
 					F_UUID_EQ, id);
+		ScanKeyInit(&parent, Anum_apikey_key_parent_id, BTEqualStrategyNumber,
+					F_UUID_EQ, id);
 		return has_row(AK_INDEX_GRANT_KEY, &key,
-					   Anum_apikey_grant_organization, organization);
+					   Anum_apikey_grant_organization, organization) ||
+			has_row(AK_INDEX_KEY_PARENT, &parent,
+					Anum_apikey_key_organization, organization);
 	}
 	ScanKeyInit(&key, Anum_apikey_environment_project, BTEqualStrategyNumber,
 				F_TEXTEQ, id);

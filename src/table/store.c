@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/inval.h"
 #include "executor/tuptable.h"
@@ -149,6 +150,9 @@ read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 	row->allowed_networks = KEY_ISNULL(allowed_networks) ? (Datum) 0 :
 		PointerGetDatum(PG_DETOAST_DATUM_COPY(KEY(allowed_networks)));
 	read_limit(&row->limit, key);
+	row->derived = !KEY_ISNULL(parent_id);
+	if (row->derived)
+		row->parent_id = *DatumGetUUIDP(KEY(parent_id));
 }
 
 bool
@@ -223,6 +227,52 @@ ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id)
 	bool		result = begin_key(&scan, snapshot, id) &&
 	is_uncommitted(scan.tuple);
 
+	ak_scan_end(&scan);
+	return result;
+}
+
+int
+ak_store_derived(Snapshot snapshot, const pg_uuid_t *parent, pg_uuid_t **ids)
+{
+	ScanKeyData keys[2];
+	AkScan		scan;
+	int			count = 0;
+	int			room = 16;
+
+	*ids = palloc(room * sizeof(pg_uuid_t));
+	ScanKeyInit(&keys[0], Anum_apikey_key_parent_id, BTEqualStrategyNumber,
+				F_UUID_EQ, UUIDPGetDatum(parent));
+	ScanKeyInit(&keys[1], Anum_apikey_key_expires_at, BTGreaterStrategyNumber,
+				F_TIMESTAMPTZ_GT, TimestampTzGetDatum(ak_clock_now()));
+	ak_scan_begin(&scan, AK_INDEX_KEY_PARENT, NoMovementScanDirection, snapshot,
+				  2, keys);
+	while (ak_scan_next(&scan))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		(void) ak_scan_value(&scan, Anum_apikey_key_revoked_at, &isnull);
+		if (!isnull)
+			continue;
+		*ids = make_room(*ids, count, &room, sizeof(pg_uuid_t));
+		(*ids)[count++] =
+			*DatumGetUUIDP(ak_scan_value(&scan, Anum_apikey_key_key_id, &isnull));
+	}
+	ak_scan_end(&scan);
+	return count;
+}
+
+int
+ak_store_max_derived(Snapshot snapshot, const pg_uuid_t *id)
+{
+	AkScan		scan;
+	int			result = 0;
+	bool		isnull;
+
+	if (ak_scan_one(&scan, AK_INDEX_DERIVATION_PKEY, snapshot,
+					Anum_apikey_derivation_key_id, F_UUID_EQ, UUIDPGetDatum(id)))
+		result = DatumGetInt32(ak_scan_value(&scan, Anum_apikey_derivation_max_derived,
+											 &isnull));
 	ak_scan_end(&scan);
 	return result;
 }

@@ -48,6 +48,8 @@ typedef struct AkKeyRow
 	bool		revoked;
 	Datum		allowed_networks;	/* cidr[], or 0 for any */
 	AkRateLimit limit;
+	bool		derived;
+	pg_uuid_t	parent_id;		/* if derived */
 } AkKeyRow;
 
 /* What apikey_verify tells of a key, in the order of its columns. */
@@ -108,6 +110,16 @@ extern bool ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id);
 /* All grants of a key; returns how many.  Sets *uncommitted if one of them is. */
 extern int	ak_store_grants(Snapshot snapshot, const pg_uuid_t *id,
 							AkGrant **grants, bool *uncommitted);
+
+/*
+ * The ids of the keys that are derived from this one directly, have not expired, and are
+ * not revoked, palloc'd; returns how many.
+ */
+extern int	ak_store_derived(Snapshot snapshot, const pg_uuid_t *parent,
+							 pg_uuid_t **ids);
+
+/* How many may be derived from it; 0 for none. */
+extern int	ak_store_max_derived(Snapshot snapshot, const pg_uuid_t *id);
 
 /* Is there a limit to what this key may spend? */
 extern bool ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id);

@@ -62,6 +62,7 @@ AK_COLUMN(apikey_key, metadata, JSONBOID, false)
 AK_COLUMN(apikey_key, rate_count, INT4OID, true)
 AK_COLUMN(apikey_key, rate_interval, INTERVALOID, true)
 AK_COLUMN(apikey_key, rate_burst, INT4OID, true)
+AK_COLUMN(apikey_key, parent_id, UUIDOID, true)
 AK_TABLE_END(apikey_key)
 
 AK_TABLE(SECRET, apikey_secret)
@@ -89,6 +90,11 @@ AK_COLUMN(apikey_budget, refill, INTERVALOID, true)
 AK_COLUMN(apikey_budget, started_at, TIMESTAMPTZOID, false)
 AK_COLUMN(apikey_budget, refills_at, TIMESTAMPTZOID, true)
 AK_TABLE_END(apikey_budget)
+
+AK_TABLE(DERIVATION, apikey_derivation)
+AK_COLUMN(apikey_derivation, key_id, UUIDOID, false)
+AK_COLUMN(apikey_derivation, max_derived, INT4OID, false)
+AK_TABLE_END(apikey_derivation)
 
 AK_TABLE(EVENT, apikey_event)
 AK_COLUMN(apikey_event, at, TIMESTAMPTZOID, false)
@@ -129,6 +135,8 @@ AK_INDEX(ENVIRONMENT_PKEY, ENVIRONMENT, apikey_environment_pkey,
 AK_INDEX(ENVIRONMENT_ORGANIZATION, ENVIRONMENT, apikey_environment_organization_idx,
 		 Anum_apikey_environment_organization)
 AK_INDEX(KEY_PKEY, KEY, apikey_key_pkey, Anum_apikey_key_key_id)
+AK_INDEX(KEY_PARENT, KEY, apikey_key_parent_idx, Anum_apikey_key_parent_id,
+		 Anum_apikey_key_expires_at)
 AK_INDEX(SECRET_PKEY, SECRET, apikey_secret_pkey, Anum_apikey_secret_key_id)
 AK_INDEX(SECRET_LOOKUP, SECRET, apikey_secret_lookup_key,
 		 Anum_apikey_secret_lookup)
@@ -139,6 +147,8 @@ AK_INDEX(GRANT_PROJECT, GRANT, apikey_grant_project_idx,
 		 Anum_apikey_grant_project, Anum_apikey_grant_environment,
 		 Anum_apikey_grant_organization)
 AK_INDEX(BUDGET_PKEY, BUDGET, apikey_budget_pkey, Anum_apikey_budget_key_id)
+AK_INDEX(DERIVATION_PKEY, DERIVATION, apikey_derivation_pkey,
+		 Anum_apikey_derivation_key_id)
 AK_INDEX(USE_PKEY, USE, apikey_use_pkey, Anum_apikey_use_key_id)
 AK_INDEX(USE_HOUR_PKEY, USE_HOUR, apikey_use_hour_pkey,
 		 Anum_apikey_use_hour_key_id, Anum_apikey_use_hour_hour)

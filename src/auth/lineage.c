@@ -1,0 +1,99 @@
+/*
+ * lineage.c
+ *		A key together with those that it is derived from; see lineage.h.
+ */
+#include "postgres.h"
+
+#include "auth/lineage.h"
+
+#include "auth/authz.h"
+#include "base/client.h"
+#include "base/guc.h"
+
+/* Set what refuses a key, and whether an ancestor is the cause. */
+static void
+set_state(AkKey *key, bool *state, bool is, AkReason reason, bool of_ancestor)
+{
+	if (!is || *state)
+		return;
+	*state = true;
+	if (of_ancestor)
+		key->inherited |= 1 << reason;
+}
+
+/* Add what a row says, of the key itself or of an ancestor. */
+static void
+add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
+{
+	set_state(key, &key->revoked, row->revoked, AK_REASON_REVOKED, of_ancestor);
+	set_state(key, &key->disabled, row->disabled, AK_REASON_DISABLED, of_ancestor);
+	if (row->allowed_networks != (Datum) 0)
+	{
+		key->address = ak_guc_address_serial;
+		set_state(key, &key->outside_networks,
+				  !ak_client_in_networks(row->allowed_networks),
+				  AK_REASON_OUTSIDE_NETWORKS, of_ancestor);
+	}
+	if (of_ancestor && row->expires_at < key->expires_at)
+		key->inherited |= 1 << AK_REASON_EXPIRED;
+	key->expires_at = of_ancestor ? Min(key->expires_at, row->expires_at) :
+		row->expires_at;
+	key->uncommitted |= row->secret.uncommitted;
+}
+
+/* The parent of the key whose row this is; false if there is none that it may have. */
+static bool
+read_parent(Snapshot snapshot, const AkKeyRow *row, AkKeyRow *parent)
+{
+	return ak_store_key(snapshot, &row->parent_id, parent) &&
+		ak_name_equal(&parent->organization, &row->organization);
+}
+
+bool
+ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key,
+				AkGrant **grants, int *ngrants)
+{
+	pg_uuid_t  *ancestors = NULL;
+
+	add_row(key, row, false);
+	key->organization = row->organization;
+	key->organization_level = row->derived ? AK_LEVEL_NONE :
+		row->organization_level;
+	key->root = key->id;
+	*ngrants = ak_store_grants(snapshot, &key->id, grants, &key->uncommitted);
+	if (row->derived)
+		key->ancestors = ancestors = palloc(AK_ANCESTORS_MAX * sizeof(pg_uuid_t));
+	while (row->derived)
+	{
+		AkKeyRow   *parent = palloc(sizeof(AkKeyRow));
+		AkGrant    *given;
+		int			ngiven;
+
+		if (key->nancestors == AK_ANCESTORS_MAX ||
+			!read_parent(snapshot, row, parent))
+			return false;
+		key->root = ancestors[key->nancestors++] = row->parent_id;
+		add_row(key, parent, true);
+		ngiven = ak_store_grants(snapshot, &row->parent_id, &given,
+								 &key->uncommitted);
+		*grants = ak_grants_intersect(*grants, *ngrants, given, ngiven, ngrants);
+		row = parent;
+	}
+	key->limit = row->limit.count > 0 ? &row->limit : NULL;
+	return true;
+}
+
+bool
+ak_lineage_root(Snapshot snapshot, pg_uuid_t *id, AkKeyRow *row)
+{
+	for (int i = 0; row->derived; i++)
+	{
+		AkKeyRow	parent;
+
+		if (i == AK_ANCESTORS_MAX || !read_parent(snapshot, row, &parent))
+			return false;
+		*id = row->parent_id;
+		*row = parent;
+	}
+	return true;
+}

@@ -1,0 +1,36 @@
+/*
+ * lineage.h
+ *		A key together with those that it is derived from.
+ *
+ * At each moment a derived key may do what its own row and grants say, and what its
+ * parent may do.  All of that is read at once, by one snapshot, and worked out into one
+ * entry of the key cache: a decision costs what it costs for any key.  What changes an
+ * ancestor ends the entry, as every change of a key does.
+ */
+#ifndef AK_LINEAGE_H
+#define AK_LINEAGE_H
+
+#include "postgres.h"
+
+#include "auth/keycache.h"
+#include "base/grants.h"
+#include "table/store.h"
+
+/* So many ancestors a key may have: what is derived from one that has them is refused. */
+#define AK_ANCESTORS_MAX	4
+
+/*
+ * Fill in what "row" says of a key, of which "key" has the id, and its ancestors; and
+ * their grants, palloc'd.  False, and no key, where an ancestor is missing, is of
+ * another organization, or is one too many: no foreign key lets such a row in.
+ */
+extern bool ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key,
+							AkGrant **grants, int *ngrants);
+
+/*
+ * Read the one that a key, whose row is in "row", comes from in the end: it takes that
+ * row's place, and its id is *id.  False as above.
+ */
+extern bool ak_lineage_root(Snapshot snapshot, pg_uuid_t *id, AkKeyRow *row);
+
+#endif							/* AK_LINEAGE_H */

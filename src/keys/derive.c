@@ -1,0 +1,392 @@
+/*
+ * derive.c
+ *		Keys derived from others; see lineage.h for what they may do.
+ *
+ * The key that all of a tree come from, its root, has a row in apikey_derivation that
+ * says how many of them may be live.  Whoever derives one locks that row until the end
+ * of the transaction, and counts: so the number is exact.  Nothing else locks it but
+ * what changes the number or deletes the key; a bearer who stays in a transaction keeps
+ * nobody from revoking, disabling or rotating anything.
+ */
+#include "postgres.h"
+
+#include "keys/derive.h"
+
+#include "access/xact.h"
+#include "auth/authn.h"
+#include "auth/authz.h"
+#include "auth/lineage.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/hide.h"
+#include "base/result.h"
+#include "funcapi.h"
+#include "keys/create.h"
+#include "keys/options.h"
+#include "keys/projects.h"
+#include "miscadmin.h"
+#include "table/sql.h"
+#include "utils/fmgrprotos.h"
+#include "utils/tuplestore.h"
+
+/* What a bearer may store with one key */
+#define MAX_GRANTS		1000
+
+#define MIN_LIFETIME	USECS_PER_SEC
+#define MAX_LIFETIME	(30 * USECS_PER_DAY)
+
+/* Where the arguments are. */
+typedef struct Places
+{
+	int			key;			/* negative: the session's */
+	int			label;
+	int			grants;
+	int			lifetime;
+	int			metadata;
+}			Places;
+
+/* ------------------------------------------------------------- how many */
+
+/* All live keys below this one, which is at "depth". */
+static int
+count_live(Snapshot snapshot, const pg_uuid_t *id, int depth)
+{
+	pg_uuid_t  *ids;
+	int			direct = ak_store_derived(snapshot, id, &ids);
+	int			count = direct;
+
+	for (int i = 0; depth + 1 < AK_ANCESTORS_MAX && i < direct; i++)
+		count += count_live(snapshot, &ids[i], depth + 1);
+	pfree(ids);
+	return count;
+}
+
+/* Lock the row that says how many may be derived from this root, if there is one. */
+static void
+lock_root(const pg_uuid_t *root)
+{
+	static AkSql lock = {
+		AK_TABLE_DERIVATION, AK_SQL_LATEST,
+		.query = "SELECT FROM $S.apikey_derivation WHERE key_id = $1 FOR UPDATE"
+	};
+
+	ak_sql_run(&lock, ak_value_uuid(root));
+}
+
+/*
+ * How many keys below a root are live.  In one statement they are counted once, for the
+ * lock keeps others from adding any; a change of keys that exist, or a rollback, ends it.
+ */
+typedef struct Tally
+{
+	pg_uuid_t	root;
+	uint64		transaction;	/* 0: nothing yet */
+	uint64		generation;
+	TimestampTz statement;
+	int			live;
+} Tally;
+
+static bool
+is_tally_of(const Tally *tally, const pg_uuid_t *root)
+{
+	return tally->transaction == ak_inval_transaction &&
+		tally->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
+		tally->statement == ak_clock_now() &&
+		memcmp(&tally->root, root, sizeof(pg_uuid_t)) == 0;
+}
+
+static void
+begin_tally(Tally *tally, const pg_uuid_t *root)
+{
+	Snapshot	snapshot;
+
+	tally->transaction = 0;
+	lock_root(root);
+	ak_schema_accept();
+	AK_STORE_READ(snapshot)
+	{
+		tally->generation = ak_inval_generation(AK_TOPIC_KEYS);
+		tally->live = count_live(snapshot, root, 0);
+	}
+	tally->root = *root;
+	tally->statement = ak_clock_now();
+	tally->transaction = ak_inval_transaction;
+}
+
+/* Raises 53400 if there may not be one more. */
+static void
+count_one_more(const pg_uuid_t *root)
+{
+	static Tally tally;
+	Snapshot	snapshot;
+	int			max = 0;
+
+	if (!is_tally_of(&tally, root))
+		begin_tally(&tally, root);
+	AK_STORE_READ(snapshot)
+		max = ak_store_max_derived(snapshot, root);
+	if (max == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no keys may be derived from this API key"),
+				 errhint("Whoever issues keys may set max_derived by apikey_update.")));
+	if (tally.live >= max)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no more keys may be derived from this API key"),
+				 errdetail("max_derived=%d", max),
+				 errhint("Those that expire or are revoked make room.")));
+	tally.live++;
+}
+
+/* -------------------------------------------------------------- deriving */
+
+/* When such a lifetime ends that begins now. */
+static TimestampTz
+get_end(FunctionCallInfo fcinfo, int argno)
+{
+	TimestampTz now = ak_clock_now();
+	TimestampTz end;
+
+	ak_arg_refuse_null(fcinfo, argno, "lifetime");
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												  TimestampTzGetDatum(now),
+												  PG_GETARG_DATUM(argno)));
+	if (end < now + MIN_LIFETIME || end > now + MAX_LIFETIME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lifetime must be between a second and 30 days")));
+	return end;
+}
+
+/* Of its own it may do all, unless grants are given: what counts is the lower. */
+static void
+read_grants(FunctionCallInfo fcinfo, int argno, AkNewKey *key)
+{
+	static AkGrant all = {{"*", 1}, {"*", 1}, AK_LEVEL_MANAGE};
+	Jsonb	   *grants;
+
+	if (PG_ARGISNULL(argno))
+	{
+		key->grants = &all;
+		key->ngrants = 1;
+		return;
+	}
+	grants = ak_arg_json(fcinfo, argno, JB_FARRAY);
+	key->ngrants = ak_options_grants(grants, &key->grants);
+	if (key->ngrants > MAX_GRANTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a derived key can have %d grants at most", MAX_GRANTS)));
+	for (int i = 0; i < key->ngrants; i++)
+		ak_projects_check(&key->organization, &key->grants[i]);
+	ak_detail_add_jsonb(&key->detail, "grants", grants);
+}
+
+/* Take from the parent, which is good, what the new key has of it. */
+static void
+take_parent(AkNewKey *key, const AkKey *parent, pg_uuid_t *parent_id,
+			pg_uuid_t *root, TimestampTz *expires_at)
+{
+	if (parent->nancestors == AK_ANCESTORS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a chain of derived keys can have %d at most",
+						AK_ANCESTORS_MAX)));
+	*parent_id = parent->id;
+	*root = parent->root;
+	*expires_at = parent->expires_at;
+	key->organization = ak_name_copy(parent->organization);
+	key->parent = parent_id;
+	key->actor.limited = true;
+	key->actor.key_id = *parent_id;
+}
+
+static const char *
+read_prefix(const pg_uuid_t *id)
+{
+	AkKeyRow	row;
+	Snapshot	snapshot;
+	bool		found = false;
+
+	AK_STORE_READ(snapshot)
+		found = ak_store_key(snapshot, id, &row);
+	if (!found)
+		ak_authz_refuse(AK_REASON_INVALID_KEY);
+	return pnstrdup(row.prefix.data, row.prefix.len);
+}
+
+static void
+fill_derived(FunctionCallInfo fcinfo, const Places * at, Datum *values)
+{
+	AkNewKey	key;
+	pg_uuid_t	parent;
+	pg_uuid_t	root;
+	TimestampTz expires_at;
+	TimestampTz end;
+	char	   *token;
+
+	PreventCommandIfReadOnly("apikey_derive()");
+	memset(&key, 0, sizeof(key));
+	take_parent(&key, ak_authn_require(fcinfo, at->key), &parent, &root,
+				&expires_at);
+	key.label = ak_options_label(fcinfo, at->label);
+	key.metadata = ak_options_metadata(fcinfo, at->metadata);
+	ak_detail_begin(&key.detail);
+	ak_detail_add(&key.detail, "parent_id", ak_options_print_id(&parent));
+	end = Min(get_end(fcinfo, at->lifetime), expires_at);
+	ak_detail_add_time(&key.detail, "expires_at", end);
+	key.expires_at = ak_value_time(end);
+	read_grants(fcinfo, at->grants, &key);
+	key.created_by = ak_value_string(ak_options_print_id(&parent));
+	key.prefix = read_prefix(&parent);
+
+	count_one_more(&root);
+	/* it may have waited for long */
+	(void) ak_authn_require(fcinfo, at->key);
+	ak_secret_uuid(&key.id, GetCurrentTimestamp());
+	token = ak_create_secret(&key.secret, &key.id, key.prefix);
+	ak_create_write("derive", &key);
+	(void) ak_create_show(&key.id, token, values);
+}
+
+/* The statement may have the key in it. */
+static bool
+fill_derived_hidden(FunctionCallInfo fcinfo, const Places * at, Datum *values)
+{
+	ErrorContextCallback hide;
+
+	ak_hide_begin(&hide);
+	fill_derived(fcinfo, at, values);
+	ak_hide_end(&hide);
+	return true;
+}
+
+static bool
+fill_derive_key(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	static const Places at = {0, 1, 2, 3, 4};
+
+	return fill_derived_hidden(fcinfo, &at, values);
+}
+
+AK_ROW_FUNCTION(apikey_derive_key, fill_derive_key)
+
+static bool
+fill_derive_session(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	static const Places at = {
+		.key = -1,
+		.label = 0,
+		.grants = 1,
+		.metadata = 2,
+		.lifetime = 3
+	};
+
+	return fill_derived_hidden(fcinfo, &at, values);
+}
+
+AK_ROW_FUNCTION(apikey_derive_session, fill_derive_session)
+
+/* --------------------------------------------------------------- looking */
+
+/* Its compiled grants, palloc'd; NULL if there is no such key. */
+static const AkGrants *
+read_derived_grants(const pg_uuid_t *id)
+{
+	AkKey		key;
+	AkKeyRow	row;
+	AkGrant    *grants;
+	int			ngrants;
+	AkGrants   *result;
+	Snapshot	snapshot;
+	bool		found = false;
+
+	AK_STORE_READ(snapshot)
+	{
+		memset(&key, 0, sizeof(key));
+		key.id = *id;
+		found = ak_store_key(snapshot, id, &row) &&
+			ak_lineage_read(snapshot, &row, &key, &grants, &ngrants);
+	}
+	if (!found)
+		return NULL;
+	result = palloc_extended(ak_grants_size(grants, ngrants), MCXT_ALLOC_HUGE);
+	ak_grants_compile(result, grants, ngrants);
+	return result;
+}
+
+AK_FUNCTION_INFO_V1(apikey_derived_grants);
+Datum
+apikey_derived_grants(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const AkGrants *grants;
+	AkGrant		grant;
+
+	ak_schema_accept();
+	InitMaterializedSRF(fcinfo, 0);
+	grants = read_derived_grants(PG_GETARG_UUID_P(0));
+	for (uint32 i = 0; grants != NULL && i <= grants->mask; i++)
+		if (ak_grants_slot(grants, i, &grant))
+		{
+			Datum		values[] = {
+				ak_name_to_text(&grant.project),
+				ak_name_to_text(&grant.environment),
+				ObjectIdGetDatum(ak_schema_get()->levels[grant.level])
+			};
+			bool		nulls[lengthof(values)] = {false};
+
+			tuplestore_putvalues(result->setResult, result->setDesc, values,
+								 nulls);
+		}
+	return (Datum) 0;
+}
+
+/* ----------------------------------------------------------------- purge */
+
+/*
+ * Grants go first, for the worker has no triggers fire.  Descendants go along: they
+ * expired before.
+ */
+uint64
+ak_derive_purge(TimestampTz before)
+{
+	static AkSql delete_grants = {
+		AK_TABLE_GRANT, AK_SQL_MANY,
+		.query = "DELETE FROM $S.apikey_grant WHERE key_id IN"
+		" (SELECT key_id FROM $S.apikey_key"
+		" WHERE parent_id IS NOT NULL AND expires_at < $1)"
+	};
+	static AkSql delete_keys = {
+		AK_TABLE_KEY, AK_SQL_MANY,
+		.query = "DELETE FROM $S.apikey_key"
+		" WHERE parent_id IS NOT NULL AND expires_at < $1"
+	};
+	AkEvent		event = {.action = "purge_derived"};
+	AkDetail	detail;
+	uint64		count;
+
+	before = Min(before, ak_clock_now());
+	ak_sql_run(&delete_grants, ak_value_time(before));
+	count = ak_sql_run(&delete_keys, ak_value_time(before));
+	if (count == 0)
+		return 0;
+	ak_detail_begin(&detail);
+	ak_detail_add_time(&detail, "before", before);
+	ak_detail_add(&detail, "count", psprintf(UINT64_FORMAT, count));
+	event.detail = &detail;
+	ak_event_append(NULL, &event);
+	return count;
+}
+
+AK_FUNCTION_INFO_V1(apikey_purge_derived);
+Datum
+apikey_purge_derived(PG_FUNCTION_ARGS)
+{
+	ak_arg_refuse_null(fcinfo, 0, "before");
+	ak_actor_refuse_key();
+	ak_schema_accept();
+	PG_RETURN_INT64(ak_derive_purge(PG_GETARG_TIMESTAMPTZ(0)));
+}
