@@ -116,7 +116,7 @@ SELECT de_state(:'g');
 SELECT apikey_authorize_organization(:'p', 'de_acme', 'write'), apikey_authorize_organization(:'c', 'de_acme', 'read');
 BEGIN;
 SET LOCAL apikey.key = :'c';
-SELECT de_attempt('SELECT apikey_create(''de_acme'', ''x'')');
+SELECT de_attempt('SELECT apikey_create(''de_acme'', ''dx'')');
 SELECT de_attempt(format('SELECT apikey_rotate(%L)', :'c_id'));
 SELECT de_attempt(format('SELECT apikey_revoke(%L)', :'g_id'));
 SELECT de_attempt('SELECT apikey_purge_derived(now())');
@@ -141,7 +141,7 @@ SELECT status FROM apikey_find_keys(:'c' || ' ' || :'g');
 
 -- the session's key
 BEGIN;
-SELECT de_attempt('SELECT apikey_derive(label => ''x'')');
+SELECT de_attempt('SELECT apikey_derive(label => ''dx'')');
 SELECT set_config('apikey.key', :'key', true) <> '';
 SELECT key AS s FROM apikey_derive(label => 'by session', grants => '[{"project": "de_web", "environment": "production", "level": "read"}]', lifetime => '1 day', metadata => '{"job": 7}') \gset
 COMMIT;
@@ -149,14 +149,14 @@ SELECT de_may(:'s');
 SELECT label, metadata, date_trunc('minute', expires_at - created_at) AS lifetime FROM apikey_keys WHERE key_id = (SELECT key_id FROM apikey_verify(:'s'));
 
 -- arguments
-SELECT a, de_attempt(format('SELECT apikey_derive(%L, %s)', :'key', a)) FROM unnest(ARRAY['NULL', ''' ''', '''x'', ''{}''', '''x'', ''[{"project": "de_web"}]''',
-	'''x'', ''[{"project": "nowhere", "environment": "production", "level": "read"}]''', '''x'', ''[{"project": "de_secret", "environment": "production", "level": "read"}]''',
-	'''x'', lifetime => NULL', '''x'', lifetime => ''0.9 s''', '''x'', lifetime => ''1 s''', '''x'', lifetime => ''30 days''', '''x'', lifetime => ''30 days 1 s''', '''x'', lifetime => ''-1 h''',
-	'''x'', lifetime => ''300000 years''', '''x'', metadata => ''[]''', '''x'', metadata => ''{"a": 1}''', '''x'', metadata => NULL']) a;
-SELECT de_attempt(format('SELECT apikey_derive(%L, ''x'', (SELECT jsonb_agg(jsonb_build_object(''project'', i, ''environment'', ''*'', ''level'', ''read'')) FROM generate_series(1, %s) i))', :'key', n)) FROM unnest('{1001}'::int[]) n;
-SELECT de_attempt(format('SELECT apikey_derive(%s, ''x'')', a)) FROM unnest(ARRAY['NULL', '''''', '''nonsense''', quote_literal(overlay(:'key' PLACING '0' FROM 40))]) a;
+SELECT a, de_attempt(format('SELECT apikey_derive(%L, %s)', :'key', a)) FROM unnest(ARRAY['NULL', ''' ''', '''dx'', ''{}''', '''dx'', ''[{"project": "de_web"}]''',
+	'''dx'', ''[{"project": "nowhere", "environment": "production", "level": "read"}]''', '''dx'', ''[{"project": "de_secret", "environment": "production", "level": "read"}]''',
+	'''dx'', lifetime => NULL', '''dx'', lifetime => ''0.9 s''', '''dx'', lifetime => ''1 s''', '''dx'', lifetime => ''30 days''', '''dx'', lifetime => ''30 days 1 s''', '''dx'', lifetime => ''-1 h''',
+	'''dx'', lifetime => ''300000 years''', '''dx'', metadata => ''[]''', '''dx'', metadata => ''{"a": 1}''', '''dx'', metadata => NULL']) a;
+SELECT de_attempt(format('SELECT apikey_derive(%L, ''dx'', (SELECT jsonb_agg(jsonb_build_object(''project'', i, ''environment'', ''*'', ''level'', ''read'')) FROM generate_series(1, %s) i))', :'key', n)) FROM unnest('{1001}'::int[]) n;
+SELECT de_attempt(format('SELECT apikey_derive(%s, ''dx'')', a)) FROM unnest(ARRAY['NULL', '''''', '''nonsense''', quote_literal(overlay(:'key' PLACING '0' FROM 40))]) a;
 SELECT m, de_attempt(format('SELECT apikey_update(%L, max_derived => %s)', :'key_id', m)) FROM unnest('{-1,1000001}'::int[]) m;
-SELECT m, de_attempt(format('SELECT apikey_create(''de_acme'', ''x'', max_derived => %s)', m)) FROM unnest('{-1,1000001,0,7,NULL::int}'::text[]) m;
+SELECT m, de_attempt(format('SELECT apikey_create(''de_acme'', ''dx'', max_derived => %s)', m)) FROM unnest('{-1,1000001,0,7,NULL::int}'::text[]) m;
 SELECT apikey_update(:'key_id', max_derived => 0);
 SELECT de_attempt(format('SELECT de_derive(%L)', :'key'));
 SELECT apikey_update(:'key_id', max_derived => 100);
@@ -186,7 +186,7 @@ SELECT key_id AS app_id, key AS app FROM apikey_create('de_acme', 'app', '[{"pro
 SELECT key_id AS app_c_id FROM de_derive(:'app') \gset
 BEGIN;
 SET LOCAL apikey.key = :'delegate';
-SELECT m, de_attempt(format('SELECT apikey_create(''de_acme'', ''x'', max_derived => %s)', m)) FROM unnest('{3,4}'::int[]) m;
+SELECT m, de_attempt(format('SELECT apikey_create(''de_acme'', ''dx'', max_derived => %s)', m)) FROM unnest('{3,4}'::int[]) m;
 SELECT de_attempt(format('SELECT apikey_disable(%L)', k)) FROM unnest(ARRAY[:'web_c_id', :'app_c_id']) k;
 COMMIT;
 SELECT de_state(:'web_c');
@@ -220,3 +220,4 @@ SELECT detail - 'before' FROM apikey_events WHERE action = 'purge_derived';
 SELECT count(*) FROM apikey_grants WHERE key_id NOT IN (SELECT key_id FROM apikey_keys);
 DROP TABLE de_rows;
 DROP FUNCTION de_attempt, de_may, de_derive, de_state;
+SELECT apikey_remove_project(p) FROM unnest('{de_web,de_app,de_ops,de_secret}'::text[]) p;
