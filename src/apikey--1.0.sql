@@ -1412,7 +1412,7 @@ COMMENT ON FUNCTION apikey_internal.check_key(uuid, boolean) IS
 
 CREATE FUNCTION apikey_internal.derived_grants(key_id uuid)
 RETURNS TABLE (project text, environment text, level apikey_level)
-LANGUAGE C STABLE STRICT ROWS 10
+LANGUAGE C STABLE STRICT ROWS 100
 AS 'MODULE_PATHNAME', 'apikey_derived_grants';
 COMMENT ON FUNCTION apikey_internal.derived_grants(uuid) IS
 'for apikey_reach: what a derived API key and its ancestors may all do, as grants';

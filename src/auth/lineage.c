@@ -12,7 +12,7 @@
 
 /* Set what refuses a key, and whether an ancestor is the cause. */
 static void
-set_state(AkKey *key, bool *state, bool is, AkReason reason, bool of_ancestor)
+add_state(AkKey *key, bool *state, bool is, AkReason reason, bool of_ancestor)
 {
 	if (!is || *state)
 		return;
@@ -25,12 +25,12 @@ set_state(AkKey *key, bool *state, bool is, AkReason reason, bool of_ancestor)
 static void
 add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
 {
-	set_state(key, &key->revoked, row->revoked, AK_REASON_REVOKED, of_ancestor);
-	set_state(key, &key->disabled, row->disabled, AK_REASON_DISABLED, of_ancestor);
+	add_state(key, &key->revoked, row->revoked, AK_REASON_REVOKED, of_ancestor);
+	add_state(key, &key->disabled, row->disabled, AK_REASON_DISABLED, of_ancestor);
 	if (row->allowed_networks != (Datum) 0)
 	{
 		key->address = ak_guc_address_serial;
-		set_state(key, &key->outside_networks,
+		add_state(key, &key->outside_networks,
 				  !ak_client_in_networks(row->allowed_networks),
 				  AK_REASON_OUTSIDE_NETWORKS, of_ancestor);
 	}

@@ -18,10 +18,12 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_ungrant(uuid,text,text)',
 	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
 	'apikey_revoke(uuid)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
-	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,text[])']) s;
+	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,integer,text[])']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
-	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)', 'apikey_rotate(uuid,interval)']) s;
-INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text)',
+	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer)', 'apikey_rotate(uuid,interval)']) s;
+INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, true FROM unnest(array[
+	'apikey_derive(text,text,jsonb,interval,jsonb)', 'apikey_derive(text,jsonb,jsonb,interval)']) s;
+INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer)',
 	'uuid', 'volatile', 'unsafe', true, false);
 -- where two identifiers are asked about, each may be text or anything else
 INSERT INTO expected SELECT replace(format(s, p, e), 'any', '"any"'), r, 'stable', 'safe', false, true
@@ -51,6 +53,7 @@ INSERT INTO expected VALUES
 	('apikey_logout()', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_internal.budget_period(timestamp with time zone,interval,timestamp with time zone)', 'record', 'immutable', 'safe', false, true),
 	('apikey_revoke_self(text)', 'void', 'volatile', 'unsafe', true, true),
+	('apikey_purge_derived(timestamp with time zone)', 'bigint', 'volatile', 'unsafe', true, false),
 	('apikey_purge_events(timestamp with time zone)', 'bigint', 'volatile', 'unsafe', true, false),
 	('apikey_pattern(text)', 'text', 'stable', 'safe', false, true),
 	('apikey_scanner_alert(jsonb)', 'jsonb', 'volatile', 'unsafe', true, false),
@@ -79,6 +82,8 @@ INSERT INTO expected VALUES
 	('apikey_usage_stats()', 'record', 'volatile', 'safe', false, false),
 	('apikey_unused(interval)', 'TABLE(key_id uuid, organization text, label text, key text, created_at timestamp with time zone, last_used_at timestamp with time zone)',
 		'stable', 'unsafe', true, false),
+	('apikey_internal.derived_status(uuid)', 'text', 'stable', 'safe', true, true),
+	('apikey_internal.derived_grants(uuid)', 'TABLE(project text, environment text, level apikey_level)', 'stable', 'unsafe', false, true),
 	('apikey_internal.check_key(uuid,boolean)', 'void', 'stable', 'safe', false, true),
 	('apikey_internal.level_of(text)', 'apikey_level', 'stable', 'safe', false, true),
 	('apikey_internal.idle_since(interval)', 'timestamp with time zone', 'stable', 'safe', false, true),
@@ -92,21 +97,21 @@ SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
 		prosecdef, EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
 	FROM function$$, 'SELECT * FROM expected', 'every function is what it should be, and no other exists');
 SELECT bag_eq($$SELECT proname::text FROM function WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
-	'{apikey_reach,apikey_who_can,apikey_unused}'::text[], 'all in C, but what looks at keys');
+	'{apikey_reach,apikey_who_can,apikey_unused,derived_status}'::text[], 'all in C, but what looks at keys');
 SELECT is_empty($$SELECT signature FROM function WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND prosqlbody IS NULL$$,
 	'what SQL functions name is bound once and for all');
 SELECT is_empty($$SELECT signature, pg_describe_object(refclassid, refobjid, 0) FROM function f JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = f.oid
 	WHERE refclassid = 'pg_constraint'::regclass$$, 'and is no constraint, which users may replace');
 SELECT is_empty($$SELECT signature FROM function WHERE prosecdef AND proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'$$,
 	'SECURITY DEFINER goes with a pinned search_path');
-SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL)$$,
+SELECT is_empty($$SELECT signature FROM function WHERE provolatile = 's' AND proparallel = 's' AND (prosecdef OR proconfig IS NOT NULL) AND proname <> 'derived_status'$$,
 	'deciding functions have neither');
 SELECT is_empty($$SELECT signature FROM function WHERE proleakproof$$, 'none is leakproof');
 SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND pronamespace <> 'apikey_internal'::regnamespace$$,
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.support'::regproc$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');
-SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses)$' THEN 100 ELSE 1 END$$,
+SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses|derived_grants)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
 	'none returns bytes');
@@ -126,12 +131,12 @@ SELECT is_empty($$SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM fu
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
-	('apikey_budget', 'r'), ('apikey_budgets', 'v'),
+	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
 	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
 	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
-	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
 	'nobody but the owner has a privilege on any of them');
 SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
@@ -200,6 +205,7 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 	('apikey_secret', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_grant', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_budget', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_budget', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_derivation', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_derivation', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_key', 'apikey_keep', 'A', true, 'update'),
@@ -222,6 +228,8 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_key', 'apikey_key_organization_key', true, false, 'btree (organization, key_id)'),
 	('apikey_key', 'apikey_key_ended_idx', false, false, 'btree (key_id) WHERE ((revoked_at IS NOT NULL) OR (disabled_at IS NOT NULL))'),
 	('apikey_key', 'apikey_key_expires_idx', false, false, 'btree (expires_at, key_id) WHERE (expires_at IS NOT NULL)'),
+	('apikey_key', 'apikey_key_parent_idx', false, false, 'btree (parent_id, expires_at) WHERE (parent_id IS NOT NULL)'),
+	('apikey_derivation', 'apikey_derivation_pkey', true, true, 'btree (key_id)'),
 	('apikey_secret', 'apikey_secret_pkey', true, true, 'btree (key_id)'),
 	('apikey_secret', 'apikey_secret_lookup_key', true, false, 'btree (lookup)'),
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
@@ -238,6 +246,8 @@ SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM 
 	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
 	('apikey_secret', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
 	('apikey_budget', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
+	('apikey_derivation', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
+	('apikey_key', 'FOREIGN KEY (parent_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_environment', 'FOREIGN KEY (project, organization) REFERENCES apikey_project(project, organization) ON DELETE CASCADE'),
 	('apikey_grant', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_grant', 'FOREIGN KEY (project, environment, organization) REFERENCES apikey_environment(project, environment, organization) ON DELETE CASCADE')$$,
@@ -246,7 +256,8 @@ SELECT is_empty($$SELECT conname FROM pg_constraint WHERE conrelid IN (SELECT oi
 	'and cannot be put off');
 SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgfoid::regproc::text, count(*) FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
 	WHERE t.tgisinternal AND t.tgenabled = 'D' GROUP BY 1, 2$$, $$VALUES ('apikey_environment', '"RI_FKey_check_ins"', 1::bigint),
-	('apikey_secret', '"RI_FKey_check_ins"', 1), ('apikey_grant', '"RI_FKey_check_ins"', 2), ('apikey_budget', '"RI_FKey_check_ins"', 1)$$,
+	('apikey_secret', '"RI_FKey_check_ins"', 1), ('apikey_grant', '"RI_FKey_check_ins"', 2), ('apikey_budget', '"RI_FKey_check_ins"', 1),
+	('apikey_key', '"RI_FKey_check_ins"', 1), ('apikey_derivation', '"RI_FKey_check_ins"', 1)$$,
 	'apikey_changed checks new rows in their place');
 SELECT is_empty($$SELECT t.tgname FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
 	WHERE t.tgisinternal AND t.tgenabled <> CASE WHEN t.tgfoid = '"RI_FKey_check_ins"'::regproc THEN 'D' ELSE 'O' END$$, 'PostgreSQL all else');
