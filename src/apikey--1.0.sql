@@ -728,30 +728,37 @@ AS 'MODULE_PATHNAME', 'apikey_authorize_session';
 COMMENT ON FUNCTION apikey_authorize("any", "any", text) IS
 'the same for identifiers that are not all text';
 
+CREATE FUNCTION apikey_internal.organization_support(request internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_organization_support';
+REVOKE ALL ON FUNCTION apikey_internal.organization_support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.organization_support(internal) IS
+'planner support for apikey_authorize_organization: index conditions, selectivity, cost';
+
 CREATE FUNCTION apikey_authorize_organization(key text, organization text, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.organization_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text, text) IS
 'decide by its organization level whether an API key allows a verb on an organization';
 
 CREATE FUNCTION apikey_authorize_organization(key text, organization "any", verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.organization_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_key';
 COMMENT ON FUNCTION apikey_authorize_organization(text, "any", text) IS
 'the same for an identifier that is not text';
 
 CREATE FUNCTION apikey_authorize_organization(organization text, verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.organization_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
 COMMENT ON FUNCTION apikey_authorize_organization(text, text) IS
 'the same for the session''s key';
 
 CREATE FUNCTION apikey_authorize_organization(organization "any", verb text)
 RETURNS boolean
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE SUPPORT apikey_internal.organization_support
 AS 'MODULE_PATHNAME', 'apikey_authorize_organization_session';
 COMMENT ON FUNCTION apikey_authorize_organization("any", text) IS
 'the same for an identifier that is not text';
@@ -980,6 +987,46 @@ AS 'MODULE_PATHNAME', 'apikey_environments_as_key';
 COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text, "any") IS
 'environments where an API key allows a verb in this project, as values of a type';
 
+/*
+ * What the planner compares a column with in the place of
+ * apikey_authorize_organization: the organization of the key if that has the level,
+ * else null; as a value of the type of the first argument, likewise.  "unknown" keeps
+ * the planner from asking what it is now: see src/planner/organization.c.
+ */
+CREATE FUNCTION apikey_internal.unknown() RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_unknown';
+COMMENT ON FUNCTION apikey_internal.unknown() IS
+'null, which the planner does not know';
+
+CREATE FUNCTION apikey_internal.organization(type anyelement, verb text)
+RETURNS anyelement
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_organization_session';
+COMMENT ON FUNCTION apikey_internal.organization(anyelement, text) IS
+'the organization of the session''s key, as a value of a type, if the key allows a verb on it';
+
+CREATE FUNCTION apikey_internal.organization(type anyelement, verb text, unknown record)
+RETURNS anyelement
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_organization_session';
+COMMENT ON FUNCTION apikey_internal.organization(anyelement, text, record) IS
+'the same, as an organization that the planner does not know';
+
+CREATE FUNCTION apikey_internal.organization_of(type anyelement, key text, verb text)
+RETURNS anyelement
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_organization_key';
+COMMENT ON FUNCTION apikey_internal.organization_of(anyelement, text, text) IS
+'the organization of an API key, as a value of a type, if the key allows a verb on it';
+
+CREATE FUNCTION apikey_internal.organization_of(type anyelement, key text, verb text, unknown record)
+RETURNS anyelement
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_organization_key';
+COMMENT ON FUNCTION apikey_internal.organization_of(anyelement, text, text, record) IS
+'the same, as an organization that the planner does not know';
+
 CREATE FUNCTION apikey_verify(key text)
 RETURNS TABLE (key_id uuid, organization text, organization_level text,
 	label text, expires_at timestamptz,
@@ -1061,8 +1108,9 @@ COMMENT ON FUNCTION apikey_logout() IS
 /* -------------------------------------------------- row-level security */
 
 /*
- * Both run as the caller, who must own the table (42501).  Columns are of the types
- * that identifiers may have, without an implicit cast to text (42804).
+ * These run as the caller, who must own the table (42501).  Columns are of the types
+ * that identifiers may have, without an implicit cast to text (42804).  What one of the
+ * first two has made of a table the other one replaces.
  */
 CREATE FUNCTION apikey_protect(relation regclass, project_column name,
 	environment_column name, force boolean DEFAULT false,
@@ -1073,11 +1121,20 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_protect(regclass, name, name, boolean, boolean) IS
 'enable row-level security on a table, with policies that ask for the session''s key';
 
+CREATE FUNCTION apikey_protect_organization(relation regclass,
+	organization_column name, force boolean DEFAULT false,
+	strict boolean DEFAULT false)
+RETURNS void
+LANGUAGE C SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_protect_organization(regclass, name, boolean, boolean) IS
+'enable row-level security on a table, with policies that ask for the organization level of the session''s key';
+
 CREATE FUNCTION apikey_unprotect(relation regclass) RETURNS void
 LANGUAGE C SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_unprotect(regclass) IS
-'undo apikey_protect';
+'undo apikey_protect, or apikey_protect_organization';
 
 /*
  * Why does a key see so few rows, and why so slowly?  The caller must be allowed to read
@@ -1101,12 +1158,12 @@ COMMENT ON FUNCTION apikey_explain_rls(regclass) IS
 'the same for the session''s key';
 
 CREATE FUNCTION apikey_internal.policy_columns(policy oid, OUT project name,
-	OUT environment name, OUT strict boolean)
+	OUT environment name, OUT strict boolean, OUT organization name)
 RETURNS record
 LANGUAGE C STABLE STRICT
 AS 'MODULE_PATHNAME', 'apikey_policy_columns';
 COMMENT ON FUNCTION apikey_internal.policy_columns(oid) IS
-'columns that a policy made by apikey_protect hands to apikey_authorize, and whether it leaves what is done to rows to triggers; nulls for any other policy';
+'columns that a policy made by apikey_protect or apikey_protect_organization asks about, and whether it leaves what is done to rows to triggers; nulls for any other policy';
 
 /*
  * What policies and triggers of strict tables call; see src/planner/strict.c.  "judged"
@@ -1378,19 +1435,20 @@ SELECT p.polrelid::regclass AS relation, c.project, c.environment,
 	EXISTS (SELECT FROM pg_index i
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = p.polrelid AND i.indisvalid AND i.indpred IS NULL
-		AND a.attname = c.project) AS indexed,
+		AND a.attname = coalesce(c.project, c.organization)) AS indexed,
 	2 = (SELECT count(*) FROM pg_policy s,
 		LATERAL apikey_internal.policy_columns(s.oid) j
 		WHERE s.polrelid = p.polrelid AND j.strict)
 	AND 3 = (SELECT count(*) FROM pg_trigger t
 		WHERE t.tgrelid = p.polrelid AND t.tgenabled = 'A'
-		AND t.tgfoid = 'apikey_internal.judge()'::regprocedure) AS strict
+		AND t.tgfoid = 'apikey_internal.judge()'::regprocedure) AS strict,
+	c.organization
 FROM pg_policy p
 	JOIN pg_class r ON r.oid = p.polrelid,
 	LATERAL apikey_internal.policy_columns(p.oid) c
-WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.project IS NOT NULL;
+WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.strict IS NOT NULL;
 COMMENT ON VIEW apikey_protected IS
-'the tables under apikey_protect';
+'the tables under apikey_protect or apikey_protect_organization';
 
 /*
  * These look at keys from the other side.  They run as the owner of the extension,
@@ -1418,7 +1476,8 @@ COMMENT ON FUNCTION apikey_internal.derived_grants(uuid) IS
 'for apikey_reach: what a derived API key and its ancestors may all do, as grants';
 
 /*
- * What level opens which command is what apikey_protect makes its policies of.
+ * What level opens which command is what apikey_protect, or apikey_protect_organization,
+ * makes its policies of.  The organization level has no project and no environment.
  * Sorted by the qualified name: search_path holds no schema of tables.
  */
 CREATE FUNCTION apikey_reach(key_id uuid)
@@ -1429,26 +1488,32 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT apikey_internal.check_key(apikey_reach.key_id, EXISTS (
 		SELECT FROM apikey_key k WHERE k.key_id = apikey_reach.key_id));
-	SELECT p.relation, g.project, g.environment, g.level,
-		CASE g.level::text WHEN 'read' THEN ARRAY['SELECT']
-			WHEN 'write' THEN ARRAY['SELECT', 'INSERT', 'UPDATE']
-			WHEN 'manage' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END
-	FROM (SELECT n.project, n.environment, n.level
+	SELECT p.relation, h.project, h.environment, h.level,
+		CASE h.level::text WHEN 'read' THEN ARRAY['SELECT']
+			WHEN CASE WHEN h.organization THEN 'write' ELSE 'manage' END
+				THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']
+			ELSE ARRAY['SELECT', 'INSERT', 'UPDATE'] END
+	FROM (SELECT false AS organization, n.project, n.environment, n.level
 			FROM apikey_key k, apikey_grants n
 			WHERE k.key_id = apikey_reach.key_id AND n.key_id = k.key_id
 				AND k.parent_id IS NULL
 			UNION ALL
-			SELECT n.project, n.environment, n.level
+			SELECT false, n.project, n.environment, n.level
 			FROM apikey_key k, apikey_internal.derived_grants(k.key_id) n
-			WHERE k.key_id = apikey_reach.key_id AND k.parent_id IS NOT NULL) g,
-		apikey_protected p
+			WHERE k.key_id = apikey_reach.key_id AND k.parent_id IS NOT NULL
+			UNION ALL
+			SELECT true, NULL, NULL, k.organization_level
+			FROM apikey_key k
+			WHERE k.key_id = apikey_reach.key_id AND k.parent_id IS NULL
+				AND k.organization_level IS NOT NULL) h
+		JOIN apikey_protected p ON h.organization = (p.organization IS NOT NULL)
 	WHERE p.enabled
-	ORDER BY p.relation::text COLLATE "C", g.project COLLATE "C",
-		g.environment COLLATE "C";
+	ORDER BY p.relation::text COLLATE "C", h.project COLLATE "C",
+		h.environment COLLATE "C";
 END;
 REVOKE ALL ON FUNCTION apikey_reach(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_reach(uuid) IS
-'list what the grants of an API key open in tables under apikey_protect';
+'list what the grants and the organization level of an API key open in protected tables';
 
 CREATE FUNCTION apikey_internal.level_of(verb text) RETURNS apikey_level
 LANGUAGE C STABLE PARALLEL SAFE

@@ -10,6 +10,7 @@
 #include "base/mask.h"
 #include "fmgr.h"
 #include "keys/worker.h"
+#include "planner/organization.h"
 #include "planner/strict.h"
 #include "shmem/demand.h"
 #include "shmem/guess.h"
@@ -28,6 +29,7 @@ _PG_init(void)
 	ak_inval_init();
 	ak_event_init();
 	ak_strict_init();
+	ak_organization_init();
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{

@@ -1,8 +1,10 @@
 /*
  * callsite.c
- *		What a call site caches, and apikey_authorize; see callsite.h.
+ *		What a call site caches, and the functions that are called for each row of a
+ *		scan: apikey_authorize, apikey_authorize_organization and what the planner
+ *		makes of the latter; see callsite.h.
  *
- * apikey_authorize is called for each row of a scan, so every nanosecond counts.
+ * Of apikey_authorize every nanosecond counts.
  * What it has found out about the key is *settled*: it holds within a statement until
  * something changes, and messages about changes are taken in at the first row and
  * every ACCEPT_EVERY rows after that.  All others take them in at each call, which
@@ -44,6 +46,11 @@ typedef struct CallSite
 	bool		rows;			/* are there arguments from rows? */
 	AkBits		last[2];		/* project and environment of the last row */
 	AkIdentType types[AK_CALLSITE_ARGS];
+
+	/* the key's organization, as a value of the type of the first argument */
+	AkName		organization;	/* zeroed: none yet */
+	bool		has_value;		/* is there one of that type? */
+	Datum		value;
 
 	/* the key, if that is an argument */
 	AkFinding	finding;
@@ -261,6 +268,15 @@ settle(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
 	return key;
 }
 
+/* The key, settled if it can be; it need not be good. */
+static const AkKey *
+find_key(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
+{
+	if (site->settled != NULL && is_settled(fcinfo, key_argno, site))
+		return site->settled;
+	return settle(fcinfo, key_argno, site);
+}
+
 /*
  * The level of a settled key on project and environment, from "first" on.  Where
  * rows do not come in runs the last one is not worth keeping, except that one of
@@ -319,13 +335,11 @@ decide(FunctionCallInfo fcinfo, int key_argno, int first)
 {
 	CallSite   *site = get_call_site(fcinfo);
 	AkLevel		wanted = ak_callsite_verb(fcinfo, first + 2);
-	const AkKey *key = site->settled;
+	const AkKey *key = find_key(fcinfo, key_argno, site);
 	AkName		project;
 	AkName		environment;
 	bool		allowed;
 
-	if (key == NULL || !is_settled(fcinfo, key_argno, site))
-		key = settle(fcinfo, key_argno, site);
 	if (site->settled != NULL)
 		allowed = wanted != AK_LEVEL_NONE &&
 			get_level(fcinfo, first, site) >= wanted;
@@ -373,4 +387,86 @@ Datum
 apikey_authorize_session(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(authorize(fcinfo, -1, 0));
+}
+
+/* ----------------------------------------- apikey_authorize_organization */
+
+/* Arguments organization, verb from "first" on. */
+static Datum
+authorize_organization(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	AkLevel		wanted = ak_callsite_verb(fcinfo, first + 1);
+	AkName		organization;
+	bool		named = ak_callsite_name(fcinfo, first, &organization);
+	const AkKey *key = find_key(fcinfo, key_argno, get_call_site(fcinfo));
+	bool		allowed = ak_authz_organization(key, named ? &organization : NULL,
+												wanted);
+
+	if (!allowed)
+		ak_callsite_refused(fcinfo, key);
+	PG_RETURN_BOOL(allowed);
+}
+
+AK_VARIANTS(apikey_authorize_organization_key,
+			apikey_authorize_organization_session, authorize_organization, 0)
+
+/*
+ * Have the value that stands for this organization, which may be another one than
+ * before, as keys may be.  It lives as long as the call site.
+ */
+static void
+make_value(FunctionCallInfo fcinfo, CallSite *site, const AkName *organization)
+{
+	AkIdentType *type = &site->types[0];
+	MemoryContext before = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+	if (!OidIsValid(type->type))
+	{
+		Oid			oid = get_fn_expr_argtype(fcinfo->flinfo, 0);
+
+		ak_ident_check_listable(oid);
+		ak_ident_prepare(type, oid, CurrentMemoryContext);
+	}
+	if (site->has_value && !type->by_value)
+		pfree(DatumGetPointer(site->value));
+	site->has_value = false;
+	if (site->organization.len > 0)
+		pfree(unconstify(char *, site->organization.data));
+	site->organization.len = 0;
+	site->has_value = ak_ident_value(type, organization, &site->value);
+	site->organization = ak_name_copy(*organization);
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * The key's organization if it has the level, else null; the verb is argument
+ * "first".  Arguments are constants, and yet it may be called for each row.
+ */
+static Datum
+get_organization(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	CallSite   *site = get_call_site(fcinfo);
+	AkLevel		wanted = ak_callsite_verb(fcinfo, first);
+	const AkKey *key;
+
+	site->rows = true;
+	key = find_key(fcinfo, key_argno, site);
+	if (key == NULL || !ak_authz_organization(key, &key->organization, wanted))
+		PG_RETURN_NULL();
+	if (!ak_name_equal(&site->organization, &key->organization))
+		make_value(fcinfo, site, &key->organization);
+	if (!site->has_value)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(site->value);
+}
+
+AK_VARIANTS(apikey_organization_key, apikey_organization_session,
+			get_organization, 1)
+
+/* Null.  What returns a record is not evaluated by the planner. */
+AK_FUNCTION_INFO_V1(apikey_unknown);
+Datum
+apikey_unknown(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_NULL();
 }

@@ -4,8 +4,8 @@
  *
  * It is kept in fn_extra, so that what does not change from row to row is not
  * worked out again: what the key is, the level of the verb, how identifiers are
- * read.  apikey_authorize itself is in callsite.c; the functions below are for the
- * other ones.
+ * read.  Functions that are called for each row are in callsite.c; what is below is
+ * for the other ones.
  *
  * "argno" is less than AK_CALLSITE_ARGS.
  */

@@ -1,7 +1,7 @@
 /*
  * functions.c
- *		Functions that say what a key may do; apikey_authorize is in callsite.c,
- *		log-ins are in login.c.
+ *		Functions that say what a key may do; those that are called for each row are
+ *		in callsite.c, log-ins are in login.c.
  *
  * Each unpacks its arguments, makes one call, and packs the result; its contract
  * stands beside its name in the SQL script.
@@ -113,25 +113,6 @@ explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 
 AK_VARIANTS(apikey_explain_key, apikey_explain_session, explain_verdict, 0)
 
-/* Arguments organization, verb from "first" on. */
-static Datum
-authorize_organization(FunctionCallInfo fcinfo, int key_argno, int first)
-{
-	AkLevel		wanted = ak_callsite_verb(fcinfo, first + 1);
-	AkName		organization;
-	bool		named = ak_callsite_name(fcinfo, first, &organization);
-	const AkKey *key = ak_callsite_asked_key(fcinfo, key_argno);
-	bool		allowed = ak_authz_organization(key, named ? &organization : NULL,
-												wanted);
-
-	if (!allowed)
-		ak_callsite_refused(fcinfo, key);
-	PG_RETURN_BOOL(allowed);
-}
-
-AK_VARIANTS(apikey_authorize_organization_key,
-			apikey_authorize_organization_session, authorize_organization, 0)
-
 /*
  * Arguments verb and, in one variant, an environment or project from "first"
  * on.
@@ -160,12 +141,7 @@ list_reach_as(FunctionCallInfo fcinfo, AkReachOf of, int key_argno, int first)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 
-	if (!ak_ident_listable(type))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("identifiers cannot be listed as type %s",
-						format_type_be(type)),
-				 errhint("Use text, varchar, uuid, smallint, integer, bigint or an enum.")));
+	ak_ident_check_listable(type);
 	return list_reach(fcinfo, of, type, key_argno, first);
 }
 

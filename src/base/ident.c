@@ -137,6 +137,17 @@ ak_ident_listable(Oid type)
 		type_is_enum(type);
 }
 
+void
+ak_ident_check_listable(Oid type)
+{
+	if (!ak_ident_listable(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("identifiers cannot be listed as type %s",
+						format_type_be(type)),
+				 errhint("Use text, varchar, uuid, smallint, integer, bigint or an enum.")));
+}
+
 /* Of as many digits as print_uuid() prints. */
 static bool
 parse_uuid(const AkName *name, pg_uuid_t *uuid)
@@ -168,14 +179,18 @@ find_enum_label(Oid type, const AkName *name)
 						   ObjectIdGetDatum(type), NameGetDatum(&label));
 }
 
-/* A value of the type (not text) that prints as this name, if there is one. */
-static bool
-value_of_name(AkIdentType *type, const AkName *name, Datum *value)
+bool
+ak_ident_value(AkIdentType *type, const AkName *name, Datum *value)
 {
 	AkName		printed;
 	char		digits[24];
 	int64		number;
 
+	if (type->type == TEXTOID)
+	{
+		*value = ak_name_to_text(name);
+		return true;
+	}
 	if (type->type == UUIDOID)
 	{
 		pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
@@ -252,7 +267,7 @@ ak_ident_array(Oid type, const AkName *names, int count)
 		return array_of_texts(type, names, count);
 	values = palloc(Max(count, 1) * sizeof(Datum));
 	for (int i = 0; i < count; i++)
-		if (value_of_name(&reader, &names[i], &values[found]))
+		if (ak_ident_value(&reader, &names[i], &values[found]))
 			found++;
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	return construct_array(values, found, type, length, by_value, align);

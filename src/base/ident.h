@@ -60,6 +60,15 @@ extern AkName ak_ident_require(AkIdentType *type, Datum value,
  */
 extern bool ak_ident_listable(Oid type);
 
+/* Raises 42804 for a type that is not. */
+extern void ak_ident_check_listable(Oid type);
+
+/*
+ * The value, of such a type, that stands for a name, palloc'd unless passed by
+ * value; false if there is none.
+ */
+extern bool ak_ident_value(AkIdentType *type, const AkName *name, Datum *value);
+
 /*
  * A palloc'd array, of such a type, of all values that stand for one of these
  * names; other names are left out.  The order stays.

@@ -66,8 +66,8 @@ typedef struct Explanation
 	AkReason	reason;			/* of the key: AK_REASON_GOOD, or why not */
 	bool		enabled;		/* row-level security */
 	bool		subject;		/* is the caller? */
-	bool		protected;		/* by apikey_protect */
-	AttrNumber	columns[2];		/* if so */
+	const AkProtection *protection; /* NULL: not protected */
+	AttrNumber	columns[AK_PROTECTION_COLUMNS]; /* if so */
 	bool		strict;			/* does reading it without a good key fail? */
 	Oid			owner;
 	bool		owner_subject;
@@ -76,6 +76,8 @@ typedef struct Explanation
 	int			permissive;		/* policies that admit rows */
 	int			keyless;		/* those that ask for no key */
 	int			restrictive;
+	bool		organization;	/* does one ask for an organization? */
+	bool		reaches;		/* may the key read any project, or that? */
 	int64		rows;
 	int			sampled;		/* rows that were looked for in the registry */
 	int			unregistered;	/* those that are not there */
@@ -144,12 +146,12 @@ look_at_table(Explanation *explanation)
 	explanation->owner_subject =
 		check_enable_rls(relid, form->relowner, true) == RLS_ENABLED;
 	ReleaseSysCache(tuple);
-	condition = ak_protect_condition(relid, explanation->columns);
-	explanation->protected = condition != NULL;
-	explanation->strict = explanation->protected &&
+	condition = ak_protect_condition(relid, &explanation->protection,
+									 explanation->columns);
+	explanation->strict = condition != NULL &&
 		ak_strict_has_triggers(relid);
 	explanation->unfiltered =
-		explanation->protected && explanation->enabled &&
+		condition != NULL && explanation->enabled &&
 		!explanation->subject && !explanation->owner_subject;
 	explanation->condition =
 		explanation->unfiltered ? condition : makeBoolConst(true, false);
@@ -161,13 +163,16 @@ look_at_policies(Explanation *explanation)
 	ak_sql_query(psprintf("SELECT count(*) FILTER (WHERE polpermissive),"
 						  " count(*) FILTER (WHERE polpermissive"
 						  " AND pg_get_expr(polqual, polrelid) !~ 'apikey_'),"
-						  " count(*) FILTER (WHERE NOT polpermissive)"
+						  " count(*) FILTER (WHERE NOT polpermissive),"
+						  " count(*) FILTER (WHERE pg_get_expr(polqual, polrelid)"
+						  " ~ 'apikey_authorize_organization')"
 						  " FROM pg_policy"
 						  " WHERE polrelid = %u AND polcmd IN ('r', '*')",
 						  explanation->relid), NULL, NULL);
 	explanation->permissive = ak_sql_int64(0, 1);
 	explanation->keyless = ak_sql_int64(0, 2);
 	explanation->restrictive = ak_sql_int64(0, 3);
+	explanation->organization = ak_sql_int64(0, 4) > 0;
 }
 
 /*
@@ -271,7 +276,8 @@ look_at_plan(Explanation *explanation)
 		if (condition != NULL &&
 			(strstr(condition, "apikey_projects") != NULL ||
 			 strstr(condition, AK_INTERNAL ".projects") != NULL ||
-			 strstr(condition, AK_INTERNAL ".environments") != NULL))
+			 strstr(condition, AK_INTERNAL ".environments") != NULL ||
+			 strstr(condition, AK_INTERNAL ".organization") != NULL))
 			explanation->indexed = true;
 		appendStringInfo(&explanation->plan, "%s%s", i == 0 ? "" : "\n", line);
 	}
@@ -285,13 +291,13 @@ advise(Explanation *explanation, const char *sentence)
 }
 
 static void
-advise_on_rows(Explanation *explanation, int projects)
+advise_on_rows(Explanation *explanation)
 {
 	if (!explanation->enabled)
 		advise(explanation, "Row-level security is not enabled: every row is visible, whatever the key. Call apikey_protect.");
 	else if (!explanation->subject && explanation->owner_subject)
 		advise(explanation, "You are not subject to the policies of this table. This is what its owner sees, who is.");
-	else if (!explanation->subject && explanation->protected)
+	else if (!explanation->subject && explanation->protection != NULL)
 		advise(explanation, "You are not subject to the policies of this table. This is what a role sees that is subject to those of apikey_protect.");
 	else if (!explanation->subject)
 		advise(explanation, "You are not subject to the policies of this table. Ask as a role that is.");
@@ -305,10 +311,14 @@ advise_on_rows(Explanation *explanation, int projects)
 		advise(explanation, explanation->strict ?
 			   "The key is refused, with an error, as the table is strict." :
 			   "The key is refused.");
-	else if (projects == 0)
-		advise(explanation, "The key may read no project. Call apikey_grant.");
+	else if (!explanation->reaches)
+		advise(explanation, explanation->organization ?
+			   "The key has no organization level. Call apikey_set_organization_level." :
+			   "The key may read no project. Call apikey_grant.");
 	else if (explanation->rows == 0 && explanation->enabled)
-		advise(explanation, "No row is of a project and environment that are registered, and that the key may read.");
+		advise(explanation, explanation->organization ?
+			   "No row is of the organization of the key." :
+			   "No row is of a project and environment that are registered, and that the key may read.");
 	if (explanation->unregistered > 0)
 		advise(explanation, psprintf("%d of the first %d rows are of a project or environment that is not registered: no key may read them. Call apikey_add_project.",
 									 explanation->unregistered,
@@ -318,16 +328,19 @@ advise_on_rows(Explanation *explanation, int projects)
 static void
 advise_on_speed(Explanation *explanation)
 {
+	bool		by_project = explanation->protection == &ak_protection_by_project;
+
 	if (!explanation->enabled || explanation->indexed)
 		return;
 	if (explanation->restrictive > 0)
 		advise(explanation, "Restrictive policies are checked before, so no index is used for the key.");
-	if (explanation->protected &&
+	if (explanation->protection != NULL &&
 		!ak_protect_has_index(explanation->relid, explanation->columns[0]))
-		advise(explanation, psprintf("CREATE INDEX ON %s (%s, %s);",
+		advise(explanation, psprintf("CREATE INDEX ON %s (%s%s%s);",
 									 explanation->table,
 									 column_name(explanation, 0),
-									 column_name(explanation, 1)));
+									 by_project ? ", " : "",
+									 by_project ? column_name(explanation, 1) : ""));
 }
 
 /*
@@ -353,7 +366,8 @@ look_at_all(void *arg)
 						   context | SECURITY_RESTRICTED_OPERATION);
 	if (explanation->reason == AK_REASON_GOOD || !explanation->strict)
 		look_at_rows(explanation);
-	if (explanation->unfiltered && registry)
+	if (explanation->unfiltered && registry &&
+		explanation->protection == &ak_protection_by_project)
 		look_for_unregistered(explanation);
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
@@ -386,6 +400,8 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 	const AkName *names;
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
+	bool		organization = key != NULL &&
+	ak_authz_organization(key, &key->organization, AK_LEVEL_READ);
 
 	if (!given && !ak_authn_has_session())
 		verdict.reason = AK_REASON_NO_KEY;
@@ -393,7 +409,8 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 	values[KEY_STATE] = CStringGetTextDatum(ak_authz_reason(&verdict));
 	values[PROJECTS] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look_at_all, explanation);
-	advise_on_rows(explanation, count);
+	explanation->reaches = explanation->organization ? organization : count > 0;
+	advise_on_rows(explanation);
 	advise_on_speed(explanation);
 	values[VISIBLE_ROWS] = Int64GetDatum(explanation->rows);
 	values[INDEXED] = BoolGetDatum(explanation->indexed);

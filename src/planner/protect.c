@@ -3,14 +3,15 @@
  *		Row-level security on a table of the application.
  *
  * Four permissive policies for PUBLIC call apikey_authorize(project,
- * environment, verb) on the columns of the row.  They are recognized by all that
- * they consist of: a policy of the same name that was made by hand, or changed, is
- * never taken for one of these.
+ * environment, verb) on the columns of the row or, of a table that is protected by
+ * organization, apikey_authorize_organization(organization, verb).  They are
+ * recognized by all that they consist of: a policy of the same name that was made by
+ * hand, or changed, is never taken for one of these.
  *
  * Those of a strict table let UPDATE and DELETE find all that the key can read, and
  * leave it to triggers to judge, see strict.c.
  *
- * No function may come between the column and apikey_authorize.  An implicit cast
+ * No function may come between the column and the one that decides.  An implicit cast
  * can be one, of whoever owns the type, and would be called with the rights of
  * whoever runs the query.
  *
@@ -37,6 +38,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_coerce.h"
+#include "planner/protection.h"
 #include "planner/strict.h"
 #include "table/ddl.h"
 #include "table/schema.h"
@@ -54,15 +56,22 @@ typedef struct Policy
 	const char *name;
 	const char *command;
 	char		polcmd;
-	const char *verb;
+	const char *verb;			/* NULL: as the protection says */
 	bool		using;
 	bool		check;
 } Policy;
 
-/* A policy that apikey_protect made. */
+/* What a policy asks, of which columns. */
+typedef struct Question
+{
+	const AkProtection *protection;
+	AttrNumber	columns[AK_PROTECTION_COLUMNS]; /* 0: none */
+} Question;
+
+/* A policy that was made here. */
 typedef struct Made
 {
-	AttrNumber	columns[2];		/* project and environment */
+	Question	question;
 	Node	   *using;			/* the condition for rows that are found, or
 								 * NULL */
 	bool		strict;			/* is that left to the triggers? */
@@ -72,7 +81,7 @@ static const Policy policies[POLICIES] = {
 	{"apikey_select", "SELECT", ACL_SELECT_CHR, "read", true, false},
 	{"apikey_insert", "INSERT", ACL_INSERT_CHR, "write", false, true},
 	{"apikey_update", "UPDATE", ACL_UPDATE_CHR, "write", true, true},
-	{"apikey_delete", "DELETE", ACL_DELETE_CHR, "manage", true, false},
+	{"apikey_delete", "DELETE", ACL_DELETE_CHR, NULL, true, false},
 };
 
 /* In the comment on the first policy: what apikey_unprotect has to leave. */
@@ -127,23 +136,60 @@ after_judged(Node *condition)
 	return lsecond(args);
 }
 
-/* Is this apikey_authorize(project, environment, verb), and of which columns? */
+static const char *
+verb_of_policy(const Policy *policy, const AkProtection *protection)
+{
+	return policy->verb ? policy->verb : protection->verb_of_delete;
+}
+
+/* How does the function that is called decide?  NULL if it is none of ours. */
+static const AkProtection *
+get_protection(const FuncExpr *call)
+{
+	const char *name = get_func_name(call->funcid);
+
+	if (name == NULL || !ak_schema_has_function(call->funcid))
+		return NULL;
+	if (strcmp(name, ak_protection_by_project.decide) == 0)
+		return &ak_protection_by_project;
+	if (strcmp(name, ak_protection_by_organization.decide) == 0)
+		return &ak_protection_by_organization;
+	return NULL;
+}
+
+/*
+ * Does this expression ask for what a policy asks for, "read" alone if "reads", of
+ * plain columns?  Then "question" is filled in.
+ */
 static bool
-is_our_call(Node *expression, const char *verb, AttrNumber *columns)
+is_our_call(Node *expression, const Policy *policy, bool reads,
+			Question *question)
 {
 	FuncExpr   *call = (FuncExpr *) expression;
-	const char *name;
+	const AkProtection *protection;
 
-	if (!IsA(call, FuncExpr) || list_length(call->args) != 3)
+	if (!IsA(call, FuncExpr))
 		return false;
-	name = get_func_name(call->funcid);
-	if (name == NULL || strcmp(name, "apikey_authorize") != 0 ||
-		!ak_schema_has_function(call->funcid))
+	protection = get_protection(call);
+	if (protection == NULL ||
+		list_length(call->args) != protection->ncolumns + 1)
 		return false;
-	columns[0] = plain_column(linitial(call->args));
-	columns[1] = plain_column(lsecond(call->args));
-	return columns[0] > 0 && columns[1] > 0 &&
-		is_text(lthird(call->args), verb);
+	question->protection = protection;
+	for (int i = 0; i < protection->ncolumns; i++)
+	{
+		question->columns[i] = plain_column(list_nth(call->args, i));
+		if (question->columns[i] <= 0)
+			return false;
+	}
+	return is_text(llast(call->args),
+				   reads ? "read" : verb_of_policy(policy, protection));
+}
+
+static bool
+is_same_question(const Question *a, const Question *b)
+{
+	return a->protection == b->protection &&
+		memcmp(a->columns, b->columns, sizeof(a->columns)) == 0;
 }
 
 /* For PUBLIC? */
@@ -171,16 +217,17 @@ get_expression(HeapTuple tuple, TupleDesc desc, int attribute)
 	return isnull ? NULL : stringToNode(TextDatumGetCString(expression));
 }
 
-/* Was this policy made by apikey_protect?  Then "made" is filled in. */
+/* Was this policy made here?  Then "made" is filled in. */
 static bool
 is_made(HeapTuple tuple, TupleDesc desc, Made *made)
 {
 	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
 	const Policy *policy = policies;
-	AttrNumber	checked[2] = {0};
+	Question	checked = {0};
 	Node	   *check;
 	Node	   *found;
 
+	memset(made, 0, sizeof(Made));
 	while (strcmp(NameStr(form->polname), policy->name) != 0)
 		if (++policy == policies + POLICIES)
 			return false;
@@ -197,17 +244,16 @@ is_made(HeapTuple tuple, TupleDesc desc, Made *made)
 	made->strict = found != NULL;
 	if (found == NULL)
 		found = made->using;
-	if ((check != NULL && !is_our_call(check, policy->verb, checked)) ||
-		(found != NULL && !is_our_call(found, made->strict ? "read" : policy->verb,
-									   made->columns)))
+	if ((check != NULL && !is_our_call(check, policy, false, &checked)) ||
+		(found != NULL &&
+		 !is_our_call(found, policy, made->strict, &made->question)))
 		return false;
 	if (found == NULL)
-		memcpy(made->columns, checked, sizeof(checked));
-	return check == NULL ||
-		memcmp(made->columns, checked, sizeof(checked)) == 0;
+		made->question = checked;
+	return check == NULL || is_same_question(&made->question, &checked);
 }
 
-/* The table of a policy that apikey_protect made; InvalidOid for any other policy. */
+/* The table of a policy that was made here; InvalidOid for any other policy. */
 static Oid
 get_made(Oid policy, Made *made)
 {
@@ -228,33 +274,53 @@ get_made(Oid policy, Made *made)
 	return relation;
 }
 
-static Datum
-return_columns(FunctionCallInfo fcinfo, Oid relation, const Made *made)
+/* The columns of what apikey_policy_columns returns. */
+enum
 {
-	const char *project = get_attname(relation, made->columns[0], true);
-	const char *environment = get_attname(relation, made->columns[1], true);
-	Datum		values[] = {
-		DirectFunctionCall1(namein, CStringGetDatum(project ? project : "")),
-		DirectFunctionCall1(namein, CStringGetDatum(environment ? environment : "")),
-		BoolGetDatum(made->strict)
-	};
-	bool		nulls[] = {
-		project == NULL, environment == NULL, !OidIsValid(relation)
-	};
+	MADE_PROJECT,
+	MADE_ENVIRONMENT,
+	MADE_STRICT,
+	MADE_ORGANIZATION,
+	MADE_COLUMNS
+};
 
-	return ak_result_record(fcinfo, values, nulls);
+/* As a result, the name of a column; null if it was dropped. */
+static void
+set_column(Datum *values, bool *nulls, int i, Oid relation, AttrNumber column)
+{
+	const char *name = get_attname(relation, column, true);
+
+	nulls[i] = name == NULL;
+	if (name != NULL)
+		values[i] = DirectFunctionCall1(namein, CStringGetDatum(name));
 }
 
 AK_FUNCTION_INFO_V1(apikey_policy_columns);
 Datum
 apikey_policy_columns(PG_FUNCTION_ARGS)
 {
-	Made		made = {0};
+	Made		made;
+	const AttrNumber *columns = made.question.columns;
 	Oid			relation;
+	Datum		values[MADE_COLUMNS] = {0};
+	bool		nulls[MADE_COLUMNS];
 
+	memset(nulls, true, sizeof(nulls));
 	ak_schema_accept();
 	relation = get_made(PG_GETARG_OID(0), &made);
-	return return_columns(fcinfo, relation, &made);
+	if (OidIsValid(relation))
+	{
+		if (made.question.protection == &ak_protection_by_organization)
+			set_column(values, nulls, MADE_ORGANIZATION, relation, columns[0]);
+		else
+		{
+			set_column(values, nulls, MADE_PROJECT, relation, columns[0]);
+			set_column(values, nulls, MADE_ENVIRONMENT, relation, columns[1]);
+		}
+		values[MADE_STRICT] = BoolGetDatum(made.strict);
+		nulls[MADE_STRICT] = false;
+	}
+	return ak_result_record(fcinfo, values, nulls);
 }
 
 /* The policy of this name on a relation if we made it, else InvalidOid. */
@@ -270,7 +336,8 @@ find_made_policy(Oid relation, const char *name)
 }
 
 Node *
-ak_protect_condition(Oid relation, AttrNumber *columns)
+ak_protect_condition(Oid relation, const AkProtection **protection,
+					 AttrNumber *columns)
 {
 	Oid			policy = get_relation_policy_oid(relation, policies[0].name,
 												 true);
@@ -278,11 +345,12 @@ ak_protect_condition(Oid relation, AttrNumber *columns)
 
 	if (!OidIsValid(policy) || !OidIsValid(get_made(policy, &made)))
 		return NULL;
-	memcpy(columns, made.columns, sizeof(made.columns));
+	*protection = made.question.protection;
+	memcpy(columns, made.question.columns, sizeof(made.question.columns));
 	return made.using;
 }
 
-/* How many policies of a table did not apikey_protect make? */
+/* How many policies of a table were not made here? */
 static int
 count_other_policies(Oid relation)
 {
@@ -350,8 +418,8 @@ get_table(FunctionCallInfo fcinfo)
 }
 
 /*
- * An implicit cast from the type to text would come between the column and
- * apikey_authorize.
+ * An implicit cast from the type to text would come between the column and the
+ * function that decides.
  */
 static void
 refuse_cast(Oid relation, AttrNumber column)
@@ -373,7 +441,7 @@ refuse_cast(Oid relation, AttrNumber column)
 }
 
 /*
- * The column named by argument "argno", of a type that apikey_authorize takes
+ * The column named by argument "argno", of a type that the functions that decide take
  * as it is.
  */
 static AttrNumber
@@ -415,25 +483,37 @@ ak_protect_has_index(Oid relation, AttrNumber column)
 	return found;
 }
 
+/* The columns of a protection, quoted, each after "prefix" and with a comma between. */
+static char *
+list_columns(const Table *table, const Question *question, const char *prefix)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < question->protection->ncolumns; i++)
+		appendStringInfo(&list, "%s%s%s", i == 0 ? "" : ", ", prefix,
+						 quote_identifier(get_attname(table->relid,
+													  question->columns[i], false)));
+	return list.data;
+}
+
 /* Warn the owner of what protects less, or costs more, than it seems to. */
 static void
-warn_owner(const Table *table, AttrNumber project, AttrNumber environment,
-		   bool forced)
+warn_owner(const Table *table, const Question *question, bool forced)
 {
-	const char *column = get_attname(table->relid, project, false);
-	const char *other = get_attname(table->relid, environment, false);
-
-	if (!ak_protect_has_index(table->relid, project))
+	if (!ak_protect_has_index(table->relid, question->columns[0]))
 		ereport(WARNING,
 				(errmsg("no index of table \"%s\" begins with column \"%s\"",
-						table->name, column),
-				 errhint("CREATE INDEX ON %s (%s, %s);", table->qualified,
-						 quote_identifier(column), quote_identifier(other))));
+						table->name,
+						get_attname(table->relid, question->columns[0], false)),
+				 errhint("CREATE INDEX ON %s (%s);", table->qualified,
+						 list_columns(table, question, ""))));
 	if (!forced)
 		ereport(NOTICE,
 				(errmsg("the owner of table \"%s\" is not subject to its policies",
 						table->name),
-				 errhint("Let the application use another role, or call apikey_protect with force => true.")));
+				 errhint("Let the application use another role, or call %s with force => true.",
+						 question->protection->function)));
 	if (count_other_policies(table->relid) > 0)
 		ereport(WARNING,
 				(errmsg("table \"%s\" has other policies", table->name),
@@ -473,23 +553,26 @@ drop_protection(const Table *table)
 
 /* The caller cannot name what a strict policy calls; "owner" can. */
 static void
-create_policies(const Table *table, const char *columns, bool strict,
+create_policies(const Table *table, const Question *question, bool strict,
 				Oid owner)
 {
+	const AkProtection *protection = question->protection;
 	const char *schema = ak_schema_name();
+	const char *call = psprintf("%s.%s(%s, ", quote_identifier(schema),
+								protection->decide,
+								list_columns(table, question, ""));
 
 	for (int i = 0; i < POLICIES; i++)
 	{
 		const Policy *policy = &policies[i];
+		const char *verb = verb_of_policy(policy, protection);
 		bool		judged = strict && policy->polcmd != ACL_SELECT_CHR;
-		const char *call = psprintf("%s.apikey_authorize(%s, ",
-									quote_identifier(schema), columns);
 		const char *using = !policy->using ? "" :
 		psprintf(" USING (%s%s'%s'))",
 				 judged ? AK_INTERNAL "." AK_STRICT_JUDGED "(tableoid) AND " : "",
-				 call, judged ? "read" : policy->verb);
+				 call, judged ? "read" : verb);
 		const char *check = !policy->check ? "" :
-		psprintf(" WITH CHECK (%s'%s'))", call, policy->verb);
+		psprintf(" WITH CHECK (%s'%s'))", call, verb);
 
 		ak_ddl_execute_as(strict ? owner : GetUserId(),
 						  psprintf("CREATE POLICY %s ON %s FOR %s%s%s",
@@ -499,67 +582,70 @@ create_policies(const Table *table, const char *columns, bool strict,
 		if (!OidIsValid(find_made_policy(table->relid, policy->name)))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("a function apikey_authorize in schema \"%s\" does not belong to extension \"apikey\"",
-							schema),
+					 errmsg("a function %s in schema \"%s\" does not belong to extension \"apikey\"",
+							protection->decide, schema),
 					 errdetail("For the types of these columns it would be called instead."),
 					 errhint("Drop it, and let nobody create objects in that schema.")));
 	}
 }
 
-/* Policies on these columns, and the triggers of a strict table. */
+/* Policies that ask this, and the triggers of a strict table. */
 static void
-create_protection(const Table *table, AttrNumber project, AttrNumber environment,
-				  bool strict)
+create_protection(const Table *table, const Question *question, bool strict)
 {
-	const char *columns[] = {
-		quote_identifier(get_attname(table->relid, project, false)),
-		quote_identifier(get_attname(table->relid, environment, false))
-	};
 	Oid			owner = InvalidOid;
 
 	if (strict)
 		owner = ak_strict_create_triggers(table->relid, table->qualified,
-										  columns);
-	create_policies(table, psprintf("%s, %s", columns[0], columns[1]), strict,
-					owner);
+										  question->protection,
+										  list_columns(table, question, "OLD."));
+	create_policies(table, question, strict, owner);
 }
 
-AK_FUNCTION_INFO_V1(apikey_protect);
-Datum
-apikey_protect(PG_FUNCTION_ARGS)
+static void
+refuse_other_policies(const Table *table, const AkProtection *protection)
+{
+	for (int i = 0; i < POLICIES; i++)
+	{
+		Oid			policy = get_relation_policy_oid(table->relid,
+													 policies[i].name, true);
+
+		if (OidIsValid(policy) &&
+			!OidIsValid(find_made_policy(table->relid, policies[i].name)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("policy \"%s\" of table \"%s\" was not made by %s",
+							policies[i].name, table->name, protection->function),
+					 errhint("Drop or rename it first.")));
+	}
+}
+
+/* Arguments relation, the columns, force, strict. */
+static Datum
+protect(FunctionCallInfo fcinfo, const AkProtection *protection)
 {
 	Table		table = get_table(fcinfo);
-	AttrNumber	project = get_column(fcinfo, 1, &table);
-	AttrNumber	environment = get_column(fcinfo, 2, &table);
-	bool		force = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
-	bool		strict = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+	Question	question = {protection, {0}};
+	int			next = 1 + protection->ncolumns;
+	bool		force = !PG_ARGISNULL(next) && PG_GETARG_BOOL(next);
+	bool		strict = !PG_ARGISNULL(next + 1) && PG_GETARG_BOOL(next + 1);
 	const char *comment;
 
-	if (project == environment)
+	for (int i = 0; i < protection->ncolumns; i++)
+		question.columns[i] = get_column(fcinfo, 1 + i, &table);
+	if (question.columns[0] == question.columns[1])
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("project and environment must be two columns")));
 	ak_schema_accept();
-	for (int i = 0; i < POLICIES; i++)
-	{
-		Oid			policy = get_relation_policy_oid(table.relid,
-													 policies[i].name, true);
-
-		if (OidIsValid(policy) &&
-			!OidIsValid(find_made_policy(table.relid, policies[i].name)))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("policy \"%s\" of table \"%s\" was not made by apikey_protect",
-							policies[i].name, table.name),
-					 errhint("Drop or rename it first.")));
-	}
+	refuse_other_policies(&table, protection);
 
 	comment = drop_protection(&table);
 	if (comment == NULL)
-		comment = psprintf("made by apikey_protect%s%s",
+		comment = psprintf("made by %s%s%s", protection->function,
 						   table.enabled ? "; " WAS_ENABLED : "",
 						   table.forced ? "; " WAS_FORCED : "");
-	create_protection(&table, project, environment, strict);
+	create_protection(&table, &question, strict);
 	ak_ddl_execute(psprintf("COMMENT ON POLICY %s ON %s IS %s", policies[0].name,
 							table.qualified, quote_literal_cstr(comment)));
 	ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
@@ -567,8 +653,22 @@ apikey_protect(PG_FUNCTION_ARGS)
 	if (force)
 		ak_ddl_execute(psprintf("ALTER TABLE %s FORCE ROW LEVEL SECURITY",
 								table.qualified));
-	warn_owner(&table, project, environment, table.forced || force);
+	warn_owner(&table, &question, table.forced || force);
 	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_protect);
+Datum
+apikey_protect(PG_FUNCTION_ARGS)
+{
+	return protect(fcinfo, &ak_protection_by_project);
+}
+
+AK_FUNCTION_INFO_V1(apikey_protect_organization);
+Datum
+apikey_protect_organization(PG_FUNCTION_ARGS)
+{
+	return protect(fcinfo, &ak_protection_by_organization);
 }
 
 AK_FUNCTION_INFO_V1(apikey_unprotect);

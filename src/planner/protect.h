@@ -9,13 +9,15 @@
 
 #include "access/attnum.h"
 #include "nodes/nodes.h"
+#include "planner/protection.h"
 
 /*
- * What apikey_protect lets read of a table, palloc'd, as the condition of a query
- * of this table alone; and its columns, project and environment.  NULL if the table
- * is not under apikey_protect.  It calls nothing but apikey_authorize.
+ * What the policies of a table let read, palloc'd, as the condition of a query of this
+ * table alone; how it is protected, and by which columns.  NULL if it is not.  The
+ * condition calls nothing but the function that decides.
  */
-extern Node *ak_protect_condition(Oid relation, AttrNumber *columns);
+extern Node *ak_protect_condition(Oid relation, const AkProtection **protection,
+								  AttrNumber *columns);
 
 /* Does a usable index of all rows begin with this column? */
 extern bool ak_protect_has_index(Oid relation, AttrNumber column);

@@ -1,6 +1,6 @@
 /*
  * strict.c
- *		Tables under apikey_protect(..., strict => true); see strict.h.
+ *		Tables that are protected with strict => true; see strict.h.
  *
  * Whoever reads such a table needs a good key.  No policy can demand it: PostgreSQL
  * evaluates policies for rows, and where no row is found, not at all.  So the key is
@@ -26,7 +26,8 @@
  * made by the last of all triggers: nothing can suppress the UPDATE any more, and
  * either the row moves at once, or it is another version by then, which a DELETE of
  * the same command, of a MERGE say, does not get to see.  Where another trigger comes
- * later nothing is noted, and moving needs "manage".
+ * later nothing is noted, and moving needs "manage".  (Of a table that is protected by
+ * organization a DELETE needs no more than an UPDATE, and so nothing is ever noted.)
  *
  * A role that is not subject to row-level security is not judged: owners, superusers,
  * what foreign keys cascade, what a subscription applies.
@@ -57,6 +58,15 @@
 
 #define JUDGES	3
 
+/* Arguments of a trigger. */
+enum
+{
+	DUTY,						/* "update", "delete" or "move" */
+	NEEDED,						/* as it stands in the error, "level write"
+								 * say */
+	JUDGE_ARGS
+};
+
 typedef enum Duty
 {
 	UPDATES,
@@ -67,10 +77,11 @@ typedef enum Duty
 typedef struct Judge
 {
 	const char *name;
-	const char *duty;			/* argument of the trigger */
+	const char *duty;
 	int16		type;
 	const char *event;
-	const char *verb;			/* called if the key may not do this */
+	const char *verb;			/* called if the key may not do this; NULL:
+								 * what a DELETE needs */
 } Judge;
 
 /* By duty. */
@@ -80,10 +91,10 @@ static const Judge judges[JUDGES] = {
 	"UPDATE", "write"},
 	{"00_apikey_delete", "delete",
 		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_DELETE,
-	"DELETE", "manage"},
+	"DELETE", NULL},
 	{"zz_apikey_move", "move",
 		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE,
-	"UPDATE", "manage"}
+	"UPDATE", NULL}
 };
 
 /* The last row that was noted. */
@@ -132,11 +143,11 @@ is_our_function(Oid function)
 static const Judge *
 find_judge(const Trigger *trigger)
 {
-	if (trigger->tgnargs != 1 || trigger->tgnattr != 0)
+	if (trigger->tgnargs != JUDGE_ARGS || trigger->tgnattr != 0)
 		return NULL;
 	for (int i = 0; i < JUDGES; i++)
 		if (trigger->tgtype == judges[i].type &&
-			strcmp(trigger->tgargs[0], judges[i].duty) == 0)
+			strcmp(trigger->tgargs[DUTY], judges[i].duty) == 0)
 			return &judges[i];
 	return NULL;
 }
@@ -350,8 +361,9 @@ refuse_change(const TriggerData *data, const Judge *judge)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied by API key"),
-			 errdetail("To %s this row of table \"%s\" the key needs the level %s.",
-					   judge->duty, RelationGetRelationName(rel), judge->verb),
+			 errdetail("To %s this row of table \"%s\" the key needs the %s.",
+					   judge->duty, RelationGetRelationName(rel),
+					   data->tg_trigger->tgargs[NEEDED]),
 			 errtable(rel), errhidestmt(true)));
 }
 
@@ -428,7 +440,7 @@ ak_strict_init(void)
 
 Oid
 ak_strict_create_triggers(Oid relation, const char *name,
-						  const char *columns[2])
+						  const AkProtection *protection, const char *old_columns)
 {
 	Oid			owner;
 	Oid			function = ak_ddl_function(AK_STRICT_TRIGGER, &owner);
@@ -438,17 +450,19 @@ ak_strict_create_triggers(Oid relation, const char *name,
 	{
 		const Judge *judge = &judges[i];
 		const char *trigger = quote_identifier(judge->name);
+		const char *verb = judge->verb ? judge->verb : protection->verb_of_delete;
 
 		if (list_member(there, makeString(unconstify(char *, judge->name))))
 			continue;
 		ak_ddl_execute_as(owner,
 						  psprintf("CREATE TRIGGER %s BEFORE %s ON %s FOR EACH ROW"
-								   " WHEN (NOT %s.apikey_authorize(OLD.%s, OLD.%s, '%s'))"
-								   " EXECUTE FUNCTION " AK_INTERNAL "." AK_STRICT_TRIGGER "('%s')",
+								   " WHEN (NOT %s.%s(%s, '%s'))"
+								   " EXECUTE FUNCTION " AK_INTERNAL "." AK_STRICT_TRIGGER
+								   "('%s', '%s %s')",
 								   trigger, judge->event, name,
 								   quote_identifier(ak_schema_name()),
-								   columns[0], columns[1], judge->verb,
-								   judge->duty));
+								   protection->decide, old_columns, verb,
+								   judge->duty, protection->level, verb));
 		ak_ddl_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
 								name, trigger));
 	}

@@ -1,6 +1,6 @@
 /*
  * strict.h
- *		Tables under apikey_protect(..., strict => true): errors instead of silence.
+ *		Tables that are protected with strict => true: errors instead of silence.
  *
  * Every access to them needs a good key.  Their policies let a row be found that
  * the key can read, and their triggers refuse what the key may not do to it.
@@ -9,6 +9,8 @@
 #define AK_STRICT_H
 
 #include "postgres.h"
+
+#include "planner/protection.h"
 
 /* To be called by _PG_init. */
 extern void ak_strict_init(void);
@@ -23,12 +25,13 @@ extern void ak_strict_init(void);
 #define AK_STRICT_TRIGGER	"judge"
 
 /*
- * Create the triggers of a table, locked for that, whose qualified name and columns,
- * project and environment, are quoted.  Returns the owner of the trigger function,
+ * Create the triggers of a table, locked for that; its qualified name and the list of
+ * its columns, of the old row, are quoted.  Returns the owner of the trigger function,
  * who alone can create what names it.
  */
 extern Oid	ak_strict_create_triggers(Oid relation, const char *name,
-									  const char *columns[2]);
+									  const AkProtection *protection,
+									  const char *old_columns);
 
 /* Are all there, and enabled always? */
 extern bool ak_strict_has_triggers(Oid relation);

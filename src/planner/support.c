@@ -32,13 +32,8 @@
 #include "auth/reach.h"
 #include "base/compat.h"
 #include "base/level.h"
-#include "base/name.h"
-#include "base/ident.h"
-#include "base/level.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
@@ -46,28 +41,14 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "planner/condition.h"
 #include "planner/estimate.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
-#include "utils/typcache.h"
 
 /* What the planner calls: the OID of our function. */
 static Oid	support_function;
-
-/* The level that a constant verb asks for; AK_LEVEL_NONE for anything else. */
-static AkLevel
-level_of_constant(Node *verb)
-{
-	Const	   *constant = (Const *) verb;
-	AkName		name;
-
-	if (!IsA(verb, Const) || constant->constisnull)
-		return AK_LEVEL_NONE;
-	name = ak_name_of_text(constant->constvalue);
-	return ak_level_of_verb(name.data, name.len);
-}
 
 /* Is this a call of apikey_authorize? */
 static bool
@@ -88,7 +69,7 @@ get_call(List *args)
 	call.names[AK_REACH_PROJECTS] = list_nth(args, first);
 	call.names[AK_REACH_ENVIRONMENTS] = list_nth(args, first + 1);
 	call.verb = list_nth(args, first + 2);
-	call.level = level_of_constant(call.verb);
+	call.level = ak_condition_level(call.verb);
 	return call;
 }
 
@@ -293,7 +274,6 @@ find_list_function(AkReachOf of, bool keyed, Oid element, Oid within)
 								keyed ? "_of" : "");
 	Oid			types[4];
 	int			count = 0;
-	Oid			function;
 
 	if (!public)
 		types[count++] = ANYELEMENTOID;
@@ -302,16 +282,8 @@ find_list_function(AkReachOf of, bool keyed, Oid element, Oid within)
 	types[count++] = TEXTOID;
 	if (OidIsValid(within))
 		types[count++] = public && within == TEXTOID ? TEXTOID : ANYOID;
-	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-							   CStringGetDatum(name),
-							   PointerGetDatum(buildoidvector(types, count)),
-							   ObjectIdGetDatum(public ? schema->namespace :
-												schema->internal));
-	if (!OidIsValid(function) ||
-		object_aclcheck(ProcedureRelationId, function, GetUserId(),
-						ACL_EXECUTE) != ACLCHECK_OK)
-		return InvalidOid;
-	return function;
+	return ak_condition_function(public ? schema->namespace : schema->internal,
+								 name, types, count);
 }
 
 /* column = ANY (list) */
@@ -321,15 +293,11 @@ make_condition(Node *column, Oid element, Oid operator, Node *list,
 {
 	ScalarArrayOpExpr *condition = makeNode(ScalarArrayOpExpr);
 
-	if (exprType(column) != element)
-		column = (Node *) makeRelabelType((Expr *) column, element, -1,
-										  exprCollation(column),
-										  COERCE_IMPLICIT_CAST);
 	condition->opno = operator;
 	condition->opfuncid = get_opcode(operator);
 	condition->useOr = true;
 	condition->inputcollid = collation;
-	condition->args = list_make2(column, list);
+	condition->args = list_make2(ak_condition_column(column, element), list);
 	condition->location = -1;
 	return (Node *) condition;
 }
@@ -364,14 +332,8 @@ index_condition(SupportRequestIndexCondition *req)
 	else
 		return NULL;
 
-	/* the type, and its equality */
-	element = getBaseType(exprType(column));
-	if (element == VARCHAROID)
-		element = TEXTOID;
-	if (!ak_ident_listable(element))
-		return NULL;
-	operator = lookup_type_cache(element, TYPECACHE_EQ_OPR)->eq_opr;
-	if (!OidIsValid(operator) || !op_in_opfamily(operator, req->opfamily))
+	if (!ak_condition_type(column, &element, &operator) ||
+		!op_in_opfamily(operator, req->opfamily))
 		return NULL;
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		exact = false;
@@ -437,7 +399,7 @@ estimate_call(SupportRequestSelectivity *req)
 	RelOptInfo *rel = NULL;
 	int			relid;
 
-	call.level = level_of_constant(estimate_expression_value(root, call.verb));
+	call.level = ak_condition_level(estimate_expression_value(root, call.verb));
 	if (bms_get_singleton_member(relids, &relid) &&
 		relid < root->simple_rel_array_size)
 		rel = root->simple_rel_array[relid];

@@ -60,6 +60,7 @@ INSERT INTO expected VALUES
 	('apikey_reach(uuid)', 'TABLE(relation regclass, project text, environment text, level apikey_level, commands text[])', 'stable', 'unsafe', true, false),
 	('apikey_pre_request()', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_protect(regclass,name,name,boolean,boolean)', 'void', 'volatile', 'unsafe', false, true),
+	('apikey_protect_organization(regclass,name,boolean,boolean)', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_unprotect(regclass)', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_attach_projects(regclass,name,name,text[])', 'void', 'volatile', 'unsafe', false, false),
 	('apikey_detach_projects(regclass)', 'void', 'volatile', 'unsafe', false, false),
@@ -87,6 +88,12 @@ INSERT INTO expected VALUES
 	('apikey_internal.check_key(uuid,boolean)', 'void', 'stable', 'safe', false, true),
 	('apikey_internal.level_of(text)', 'apikey_level', 'stable', 'safe', false, true),
 	('apikey_internal.idle_since(interval)', 'timestamp with time zone', 'stable', 'safe', false, true),
+	('apikey_internal.unknown()', 'record', 'stable', 'safe', false, true),
+	('apikey_internal.organization(anyelement,text)', 'anyelement', 'stable', 'safe', false, true),
+	('apikey_internal.organization(anyelement,text,record)', 'anyelement', 'stable', 'safe', false, true),
+	('apikey_internal.organization_of(anyelement,text,text)', 'anyelement', 'stable', 'safe', false, true),
+	('apikey_internal.organization_of(anyelement,text,text,record)', 'anyelement', 'stable', 'safe', false, true),
+	('apikey_internal.organization_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_internal.support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_internal.changed()', 'trigger', 'volatile', 'unsafe', false, false),
 	('apikey_internal.keep()', 'trigger', 'volatile', 'unsafe', false, false);
@@ -111,6 +118,8 @@ SELECT is_empty($$SELECT signature FROM function WHERE proisstrict AND pronamesp
 	'a null argument is decided by us');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.support'::regproc$$, $$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize(%'$$,
 	'the planner is told about apikey_authorize');
+SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.organization_support'::regproc$$,
+	$$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize\_organization(%'$$, 'and about apikey_authorize_organization');
 SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses|derived_grants)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
