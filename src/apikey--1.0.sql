@@ -68,6 +68,20 @@ COMMENT ON TABLE apikey_environment IS
 CREATE INDEX apikey_environment_organization_idx
 	ON apikey_environment (organization, project, environment);
 
+/*
+ * An organization needs no other row: it may have keys and no project.
+ */
+CREATE TABLE apikey_suspension (
+	organization text COLLATE "C" NOT NULL,
+	suspended_at timestamptz NOT NULL,
+	reason text,
+	CONSTRAINT apikey_suspension_pkey PRIMARY KEY (organization),
+	CONSTRAINT apikey_suspension_organization_name CHECK (organization NOT IN ('', '*')
+		AND octet_length(organization) <= 512)
+);
+COMMENT ON TABLE apikey_suspension IS
+'organizations that are suspended: none of their keys may do anything';
+
 /* ----------------------------------------------------------------- keys */
 
 -- the one that knows which limits there can be: 22023 for others
@@ -109,6 +123,8 @@ CREATE TABLE apikey_key (
 	rate_interval interval,
 	rate_burst integer,
 	parent_id uuid,
+	disabled_reason text,
+	revoked_reason text,
 	CONSTRAINT apikey_key_organization_level
 		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage'),
 	CONSTRAINT apikey_key_derived CHECK (parent_id IS NULL
@@ -288,6 +304,7 @@ CREATE INDEX apikey_use_hour_idx ON apikey_use_hour (hour);
 
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_suspension', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_key', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
@@ -323,6 +340,8 @@ CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_environment FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_suspension FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_key FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_secret FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
@@ -338,6 +357,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_environment FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_suspension FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_key FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_secret FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
@@ -350,6 +371,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_suspension ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
@@ -456,6 +479,30 @@ AS 'MODULE_PATHNAME', 'apikey_sync_projects';
 REVOKE ALL ON FUNCTION apikey_internal.sync_projects() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_internal.sync_projects() IS
 'trigger on attached tables: keeps the registry in step';
+
+/*
+ * While an organization is suspended each of its keys is refused, whatever else holds
+ * for it; none is changed.  42704 for an organization of which there is nothing: no
+ * project, no key and no suspension.  What is so already is no event.
+ *
+ * Here and below a reason is a text of at most 1000 bytes that is not blank (22023),
+ * or null for none.  It is for operators: it is in the event, in the server log and, for
+ * who may read apikey_keys, in apikey_explain.  Given again for what is so already, it
+ * replaces the reason; a null does not.
+ */
+CREATE FUNCTION apikey_suspend(organization text, reason text DEFAULT NULL) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_suspend(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_suspend(text, text) IS
+'refuse every API key of an organization until apikey_resume';
+
+CREATE FUNCTION apikey_resume(organization text) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_resume(text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_resume(text) IS
+'accept the API keys of an organization again after apikey_suspend';
 
 /* -------------------------------------------------------- life of a key */
 
@@ -572,11 +619,11 @@ REVOKE ALL ON FUNCTION apikey_set_budget(uuid, bigint, interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_set_budget(uuid, bigint, interval) IS
 'give an API key a budget, which each refill fills up again; null takes it away';
 
-CREATE FUNCTION apikey_disable(key_id uuid) RETURNS void
+CREATE FUNCTION apikey_disable(key_id uuid, reason text DEFAULT NULL) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_disable(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_disable(uuid) IS
+REVOKE ALL ON FUNCTION apikey_disable(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_disable(uuid, text) IS
 'refuse an API key until apikey_enable';
 
 CREATE FUNCTION apikey_enable(key_id uuid) RETURNS void
@@ -586,11 +633,11 @@ REVOKE ALL ON FUNCTION apikey_enable(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_enable(uuid) IS
 'accept an API key again after apikey_disable';
 
-CREATE FUNCTION apikey_revoke(key_id uuid) RETURNS void
+CREATE FUNCTION apikey_revoke(key_id uuid, reason text DEFAULT NULL) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
-REVOKE ALL ON FUNCTION apikey_revoke(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION apikey_revoke(uuid) IS
+REVOKE ALL ON FUNCTION apikey_revoke(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_revoke(uuid, text) IS
 'refuse an API key for ever, and keep its row';
 
 CREATE FUNCTION apikey_delete(key_id uuid) RETURNS void
@@ -1305,13 +1352,15 @@ COMMENT ON FUNCTION apikey_usage_stats() IS
 'show the shared memory of this server that counts the use of keys';
 
 CREATE VIEW apikey_registry AS
-SELECT organization, project,
+SELECT p.organization, p.project,
 	ARRAY(SELECT e.environment FROM apikey_environment e
 		WHERE e.project = p.project AND e.environment <> '*'
-		ORDER BY e.environment) AS environments
-FROM apikey_project p;
+		ORDER BY e.environment) AS environments,
+	s.suspended_at, s.reason AS suspended_reason
+FROM apikey_project p
+	LEFT JOIN apikey_suspension s ON s.organization = p.organization;
 COMMENT ON VIEW apikey_registry IS
-'the projects of each organization, and their environments';
+'the projects of each organization, their environments, and whether it is suspended';
 
 CREATE FUNCTION apikey_internal.trigger_arguments(arguments bytea) RETURNS text[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
@@ -1340,14 +1389,18 @@ LANGUAGE SQL STABLE PARALLEL SAFE COST 1000
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH RECURSIVE chain AS (
-		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at, 0 AS depth
+		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
+			EXISTS (SELECT FROM apikey_suspension s
+				WHERE s.organization = k.organization) AS suspended, 0 AS depth
 		FROM apikey_key k WHERE k.key_id = derived_status.key_id
 		UNION ALL
-		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at, c.depth + 1
+		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
+			c.suspended, c.depth + 1
 		FROM chain c JOIN apikey_key k ON k.key_id = c.parent_id WHERE c.depth < 4)
 	SELECT CASE WHEN bool_or(revoked_at IS NOT NULL) THEN 'revoked'
 		WHEN min(expires_at) <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN bool_or(disabled_at IS NOT NULL) THEN 'disabled'
+		WHEN bool_or(suspended) THEN 'suspended'
 		ELSE 'active' END
 	FROM chain;
 END;
@@ -1361,11 +1414,14 @@ SELECT key_id, organization, label,
 		WHEN revoked_at IS NOT NULL THEN 'revoked'
 		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
+		WHEN EXISTS (SELECT FROM apikey_suspension s
+			WHERE s.organization = k.organization) THEN 'suspended'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
 	metadata, disabled_at, revoked_at,
 	apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
-	apikey_internal.last_used(key_id) AS last_used_at, parent_id,
+	apikey_internal.last_used(key_id) AS last_used_at, disabled_reason,
+	revoked_reason, parent_id,
 	coalesce((SELECT d.max_derived FROM apikey_derivation d
 		WHERE d.key_id = k.key_id), 0) AS max_derived
 FROM apikey_key k;
@@ -1559,7 +1615,9 @@ BEGIN ATOMIC
 			AND k.organization IS NOT DISTINCT FROM e.organization
 			AND k.revoked_at IS NULL AND k.disabled_at IS NULL
 			AND (k.expires_at IS NULL
-				OR k.expires_at > greatest(statement_timestamp(), now()))),
+				OR k.expires_at > greatest(statement_timestamp(), now()))
+			AND NOT EXISTS (SELECT FROM apikey_suspension s
+				WHERE s.organization = e.organization)),
 	able AS (
 		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix, g.level
 		FROM good g WHERE g.parent_id IS NULL

@@ -99,6 +99,30 @@ verify_imported(Snapshot snapshot, const char *token, int len,
 }
 
 /*
+ * Is the organization of this key suspended, and why?  The generation of the key was
+ * current when the snapshot was taken; while it is, it is known whether any
+ * organization is.
+ */
+static void
+find_suspension(Snapshot snapshot, AkKey *key)
+{
+	static bool any;
+	static uint64 any_generation;	/* 0: not looked yet */
+	AkName		reason;
+
+	if (any_generation != key->generation)
+	{
+		any = ak_store_any(snapshot, AK_INDEX_SUSPENSION_PKEY,
+						   Anum_apikey_suspension_organization);
+		any_generation = key->generation;
+	}
+	key->suspended = any &&
+		ak_store_suspension(snapshot, &key->organization, &reason);
+	if (key->suspended && !key->revoked && !key->disabled)
+		key->note = reason;
+}
+
+/*
  * Verify against the tables, and cache the key if it proves itself.  "parsed" is
  * NULL if the text has not the form of a native key.
  */
@@ -129,6 +153,8 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 			verify_imported(snapshot, token, len, &found, &row);
 		proved = proved &&
 			ak_lineage_read(snapshot, &row, &found, &grants, &ngrants);
+		if (proved)
+			find_suspension(snapshot, &found);
 	}
 	if (proved)
 		key = ak_keycache_add(&found, grants, ngrants);
@@ -226,7 +252,7 @@ ak_authn_require_session(int sqlerrcode)
 	if (!ak_authn_has_session())
 		ereport(ERROR,
 				(errcode(sqlerrcode),
-				 errmsg_internal("%s", ak_authz_reason(&verdict)),
+				 errmsg_internal("%s", ak_authz_reason(&verdict, NULL)),
 				 errhint("Log in by apikey_login, and work in the same transaction.")));
 }
 
@@ -261,7 +287,7 @@ ak_authn_require(FunctionCallInfo fcinfo, int argno)
 		return key;
 	if (argno < 0)
 		ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
-	ak_authz_refuse(reason);
+	ak_authz_refuse(key, reason);
 }
 
 void

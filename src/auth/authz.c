@@ -8,6 +8,10 @@
 
 #include "auth/registry.h"
 #include "base/clock.h"
+#include "miscadmin.h"
+#include "table/schema.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
 
 AkReason
 ak_authz_check_key(const AkKey *key)
@@ -90,19 +94,28 @@ ak_authz_organization(const AkKey *key, const AkName *organization,
 }
 
 void
-ak_authz_refuse(AkReason reason)
+ak_authz_refuse(const AkKey *key, AkReason reason)
 {
 	AkVerdict	verdict = {reason, AK_LEVEL_NONE};
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 			 errmsg("invalid API key"),
-			 errdetail_log("%s", ak_authz_reason(&verdict)),
+			 errdetail_log("%s", ak_authz_reason(&verdict, key)),
 			 errhidestmt(true)));
 }
 
+bool
+ak_authz_tells(const char *view)
+{
+	Oid			oid = get_relname_relid(view, ak_schema_get()->namespace);
+
+	return OidIsValid(oid) &&
+		pg_class_aclcheck(oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
 char *
-ak_authz_reason(const AkVerdict *verdict)
+ak_authz_reason(const AkVerdict *verdict, const AkKey *key)
 {
 	static const char *const reasons[AK_REASONS] = {
 		[AK_REASON_INVALID_KEY] = "invalid key",
@@ -123,7 +136,14 @@ ak_authz_reason(const AkVerdict *verdict)
 		[AK_REASON_GRANTED] = "granted: "
 	};
 	bool		leveled = verdict->reason >= AK_REASON_LOW_LEVEL;
+	bool		noted = key != NULL && key->note.len > 0 &&
+	(verdict->reason == AK_REASON_REVOKED ||
+	 verdict->reason == AK_REASON_DISABLED ||
+	 verdict->reason == AK_REASON_SUSPENDED);
 
+	if (noted)
+		return psprintf("%s: %.*s", reasons[verdict->reason], key->note.len,
+						key->note.data);
 	return psprintf("%s%s", reasons[verdict->reason],
 					leveled ? ak_level_name(verdict->level) : "");
 }

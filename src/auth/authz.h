@@ -72,12 +72,19 @@ extern bool ak_authz_organization(const AkKey *key,
 								  const AkName *organization, AkLevel wanted);
 
 /*
- * Raises 28000 about a key that may do nothing: the same to the client whatever the
- * reason, which goes to the server log.
+ * Raises 28000 about a key that may do nothing, or about NULL: the same to the client
+ * whatever the reason, which goes to the server log, with what is stored of it.
  */
-pg_noreturn extern void ak_authz_refuse(AkReason reason);
+pg_noreturn extern void ak_authz_refuse(const AkKey *key, AkReason reason);
 
-/* A palloc'd sentence about the verdict. */
-extern char *ak_authz_reason(const AkVerdict *verdict);
+/*
+ * A palloc'd sentence about the verdict.  If "key" is not NULL, with the reason that
+ * somebody gave for it, which is for operators alone: the server log, and callers that
+ * ak_authz_tells() is about.
+ */
+extern char *ak_authz_reason(const AkVerdict *verdict, const AkKey *key);
+
+/* May the caller read this view of ours?  Then it is told what others are not. */
+extern bool ak_authz_tells(const char *view);
 
 #endif							/* AK_AUTHZ_H */

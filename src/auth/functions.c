@@ -55,7 +55,7 @@ require_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied by API key"),
-			 errdetail_log("%s", ak_authz_reason(&verdict)),
+			 errdetail_log("%s", ak_authz_reason(&verdict, key)),
 			 errhidestmt(true)));
 }
 
@@ -96,6 +96,7 @@ explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 	const AkKey *key;
 	AkVerdict	verdict = get_verdict(fcinfo, key_argno, first, &key);
 	const char *limit = "";
+	const char *reason;
 	Datum		values[2];		/* allowed, reason */
 	bool		nulls[2] = {false, false};
 
@@ -105,9 +106,10 @@ explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 		verdict.reason = AK_REASON_NO_KEY;
 	if (ak_authz_check_key(key) == AK_REASON_GOOD)
 		limit = explain_limit(key);
+	reason = ak_authz_reason(&verdict,
+							 ak_authz_tells("apikey_keys") ? key : NULL);
 	values[0] = BoolGetDatum(verdict.reason == AK_REASON_GRANTED);
-	values[1] = CStringGetTextDatum(psprintf("%s%s", ak_authz_reason(&verdict),
-											 limit));
+	values[1] = CStringGetTextDatum(psprintf("%s%s", reason, limit));
 	return ak_result_record(fcinfo, values, nulls);
 }
 

@@ -81,7 +81,8 @@ ak_imported_any(void)
 		Snapshot	snapshot;
 
 		AK_STORE_READ(snapshot)
-			any = ak_store_any_lookup(snapshot);
+			any = ak_store_any(snapshot, AK_INDEX_SECRET_LOOKUP,
+							   Anum_apikey_secret_lookup);
 		any_generation = generation;
 	}
 	return any;

@@ -64,7 +64,7 @@ typedef struct AkKey
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	const AkRateLimit *limit;	/* NULL: there is none */
 	AkName		organization;
-	AkName		note;			/* why it is revoked, disabled or suspended */
+	AkName		note;			/* why revoked, else disabled, else suspended */
 	pg_uuid_t	root;			/* whose limit and budget it draws from */
 	const pg_uuid_t *ancestors; /* of a derived key, its parent first */
 	int			nancestors;

@@ -25,6 +25,9 @@ add_state(AkKey *key, bool *state, bool is, AkReason reason, bool of_ancestor)
 static void
 add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
 {
+	if (row->revoked ? !key->revoked :
+		row->disabled && !key->revoked && !key->disabled)
+		key->note = row->reason;
 	add_state(key, &key->revoked, row->revoked, AK_REASON_REVOKED, of_ancestor);
 	add_state(key, &key->disabled, row->disabled, AK_REASON_DISABLED, of_ancestor);
 	if (row->allowed_networks != (Datum) 0)

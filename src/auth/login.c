@@ -55,7 +55,7 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 
 /* "code" is for a key over its limit. */
 static pg_noreturn void
-refuse_login(AkReason reason, int64 wait, int code)
+refuse_login(const AkKey *key, AkReason reason, int64 wait, int code)
 {
 	if (reason == AK_REASON_OVER_LIMIT)
 		ereport(ERROR,
@@ -63,7 +63,7 @@ refuse_login(AkReason reason, int64 wait, int code)
 				 errmsg("API key is over its rate limit"),
 				 errdetail("retry_after=%s", ak_ratelimit_print_wait(wait)),
 				 errhidestmt(true)));
-	ak_authz_refuse(reason);
+	ak_authz_refuse(key, reason);
 }
 
 /*
@@ -85,25 +85,28 @@ admit_key(const AkKey *key, const char *token, int len, int64 *wait)
 	return reason;
 }
 
-/* The row about the key in argument 0, which is used. */
+/* The row about *key, that in argument 0, which is used. */
 static AkReason
-fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int64 *wait)
+fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, const AkKey **key,
+		  int64 *wait)
 {
-	const AkKey *key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_CALL);
 	AkName		token = ak_arg_token(fcinfo, 0);
-	AkReason	reason = admit_key(key, token.data, token.len, wait);
+	AkReason	reason;
 
+	*key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_CALL);
+	reason = admit_key(*key, token.data, token.len, wait);
 	if (reason == AK_REASON_GOOD)
-		(void) fill_profile(key, values, nulls, &reason);
+		(void) fill_profile(*key, values, nulls, &reason);
 	return reason;
 }
 
 static bool
 fill_verify(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
+	const AkKey *key;
 	int64		wait;
 
-	return fill_used(fcinfo, values, nulls, &wait) == AK_REASON_GOOD;
+	return fill_used(fcinfo, values, nulls, &key, &wait) == AK_REASON_GOOD;
 }
 
 AK_ROW_FUNCTION(apikey_verify, fill_verify)
@@ -162,12 +165,13 @@ warn_of_other_key(const pg_uuid_t *id)
 static bool
 fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
+	const AkKey *key;
 	int64		wait;
-	AkReason	reason = fill_used(fcinfo, values, nulls, &wait);
+	AkReason	reason = fill_used(fcinfo, values, nulls, &key, &wait);
 	char	   *token;
 
 	if (reason != AK_REASON_GOOD)
-		refuse_login(reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+		refuse_login(key, reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
 	warn_of_other_key(DatumGetUUIDP(values[AK_PROFILE_KEY_ID]));
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
@@ -265,7 +269,8 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 		reason = admit_key(key, token, len, &wait);
 		/* PostgREST makes the HTTP status of it */
 		if (reason != AK_REASON_GOOD)
-			refuse_login(reason, wait, MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
+			refuse_login(key, reason, wait,
+						 MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
 	}
 	ak_guc_set_key(token == NULL ? "" : token);
 	if (token != NULL)

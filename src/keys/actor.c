@@ -74,7 +74,7 @@ ak_actor_get(AkActor *actor)
 	actor->key = ak_authn_session();
 	reason = ak_authz_check_key(actor->key);
 	if (reason != AK_REASON_GOOD)
-		ak_authz_refuse(reason);
+		ak_authz_refuse(actor->key, reason);
 	if (actor->key->organization_level < AK_LEVEL_WRITE)
 		refuse_actor("Changing keys takes organization level write.");
 	actor->key_id = actor->key->id;

@@ -245,19 +245,35 @@ set_state(const AkChange *change, AkSql *sql, const char *action)
 		ak_admin_record(change, action, NULL);
 }
 
+static void
+record_reason(const AkChange *change, const char *action, const AkValue *reason)
+{
+	AkDetail	detail;
+
+	ak_detail_begin(&detail);
+	if (!reason->isnull)
+		ak_detail_add(&detail, "reason", TextDatumGetCString(reason->value));
+	ak_admin_record(change, action, &detail);
+}
+
 AK_FUNCTION_INFO_V1(apikey_disable);
 Datum
 apikey_disable(PG_FUNCTION_ARGS)
 {
 	static AkSql disable_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.query = "UPDATE $S.apikey_key SET disabled_at = now()"
-		" WHERE key_id = $1 AND disabled_at IS NULL"
+		.query = "UPDATE $S.apikey_key SET disabled_at = coalesce(disabled_at, now()),"
+		" disabled_reason = coalesce($2, disabled_reason)"
+		" WHERE key_id = $1 AND (disabled_at IS NULL"
+		" OR disabled_reason IS DISTINCT FROM coalesce($2, disabled_reason))"
 	};
 	AkChange	change;
+	AkValue		reason;
 
 	ak_admin_begin_good(fcinfo, &change);
-	set_state(&change, &disable_key, "disable");
+	reason = ak_options_reason(fcinfo, 1);
+	if (ak_sql_run(&disable_key, ak_value_uuid(&change.id), reason) > 0)
+		record_reason(&change, "disable", &reason);
 	PG_RETURN_VOID();
 }
 
@@ -267,7 +283,7 @@ apikey_enable(PG_FUNCTION_ARGS)
 {
 	static AkSql enable_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.query = "UPDATE $S.apikey_key SET disabled_at = NULL"
+		.query = "UPDATE $S.apikey_key SET disabled_at = NULL, disabled_reason = NULL"
 		" WHERE key_id = $1 AND disabled_at IS NOT NULL"
 	};
 	AkChange	change;
@@ -293,15 +309,18 @@ apikey_delete(PG_FUNCTION_ARGS)
 }
 
 bool
-ak_admin_revoke(const AkChange *change)
+ak_admin_revoke(const AkChange *change, const AkValue *reason)
 {
 	static AkSql revoke_key = {
 		AK_TABLE_KEY, AK_SQL_ONE,
-		.query = "UPDATE $S.apikey_key SET revoked_at = now()"
-		" WHERE key_id = $1 AND revoked_at IS NULL"
+		.query = "UPDATE $S.apikey_key SET revoked_at = coalesce(revoked_at, now()),"
+		" revoked_reason = coalesce($2, revoked_reason)"
+		" WHERE key_id = $1 AND (revoked_at IS NULL"
+		" OR revoked_reason IS DISTINCT FROM coalesce($2, revoked_reason))"
 	};
 
-	return ak_sql_run(&revoke_key, ak_value_uuid(&change->id)) > 0;
+	return ak_sql_run(&revoke_key, ak_value_uuid(&change->id),
+					  reason != NULL ? *reason : ak_value_null(TEXTOID)) > 0;
 }
 
 AK_FUNCTION_INFO_V1(apikey_revoke);
@@ -309,10 +328,12 @@ Datum
 apikey_revoke(PG_FUNCTION_ARGS)
 {
 	AkChange	change;
+	AkValue		reason;
 
 	ak_admin_begin(fcinfo, &change);
-	if (ak_admin_revoke(&change))
-		ak_admin_record(&change, "revoke", NULL);
+	reason = ak_options_reason(fcinfo, 1);
+	if (ak_admin_revoke(&change, &reason))
+		record_reason(&change, "revoke", &reason);
 	PG_RETURN_VOID();
 }
 
@@ -330,8 +351,8 @@ apikey_revoke_self(PG_FUNCTION_ARGS)
 	if (key != NULL)
 		change.id = change.actor.key_id = key->id;
 	if (key == NULL || !ak_admin_lock(&change))
-		ak_authz_refuse(AK_REASON_INVALID_KEY);
-	if (ak_admin_revoke(&change))
+		ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
+	if (ak_admin_revoke(&change, NULL))
 		ak_admin_record(&change, "revoke_self", NULL);
 	PG_RETURN_VOID();
 }

@@ -14,6 +14,7 @@
 #include "base/detail.h"
 #include "fmgr.h"
 #include "keys/actor.h"
+#include "table/value.h"
 
 typedef struct AkChange
 {
@@ -43,7 +44,10 @@ extern void ak_admin_record(const AkChange *change, const char *action,
 /* Lock the key with this id, whatever the actor; false if there is none. */
 extern bool ak_admin_lock(AkChange *change);
 
-/* Revoke it; false if it was revoked before. */
-extern bool ak_admin_revoke(const AkChange *change);
+/*
+ * Revoke it, for this reason, or without one if that is NULL or a null; false if all
+ * of that was so before.
+ */
+extern bool ak_admin_revoke(const AkChange *change, const AkValue *reason);
 
 #endif							/* AK_ADMIN_H */

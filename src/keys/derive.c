@@ -213,7 +213,7 @@ read_prefix(const pg_uuid_t *id)
 	AK_STORE_READ(snapshot)
 		found = ak_store_key(snapshot, id, &row);
 	if (!found)
-		ak_authz_refuse(AK_REASON_INVALID_KEY);
+		ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
 	return pnstrdup(row.prefix.data, row.prefix.len);
 }
 

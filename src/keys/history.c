@@ -251,7 +251,8 @@ announce(TriggerData *trigger, AkTable table)
 
 	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT)
 		ak_inval_announce(tables[AK_TABLE_REGISTRY_PROXY]);
-	else if (table == AK_TABLE_SECRET || (table == AK_TABLE_KEY && !insert) ||
+	else if (table == AK_TABLE_SECRET || table == AK_TABLE_SUSPENSION ||
+			 (table == AK_TABLE_KEY && !insert) ||
 			 (table == AK_TABLE_GRANT &&
 			  !(insert && belongs_to_new_key(trigger))))
 		ak_inval_announce(tables[AK_TABLE_KEY_PROXY]);
@@ -283,7 +284,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 	if (table == AK_TABLE_KEY && TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
 		!IsLogicalWorker() && changes_final(trigger, &final))
 		refuse_final();
-	if (!insert)
+	if (!insert || table == AK_TABLE_SUSPENSION)
 		ForceSyncCommit();
 	if (!ours && !copied)
 		record_sql(trigger);

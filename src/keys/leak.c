@@ -136,6 +136,8 @@ get_status(const AkFound *found, const AkKey *key)
 			return "expired";
 		case AK_REASON_DISABLED:
 			return "disabled";
+		case AK_REASON_SUSPENDED:
+			return "suspended";
 		case AK_REASON_OUTSIDE_NETWORKS:
 		case AK_REASON_GOOD:
 			return "active";
@@ -234,7 +236,7 @@ revoke_leak(const pg_uuid_t *id, const char *source)
 		.detail = &detail
 	};
 
-	if (!ak_admin_lock(&change) || !ak_admin_revoke(&change))
+	if (!ak_admin_lock(&change) || !ak_admin_revoke(&change, NULL))
 		return;
 	ak_detail_begin(&detail);
 	if (source != NULL)

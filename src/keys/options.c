@@ -6,9 +6,11 @@
 
 #include "keys/options.h"
 
+#include "access/detoast.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/redact.h"
 #include "catalog/pg_collation.h"
 #include "shmem/counts.h"
@@ -70,6 +72,29 @@ ak_options_label(FunctionCallInfo fcinfo, int argno)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("label must not be blank")));
 	return ak_value(TEXTOID, PG_GETARG_DATUM(argno));
+}
+
+AkValue
+ak_options_reason(FunctionCallInfo fcinfo, int argno)
+{
+	AkName		reason;
+	char	   *copy;
+
+	if (PG_ARGISNULL(argno))
+		return ak_value_null(TEXTOID);
+	if (toast_raw_datum_size(PG_GETARG_DATUM(argno)) - VARHDRSZ > AK_STORE_REASON_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("reason must have at most %d bytes", AK_STORE_REASON_MAX)));
+	if (is_blank(PG_GETARG_DATUM(argno)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("reason must not be blank"),
+				 errhint("Leave it out, or give null, if there is none.")));
+	reason = ak_name_of_text(PG_GETARG_DATUM(argno));
+	copy = pnstrdup(reason.data, reason.len);
+	(void) ak_redact(copy, reason.len, &ak_guc_mask_prefixes);
+	return ak_value_string(copy);
 }
 
 AkValue

@@ -34,6 +34,9 @@ extern int	ak_options_grants(Jsonb *json, AkGrant **grants);
 /* A text that is not blank. */
 extern AkValue ak_options_label(FunctionCallInfo fcinfo, int argno);
 
+/* A reason, in which no key can be read; or null. */
+extern AkValue ak_options_reason(FunctionCallInfo fcinfo, int argno);
+
 /* A time in the future, or null. */
 extern AkValue ak_options_expiry(FunctionCallInfo fcinfo, int argno);
 

@@ -108,17 +108,6 @@ check_privileges(Oid relid, Form_pg_class form)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, NameStr(form->relname));
 }
 
-/* Else the caller is not told what is registered. */
-static bool
-may_read_registry(void)
-{
-	Oid			view = get_relname_relid("apikey_registry",
-										 ak_schema_get()->namespace);
-
-	return OidIsValid(view) &&
-		pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-}
-
 static void
 look_at_table(Explanation *explanation)
 {
@@ -352,7 +341,7 @@ look_at_all(void *arg)
 {
 	Explanation *explanation = arg;
 	int			level = NewGUCNestLevel();
-	bool		registry = may_read_registry();
+	bool		registry = ak_authz_tells("apikey_registry");
 	Oid			caller;
 	int			context;
 
@@ -406,7 +395,9 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 	if (!given && !ak_authn_has_session())
 		verdict.reason = AK_REASON_NO_KEY;
 	explanation->reason = verdict.reason;
-	values[KEY_STATE] = CStringGetTextDatum(ak_authz_reason(&verdict));
+	values[KEY_STATE] =
+		CStringGetTextDatum(ak_authz_reason(&verdict, ak_authz_tells("apikey_keys") ?
+											key : NULL));
 	values[PROJECTS] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look_at_all, explanation);
 	explanation->reaches = explanation->organization ? organization : count > 0;

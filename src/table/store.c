@@ -18,6 +18,7 @@
 #include "base/inval.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "table/scan.h"
@@ -130,6 +131,28 @@ read_limit(AkRateLimit *limit, const AkRow *key)
 				 errhidestmt(true)));
 }
 
+/* A reason that SQL has made longer than ours may be is cut off. */
+static AkName
+copy_reason(Datum value)
+{
+	AkName		reason = ak_name_of_text(value);
+
+	reason.len = pg_mbcliplen(reason.data, reason.len, AK_STORE_REASON_MAX);
+	return ak_name_copy(reason);
+}
+
+static void
+read_state(AkKeyRow *row, const AkRow *key)
+{
+	row->disabled = !KEY_ISNULL(disabled_at);
+	row->revoked = !KEY_ISNULL(revoked_at);
+	row->reason = ak_name_make("", 0);
+	if (row->revoked && !KEY_ISNULL(revoked_reason))
+		row->reason = copy_reason(KEY(revoked_reason));
+	else if (!row->revoked && row->disabled && !KEY_ISNULL(disabled_reason))
+		row->reason = copy_reason(KEY(disabled_reason));
+}
+
 static void
 read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 {
@@ -145,8 +168,7 @@ read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 		ak_schema_level(DatumGetObjectId(KEY(organization_level)));
 	row->expires_at = KEY_ISNULL(expires_at) ? DT_NOEND :
 		DatumGetTimestampTz(KEY(expires_at));
-	row->disabled = !KEY_ISNULL(disabled_at);
-	row->revoked = !KEY_ISNULL(revoked_at);
+	read_state(row, key);
 	row->allowed_networks = KEY_ISNULL(allowed_networks) ? (Datum) 0 :
 		PointerGetDatum(PG_DETOAST_DATUM_COPY(KEY(allowed_networks)));
 	read_limit(&row->limit, key);
@@ -326,17 +348,16 @@ ak_store_lookup(Snapshot snapshot, const uint8 lookup[AK_HASH_LEN],
 }
 
 bool
-ak_store_any_lookup(Snapshot snapshot)
+ak_store_any(Snapshot snapshot, AkIndex index, AttrNumber column)
 {
 	ScanKeyData key;
 	AkScan		scan;
 	bool		found;
 
-	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL,
-						   Anum_apikey_secret_lookup, InvalidStrategy,
-						   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	ak_scan_begin(&scan, AK_INDEX_SECRET_LOOKUP, NoMovementScanDirection,
-				  snapshot, 1, &key);
+	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL, column,
+						   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid,
+						   (Datum) 0);
+	ak_scan_begin(&scan, index, NoMovementScanDirection, snapshot, 1, &key);
 	found = ak_scan_next(&scan);
 	ak_scan_end(&scan);
 	return found;
@@ -515,6 +536,28 @@ ak_store_organization(Snapshot snapshot, const AkName *organization, int limit,
 	init_name_key(&key, Anum_apikey_environment_organization, organization);
 	return read_environments(snapshot, AK_INDEX_ENVIRONMENT_ORGANIZATION, 1,
 							 &key, limit, rows);
+}
+
+bool
+ak_store_suspension(Snapshot snapshot, const AkName *organization,
+					AkName *reason)
+{
+	AkScan		scan;
+	bool		found = ak_scan_one(&scan, AK_INDEX_SUSPENSION_PKEY, snapshot,
+									Anum_apikey_suspension_organization,
+									F_TEXTEQ, ak_name_to_text(organization));
+
+	*reason = ak_name_make("", 0);
+	if (found)
+	{
+		AkRow		row;
+
+		ak_scan_read(&scan, &row);
+		if (!AK_ISNULL(&row, apikey_suspension, reason))
+			*reason = copy_reason(AK_VALUE(&row, apikey_suspension, reason));
+	}
+	ak_scan_end(&scan);
+	return found;
 }
 
 /* -------------------------------------------------------- budgets and use */

@@ -21,6 +21,7 @@
 #include "base/secret.h"
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
+#include "table/layout.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -46,11 +47,15 @@ typedef struct AkKeyRow
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	bool		disabled;
 	bool		revoked;
+	AkName		reason;			/* why revoked, else why disabled */
 	Datum		allowed_networks;	/* cidr[], or 0 for any */
 	AkRateLimit limit;
 	bool		derived;
 	pg_uuid_t	parent_id;		/* if derived */
 } AkKeyRow;
+
+/* Bytes of a reason */
+#define AK_STORE_REASON_MAX	1000
 
 /* What apikey_verify tells of a key, in the order of its columns. */
 typedef enum AkProfile
@@ -101,8 +106,8 @@ extern bool ak_store_lookup(Snapshot snapshot,
 							const uint8 lookup[AK_HASH_LEN],
 							AkSecret *secret);
 
-/* Is there any secret with a lookup digest? */
-extern bool ak_store_any_lookup(Snapshot snapshot);
+/* Is there any row where this column, the first of the index, is not null? */
+extern bool ak_store_any(Snapshot snapshot, AkIndex index, AttrNumber column);
 
 /* Did this transaction write the row of this key? */
 extern bool ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id);
@@ -120,6 +125,10 @@ extern int	ak_store_derived(Snapshot snapshot, const pg_uuid_t *parent,
 
 /* How many may be derived from it; 0 for none. */
 extern int	ak_store_max_derived(Snapshot snapshot, const pg_uuid_t *id);
+
+/* Is this organization suspended?  If so, why: empty if that is not stored. */
+extern bool ak_store_suspension(Snapshot snapshot, const AkName *organization,
+								AkName *reason);
 
 /* Is there a limit to what this key may spend? */
 extern bool ak_store_has_budget(Snapshot snapshot, const pg_uuid_t *id);

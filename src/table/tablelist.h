@@ -43,6 +43,12 @@ AK_COLUMN(apikey_environment, environment, TEXTOID, false)
 AK_COLUMN(apikey_environment, organization, TEXTOID, false)
 AK_TABLE_END(apikey_environment)
 
+AK_TABLE(SUSPENSION, apikey_suspension)
+AK_COLUMN(apikey_suspension, organization, TEXTOID, false)
+AK_COLUMN(apikey_suspension, suspended_at, TIMESTAMPTZOID, false)
+AK_COLUMN(apikey_suspension, reason, TEXTOID, true)
+AK_TABLE_END(apikey_suspension)
+
 AK_TABLE(KEY, apikey_key)
 AK_COLUMN(apikey_key, key_id, UUIDOID, false)
 AK_COLUMN(apikey_key, disabled_at, TIMESTAMPTZOID, true)
@@ -63,6 +69,8 @@ AK_COLUMN(apikey_key, rate_count, INT4OID, true)
 AK_COLUMN(apikey_key, rate_interval, INTERVALOID, true)
 AK_COLUMN(apikey_key, rate_burst, INT4OID, true)
 AK_COLUMN(apikey_key, parent_id, UUIDOID, true)
+AK_COLUMN(apikey_key, disabled_reason, TEXTOID, true)
+AK_COLUMN(apikey_key, revoked_reason, TEXTOID, true)
 AK_TABLE_END(apikey_key)
 
 AK_TABLE(SECRET, apikey_secret)
@@ -134,6 +142,8 @@ AK_INDEX(ENVIRONMENT_PKEY, ENVIRONMENT, apikey_environment_pkey,
 		 Anum_apikey_environment_project, Anum_apikey_environment_environment)
 AK_INDEX(ENVIRONMENT_ORGANIZATION, ENVIRONMENT, apikey_environment_organization_idx,
 		 Anum_apikey_environment_organization)
+AK_INDEX(SUSPENSION_PKEY, SUSPENSION, apikey_suspension_pkey,
+		 Anum_apikey_suspension_organization)
 AK_INDEX(KEY_PKEY, KEY, apikey_key_pkey, Anum_apikey_key_key_id)
 AK_INDEX(KEY_PARENT, KEY, apikey_key_parent_idx, Anum_apikey_key_parent_id,
 		 Anum_apikey_key_expires_at)

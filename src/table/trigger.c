@@ -108,14 +108,14 @@ add_changed(AkDetail *detail, Relation rel, TupleTableSlot *old,
 void
 ak_trigger_describe(const TriggerData *trigger, AkDetail *detail)
 {
-	static const char *const names[] = {"project", "environment", "level"};
+	static const char *const names[] = {"project", "environment", "level", "reason"};
 	bool		update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
 	Relation	rel = trigger->tg_relation;
 
 	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		return;
-	/* an UPDATE tells the level of a grant only if that is what changed */
-	for (int i = 0; i < (update ? 2 : 3); i++)
+	/* an UPDATE tells a level or a reason only if that is what changed */
+	for (int i = 0; i < (update ? 2 : (int) lengthof(names)); i++)
 	{
 		AttrNumber	column = get_attnum(RelationGetRelid(rel), names[i]);
 
