@@ -284,12 +284,14 @@ CREATE TABLE apikey_use (
 	uses bigint NOT NULL,
 	refusals bigint NOT NULL,
 	last_used_at timestamptz,
+	last_used_from inet,
+	old_secret_used_at timestamptz,
 	last_refused_at timestamptz,
 	limit_until timestamptz,
 	CONSTRAINT apikey_use_pkey PRIMARY KEY (key_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE apikey_use IS
-'how often each API key was used and refused on this server, and when last';
+'how often each API key was used and refused on this server, when last, and from where';
 
 CREATE TABLE apikey_use_hour (
 	key_id uuid NOT NULL,
@@ -1309,7 +1311,7 @@ COMMENT ON FUNCTION apikey_cache_stats() IS
  *
  * Whoever may read a view must be allowed to call its functions, so these are open
  * to PUBLIC; but only in the view, for nobody may look into their schema.  All but
- * last_used raise 55000 where the extension is not preloaded.
+ * last_used and last_used_from raise 55000 where the extension is not preloaded.
  */
 CREATE FUNCTION apikey_internal.last_used(key_id uuid) RETURNS timestamptz
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
@@ -1317,14 +1319,20 @@ AS 'MODULE_PATHNAME', 'apikey_last_used';
 COMMENT ON FUNCTION apikey_internal.last_used(uuid) IS
 'for the view apikey_keys: when an API key was last used; null if never';
 
+CREATE FUNCTION apikey_internal.last_used_from(key_id uuid) RETURNS inet
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
+AS 'MODULE_PATHNAME', 'apikey_last_used_from';
+COMMENT ON FUNCTION apikey_internal.last_used_from(uuid) IS
+'for the view apikey_keys: the client address of the last use of an API key; null if there was none';
+
 CREATE FUNCTION apikey_internal.usage_of(key_id uuid, OUT uses bigint,
-	OUT refusals bigint, OUT last_used_at timestamptz,
-	OUT last_refused_at timestamptz)
+	OUT refusals bigint, OUT last_used_at timestamptz, OUT last_used_from inet,
+	OUT old_secret_used_at timestamptz, OUT last_refused_at timestamptz)
 RETURNS record
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME', 'apikey_usage_of';
 COMMENT ON FUNCTION apikey_internal.usage_of(uuid) IS
-'for the view apikey_usage: how often an API key was used and refused, and when last';
+'for the view apikey_usage: how often an API key was used and refused, when last, and from where';
 
 CREATE FUNCTION apikey_internal.usage_hours_of(key_id uuid)
 RETURNS TABLE (hour timestamptz, uses bigint, refusals bigint)
@@ -1420,7 +1428,8 @@ SELECT key_id, organization, label,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
 	metadata, disabled_at, revoked_at,
 	apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
-	apikey_internal.last_used(key_id) AS last_used_at, disabled_reason,
+	apikey_internal.last_used(key_id) AS last_used_at,
+	apikey_internal.last_used_from(key_id) AS last_used_from, disabled_reason,
 	revoked_reason, parent_id,
 	coalesce((SELECT d.max_derived FROM apikey_derivation d
 		WHERE d.key_id = k.key_id), 0) AS max_derived
@@ -1464,10 +1473,10 @@ COMMENT ON VIEW apikey_events IS
 
 CREATE VIEW apikey_usage AS
 SELECT k.key_id, k.organization, k.label, u.uses, u.refusals, u.last_used_at,
-	u.last_refused_at
+	u.last_used_from, u.last_refused_at
 FROM apikey_key k, LATERAL apikey_internal.usage_of(k.key_id) u;
 COMMENT ON VIEW apikey_usage IS
-'how often each API key was used and refused on this server, and when last';
+'how often each API key was used and refused on this server, when last, and from where';
 
 CREATE VIEW apikey_usage_hours AS
 SELECT k.key_id, k.organization, u.hour, u.uses, u.refusals
@@ -1647,12 +1656,13 @@ COMMENT ON FUNCTION apikey_internal.idle_since(interval) IS
  */
 CREATE FUNCTION apikey_unused(idle interval)
 RETURNS TABLE (key_id uuid, organization text, label text, key text,
-	created_at timestamptz, last_used_at timestamptz)
+	created_at timestamptz, last_used_at timestamptz, last_used_from inet)
 LANGUAGE SQL STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT apikey_internal.idle_since(idle);
-	SELECT k.key_id, k.organization, k.label, k.key, k.created_at, k.last_used_at
+	SELECT k.key_id, k.organization, k.label, k.key, k.created_at, k.last_used_at,
+		k.last_used_from
 	FROM apikey_keys k LEFT JOIN apikey_use u ON u.key_id = k.key_id,
 		apikey_internal.idle_since(idle) AS since
 	WHERE k.status = 'active' AND k.created_at < since

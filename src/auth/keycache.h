@@ -29,11 +29,14 @@
 #include "lib/ilist.h"
 #include "table/store.h"
 
+/* So many ancestors a key may have: what is derived from one that has them is refused. */
+#define AK_ANCESTORS_MAX	4
+
 /* What use.c counted of a key, in which statement last, and where. */
 typedef struct AkUse
 {
 	TimestampTz statement;
-	int32		last;			/* see ak_counts_add() */
+	int32		last[1 + AK_ANCESTORS_MAX]; /* see ak_counts_add() */
 	bool		asked;
 	bool		refused;
 } AkUse;

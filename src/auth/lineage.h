@@ -16,9 +16,6 @@
 #include "base/grants.h"
 #include "table/store.h"
 
-/* So many ancestors a key may have: what is derived from one that has them is refused. */
-#define AK_ANCESTORS_MAX	4
-
 /*
  * Fill in what "row" says of a key, of which "key" has the id, and its ancestors; and
  * their grants, palloc'd.  False, and no key, where an ancestor is missing, is of

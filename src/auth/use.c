@@ -108,11 +108,34 @@ use_in_statement(const AkKey *key)
 	return use;
 }
 
+/*
+ * Count a use of a key or a refusal, for it and for each of its ancestors: a call each
+ * time, else what this statement has not counted yet.  But a use by the new secret does
+ * not hide one by the old.
+ */
 static void
-count_use(const AkKey *key, bool good)
+count_use(const AkKey *key, bool good, bool call)
 {
-	ak_counts_add(&key->id, ak_clock_now(), good, !good,
-				  &use_in_statement(key)->last);
+	AkMarkKind	kind = good ? AK_MARK_USED : AK_MARK_REFUSED;
+	AkUse	   *done = use_in_statement(key);
+	AkCountsUse use = {
+		.at = ak_clock_now(),
+		.old_secret = good && key->old_secret
+	};
+
+	if (ak_guc_usage_address)
+		use.from = *ak_client_address();
+	for (int i = 0; i <= key->nancestors; i++)
+	{
+		const pg_uuid_t *id = i == 0 ? &key->id : &key->ancestors[i - 1];
+		bool		first = ak_marks_first(kind, id, use.at);
+
+		use.used = good && (first || call);
+		use.refused = !good && (first || call);
+		if (use.used || use.refused || use.old_secret)
+			ak_counts_add(id, &use, &done->last[i]);
+		use.old_secret = false;
+	}
 }
 
 void
@@ -121,10 +144,10 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 	if (uncounted > 0)
 		return;
 	use_in_statement(key)->asked = true;
-	if (reason != AK_REASON_GOOD)
+	if (reason == AK_REASON_GOOD)
+		count_use(key, true, false);
+	else
 		ak_use_note_refused(key);
-	else if (ak_marks_first(AK_MARK_USED, &key->id, ak_clock_now()))
-		count_use(key, true);
 }
 
 void
@@ -133,8 +156,7 @@ ak_use_note_refused(const AkKey *key)
 	if (uncounted > 0)
 		return;
 	use_in_statement(key)->refused = true;
-	if (ak_marks_first(AK_MARK_REFUSED, &key->id, ak_clock_now()))
-		count_use(key, false);
+	count_use(key, false, false);
 }
 
 void
@@ -149,9 +171,7 @@ ak_use_called(const AkKey *key, AkReason reason)
 	use = use_in_statement(key);
 	use->asked = true;
 	use->refused |= !good;
-	(void) ak_marks_first(good ? AK_MARK_USED : AK_MARK_REFUSED, &key->id,
-						  ak_clock_now());
-	count_use(key, good);
+	count_use(key, good, true);
 }
 
 /* --------------------------------------------------------------- guesses */
@@ -221,9 +241,9 @@ share_limit(const AkKey *key)
 	AkUseRow	row;
 
 	AK_STORE_READ(snapshot)
-		ak_store_use(snapshot, &key->id, &row);
+		ak_store_use(snapshot, &key->root, &row);
 	row.limit_until = Max(0, Min(row.limit_until, UNTIL_MAX));
-	ak_counts_know(&key->id, row.limit_until * 1000, epoch);
+	ak_counts_know(&key->root, row.limit_until * 1000, epoch);
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -238,7 +258,7 @@ ak_use_limit(const AkKey *key, int64 *wait, int64 *remaining)
 	ak_counts_require("rate limits");
 	for (;;)
 	{
-		switch (ak_counts_limit(&key->id, key->limit, wait, remaining))
+		switch (ak_counts_limit(&key->root, key->limit, wait, remaining))
 		{
 			case AK_COUNTS_WITHIN:
 				return AK_REASON_GOOD;

@@ -6,16 +6,16 @@
 
 #include "base/client.h"
 
+#include <netinet/in.h>
+
 #include "access/parallel.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "catalog/pg_type.h"
-#include "common/ip.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/inet.h"
 
 /* The leader's entry among the backends' states has its client's address. */
 static const SockAddr *
@@ -45,91 +45,116 @@ connection_address(void)
 /* The first bytes of an IPv4 address mapped to IPv6 */
 static const unsigned char mapped[12] = {[10] = 0xff,[11] = 0xff};
 
-static Datum
-make_inet(int family, int bits, const void *bytes, int len)
-{
-	inet	   *address = palloc0(sizeof(inet));
+static const AkAddress no_address;
 
-	ip_family(address) = family;
-	ip_bits(address) = bits;
-	memcpy(ip_addr(address), bytes, len);
-	SET_INET_VARSIZE(address);
-	return InetPGetDatum(address);
+static AkAddress
+make_address(int family, int bits, const void *bytes, int len)
+{
+	AkAddress	address = no_address;
+
+	address.family = family;
+	address.bits = bits;
+	memcpy(address.ipaddr, bytes, len);
+	return address;
 }
 
-/*
- * Read an address.  One mapped to IPv6, as a proxy that listens to IPv6 has it, becomes
- * IPv4 again.
- */
-static Datum
-read_address(const char *str)
+/* One mapped to IPv6, as who listens to IPv6 has it, becomes IPv4 again. */
+static AkAddress
+unmap(AkAddress address)
 {
-	Datum		address = DirectFunctionCall1(inet_in, CStringGetDatum(str));
-	inet	   *value = DatumGetInetPP(address);
-
-	if (ip_family(value) != PGSQL_AF_INET6 ||
-		memcmp(ip_addr(value), mapped, sizeof(mapped)) != 0)
+	if (address.family != PGSQL_AF_INET6 ||
+		memcmp(address.ipaddr, mapped, sizeof(mapped)) != 0)
 		return address;
-	return make_inet(PGSQL_AF_INET, 32, ip_addr(value) + sizeof(mapped), 4);
+	return make_address(PGSQL_AF_INET, 32, address.ipaddr + sizeof(mapped), 4);
+}
+
+static AkAddress
+find_address(void)
+{
+	const SockAddr *socket;
+	const void *addr;
+
+	if (ak_guc_client_address[0] != '\0')
+		return ak_client_of_inet(DirectFunctionCall1(inet_in,
+													 CStringGetDatum(ak_guc_client_address)));
+	socket = connection_address();
+	addr = socket;
+	if (socket != NULL && socket->addr.ss_family == AF_INET)
+		return make_address(PGSQL_AF_INET, 32,
+							&((const struct sockaddr_in *) addr)->sin_addr, 4);
+	/* an inet has no place for the zone */
+	if (socket != NULL && socket->addr.ss_family == AF_INET6)
+		return make_address(PGSQL_AF_INET6, 128,
+							&((const struct sockaddr_in6 *) addr)->sin6_addr, 16);
+	return no_address;
+}
+
+const AkAddress *
+ak_client_address(void)
+{
+	static AkAddress address;
+	static uint64 serial;		/* ak_guc_address_serial then */
+
+	if (serial != ak_guc_address_serial)
+	{
+		address = unmap(find_address());
+		serial = ak_guc_address_serial;
+	}
+	return &address;
 }
 
 bool
-ak_client_address(Datum *result)
+ak_client_inet(const AkAddress *address, Datum *result)
 {
-	const SockAddr *address;
-	char		host[NI_MAXHOST];
-	char	   *zone;
+	inet	   *value;
 
-	if (ak_guc_client_address[0] != '\0')
-	{
-		*result = read_address(ak_guc_client_address);
-		return true;
-	}
-	address = connection_address();
-	if (address == NULL || (address->addr.ss_family != AF_INET &&
-							address->addr.ss_family != AF_INET6))
+	if (address->family == 0)
 		return false;
-	if (pg_getnameinfo_all(&address->addr, address->salen, host, sizeof(host),
-						   NULL, 0, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-		return false;
-	zone = strchr(host, '%');	/* inet has no place for an IPv6 zone */
-	if (zone != NULL)
-		*zone = '\0';
-	*result = read_address(host);
+	value = palloc0(sizeof(inet));
+	value->inet_data = *address;
+	SET_INET_VARSIZE(value);
+	*result = InetPGetDatum(value);
 	return true;
+}
+
+AkAddress
+ak_client_of_inet(Datum value)
+{
+	inet	   *from = DatumGetInetPP(value);
+
+	return make_address(ip_family(from), ip_bits(from), ip_addr(from),
+						ip_addrsize(from));
 }
 
 void
 ak_client_place(uint8 place[AK_ADDRESS_LEN])
 {
-	Datum		address;
-	inet	   *value;
+	const AkAddress *address = ak_client_address();
 
 	memset(place, 0, AK_ADDRESS_LEN);
-	if (!ak_client_address(&address))
-		return;
-	value = DatumGetInetPP(address);
-	if (ip_family(value) == PGSQL_AF_INET6)
+	if (address->family == PGSQL_AF_INET6)
 	{
-		memcpy(place, ip_addr(value), AK_ADDRESS_LEN / 2);
+		memcpy(place, address->ipaddr, AK_ADDRESS_LEN / 2);
 		place[AK_ADDRESS_LEN - 1] = 1;
-		return;
 	}
-	memcpy(place, mapped, sizeof(mapped));
-	memcpy(place + sizeof(mapped), ip_addr(value), 4);
+	else if (address->family == PGSQL_AF_INET)
+	{
+		memcpy(place, mapped, sizeof(mapped));
+		memcpy(place + sizeof(mapped), address->ipaddr, 4);
+	}
 }
 
 bool
-ak_client_place_inet(const uint8 place[AK_ADDRESS_LEN], Datum *address)
+ak_client_place_inet(const uint8 place[AK_ADDRESS_LEN], Datum *value)
 {
 	static const uint8 none[AK_ADDRESS_LEN];
+	AkAddress	address = no_address;
 
-	if (memcmp(place, none, AK_ADDRESS_LEN) == 0)
-		return false;
-	*address = memcmp(place, mapped, sizeof(mapped)) == 0 ?
-		make_inet(PGSQL_AF_INET, 32, place + sizeof(mapped), 4) :
-		make_inet(PGSQL_AF_INET6, 64, place, AK_ADDRESS_LEN / 2);
-	return true;
+	if (memcmp(place, mapped, sizeof(mapped)) == 0)
+		address = make_address(PGSQL_AF_INET, 32, place + sizeof(mapped), 4);
+	else if (memcmp(place, none, AK_ADDRESS_LEN) != 0)
+		address = make_address(PGSQL_AF_INET6, 64, place, AK_ADDRESS_LEN / 2);
+	return ak_client_inet(&address, value);
 }
 
 bool
@@ -140,7 +165,7 @@ ak_client_in_networks(Datum networks)
 	bool	   *nulls;
 	int			count;
 
-	if (!ak_client_address(&address))
+	if (!ak_client_inet(ak_client_address(), &address))
 		return false;
 	deconstruct_array(DatumGetArrayTypeP(networks), CIDROID, -1, false,
 					  TYPALIGN_INT, &elements, &nulls, &count);

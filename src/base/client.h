@@ -9,11 +9,20 @@
 
 #include "postgres.h"
 
+#include "utils/inet.h"
+
+/* An address, as an inet has it; of family 0 if there is none. */
+typedef inet_struct AkAddress;
+
 /*
- * The address as an inet: that in apikey.client_address, else that of the
- * connection.  False if there is none: a Unix socket, a process without client.
+ * That in apikey.client_address, else that of the connection; none of a Unix socket,
+ * and of a process without client.  Good until apikey.client_address changes.
  */
-extern bool ak_client_address(Datum *address);
+extern const AkAddress *ak_client_address(void);
+
+/* As an inet, palloc'd; false if there is none.  And back. */
+extern bool ak_client_inet(const AkAddress *address, Datum *value);
+extern AkAddress ak_client_of_inet(Datum value);
 
 /*
  * Where the client is, as bytes: an IPv4 address mapped to IPv6, the first half of
@@ -25,7 +34,7 @@ extern void ak_client_place(uint8 place[AK_ADDRESS_LEN]);
 
 /* And back, as an inet; false for zeroes. */
 extern bool ak_client_place_inet(const uint8 place[AK_ADDRESS_LEN],
-								 Datum *address);
+								 Datum *value);
 
 /*
  * Is the client in one of these networks (a cidr[])?  Never for a client

@@ -33,6 +33,7 @@ int			ak_guc_usage_size;
 int			ak_guc_flush_interval;
 int			ak_guc_usage_days;
 int			ak_guc_derived_retention;
+bool		ak_guc_usage_address;
 int			ak_guc_guess_limit;
 int			ak_guc_guess_delay;
 
@@ -243,6 +244,10 @@ ak_guc_init(void)
 							&ak_guc_derived_retention, SECS_PER_DAY, -1,
 							INT_MAX, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("apikey.usage_address",
+							 "Keep the client's address of the last use of an API key.", NULL,
+							 &ak_guc_usage_address, true, PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("apikey.guess_limit",
 							"Bad API keys a minute from one address, above which more are delayed.", NULL,
 							&ak_guc_guess_limit, 20, 1, 1000000, PGC_SUSET, 0,

@@ -24,6 +24,7 @@ extern int	ak_guc_usage_size;	/* apikey.usage_size, in kB */
 extern int	ak_guc_flush_interval;	/* apikey.flush_interval, in s */
 extern int	ak_guc_usage_days;	/* apikey.usage_days */
 extern int	ak_guc_derived_retention;	/* apikey.derived_retention, in s */
+extern bool ak_guc_usage_address;	/* apikey.usage_address */
 extern int	ak_guc_guess_limit; /* apikey.guess_limit, a minute */
 extern int	ak_guc_guess_delay; /* apikey.guess_delay, in ms */
 extern bool ak_guc_mask_log;	/* apikey.mask_log */

@@ -13,6 +13,8 @@
  * last: what began on the 31st comes round on the 30th of April, and on the 31st of
  * May.
  *
+ * A derived key spends from the budget of its root.
+ *
  * No decision rests on budgets: spending sends no message, and no key is forgotten.
  */
 #include "postgres.h"
@@ -378,7 +380,7 @@ refuse_amount(int64 amount, const Budget *budget)
 			 errhidestmt(true)));
 }
 
-/* What remains of the budget, or null.  The amount is argument "first". */
+/* What remains of the budget of its root, or null.  The amount is argument "first". */
 static Datum
 spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 {

@@ -79,7 +79,12 @@ get_sum(const pg_uuid_t *id, AkUseRow *sum)
 		sum->uses += usage.hours[i].uses;
 		sum->refusals += usage.hours[i].refusals;
 	}
-	sum->last_used = Max(sum->last_used, usage.last_used);
+	if (usage.last_used >= sum->last_used)
+	{
+		sum->last_used = usage.last_used;
+		sum->last_from = usage.last_from;
+	}
+	sum->old_secret_used = Max(sum->old_secret_used, usage.old_secret_used);
 	sum->last_refused = Max(sum->last_refused, usage.last_refused);
 }
 
@@ -96,16 +101,34 @@ apikey_last_used(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(sum.last_used);
 }
 
+AK_FUNCTION_INFO_V1(apikey_last_used_from);
+Datum
+apikey_last_used_from(PG_FUNCTION_ARGS)
+{
+	AkUseRow	sum;
+	Datum		address;
+
+	ak_schema_accept();
+	get_sum(PG_GETARG_UUID_P(0), &sum);
+	if (!ak_client_inet(&sum.last_from, &address))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(address);
+}
+
 static Datum
 return_sum(FunctionCallInfo fcinfo, const AkUseRow *sum)
 {
+	Datum		address;
+	bool		unknown = !ak_client_inet(&sum->last_from, &address);
 	Datum		values[] = {
 		Int64GetDatum(sum->uses), Int64GetDatum(sum->refusals),
-		TimestampTzGetDatum(sum->last_used),
+		TimestampTzGetDatum(sum->last_used), unknown ? (Datum) 0 : address,
+		TimestampTzGetDatum(sum->old_secret_used),
 		TimestampTzGetDatum(sum->last_refused)
 	};
 	bool		nulls[] = {
-		false, false, sum->last_used == 0, sum->last_refused == 0
+		false, false, sum->last_used == 0, unknown, sum->old_secret_used == 0,
+		sum->last_refused == 0
 	};
 
 	return ak_result_record(fcinfo, values, nulls);

@@ -96,6 +96,12 @@ set_time(Column *column, int row, TimestampTz time)
 	column->nulls[row] = time == 0;
 }
 
+static void
+set_address(Column *column, int row, const AkAddress *address)
+{
+	column->nulls[row] = !ak_client_inet(address, &column->values[row]);
+}
+
 /* By hour, but none older than this many days. */
 static void
 write_hours(const AkCounts *counts, int count, int days)
@@ -143,11 +149,16 @@ write_keys(const AkCounts *counts, int count)
 	static AkSql add_uses = {
 		AK_TABLE_USE, 0,
 		.query = "INSERT INTO $S.apikey_use AS old (key_id, uses, refusals,"
-		" last_used_at, last_refused_at, limit_until)"
-		" SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
+		" last_used_at, last_used_from, old_secret_used_at, last_refused_at,"
+		" limit_until)"
+		" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
 		" ON CONFLICT (key_id) DO UPDATE SET uses = old.uses + excluded.uses,"
 		" refusals = old.refusals + excluded.refusals,"
+		" last_used_from = CASE WHEN old.last_used_at > excluded.last_used_at"
+		" THEN old.last_used_from ELSE excluded.last_used_from END,"
 		" last_used_at = greatest(old.last_used_at, excluded.last_used_at),"
+		" old_secret_used_at = greatest(old.old_secret_used_at,"
+		" excluded.old_secret_used_at),"
 		" last_refused_at = greatest(old.last_refused_at, excluded.last_refused_at),"
 		" limit_until = coalesce(excluded.limit_until, old.limit_until)"
 	};
@@ -155,6 +166,8 @@ write_keys(const AkCounts *counts, int count)
 	Column		uses = make_column(INT8OID, count);
 	Column		refusals = make_column(INT8OID, count);
 	Column		last_used = make_column(TIMESTAMPTZOID, count);
+	Column		last_from = make_column(INETOID, count);
+	Column		old_secret_used = make_column(TIMESTAMPTZOID, count);
 	Column		last_refused = make_column(TIMESTAMPTZOID, count);
 	Column		limit_until = make_column(TIMESTAMPTZOID, count);
 
@@ -173,6 +186,8 @@ write_keys(const AkCounts *counts, int count)
 		uses.values[i] = Int64GetDatum(used);
 		refusals.values[i] = Int64GetDatum(refused);
 		set_time(&last_used, i, key->last_used);
+		set_address(&last_from, i, &key->last_from);
+		set_time(&old_secret_used, i, key->old_secret_used);
 		set_time(&last_refused, i, key->last_refused);
 		/* from nanoseconds, rounded up; 1 says that nothing was taken */
 		set_time(&limit_until, i, key->limit_until <= 1 ? 0 :
@@ -180,6 +195,7 @@ write_keys(const AkCounts *counts, int count)
 	}
 	ak_sql_run(&add_uses, get_array(&key_id, count), get_array(&uses, count),
 			   get_array(&refusals, count), get_array(&last_used, count),
+			   get_array(&last_from, count), get_array(&old_secret_used, count),
 			   get_array(&last_refused, count), get_array(&limit_until, count));
 }
 

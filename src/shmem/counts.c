@@ -3,10 +3,10 @@
  *		Use counts and limits of keys; see counts.h.
  *
  * A table of shared.h.  Its shared locks are enough to count a use, for what that
- * changes is atomic; the exclusive ones are for rows that come and go, for a new
- * hour in one, and for what has been flushed to be taken from it.
+ * changes is under the row's spinlock; the exclusive ones are for rows that come and go,
+ * for a new hour in one, and for what has been flushed to be taken from it.
  *
- * The numbers that every use of a key touches share one cache line.
+ * What every use of a key touches shares one cache line.
  */
 #include "postgres.h"
 
@@ -25,14 +25,17 @@ typedef struct KeyRow
 {
 	AkShared	row;
 	int32		hour;			/* that uses and refusals belong to */
-	pg_atomic_uint32 pending;	/* is there anything that no table has? */
-	pg_atomic_uint64 uses;
-	pg_atomic_uint64 refusals;
-	pg_atomic_uint64 last_used;
-	pg_atomic_uint64 last_refused;
+	slock_t		lock;			/* of what follows, until limit_until */
+	bool		pending;		/* is there anything that no table has? */
+	AkAddress	last_from;		/* belongs to last_used */
+	int64		uses;
+	TimestampTz last_used;
 	/* a cache line ends here */
+	int64		refusals;
+	TimestampTz last_refused;
+	TimestampTz old_secret_used;
 	pg_atomic_uint64 limit_until;	/* 0: not known */
-	uint64		limit_saved;	/* what the table has of it */
+	int64		limit_saved;	/* what the table has of it */
 	AkCountsHour earlier;		/* than those in "past" */
 	AkCountsHour past[AK_COUNTS_HOURS]; /* by hour, modulo their number: those
 										 * before "hour" */
@@ -81,46 +84,47 @@ hour_of(TimestampTz at)
 	return Max(at / USECS_PER_HOUR, 1);
 }
 
-static inline void
-raise_to(pg_atomic_uint64 *time, TimestampTz at)
-{
-	uint64		before = pg_atomic_read_u64(time);
-
-	while ((TimestampTz) before < at &&
-		   !pg_atomic_compare_exchange_u64(time, &before, at))
-		;
-}
-
-/* Something is pending now.  True if nothing was: ak_demand_pending() is due. */
+/*
+ * Something is pending now.  True if nothing was: ak_demand_pending() is due.  Under the
+ * spinlock.
+ */
 static inline bool
 set_pending(KeyRow *key)
 {
-	return pg_atomic_read_u32(&key->pending) == 0 &&
-		pg_atomic_exchange_u32(&key->pending, 1) == 0;
+	bool		first = !key->pending;
+
+	key->pending = true;
+	return first;
 }
 
+/* Statements do not come in order: the address is that of the latest. */
 static inline bool
-count_in(KeyRow *key, TimestampTz at, bool used, bool refused)
+count_in(KeyRow *key, const AkCountsUse *use)
 {
-	if (used)
+	bool		first;
+
+	ak_shared_spin(&key->lock);
+	key->uses += use->used;
+	key->refusals += use->refused;
+	if (use->used && use->at >= key->last_used)
 	{
-		pg_atomic_fetch_add_u64(&key->uses, 1);
-		raise_to(&key->last_used, at);
+		key->last_used = use->at;
+		key->last_from = use->from;
 	}
-	if (refused)
-	{
-		pg_atomic_fetch_add_u64(&key->refusals, 1);
-		raise_to(&key->last_refused, at);
-	}
-	return set_pending(key);
+	if (use->refused)
+		key->last_refused = Max(key->last_refused, use->at);
+	if (use->old_secret)
+		key->old_secret_used = Max(key->old_secret_used, use->at);
+	first = set_pending(key);
+	ak_shared_unspin(&key->lock);
+	return first;
 }
 
 /* Count: the last thing that is done under a lock. */
 static inline void
-count_and_unlock(const AkPlace *place, KeyRow *key, TimestampTz at, bool used,
-				 bool refused)
+count_and_unlock(const AkPlace *place, KeyRow *key, const AkCountsUse *use)
 {
-	bool		first = count_in(key, at, used, refused);
+	bool		first = count_in(key, use);
 
 	ak_shared_unlock(place);
 	if (first)
@@ -150,14 +154,11 @@ move_hour(AkCountsHour *sum, AkCountsHour *hour)
 static void
 begin_hour(KeyRow *key, int32 hour)
 {
-	AkCountsHour last = {
-		key->hour,
-		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
-	};
+	AkCountsHour last = {key->hour, key->uses, key->refusals};
 
 	move_hour(&key->past[last.hour % AK_COUNTS_HOURS], &last);
-	pg_atomic_write_u64(&key->uses, 0);
-	pg_atomic_write_u64(&key->refusals, 0);
+	key->uses = 0;
+	key->refusals = 0;
 	key->hour = hour;
 	for (int i = 0; i < AK_COUNTS_HOURS; i++)
 		if (key->past[i].hour <= hour - AK_COUNTS_HOURS)
@@ -174,7 +175,7 @@ may_evict(KeyRow *key, bool needed)
 {
 	AkCounts	counts;
 
-	if (pg_atomic_read_u32(&key->pending) == 0)
+	if (!key->pending)
 		return true;
 	if (!needed)
 		return false;
@@ -226,19 +227,16 @@ find_or_add(const AkPlace *place, int32 hour, bool needed)
 		return NULL;
 	memset((char *) key + sizeof(AkShared), 0, sizeof(KeyRow) - sizeof(AkShared));
 	key->hour = hour;
-	pg_atomic_init_u32(&key->pending, 0);
-	pg_atomic_init_u64(&key->uses, 0);
-	pg_atomic_init_u64(&key->refusals, 0);
-	pg_atomic_init_u64(&key->last_used, 0);
-	pg_atomic_init_u64(&key->last_refused, 0);
+	ak_shared_init_spin(&key->lock);
 	pg_atomic_init_u64(&key->limit_until, 0);
 	return key;
 }
 
 /* The rest of ak_counts_add: a new key, or a new hour. */
 static pg_noinline void
-count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
+count_slowly(const AkPlace *place, const AkCountsUse *use)
 {
+	int32		hour = hour_of(use->at);
 	uint32		made;
 
 	do
@@ -247,44 +245,42 @@ count_slowly(const AkPlace *place, TimestampTz at, bool used, bool refused)
 
 		made = ak_demand_room();
 		ak_shared_lock(place, LW_EXCLUSIVE);
-		key = find_or_add(place, hour_of(at), false);
+		key = find_or_add(place, hour, false);
 		if (key != NULL)
 		{
-			if (key->hour < hour_of(at))
-				begin_hour(key, hour_of(at));
-			count_and_unlock(place, key, at, used, refused);
+			if (key->hour < hour)
+				begin_hour(key, hour);
+			count_and_unlock(place, key, use);
 			return;
 		}
 		ak_shared_unlock(place);
 	} while (ak_demand_wait_for_room(made));
-	pg_atomic_fetch_add_u64(&state->uses, used);
-	pg_atomic_fetch_add_u64(&state->refusals, refused);
+	pg_atomic_fetch_add_u64(&state->uses, use->used);
+	pg_atomic_fetch_add_u64(&state->refusals, use->refused);
 }
 
 /* The same for a row that has moved. */
 static pg_noinline void
-count_moved_row(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-				int32 *last)
+count_moved_row(const pg_uuid_t *id, const AkCountsUse *use, int32 *last)
 {
 	AkPlace		place = ak_shared_place(&keys, MyDatabaseId, id->data);
 	KeyRow	   *key;
 
 	ak_shared_lock(&place, LW_SHARED);
 	key = ak_shared_find(&place);
-	if (key == NULL || key->hour < hour_of(at))
+	if (key == NULL || key->hour < hour_of(use->at))
 	{
 		ak_shared_unlock(&place);
-		count_slowly(&place, at, used, refused);
+		count_slowly(&place, use);
 		return;
 	}
 	*last = ak_shared_number(&keys, key);
-	count_and_unlock(&place, key, at, used, refused);
+	count_and_unlock(&place, key, use);
 }
 
 /* Looking in the same place first saves going through the bucket. */
 void
-ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
-			  int32 *last)
+ak_counts_add(const pg_uuid_t *id, const AkCountsUse *use, int32 *last)
 {
 	AkPlace		place = {
 		.table = &keys,
@@ -295,13 +291,13 @@ ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used, bool refused,
 	ak_shared_lock(&place, LW_SHARED);
 	if (unlikely(key->row.database != MyDatabaseId ||
 				 memcmp(key->row.name, id->data, UUID_LEN) != 0 ||
-				 key->hour < hour_of(at)))
+				 key->hour < hour_of(use->at)))
 	{
 		ak_shared_unlock(&place);
-		count_moved_row(id, at, used, refused, last);
+		count_moved_row(id, use, last);
 		return;
 	}
-	count_and_unlock(&place, key, at, used, refused);
+	count_and_unlock(&place, key, use);
 }
 
 /* --------------------------------------------------------------- limits */
@@ -343,7 +339,9 @@ ak_counts_limit(const pg_uuid_t *id, const AkRateLimit *limit, int64 *wait,
 			if (pg_atomic_compare_exchange_u64(&key->limit_until, &before,
 											   until))
 			{
+				ak_shared_spin(&key->lock);
 				first = set_pending(key);
+				ak_shared_unspin(&key->lock);
 				break;
 			}
 		}
@@ -410,18 +408,23 @@ copy_hour(AkCounts *counts, const AkCountsHour *hour)
 		counts->hours[counts->nhours++] = *hour;
 }
 
-/* Under any lock; only under the exclusive one all of it belongs together. */
+/* Under any lock. */
 static void
 copy_counts(AkCounts *counts, KeyRow *key)
 {
-	AkCountsHour now = {
-		key->hour,
-		pg_atomic_read_u64(&key->uses), pg_atomic_read_u64(&key->refusals)
-	};
+	AkCountsHour now = {.hour = key->hour};
 
 	memcpy(counts->id.data, key->row.name, sizeof(counts->id.data));
-	counts->last_used = pg_atomic_read_u64(&key->last_used);
-	counts->last_refused = pg_atomic_read_u64(&key->last_refused);
+	ak_shared_spin(&key->lock);
+	now.uses = key->uses;
+	now.refusals = key->refusals;
+	counts->last_used = key->last_used;
+	counts->last_from = key->last_from;
+	counts->old_secret_used = key->old_secret_used;
+	counts->last_refused = key->last_refused;
+	ak_shared_unspin(&key->lock);
+	if (!ak_guc_usage_address)
+		memset(&counts->last_from, 0, sizeof(AkAddress));
 	counts->limit_until = pg_atomic_read_u64(&key->limit_until);
 	counts->nhours = 0;
 	copy_hour(counts, &key->earlier);
@@ -465,7 +468,7 @@ count_row(void *row, void *arg)
 	AkCountsTotals *totals = arg;
 
 	totals->keys++;
-	totals->pending += pg_atomic_read_u32(&key->pending);
+	totals->pending += key->pending;
 }
 
 void
@@ -494,7 +497,7 @@ collect_database(void *row, void *arg)
 	Databases  *found = arg;
 	KeyRow	   *key = row;
 
-	if (pg_atomic_read_u32(&key->pending) == 0)
+	if (!key->pending)
 		return;
 	for (int i = found->count - 1; i >= 0; i--)
 		if (found->oids[i] == key->row.database)
@@ -528,7 +531,7 @@ count_pending(void *row, void *arg)
 	KeyRow	   *key = row;
 	CountsList *found = arg;
 
-	found->count += pg_atomic_read_u32(&key->pending);
+	found->count += key->pending;
 }
 
 static void
@@ -538,7 +541,7 @@ collect_pending(void *row, void *arg)
 	CountsList *found = arg;
 
 	/* what has become pending since it was counted waits for the next time */
-	if (found->count > 0 && pg_atomic_read_u32(&key->pending) != 0)
+	if (found->count > 0 && key->pending)
 		copy_counts(&found->counts[--found->count], key);
 }
 
@@ -552,7 +555,7 @@ ak_counts_pending(Oid database, AkCounts **counts)
 	count = found.count;
 	found.counts = MemoryContextAllocHuge(CurrentMemoryContext,
 										  Max(count, 1) * sizeof(AkCounts));
-	ak_shared_each(&keys, database, LW_EXCLUSIVE, collect_pending, &found);
+	ak_shared_each(&keys, database, LW_SHARED, collect_pending, &found);
 	*counts = found.counts + found.count;
 	return count - found.count;
 }
@@ -584,8 +587,8 @@ take_hour(KeyRow *key, const AkCountsHour *flushed)
 
 	if (key->hour == flushed->hour)
 	{
-		pg_atomic_fetch_sub_u64(&key->uses, flushed->uses);
-		pg_atomic_fetch_sub_u64(&key->refusals, flushed->refusals);
+		key->uses -= flushed->uses;
+		key->refusals -= flushed->refusals;
 		return;
 	}
 	/* a new hour may have begun since, and pushed it out */
@@ -597,13 +600,14 @@ take_hour(KeyRow *key, const AkCountsHour *flushed)
 
 /* Is nothing pending of it but what was flushed? */
 static bool
-has_no_more(KeyRow *key)
+has_no_more(KeyRow *key, const AkCounts *flushed)
 {
 	AkCounts	counts;
 
 	copy_counts(&counts, key);
 	return counts.nhours == 0 &&
-		pg_atomic_read_u64(&key->limit_until) == key->limit_saved;
+		counts.old_secret_used == flushed->old_secret_used &&
+		counts.limit_until == key->limit_saved;
 }
 
 void
@@ -623,8 +627,8 @@ ak_counts_flushed(Oid database, const AkCounts *counts, int count)
 			for (int j = 0; j < written->nhours; j++)
 				take_hour(key, &written->hours[j]);
 			key->limit_saved = written->limit_until;
-			if (has_no_more(key))
-				pg_atomic_write_u32(&key->pending, 0);
+			if (has_no_more(key, written))
+				key->pending = false;
 		}
 		ak_shared_unlock(&place);
 	}
@@ -640,8 +644,7 @@ forget_key(void *row, void *arg)
 	KeyRow	   *key = row;
 	TimestampTz before = *(TimestampTz *) arg;
 
-	if ((TimestampTz) pg_atomic_read_u64(&key->last_used) < before &&
-		(TimestampTz) pg_atomic_read_u64(&key->last_refused) < before)
+	if (key->last_used < before && key->last_refused < before)
 		ak_shared_discard(&keys, key);
 }
 
@@ -657,9 +660,7 @@ ak_counts_forget(Oid database, TimestampTz before)
 static bool
 is_pending(const void *row)
 {
-	const KeyRow *key = row;
-
-	return pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &key->pending)) != 0;
+	return ((const KeyRow *) row)->pending;
 }
 
 /* As many as fit with their buckets, of which there may be twice as many. */

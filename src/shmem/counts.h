@@ -2,8 +2,8 @@
  * counts.h
  *		Use counts and limits of keys, as all backends know them.
  *
- * For each key that was used lately: when last, how often in which hour, and how far its
- * rate limit is used up.  What is *pending* is in no table yet; a worker takes it there.
+ * For each key that was used lately: when last and from where, how often in which hour,
+ * and how far its rate limit is used up.  What is *pending* is in no table yet; a worker takes it there.
  * A key of which nothing is pending makes room for another.  A standby has counts of its
  * own.
  *
@@ -17,6 +17,7 @@
 
 #include "postgres.h"
 
+#include "base/client.h"
 #include "base/ratelimit.h"
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
@@ -32,13 +33,23 @@ extern void ak_counts_require(const char *what);
 
 /* ------------------------------------------------------------ recording */
 
+/* What a statement did with a key. */
+typedef struct AkCountsUse
+{
+	TimestampTz at;
+	bool		used;			/* is it to be counted? */
+	bool		refused;		/* likewise */
+	bool		old_secret;		/* that is what a good key was proved by */
+	AkAddress	from;
+} AkCountsUse;
+
 /*
- * Count a use or a refusal, or both, of a key of this database.  Where there is no room
- * it waits for some; if none comes, the count goes to AkCountsTotals alone.  "last" is
- * where this backend looks first, 0 at first.
+ * Count it for a key of this database.  Where there is no room it waits for some; if none
+ * comes, the count goes to AkCountsTotals alone.  "last" is where this backend looks
+ * first, 0 at first.
  */
-extern void ak_counts_add(const pg_uuid_t *id, TimestampTz at, bool used,
-						  bool refused, int32 *last);
+extern void ak_counts_add(const pg_uuid_t *id, const AkCountsUse *use,
+						  int32 *last);
 
 typedef enum AkCountsLimit
 {
@@ -82,6 +93,8 @@ typedef struct AkCounts
 {
 	pg_uuid_t	id;
 	TimestampTz last_used;		/* 0: not known here */
+	AkAddress	last_from;		/* of that use */
+	TimestampTz old_secret_used;
 	TimestampTz last_refused;
 	int64		limit_until;	/* 0: not known here */
 	int			nhours;

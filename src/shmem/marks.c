@@ -60,6 +60,18 @@ make_mark(AkMarkKind kind, const pg_uuid_t *id, TimestampTz statement)
 	return pg_atomic_exchange_u64(&marks[mark / 2 % KEYS], mark) != mark;
 }
 
+/* Of many, that which is asked for again goes last: a parent with many children. */
+static inline void
+keep_mark(AkMarkKind kind, uint32 number)
+{
+	pg_uuid_t  *ids = counted[kind].ids;
+	uint32		newest = (counted[kind].count - 1) % KEYS;
+	pg_uuid_t	id = ids[number];
+
+	ids[number] = ids[newest];
+	ids[newest] = id;
+}
+
 void
 ak_marks_share(TimestampTz statement)
 {
@@ -80,7 +92,10 @@ ak_marks_first(AkMarkKind kind, const pg_uuid_t *id, TimestampTz statement)
 	}
 	for (uint32 i = 0; i < Min(counted[kind].count, KEYS); i++)
 		if (memcmp(&counted[kind].ids[i], id, sizeof(pg_uuid_t)) == 0)
+		{
+			keep_mark(kind, i);
 			return false;
+		}
 	counted[kind].ids[counted[kind].count++ % KEYS] = *id;
 
 	/* a portal's statement is another one than when its query began */

@@ -79,7 +79,7 @@ typedef struct Header
 static Header
 header_of(const AkSharedTable *table)
 {
-	Header		header = {0x61706b31, table->row_size};
+	Header		header = {0x61706b32, table->row_size};
 
 	return header;
 }

@@ -4,8 +4,8 @@
  *
  * An area is just memory, for what is atomic.  A row of a table is found by a database
  * and 16 bytes.  A table is divided into partitions, each with a lock: shared to look
- * for a row and to change what is atomic in it, exclusive for all else.  Nothing may be
- * waited for under a lock.
+ * for a row and to change what is atomic in it or has a spinlock, exclusive for all else.
+ * Nothing may be waited for under a lock.
  */
 #ifndef AK_SHARED_H
 #define AK_SHARED_H
@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "storage/lwlock.h"
+#include "storage/spin.h"
 
 /* What each row begins with */
 typedef struct AkShared
@@ -94,6 +95,28 @@ static inline void
 ak_shared_unlock(const AkPlace *place)
 {
 	LWLockRelease(&place->table->locks[place->partition].lock);
+}
+
+/*
+ * A spinlock in a row: for a few instructions that change what belongs together.  One
+ * that comes from a file is free.
+ */
+static inline void
+ak_shared_spin(slock_t * lock)
+{
+	SpinLockAcquire(lock);
+}
+
+static inline void
+ak_shared_unspin(slock_t * lock)
+{
+	SpinLockRelease(lock);
+}
+
+static inline void
+ak_shared_init_spin(slock_t * lock)
+{
+	SpinLockInit(lock);
 }
 
 /* The row there, NULL if there is none.  Under any lock. */

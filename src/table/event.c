@@ -180,8 +180,8 @@ get_address(void)
 {
 	Datum		address;
 
-	return ak_client_address(&address) ? ak_value(INETOID, address) :
-		ak_value_null(INETOID);
+	return ak_client_inet(ak_client_address(), &address) ?
+		ak_value(INETOID, address) : ak_value_null(INETOID);
 }
 
 static void

@@ -594,6 +594,10 @@ ak_store_use(Snapshot snapshot, const pg_uuid_t *id, AkUseRow *use)
 		use->uses = DatumGetInt64(AK_VALUE(&row, apikey_use, uses));
 		use->refusals = DatumGetInt64(AK_VALUE(&row, apikey_use, refusals));
 		use->last_used = USE_TIME(last_used_at);
+		if (!AK_ISNULL(&row, apikey_use, last_used_from))
+			use->last_from = ak_client_of_inet(AK_VALUE(&row, apikey_use,
+														last_used_from));
+		use->old_secret_used = USE_TIME(old_secret_used_at);
 		use->last_refused = USE_TIME(last_refused_at);
 		use->limit_until = USE_TIME(limit_until);
 	}

@@ -16,6 +16,7 @@
 
 #include <limits.h>
 
+#include "base/client.h"
 #include "base/grants.h"
 #include "base/ratelimit.h"
 #include "base/secret.h"
@@ -144,6 +145,8 @@ typedef struct AkUseRow
 	int64		uses;
 	int64		refusals;
 	TimestampTz last_used;
+	AkAddress	last_from;
+	TimestampTz old_secret_used;
 	TimestampTz last_refused;
 	TimestampTz limit_until;
 } AkUseRow;

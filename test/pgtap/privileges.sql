@@ -43,7 +43,7 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
 	$$SELECT apikey_import('acme', 'x', 'sha256', repeat('0', 64))$$,
 	$$SELECT apikey_purge_events(now())$$, $$SELECT apikey_set_budget(gen_random_uuid(), 5)$$, $$SELECT apikey_set_budget(gen_random_uuid(), NULL)$$,
-	$$SELECT apikey_internal.last_used(key_id) FROM token$$, $$SELECT apikey_internal.usage_of(key_id) FROM token$$,
+	$$SELECT apikey_internal.last_used(key_id) FROM token$$, $$SELECT apikey_internal.last_used_from(key_id) FROM token$$, $$SELECT apikey_internal.usage_of(key_id) FROM token$$,
 	$$SELECT apikey_internal.usage_hours_of(key_id) FROM token$$, $$SELECT apikey_internal.guesses()$$,
 	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;

@@ -393,7 +393,7 @@ is($as->('usage', "SELECT count(*) > 0 FROM apikey_usage_hours"), 't', 'and on a
 is($as->('part_reader', "SELECT last_used_at FROM apikey_keys WHERE key_id = '$id{b}'"), $asked, 'and on its column');
 is($as->('owner', "SELECT last_used_at FROM mine WHERE key_id = '$id{b}'"), $asked, 'a view of apikey_keys, by its owner');
 is($as->('tenant', "SELECT last_used_at FROM mine WHERE key_id = '$id{b}'"), $asked, 'and by whom the owner lets');
-foreach my $call ("apikey_internal.last_used('$id{b}')", "apikey_internal.usage_of('$id{b}')", "apikey_internal.usage_hours_of('$id{b}')")
+foreach my $call ("apikey_internal.last_used('$id{b}')", "apikey_internal.last_used_from('$id{b}')", "apikey_internal.usage_of('$id{b}')", "apikey_internal.usage_hours_of('$id{b}')")
 {
 	fails($node, "SET ROLE stranger; SELECT * FROM $call", qr/42501: /, "$call is for the view");
 }

@@ -84,8 +84,8 @@ sub move_back
 	close $in;
 	my $uuid = pack 'H*', $id =~ tr/-//dr;
 	my $at = index($raw, $uuid) + 16;
-	my ($hour, @row) = unpack 'lLq6(lx4qq)25', substr($raw, $at, 56 + 25 * 24);
-	my @now = splice @row, 0, 7;
+	my ($hour, @row) = unpack 'la20q7(lx4qq)25', substr($raw, $at, 80 + 25 * 24);
+	my @now = splice @row, 0, 8;
 	my @past = splice @row, 0, 3;
 	my @slots = (0) x (24 * 3);
 
@@ -96,7 +96,7 @@ sub move_back
 
 		@slots[ 3 * $slot .. 3 * $slot + 2 ] = ($that - $hours, $uses, $refusals) if $uses;
 	}
-	substr($raw, $at, 56 + 25 * 24) = pack 'lLq6(lx4qq)25', $hour - $hours, @now, @past, @slots;
+	substr($raw, $at, 80 + 25 * 24) = pack 'la20q7(lx4qq)25', $hour - $hours, @now, @past, @slots;
 	open my $out, '>:raw', $file or die "$file: $!";
 	print $out $raw;
 	close $out;

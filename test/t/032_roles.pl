@@ -249,7 +249,7 @@ my $nil = '00000000-0000-0000-0000-000000000000';
 is(call_by_number('curious', 'apikey.apikey_pattern(text)', 'apk'), 'apk_[0-9A-Za-z]{71}', 'by number: what is open');
 like(call_by_number($node->safe_psql('postgres', 'SELECT current_user'), 'apikey_internal.masked(text,uuid)', 'apk', $nil), qr/^apk_0{22}/, 'the owner');
 is(call_by_number('curious', "$_->[0]", @$_[ 1 .. $#$_ ]), '42501 permission denied for schema apikey_internal', "by number: $_->[0]")
-  foreach [ 'apikey_internal.masked(text,uuid)', 'apk', $nil ], [ 'apikey_internal.last_used(uuid)', $nil ], [ 'apikey_internal.usage_of(uuid)', $nil ],
+  foreach [ 'apikey_internal.masked(text,uuid)', 'apk', $nil ], [ 'apikey_internal.last_used(uuid)', $nil ], [ 'apikey_internal.last_used_from(uuid)', $nil ], [ 'apikey_internal.usage_of(uuid)', $nil ],
   ['apikey_internal.changed()'];
 
 done_testing();
