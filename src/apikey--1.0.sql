@@ -665,7 +665,7 @@ COMMENT ON FUNCTION apikey_revoke_self(text) IS
  * "lifetime", from a second to 30 days, or with its parent.
  *
  * 28000 for a key that is not good, 53400 above max_derived or its default of 0, 54000
- * for the fifth of a chain or more than 100 grants, 23503 for what is not registered,
+ * for the fifth of a chain or more than 1000 grants, 23503 for what is not registered,
  * 22023 and 22004 for other arguments that make no sense, 25006 where nothing can be
  * written.
  *
