@@ -82,6 +82,7 @@ my $world = q{
 				WHEN 'write' THEN '[{"project": "web", "environment": "production", "level": "write"}]'
 				ELSE '[{"project": "*", "environment": "*", "level": "manage"}]' END::jsonb,
 				organization_level => CASE kind WHEN 'all' THEN 'write' END::apikey_level) c;
+		DELETE FROM apikey_suspension;
 		PERFORM apikey_revoke(key_id) FROM token WHERE kind = 'revoked';
 		PERFORM apikey_disable(key_id) FROM token WHERE kind = 'disabled';
 		PERFORM apikey_set_budget(t.key_id, 1000) FROM token t JOIN apikey_key USING (key_id) WHERE kind = 'limited';
@@ -99,6 +100,7 @@ my $world = q{
 				JOIN apikey_environment r ON r.organization = k.organization AND r.project = p AND r.environment = e
 			WHERE k.key_id = t.key_id AND k.revoked_at IS NULL AND k.disabled_at IS NULL
 				AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp())
+				AND k.organization NOT IN (SELECT organization FROM apikey_suspension)
 				AND (g.project IS NULL OR g.project = p) AND (g.environment = '*' OR g.environment = e)
 				AND g.level >= v::apikey_level)
 	$$;

@@ -36,19 +36,20 @@ $primary->poll_query_until('postgres',
 	"SELECT sync_state IN ('sync', 'quorum') FROM pg_stat_replication")
   or die 'the standby did not become synchronous';
 
-# A question is whether a key may write in web, production; it is asked by a text
-# of the key and has changes: [begun, returned, allowed afterwards].  One that did
+# A question is whether a key may write in production of a project; it is asked by a
+# text of the key and has changes: [begun, returned, allowed afterwards].  One that did
 # not return may have happened or not.
 my @question;
 
 sub now { return Time::HiRes::time() }
 
-# What becomes of a key, by its kind: statements and whether it is allowed after
+# What becomes of a key, or of its organization, by its kind: statements and whether it is allowed after
 # each.  They are done in turn, and over again if the last leaves it allowed.
 my %life = (
 	disable => [ [ "apikey_disable('%s')", 0 ], [ "apikey_enable('%s')", 1 ] ],
 	ungrant => [ [ "apikey_ungrant('%s', 'web', 'production')", 0 ], [ "apikey_grant('%s', 'web', 'production', 'write')", 1 ] ],
 	level => [ [ "apikey_grant('%s', 'web', 'production', 'read')", 0 ], [ "apikey_grant('%s', 'web', 'production', 'manage')", 1 ] ],
+	suspend => [ [ "apikey_suspend('%s', 'x')", 0 ], [ "apikey_resume('%s')", 1 ] ],
 	revoke => [ [ "apikey_revoke('%s')", 0 ] ],
 	rotate => [ [ "key FROM apikey_rotate('%s')", 0 ] ],
 	delete => [ [ "apikey_delete('%s')", 0 ] ]);
@@ -109,11 +110,11 @@ sub asker
 		my ($new) = @_;
 
 		return "SET plan_cache_mode = force_generic_plan; PREPARE ask AS
-			SELECT \$1, extract(epoch FROM statement_timestamp()), apikey_authorize(\$2, 'web', 'production', 'write'),
+			SELECT \$1, extract(epoch FROM statement_timestamp()), apikey_authorize(\$2, \$3, 'production', 'write'),
 				extract(epoch FROM clock_timestamp());\n" if $new;
 		return join '', map {
 			my $q = int rand @question;
-			"EXECUTE ask($q, '$question[$q]{key}');\n"
+			"EXECUTE ask($q, '$question[$q]{key}', '$question[$q]{project}');\n"
 		} 1 .. 5;
 	};
 }
@@ -124,7 +125,7 @@ sub remembers
 	return sub {
 		my ($new) = @_;
 
-		return 'CREATE TEMP TABLE memory AS SELECT * FROM (VALUES ' . join(', ', map "($_, apikey_authorize('$question[$_]{key}', 'web', 'production', 'write'))",
+		return 'CREATE TEMP TABLE memory AS SELECT * FROM (VALUES ' . join(', ', map "($_, apikey_authorize('$question[$_]{key}', '$question[$_]{project}', 'production', 'write'))",
 			0 .. $#question) . ") v (q, answer);\n" if $new;
 		my $q = int rand @question;
 		return "SELECT q, extract(epoch FROM statement_timestamp()), answer, extract(epoch FROM clock_timestamp()) FROM memory WHERE q = $q;\n";
@@ -174,10 +175,22 @@ begin(1, sub {
 	my $start = now();
 	my $writer = writer();
 
+	my $organizations = 0;
 	@question = map {
 		my $kind = $_;
-		my ($id, $key) = issue($primary);
-		{ kind => $kind, id => $id, key => $key, changes => [], next => 0 };
+		my ($project, $id, $key) = ('web', issue($primary));
+
+		if ($kind eq 'suspend')
+		{
+			# one of its own, as others do not expect to be refused
+			$project = "p$seed-" . ++$organizations;
+			$id = "o$seed-$organizations";
+			$key = $primary->safe_psql('postgres', qq{
+				SET client_min_messages = error;
+				SELECT apikey_add_project('$id', '$project') \\g /dev/null
+				SELECT key FROM apikey_create('$id', 'x', '[{"project": "$project", "environment": "production", "level": "write"}]')});
+		}
+		{ kind => $kind, id => $id, project => $project, key => $key, changes => [], next => 0 };
 	} map { my $kind = $_; ($kind) x (@{ $life{$kind} } > 1 ? 2 : 20) } sort keys %life;
 
 	# what can be spent
@@ -220,7 +233,7 @@ begin(1, sub {
 			last if defined $answer;
 
 			# it may have happened: then it cannot be done again
-			my $state = insist($writer, "SELECT apikey_authorize('$q->{key}', 'web', 'production', 'write')", $start);
+			my $state = insist($writer, "SELECT apikey_authorize('$q->{key}', '$q->{project}', 'production', 'write')", $start);
 			if (($state eq 't') == $allowed)
 			{
 				# a commit that was not waited for is not yet on the standby
@@ -254,7 +267,7 @@ begin(1, sub {
 	is($kills, KILLS, "seed $seed: $kills backends were killed");
 	foreach my $q (grep $_->{next} == @{ $life{ $_->{kind} } }, @question)
 	{
-		next if may($primary, $q->{key}) eq 'f';
+		next if $primary->safe_psql('postgres', "SELECT apikey_authorize('$q->{key}', '$q->{project}', 'production', 'write')") eq 'f';
 		fail("seed $seed: $q->{kind} holds after the crashes");
 	}
 	my ($remaining) = $primary->safe_psql('postgres', "SELECT remaining FROM apikey_budgets WHERE key_id = '$rich'");

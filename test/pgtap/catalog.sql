@@ -16,8 +16,8 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_add_project(text,text,text[])', 'apikey_remove_project(text)', 'apikey_rename_project(text,text)',
 	'apikey_add_environment(text,text)', 'apikey_remove_environment(text,text)',
 	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_ungrant(uuid,text,text)',
-	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid)', 'apikey_enable(uuid)',
-	'apikey_revoke(uuid)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
+	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid,text)', 'apikey_enable(uuid)',
+	'apikey_suspend(text,text)', 'apikey_resume(text)', 'apikey_revoke(uuid,text)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)',
 	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,integer,text[])']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
 	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer)', 'apikey_rotate(uuid,interval)']) s;
@@ -140,13 +140,13 @@ SELECT is_empty($$SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM fu
 
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
-	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
+	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_suspension', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
 	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
 	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
-	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
 	'nobody but the owner has a privilege on any of them');
 SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
@@ -182,8 +182,8 @@ CREATE FUNCTION other_plans() RETURNS SETOF text LANGUAGE sql AS $$
 	SELECT query || ': ' || found FROM unnest(array[
 		'SELECT FROM apikey_key WHERE key_id = ID FOR NO KEY UPDATE',
 		'SELECT FROM ONLY apikey_key WHERE key_id = ID AND organization = ''acme'' FOR KEY SHARE',
-		'UPDATE apikey_key SET disabled_at = now() WHERE key_id = ID AND disabled_at IS NULL',
-		'UPDATE apikey_key SET revoked_at = now() WHERE key_id = ID AND revoked_at IS NULL',
+		'UPDATE apikey_key SET disabled_at = now() WHERE key_id = ID AND (disabled_at IS NULL OR disabled_reason IS DISTINCT FROM coalesce(''x'', disabled_reason))',
+		'UPDATE apikey_key SET revoked_at = now() WHERE key_id = ID AND (revoked_at IS NULL OR revoked_reason IS DISTINCT FROM coalesce(''x'', revoked_reason))',
 		'DELETE FROM apikey_key WHERE key_id = ID',
 		'DELETE FROM apikey_grant WHERE key_id = ID AND project IS NOT DISTINCT FROM ''web'' AND environment = ''production''',
 		'DELETE FROM ONLY apikey_grant WHERE key_id = ID AND organization = ''acme''']) query, indexes(query) AS found
@@ -218,11 +218,13 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 	('apikey_derivation', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_derivation', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),
+	('apikey_suspension', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_key', 'apikey_keep', 'A', true, 'update'),
 	('apikey_key', 'apikey_truncated', 'A', false, 'truncate'), ('apikey_secret', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_grant', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_environment', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_suspension', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_event', 'apikey_keep', 'A', true, 'delete update'), ('apikey_event', 'apikey_keep_all', 'A', false, 'truncate')$$, 'triggers');
 SELECT is_empty($$SELECT t.tgname FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
 	WHERE NOT tgisinternal AND (t.tgtype & 2 > 0) <> (t.tgname LIKE 'apikey\_keep%')$$, 'what refuses a change fires before it');
@@ -234,6 +236,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_project', 'apikey_project_organization_key', true, false, 'btree (organization, project)'),
 	('apikey_environment', 'apikey_environment_pkey', true, true, 'btree (project, environment, organization)'),
 	('apikey_environment', 'apikey_environment_organization_idx', false, false, 'btree (organization, project, environment)'),
+	('apikey_suspension', 'apikey_suspension_pkey', true, true, 'btree (organization)'),
 	('apikey_key', 'apikey_key_pkey', true, true, 'btree (key_id)'),
 	('apikey_key', 'apikey_key_organization_key', true, false, 'btree (organization, key_id)'),
 	('apikey_key', 'apikey_key_ended_idx', false, false, 'btree (key_id) WHERE ((revoked_at IS NOT NULL) OR (disabled_at IS NOT NULL))'),

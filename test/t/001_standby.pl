@@ -59,6 +59,18 @@ $primary->safe_psql('postgres', "SELECT apikey_enable('$id')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 't1', 'enabled: allowed again');
 
+$primary->safe_psql('postgres', "SELECT apikey_suspend('acme', 'unpaid invoice')");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($ask) . $session->query_safe($count), 'f0', 'its organization suspended: refused likewise');
+is( $standby->safe_psql('postgres', "SELECT reason, status FROM apikey_explain('$key', 'web', 'production', 'write'), apikey_keys"),
+	'organization is suspended: unpaid invoice|suspended', 'and why');
+is( $standby->psql('postgres', "\\set VERBOSITY sqlstate\nSELECT apikey_resume('acme')", stderr => \my $refused),
+	3, 'a standby resumes nothing');
+like($refused, qr/25006/, 'as it changes nothing');
+$primary->safe_psql('postgres', "SELECT apikey_resume('acme')");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($ask) . $session->query_safe($count), 't1', 'resumed: allowed again');
+
 # With remote_apply no waiting is needed.  No snapshot is held here: for one that
 # rows are pruned behind, replay would wait.
 $session->query_safe('COMMIT;');
@@ -75,6 +87,12 @@ for (1 .. 10)
 	$wrong++ if $session->query_safe($ask) ne 'f';
 	$primary->safe_psql('postgres',
 		"SET synchronous_commit = remote_apply; SELECT apikey_enable('$id')");
+	$wrong++ if $session->query_safe($ask) ne 't';
+	$primary->safe_psql('postgres',
+		"SET synchronous_commit = remote_apply; SELECT apikey_suspend('acme')");
+	$wrong++ if $session->query_safe($ask) ne 'f';
+	$primary->safe_psql('postgres',
+		"SET synchronous_commit = remote_apply; SELECT apikey_resume('acme')");
 	$wrong++ if $session->query_safe($ask) ne 't';
 }
 is($wrong, 0, 'under remote_apply the standby obeys as soon as the change returns');

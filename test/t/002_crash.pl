@@ -71,6 +71,7 @@ my @changes = (
 		"apikey_grant('$id', 'web', 'production', 'write')" ],
 	[ "apikey_rename_project('web', 'wiki')", "apikey_rename_project('wiki', 'web')" ],
 	[ "apikey_remove_project('web')", "apikey_add_project('acme', 'web')" ],
+	[ "apikey_suspend('acme')", "apikey_resume('acme')" ],
 	[ "apikey_delete('$id')", undef ]);
 
 foreach my $change (@changes)

@@ -29,11 +29,16 @@ $node->safe_psql('postgres', qq{
 	SELECT apikey_set_budget('$id', 10, '1 month');
 	SELECT apikey_spend('$key', 3);
 	INSERT INTO apikey_use VALUES ('$id', 7, 1, '2020-01-01', '2020-02-01', '2020-03-01');
+	SELECT apikey_disable(key_id, 'looks wrong') FROM apikey_create('globex', 'disabled');
+	SELECT apikey_revoke(key_id, 'left the company') FROM apikey_create('globex', 'revoked');
+	SELECT key_id FROM apikey_create('globex', 'suspended');
+	SELECT apikey_suspend('globex', 'unpaid invoice');
 	INSERT INTO apikey_use_hour VALUES ('$id', '2020-01-01', 4, 0), ('$id', '2019-01-01', 3, 1);
 });
 
 my $look = q{
-	SELECT key_id, organization, label, status, key, last_used_at FROM apikey_keys ORDER BY 1;
+	SELECT key_id, organization, label, status, key, last_used_at, disabled_reason, revoked_reason FROM apikey_keys ORDER BY 1;
+	SELECT * FROM apikey_suspension;
 	SELECT * FROM apikey_use;
 	SELECT * FROM apikey_use_hour ORDER BY 2;
 	SELECT * FROM apikey_grants ORDER BY 1, 2, 3;
@@ -81,6 +86,8 @@ foreach my $format ('plain', 'custom')
 	is($out, "acme\nweb|production|2", "$format: a strict table lets change what the key may");
 	is(join(' ', $err =~ /ERROR:  (\w+)/g), '28000 42501 42501', "$format: and nothing else");
 	is($node->safe_psql($format, "SELECT apikey_spend('$key', 2)"), 5, "$format: spending goes on");
+	is($node->safe_psql($format, q{SELECT apikey_resume('globex'); SELECT status FROM apikey_keys WHERE organization = 'globex' ORDER BY label}),
+		"\ndisabled\nrevoked\nactive", "$format: a suspended organization is resumed");
 	unlike(slurp_file($file), qr/\Q$key\E/, "$format: the dump has no key in it");
 	$node->safe_psql($format, "SELECT apikey_revoke('$id')");
 	is(may($node, $key, $format), 'f', "$format: revoking works");

@@ -42,6 +42,26 @@ unlike($log, qr/\Q$key\E/, 'the log has no key in it');
 like($log, qr/ERROR:  28000: invalid API key/, 'it has the refusal');
 like($log, qr/DETAIL:  key is disabled/, 'and its reason');
 
+# What an operator gave as the reason is there too, and nowhere else.
+foreach my $give ([ "apikey_disable('$id', 'looks odd')", 'key is disabled: looks odd' ],
+	[ "apikey_enable('$id'), apikey_suspend('acme', 'unpaid invoice')", 'organization is suspended: unpaid invoice' ])
+{
+	my ($call, $reason) = @$give;
+	my $from = -s $node->logfile;
+	my $told = '';
+
+	$node->safe_psql('postgres', "SELECT $call");
+	foreach my $use ("SELECT apikey_login('$key')", "SELECT apikey_require('$key', 'web', 'production', 'read')",
+		"SELECT apikey_spend('$key', 1)", "SET apikey.key = '$key'; SELECT apikey_create('acme', 'x')")
+	{
+		$node->psql('postgres', $use, stderr => \my $stderr);
+		$told .= $stderr;
+	}
+	is(() = slurp_file($node->logfile, $from) =~ /DETAIL:  \Q$reason\E$/mg, 4, "$reason: in the log");
+	unlike($told, qr/odd|invoice/, "$reason: the client is not told");
+}
+$node->safe_psql('postgres', "SELECT apikey_resume('acme'), apikey_disable('$id')");
+
 # The client is told one thing, whatever the reason.  A literal is the client's
 # own doing; even so an error of ours hides the statement from the log.
 my %told;

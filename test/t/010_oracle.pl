@@ -20,13 +20,16 @@ $node->safe_psql('postgres', q{
 		apikey_add_project('acme', '1001'),
 		apikey_add_project('acme', 'aaaaaaaa-1111-4bcd-8111-0123456789ef', '{production}'),
 		apikey_add_project('globex', '2002'),
-		apikey_add_project('globex', 'bbbbbbbb-2222-4abc-9def-0123456789ef');
+		apikey_add_project('globex', 'bbbbbbbb-2222-4abc-9def-0123456789ef'),
+		apikey_add_project('initech', 'moon'),
+		apikey_add_project('initech', '3003'),
+		apikey_add_project('initech', 'dddddddd-4444-4abc-9def-0123456789ef');
 
 	-- Names of the same length stand side by side: the functions remember what
 	-- they were asked last.
 	CREATE TABLE project AS SELECT p::int, name
-	FROM unnest('{web,Web,shop,none,1001,2002,7,mars,aaaaaaaa-1111-4bcd-8111-0123456789ef,
-		bbbbbbbb-2222-4abc-9def-0123456789ef,cccccccc-3333-4abc-9def-0123456789ef,NULL,*,""}'::text[]) WITH ORDINALITY AS u (name, p);
+	FROM unnest('{web,Web,shop,none,1001,2002,3003,7,mars,moon,aaaaaaaa-1111-4bcd-8111-0123456789ef,
+		bbbbbbbb-2222-4abc-9def-0123456789ef,cccccccc-3333-4abc-9def-0123456789ef,dddddddd-4444-4abc-9def-0123456789ef,NULL,*,""}'::text[]) WITH ORDINALITY AS u (name, p);
 	CREATE TABLE environment AS SELECT e::int, name
 	FROM unnest('{production,Production,development,staging,NULL,*,""}'::text[]) WITH ORDINALITY AS u (name, e);
 	CREATE TABLE verb (v int, name text, level int);
@@ -64,6 +67,7 @@ $node->safe_psql('postgres', q{
 		('expired', 'acme', '*/*/manage'),
 		('disabled', 'acme', '*/*/manage'),
 		('revoked', 'acme', '*/*/manage'),
+		('suspended', 'initech', '*/*/manage'),
 		('deleted', 'acme', '*/*/manage'),
 		('wrong secret', 'acme', '*/*/manage'),
 		('one network', 'acme', '*/*/manage'),
@@ -80,6 +84,7 @@ $node->safe_psql('postgres', q{
 	SELECT apikey_enable(key_id) FROM token WHERE name = 'was disabled';
 	SELECT apikey_revoke(key_id) FROM token WHERE name = 'revoked';
 	SELECT apikey_delete(key_id) FROM token WHERE name = 'deleted';
+	SELECT apikey_suspend('initech'), apikey_suspend('globex'), apikey_resume('globex');
 	-- the row keeps its id, but is proved by the secret of another key
 	UPDATE apikey_key w SET salt = k.salt, verifier = k.verifier FROM apikey_key k
 	WHERE w.label = 'wrong secret' AND k.label = 'every manage';
@@ -113,6 +118,7 @@ $node->safe_psql('postgres', q{
 my $sight = q{
 	CREATE OR REPLACE VIEW seen_key AS
 	SELECT key_id, organization, disabled_at, revoked_at, expires_at, allowed_networks FROM apikey_key;
+	CREATE OR REPLACE VIEW seen_suspension AS SELECT organization FROM apikey_suspension;
 	CREATE OR REPLACE VIEW seen_grant AS
 	SELECT key_id, project, environment, level::text AS level FROM apikey_grant;
 };
@@ -123,6 +129,7 @@ $node->safe_psql('postgres', $sight . q{
 			FROM token t JOIN seen_key s USING (key_id)
 			WHERE t.genuine AND s.revoked_at IS NULL AND s.disabled_at IS NULL
 				AND (s.expires_at IS NULL OR s.expires_at > now())
+				AND s.organization NOT IN (SELECT organization FROM seen_suspension)
 				AND s.allowed_networks IS NULL -- this client comes from no network
 		), highest AS (
 			SELECT a.k, e.project, e.environment,
@@ -163,6 +170,7 @@ my %wrong = (
 			CASE WHEN key_id = (SELECT key_id FROM token WHERE name = 'every read') THEN 'manage'
 				ELSE level::text END AS level
 		FROM apikey_grant},
+	suspended => q{CREATE OR REPLACE VIEW seen_suspension AS SELECT organization FROM apikey_suspension WHERE false},
 	expired => q{CREATE OR REPLACE VIEW seen_key AS
 		SELECT key_id, organization, disabled_at, revoked_at,
 			CASE WHEN label <> 'expired' THEN expires_at END AS expires_at, allowed_networks FROM apikey_key});
@@ -656,7 +664,7 @@ my $total = 0;
 # each state of a key that should say no to all does, and no other
 is( $node->safe_psql('postgres', q{SELECT string_agg(name, ', ' ORDER BY k) FROM token
 		WHERE k NOT IN (SELECT cell / 100000 FROM verdict WHERE yes AND cell % 100000 > 0)}),
-	'no grants, organization level, expired, disabled, revoked, deleted, wrong secret, one network, all networks, '
+	'no grants, organization level, expired, disabled, revoked, suspended, deleted, wrong secret, one network, all networks, '
 	  . 'cut, longer, twice, blank before, capitals, another prefix, corrupt, masked, junk, empty, null',
 	'keys that may do nothing');
 is(scalar(keys %result), scalar(@entries), scalar(@entries) . ' ways to ask');

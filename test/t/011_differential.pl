@@ -73,6 +73,7 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 			SELECT t.k, s.key_id, s.organization FROM token t JOIN apikey_key s USING (key_id)
 			WHERE (one IS NULL OR t.k = one) AND s.revoked_at IS NULL AND s.disabled_at IS NULL
 				AND (s.expires_at IS NULL OR s.expires_at > now()) AND s.allowed_networks IS NULL
+				AND s.organization NOT IN (SELECT organization FROM apikey_suspension)
 		), seen AS (
 			SELECT g.key_id, g.project, g.environment,
 				array_position('{read,write,manage}', g.level::text) AS level,
@@ -129,6 +130,10 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 					FROM apikey_grant WHERE key_id = id) g WHERE n % 2 = 1;
 			WHEN 'revoke' THEN
 				PERFORM apikey_revoke(id);
+			WHEN 'suspend' THEN
+				PERFORM CASE WHEN EXISTS (SELECT FROM apikey_suspension s WHERE s.organization = o.organization)
+					THEN apikey_resume(o.organization) ELSE apikey_suspend(o.organization, 'x') END
+				FROM (SELECT organization FROM apikey_key WHERE key_id = id) o;
 			WHEN 'project' THEN
 				PERFORM apikey_remove_project(project)
 				FROM (SELECT *, row_number() OVER (ORDER BY project) AS n FROM apikey_project
@@ -635,6 +640,7 @@ sub make_world
 		SELECT apikey_revoke(key_id) FROM token WHERE what = 'revoked';
 		SELECT apikey_disable(key_id) FROM token WHERE what = 'disabled';
 		UPDATE apikey_key SET expires_at = now() - interval '1 second' WHERE label = 'expired';
+		SELECT apikey_suspend(organization) FROM apikey_key WHERE organization = 'initech';
 		SELECT judge(NULL, '$world{wrong}') \\g /dev/null
 		ANALYZE token, verdict;
 		INSERT INTO setting VALUES (0, 'production'), (1, 'staging'), (2, 'nowhere');
@@ -961,7 +967,7 @@ sub make_cases
 	my $wanted = want($world, $q, $k, $s);
 	my $other = any_key();
 	my $wanted_other = want($world, $q, $other, $s);
-	my $change = any(qw(more more more less less revoke project project environment));
+	my $change = any(qw(more more more less less revoke suspend project project environment));
 	my ($wanted_none, $wanted_changed);
 	my $reads = $q->{app} eq $q->{sql};
 

@@ -40,6 +40,8 @@ create('rotated');
 create('spender');
 $node->safe_psql('postgres', "SELECT apikey_disable('$id{disabled}'), apikey_revoke('$id{revoked}')");
 $node->safe_psql('postgres', "UPDATE apikey_key SET expires_at = now() - interval '1 s' WHERE key_id = '$id{expired}'");
+($id{suspended}, $key{suspended}) = split /\|/, $node->safe_psql('postgres', "SELECT key_id, key FROM apikey_create('frozen', 'suspended')");
+$node->safe_psql('postgres', "SELECT apikey_suspend('frozen')");
 $key{second} = $node->safe_psql('postgres', "SELECT key FROM apikey_rotate('$id{rotated}', '1 hour')");
 
 $node->safe_psql('postgres', q{
@@ -228,10 +230,10 @@ foreach my $leader ('on', 'off')
 }
 
 # Refusals
-adds("SELECT apikey_authorize(:'$_', 'web', 'production', 'read')", "$_ 0/1", "$_: apikey_authorize") foreach qw(disabled revoked expired elsewhere);
-adds("SELECT * FROM apikey_verify(:'$_')", "$_ 0/1", "$_: apikey_verify") foreach qw(disabled revoked expired elsewhere);
-adds("SELECT * FROM apikey_login(:'$_')", "$_ 0/1", "$_: apikey_login") foreach qw(disabled revoked expired elsewhere);
-adds("SET apikey.key = :'$_'; SET ROLE app; SELECT count(*) FROM doc", "$_ 0/1", "$_: a policy") foreach qw(disabled revoked expired elsewhere);
+adds("SELECT apikey_authorize(:'$_', 'web', 'production', 'read')", "$_ 0/1", "$_: apikey_authorize") foreach qw(disabled revoked expired suspended elsewhere);
+adds("SELECT * FROM apikey_verify(:'$_')", "$_ 0/1", "$_: apikey_verify") foreach qw(disabled revoked expired suspended elsewhere);
+adds("SELECT * FROM apikey_login(:'$_')", "$_ 0/1", "$_: apikey_login") foreach qw(disabled revoked expired suspended elsewhere);
+adds("SET apikey.key = :'$_'; SET ROLE app; SELECT count(*) FROM doc", "$_ 0/1", "$_: a policy") foreach qw(disabled revoked expired suspended elsewhere);
 adds("SELECT apikey_projects_of(:'disabled', 'read'), apikey_authorize_organization(:'disabled', 'acme', 'read'), ask(:'disabled', 10)", 'disabled 0/1', 'once a statement');
 adds("SET apikey.key = :'disabled'; SELECT apikey_require('web', 'production', 'read')", 'disabled 0/1', 'disabled: apikey_require');
 adds("SELECT label FROM apikey_verify(:'limited'); " x 5, 'limited 2/3', 'over the rate limit');
