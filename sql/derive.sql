@@ -154,6 +154,8 @@ SELECT a, de_attempt(format('SELECT apikey_derive(%L, %s)', :'key', a)) FROM unn
 	'''dx'', lifetime => NULL', '''dx'', lifetime => ''0.9 s''', '''dx'', lifetime => ''1 s''', '''dx'', lifetime => ''30 days''', '''dx'', lifetime => ''30 days 1 s''', '''dx'', lifetime => ''-1 h''',
 	'''dx'', lifetime => ''300000 years''', '''dx'', metadata => ''[]''', '''dx'', metadata => ''{"a": 1}''', '''dx'', metadata => NULL']) a;
 SELECT de_attempt(format('SELECT apikey_derive(%L, ''dx'', (SELECT jsonb_agg(jsonb_build_object(''project'', i, ''environment'', ''*'', ''level'', ''read'')) FROM generate_series(1, %s) i))', :'key', n)) FROM unnest('{1001}'::int[]) n;
+SELECT de_attempt(format('SELECT apikey_derive(%L, repeat(''x'', %s))', :'key', n)) FROM unnest('{10000,10001}'::int[]) n;
+SELECT de_attempt(format('SELECT apikey_derive(%L, ''dx'', metadata => jsonb_build_object(''a'', repeat(''x'', %s)))', :'key', n)) FROM unnest('{9000,10000}'::int[]) n;
 SELECT de_attempt(format('SELECT apikey_derive(%s, ''dx'')', a)) FROM unnest(ARRAY['NULL', '''''', '''nonsense''', quote_literal(overlay(:'key' PLACING '0' FROM 40))]) a;
 SELECT m, de_attempt(format('SELECT apikey_update(%L, max_derived => %s)', :'key_id', m)) FROM unnest('{-1,1000001}'::int[]) m;
 SELECT m, de_attempt(format('SELECT apikey_create(''de_acme'', ''dx'', max_derived => %s)', m)) FROM unnest('{-1,1000001,0,7,NULL::int}'::text[]) m;

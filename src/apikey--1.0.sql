@@ -665,9 +665,10 @@ COMMENT ON FUNCTION apikey_revoke_self(text) IS
  * "lifetime", from a second to 30 days, or with its parent.
  *
  * 28000 for a key that is not good, 53400 above max_derived or its default of 0, 54000
- * for the fifth of a chain or more than 1000 grants, 23503 for what is not registered,
- * 22023 and 22004 for other arguments that make no sense, 25006 where nothing can be
- * written.
+ * for the fifth of a chain, more than 1000 grants, or more than 10000 bytes of label or
+ * metadata, 40001 where max_derived changes under a snapshot that must not, 23503 for
+ * what is not registered, 22023 and 22004 for other arguments that make no sense, 25006
+ * where nothing can be written.
  *
  * A key and a label are what two strings without a type are taken for.  Lifetime and
  * metadata change places in the second one: so that is clear however many follow.
@@ -1389,23 +1390,26 @@ COMMENT ON VIEW apikey_attached IS
 'the tables under apikey_attach_projects';
 
 /*
- * What refuses an ancestor refuses what is derived from it.  Five rows at most, and
- * for derived keys alone.
+ * What refuses an ancestor refuses what is derived from it, and so does one that is
+ * missing, which no foreign key lets happen.  Five rows at most, and for derived keys
+ * alone.
  */
 CREATE FUNCTION apikey_internal.derived_status(key_id uuid) RETURNS text
 LANGUAGE SQL STABLE PARALLEL SAFE COST 1000
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH RECURSIVE chain AS (
-		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
+		SELECT k.organization, k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
 			EXISTS (SELECT FROM apikey_suspension s
 				WHERE s.organization = k.organization) AS suspended, 0 AS depth
 		FROM apikey_key k WHERE k.key_id = derived_status.key_id
 		UNION ALL
-		SELECT k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
+		SELECT k.organization, k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
 			c.suspended, c.depth + 1
-		FROM chain c JOIN apikey_key k ON k.key_id = c.parent_id WHERE c.depth < 4)
-	SELECT CASE WHEN bool_or(revoked_at IS NOT NULL) THEN 'revoked'
+		FROM chain c JOIN apikey_key k ON k.key_id = c.parent_id
+			AND k.organization = c.organization WHERE c.depth < 4)
+	SELECT CASE WHEN bool_or(revoked_at IS NOT NULL) OR bool_and(parent_id IS NOT NULL)
+			THEN 'revoked'
 		WHEN min(expires_at) <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN bool_or(disabled_at IS NOT NULL) THEN 'disabled'
 		WHEN bool_or(suspended) THEN 'suspended'
@@ -1628,12 +1632,12 @@ BEGIN ATOMIC
 			AND NOT EXISTS (SELECT FROM apikey_suspension s
 				WHERE s.organization = e.organization)),
 	able AS (
-		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix, g.level
+		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix, g.level, 0 AS depth
 		FROM good g WHERE g.parent_id IS NULL
 		UNION ALL
 		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix,
-			least(g.level, a.level)
-		FROM able a JOIN good g ON g.parent_id = a.key_id)
+			least(g.level, a.level), a.depth + 1
+		FROM able a JOIN good g ON g.parent_id = a.key_id WHERE a.depth < 4)
 	SELECT a.key_id, a.organization, a.label,
 		CASE WHEN a.scheme IS NOT NULL THEN apikey_internal.masked(a.prefix, a.key_id) END,
 		a.level

@@ -12,6 +12,7 @@
 
 #include "keys/derive.h"
 
+#include "access/detoast.h"
 #include "access/xact.h"
 #include "auth/authn.h"
 #include "auth/authz.h"
@@ -32,6 +33,7 @@
 
 /* What a bearer may store with one key */
 #define MAX_GRANTS		1000
+#define MAX_BYTES		10000
 
 #define MIN_LIFETIME	USECS_PER_SEC
 #define MAX_LIFETIME	(30 * USECS_PER_DAY)
@@ -62,7 +64,21 @@ count_live(Snapshot snapshot, const pg_uuid_t *id, int depth)
 	return count;
 }
 
-/* Lock the row that says how many may be derived from this root, if there is one. */
+static int
+read_max(const pg_uuid_t *root)
+{
+	Snapshot	snapshot;
+	int			max = 0;
+
+	AK_STORE_READ(snapshot)
+		max = ak_store_max_derived(snapshot, root);
+	return max;
+}
+
+/*
+ * Lock the row that says how many may be derived from this root, if there is one.  What
+ * was waited for may have put another one in its place.
+ */
 static void
 lock_root(const pg_uuid_t *root)
 {
@@ -71,7 +87,8 @@ lock_root(const pg_uuid_t *root)
 		.query = "SELECT FROM $S.apikey_derivation WHERE key_id = $1 FOR UPDATE"
 	};
 
-	ak_sql_run(&lock, ak_value_uuid(root));
+	while (ak_sql_run(&lock, ak_value_uuid(root)) == 0 && read_max(root) > 0)
+		CHECK_FOR_INTERRUPTS();
 }
 
 /*
@@ -119,13 +136,11 @@ static void
 count_one_more(const pg_uuid_t *root)
 {
 	static Tally tally;
-	Snapshot	snapshot;
-	int			max = 0;
+	int			max;
 
 	if (!is_tally_of(&tally, root))
 		begin_tally(&tally, root);
-	AK_STORE_READ(snapshot)
-		max = ak_store_max_derived(snapshot, root);
+	max = read_max(root);
 	if (max == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -203,18 +218,37 @@ take_parent(AkNewKey *key, const AkKey *parent, pg_uuid_t *parent_id,
 	key->actor.key_id = *parent_id;
 }
 
+/*
+ * Keep the parent from being deleted until the transaction ends, as the foreign key of
+ * the new row would: what waits here is refused, and not by that.  Returns its prefix.
+ */
 static const char *
-read_prefix(const pg_uuid_t *id)
+lock_parent(const pg_uuid_t *id)
 {
-	AkKeyRow	row;
-	Snapshot	snapshot;
-	bool		found = false;
+	static AkSql lock = {
+		AK_TABLE_KEY, AK_SQL_LATEST,
+		.query = "SELECT prefix FROM $S.apikey_key WHERE key_id = $1 FOR KEY SHARE"
+	};
+	const char *prefix = NULL;
 
-	AK_STORE_READ(snapshot)
-		found = ak_store_key(snapshot, id, &row);
-	if (!found)
+	ak_sql_begin();
+	if (ak_sql_execute(&lock, ak_value_uuid(id)) > 0)
+		prefix = ak_sql_name(0, 1).data;
+	ak_sql_end();
+	if (prefix == NULL)
 		ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
-	return pnstrdup(row.prefix.data, row.prefix.len);
+	return prefix;
+}
+
+/* Refuse what is too long for a bearer to store; null is nothing. */
+static void
+check_size(const AkValue *value, const char *name)
+{
+	if (!value->isnull && toast_raw_datum_size(value->value) > MAX_BYTES + VARHDRSZ)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s of a derived key can have %d bytes at most", name,
+						MAX_BYTES)));
 }
 
 static void
@@ -232,7 +266,9 @@ fill_derived(FunctionCallInfo fcinfo, const Places * at, Datum *values)
 	take_parent(&key, ak_authn_require(fcinfo, at->key), &parent, &root,
 				&expires_at);
 	key.label = ak_options_label(fcinfo, at->label);
+	check_size(&key.label, "label");
 	key.metadata = ak_options_metadata(fcinfo, at->metadata);
+	check_size(&key.metadata, "metadata");
 	ak_detail_begin(&key.detail);
 	ak_detail_add(&key.detail, "parent_id", ak_options_print_id(&parent));
 	end = Min(get_end(fcinfo, at->lifetime), expires_at);
@@ -240,7 +276,7 @@ fill_derived(FunctionCallInfo fcinfo, const Places * at, Datum *values)
 	key.expires_at = ak_value_time(end);
 	read_grants(fcinfo, at->grants, &key);
 	key.created_by = ak_value_string(ak_options_print_id(&parent));
-	key.prefix = read_prefix(&parent);
+	key.prefix = lock_parent(&parent);
 
 	count_one_more(&root);
 	/* it may have waited for long */
