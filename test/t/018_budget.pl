@@ -84,6 +84,16 @@ $node->command_ok([ bench('-c', '8', '-t', '200') ], 'eight clients spend a budg
 is(check_chain('eight clients'), BUDGET, 'to its end');
 is($node->safe_psql('postgres', 'SELECT count(DISTINCT client) FROM work'), 8, 'all had a part in it');
 
+# Keys that are derived from it spend the same budget.
+my $child = $node->safe_psql('postgres', "SELECT apikey_update('$id', max_derived => 2); SELECT key FROM apikey_derive('$key', 'child', lifetime => '1 day')") =~ s/^\n//r;
+my $grandchild = $node->safe_psql('postgres', "SELECT key FROM apikey_derive('$child', 'grandchild', lifetime => '1 day')");
+set_budget(BUDGET);
+my @family = map { my ($out, $err); IPC::Run::start([ bench('-c', '3', '-t', '500', '-D', "key=$_") ], '>', \$out, '2>', \$err) } $key, $child, $grandchild;
+ok($_->finish, 'a key and those that are derived from it spend at once') foreach @family;
+is(check_chain('a family'), BUDGET, 'what one has');
+$node->safe_psql('postgres', "SELECT apikey_set_budget('$id', 10)");
+is($node->safe_psql('postgres', "SELECT apikey_spend('$grandchild', 3), apikey_spend('$key', 2), apikey_spend('$child', 1)"), '7|5|4', 'and each is told what is left of it');
+
 # At an older snapshot who had to wait fails, and tries again.
 set_budget(1000000);
 {

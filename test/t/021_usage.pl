@@ -248,6 +248,55 @@ adds("$session; SELECT apikey_projects('manage')", 'a 1/0', 'an empty list is no
 adds("SELECT apikey_authorize(:'a' || 'x', 'web', 'production', 'read'), apikey_verify('rubbish'), apikey_authorize(NULL::text, 'web', 'production', 'read')", '', 'no key, no count');
 adds("SELECT apikey_authorize(left(:'a', -1) || 'x', 'web', 'production', 'read')", '', 'nor for who does not prove it');
 
+# ----------------------------------------------------------- derived keys
+
+# A statement in which one takes part is a statement in which each of its ancestors does.
+create('parent', 'max_derived => 40');
+
+sub derive
+{
+	my ($from, $name, $arguments) = @_;
+
+	($id{$name}, $key{$name}) = split /\|/, $node->safe_psql('postgres',
+		"SELECT key_id, key FROM apikey_derive('$key{$from}', '$name', lifetime => '1 day'" . ($arguments ? ", $arguments" : '') . ')');
+	return;
+}
+
+derive('parent', 'c1');
+derive('parent', 'c2', q{grants => '[{"project": "7", "environment": "production", "level": "read"}]'});
+derive('c1', 'g1');
+derive('g1', 'h1');
+derive('h1', 'i1');
+adds('SELECT 1', 'c1 3/0 g1 2/0 h1 1/0 parent 5/0', 'to derive from a key is to use it');
+sub asks { return "apikey_authorize(:'$_[0]', 'web', 'production', 'read')" }
+adds("SELECT ask(:'c1', 10)", 'c1 1/0 parent 1/0', 'a derived key');
+adds('SELECT ' . asks('i1'), 'c1 1/0 g1 1/0 h1 1/0 i1 1/0 parent 1/0', 'at the end of a chain');
+adds('SELECT ' . join(', ', map asks($_), qw(c1 parent g1)), 'c1 1/0 g1 1/0 parent 1/0', 'several of a chain in one statement');
+adds('SELECT ' . join(', ', map asks($_), qw(parent g1 c1)), 'c1 1/0 g1 1/0 parent 1/0', 'in another order');
+adds('SELECT ' . asks('parent') . '; SELECT ' . asks('c1'), 'c1 1/0 parent 2/0', 'in two');
+adds("SELECT label FROM apikey_verify(:'g1')", 'c1 1/0 g1 1/0 parent 1/0', 'let in');
+adds("SELECT apikey_verify(:'c1'), apikey_verify(:'g1')", 'c1 2/0 g1 1/0 parent 2/0', 'by call');
+adds("SELECT apikey_verify(:'g1'), " . asks('c1') . ', ' . asks('parent'), 'c1 1/0 g1 1/0 parent 1/0', 'and asked besides');
+adds("SELECT apikey_spend(:'g1', 1)", 'c1 1/0 g1 1/0 parent 1/0', 'apikey_spend');
+adds("SET apikey.key = :'c1'; SET ROLE app; SELECT count(*) FROM doc", 'c1 1/0 parent 1/0', 'a policy');
+adds("$parallel; SET apikey.key = :'g1'; SET ROLE app; SELECT (SELECT count(*) FROM doc), apikey_authorize('web', 'production', 'read')", 'c1 1/0 g1 1/0 parent 1/0',
+	'a parallel scan');
+adds("SELECT * FROM apikey_explain(:'g1', 'web', 'production', 'read'); EXPLAIN SELECT " . asks('g1'), '', 'what only looks');
+adds('SELECT ' . asks('c2'), 'c2 1/1 parent 1/1', 'without a grant of its own');
+adds("SELECT apikey_authorize(:'g1', 'web', 'production', 'manage')", 'c1 1/1 g1 1/1 parent 1/1', 'nor of an ancestor');
+$node->safe_psql('postgres', "SELECT apikey_disable('$id{c1}')");
+adds('SELECT ' . asks('g1') . ', ' . asks('c1') . ", apikey_authorize(:'c2', '7', 'production', 'read')", 'c1 0/1 c2 1/0 g1 0/1 parent 1/1', 'refused because of an ancestor');
+adds("SELECT label FROM apikey_verify(:'g1')", 'c1 0/1 g1 0/1 parent 0/1', 'not let in');
+$node->safe_psql('postgres', "SELECT apikey_enable('$id{c1}')");
+derive('parent', "d$_") foreach 1 .. 30;
+added('SELECT 1');
+adds("SELECT apikey_authorize(k, 'web', 'production', 'read') FROM generate_series(1, 2) t, unnest(array[" . join(',', map ":'d$_'", 1 .. 30) . ']) k',
+	join(' ', sort('parent 1/0', map "d$_ 1/0", 1 .. 30)), '30 of one parent in one statement');
+my ($seen) = split /\|/, $node->safe_psql('postgres', "SET apikey.client_address = '198.51.100.3'; SELECT statement_timestamp(), apikey_authorize('$key{i1}', 'web', 'production', 'read')");
+is($node->safe_psql('postgres', "SELECT count(*) FROM apikey_usage WHERE label IN ('parent', 'c1', 'g1', 'h1', 'i1') AND last_used_at = '$seen' AND last_used_from = '198.51.100.3'"),
+	5, 'when and from where: of all of them');
+added('SELECT 1');
+
 # ---------------------------------------------------------------- EXPLAIN
 
 my @explained = (

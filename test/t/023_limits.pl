@@ -154,17 +154,29 @@ my $new = sql("SELECT key FROM apikey_rotate('$id', '1 hour')");
 my ($imported_id, $imported) = imported('999 per 8000 hours');
 my $own = sql("SELECT key FROM apikey_rotate('$imported_id', '1 hour')");
 my (undef, $single) = limited('1 per 366 days');
+my ($parent_id, $parent) = limited('600 per 8000 hours');
+sql("SELECT apikey_update('$parent_id', max_derived => 2)");
+my ($child_id, $child) = split /\|/, sql("SELECT key_id, key FROM apikey_derive('$parent', 'child', lifetime => '1 day')");
+my $grandchild = sql("SELECT key FROM apikey_derive('$child', 'grandchild', lifetime => '1 day')");
+# to derive is to use
+my %derived = map { ($_ => sql("SELECT uses FROM apikey_usage WHERE key_id = '$_'")) } $parent_id, $child_id;
 
 # Which of them a client takes is chance: often enough that each has a part.
 hammer([ '-t', 60 ], [ $one, 'verify', 25 ], [ $one, 'login', 25 ], [ $one, 'pre_request', 25 ],
 	[ $old, 'login', 10 ], [ $new, 'verify', 10 ], [ $old, 'pre_request', 10 ],
-	[ $imported, 'verify', 12 ], [ $own, 'login', 12 ], [ $single, 'verify', 12 ]);
+	[ $imported, 'verify', 12 ], [ $own, 'login', 12 ], [ $single, 'verify', 12 ],
+	[ $parent, 'login', 10 ], [ $child, 'verify', 10 ], [ $grandchild, 'pre_request', 10 ]);
 is(passed($one), 2000, 'of 16 clients that come by three ways exactly the burst passes');
 is(passed($old) + passed($new), 700, 'two secrets share the limit');
 is(passed($imported) + passed($own), 999, 'an imported one and one of our own, too');
+is(passed($parent) + passed($child) + passed($grandchild), 600, 'a key and those that are derived from it share its limit');
+cmp_ok(passed($_), '>', 0, 'each had a part of it') foreach $parent, $child, $grandchild;
+is(sql("SELECT uses FROM apikey_usage WHERE key_id = '$parent_id'") - $derived{$parent_id}, 600, 'all of it are uses of the key');
+is(sql("SELECT refusals FROM apikey_usage WHERE key_id = '$parent_id'"), sql("SELECT sum(asked) - 600 FROM hits WHERE key IN ('$parent', '$child', '$grandchild')"), 'and all others refusals');
+is(sql("SELECT uses FROM apikey_usage WHERE key_id = '$child_id'") - $derived{$child_id}, passed($child) + passed($grandchild), 'its child has those of its own child besides its own');
 is(passed($single), 1, 'of one a year, one');
 is(sql("SELECT count(DISTINCT way) FROM hits WHERE key = '$one' AND passed > 0"), 3, 'each way had its share');
-is(remaining($_), 0, 'nothing remains') foreach $one, $old, $own, $single;
+is(remaining($_), 0, 'nothing remains') foreach $one, $old, $own, $single, $parent, $child, $grandchild;
 is(sql("SELECT uses FROM apikey_usage WHERE key_id = '$id'"), 700, 'a use is a call that passed');
 
 # the rate, by the clocks of those who passed
