@@ -247,7 +247,7 @@ ak_authn_has_session(void)
 void
 ak_authn_require_session(int sqlerrcode)
 {
-	AkVerdict	verdict = {AK_REASON_NO_KEY, AK_LEVEL_NONE};
+	AkVerdict	verdict = {.reason = AK_REASON_NO_KEY};
 
 	if (!ak_authn_has_session())
 		ereport(ERROR,

@@ -56,13 +56,24 @@ ak_authz_level(const AkKey *key, const AkName *project,
 }
 
 AkVerdict
+ak_authz_judge_key(const AkKey *key)
+{
+	AkVerdict	verdict = {.reason = ak_authz_check_key(key)};
+
+	verdict.inherited = key != NULL &&
+		(key->inherited & 1 << verdict.reason) != 0;
+	return verdict;
+}
+
+AkVerdict
 ak_authz_project(const AkKey *key, const AkName *project,
 				 const AkName *environment, AkLevel wanted)
 {
-	AkVerdict	verdict = {ak_authz_check_key(key), AK_LEVEL_NONE};
+	AkVerdict	verdict = ak_authz_judge_key(key);
 
 	if (verdict.reason != AK_REASON_GOOD)
 		return verdict;
+	verdict.inherited = key->nancestors > 0;
 	verdict.reason = AK_REASON_NOTHING_ASKED;
 	if (project == NULL || environment == NULL || wanted == AK_LEVEL_NONE)
 		return verdict;
@@ -96,8 +107,9 @@ ak_authz_organization(const AkKey *key, const AkName *organization,
 void
 ak_authz_refuse(const AkKey *key, AkReason reason)
 {
-	AkVerdict	verdict = {reason, AK_LEVEL_NONE};
+	AkVerdict	verdict = ak_authz_judge_key(key);
 
+	verdict.reason = reason;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 			 errmsg("invalid API key"),
@@ -114,27 +126,48 @@ ak_authz_tells(const char *view)
 		pg_class_aclcheck(oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
+/* What is said of a key, and of one where those that it is derived from matter. */
+static const char *const reasons[AK_REASONS][2] = {
+	[AK_REASON_INVALID_KEY] = {"invalid key"},
+	[AK_REASON_NO_KEY] = {"no API key is logged in"},
+	[AK_REASON_TOO_LONG] = {"key has more than " CppAsString2(AK_KEY_TEXT_MAX) " bytes"},
+	[AK_REASON_SUPERSEDED] = {"secret was replaced by a rotation"},
+	[AK_REASON_REVOKED] = {
+		"key is revoked", "key is derived from one that is revoked"
+	},
+	[AK_REASON_EXPIRED] = {
+		"key is expired", "key is derived from one that is expired"
+	},
+	[AK_REASON_DISABLED] = {
+		"key is disabled", "key is derived from one that is disabled"
+	},
+	[AK_REASON_SUSPENDED] = {"organization is suspended"},
+	[AK_REASON_OUTSIDE_NETWORKS] = {
+		"address is not in the key's networks",
+		"address is not in the networks of the key that it is derived from"
+	},
+	[AK_REASON_OVER_LIMIT] = {"key is over its rate limit"},
+	[AK_REASON_GOOD] = {"good"},
+	[AK_REASON_NOTHING_ASKED] = {"project, environment or verb is null"},
+	[AK_REASON_UNREGISTERED] = {
+		"project or environment is not registered for the organization of the key"
+	},
+	[AK_REASON_NO_GRANT] = {
+		"no grant on the project and environment",
+		"no grant on the project and environment that the key shares with its parent"
+	},
+	[AK_REASON_LOW_LEVEL] = {
+		"highest grant is ", "highest grant that the key shares with its parent is "
+	},
+	[AK_REASON_GRANTED] = {"granted: "}
+};
+
 char *
 ak_authz_reason(const AkVerdict *verdict, const AkKey *key)
 {
-	static const char *const reasons[AK_REASONS] = {
-		[AK_REASON_INVALID_KEY] = "invalid key",
-		[AK_REASON_NO_KEY] = "no API key is logged in",
-		[AK_REASON_TOO_LONG] = "key has more than " CppAsString2(AK_KEY_TEXT_MAX) " bytes",
-		[AK_REASON_SUPERSEDED] = "secret was replaced by a rotation",
-		[AK_REASON_REVOKED] = "key is revoked",
-		[AK_REASON_EXPIRED] = "key is expired",
-		[AK_REASON_DISABLED] = "key is disabled",
-		[AK_REASON_SUSPENDED] = "organization is suspended",
-		[AK_REASON_OUTSIDE_NETWORKS] = "address is not in the key's networks",
-		[AK_REASON_OVER_LIMIT] = "key is over its rate limit",
-		[AK_REASON_GOOD] = "good",
-		[AK_REASON_NOTHING_ASKED] = "project, environment or verb is null",
-		[AK_REASON_UNREGISTERED] = "project or environment is not registered for the organization of the key",
-		[AK_REASON_NO_GRANT] = "no grant on the project and environment",
-		[AK_REASON_LOW_LEVEL] = "highest grant is ",
-		[AK_REASON_GRANTED] = "granted: "
-	};
+	const char *const *texts = reasons[verdict->reason];
+	const char *reason = verdict->inherited && texts[1] != NULL ? texts[1] :
+	texts[0];
 	bool		leveled = verdict->reason >= AK_REASON_LOW_LEVEL;
 	bool		noted = key != NULL && key->note.len > 0 &&
 	(verdict->reason == AK_REASON_REVOKED ||
@@ -142,8 +175,7 @@ ak_authz_reason(const AkVerdict *verdict, const AkKey *key)
 	 verdict->reason == AK_REASON_SUSPENDED);
 
 	if (noted)
-		return psprintf("%s: %.*s", reasons[verdict->reason], key->note.len,
-						key->note.data);
-	return psprintf("%s%s", reasons[verdict->reason],
+		return psprintf("%s: %.*s", reason, key->note.len, key->note.data);
+	return psprintf("%s%s", reason,
 					leveled ? ak_level_name(verdict->level) : "");
 }

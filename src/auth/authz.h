@@ -42,6 +42,7 @@ typedef struct AkVerdict
 {
 	AkReason	reason;
 	AkLevel		level;			/* highest grant that matches */
+	bool		inherited;		/* those that the key is derived from matter */
 } AkVerdict;
 
 /*
@@ -49,6 +50,9 @@ typedef struct AkVerdict
  * that did not prove itself.
  */
 extern AkReason ak_authz_check_key(const AkKey *key);
+
+/* The same as a verdict. */
+extern AkVerdict ak_authz_judge_key(const AkKey *key);
 
 /* The same for who holds the text of the key, which has this length. */
 extern AkReason ak_authz_check_text(const AkKey *key, Size len);

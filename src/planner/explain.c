@@ -385,13 +385,15 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 				bool *nulls)
 {
 	const AkKey *key = ak_authn_session();
-	AkVerdict	verdict = {ak_authz_check_text(key, len), AK_LEVEL_NONE};
+	AkVerdict	verdict = ak_authz_judge_key(key);
 	const AkName *names;
 	int			count = ak_reach_list(key, AK_LEVEL_READ, AK_REACH_PROJECTS,
 									  NULL, &names);
 	bool		organization = key != NULL &&
 	ak_authz_organization(key, &key->organization, AK_LEVEL_READ);
 
+	if (key == NULL)
+		verdict.reason = ak_authz_check_text(key, len);
 	if (!given && !ak_authn_has_session())
 		verdict.reason = AK_REASON_NO_KEY;
 	explanation->reason = verdict.reason;
