@@ -182,6 +182,12 @@ SELECT count(*) FROM o_doc WHERE apikey_authorize_organization(organization, CAS
 SELECT count(*) FROM o_doc WHERE apikey_authorize_organization('o_7', 'read');
 SELECT o_plan($$SELECT count(*) FROM o_doc WHERE apikey_authorize_organization('o_7', 'read')$$);
 
+-- who may not call the function is told so
+BEGIN;
+REVOKE EXECUTE ON FUNCTION apikey_authorize_organization(text, text) FROM PUBLIC;
+SET LOCAL ROLE regress_apikey_org_app;
+SELECT count(*) FROM o_doc;
+ROLLBACK;
 -- plans that are kept: of no key, of a bad one, of one without the level; with rows as for any organization
 SET ROLE regress_apikey_org_app;
 SET plan_cache_mode = force_generic_plan;

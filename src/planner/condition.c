@@ -54,6 +54,13 @@ ak_condition_column(Node *argument, Oid type)
 									COERCE_IMPLICIT_CAST);
 }
 
+bool
+ak_condition_may_call(Oid function)
+{
+	return object_aclcheck(ProcedureRelationId, function, GetUserId(),
+						   ACL_EXECUTE) == ACLCHECK_OK;
+}
+
 Oid
 ak_condition_function(Oid namespace, const char *name, const Oid *types,
 					  int count)
@@ -64,9 +71,7 @@ ak_condition_function(Oid namespace, const char *name, const Oid *types,
 																		  count)),
 										   ObjectIdGetDatum(namespace));
 
-	if (!OidIsValid(function) ||
-		object_aclcheck(ProcedureRelationId, function, GetUserId(),
-						ACL_EXECUTE) != ACLCHECK_OK)
+	if (!OidIsValid(function) || !ak_condition_may_call(function))
 		return InvalidOid;
 	return function;
 }

@@ -22,6 +22,9 @@ extern bool ak_condition_type(Node *argument, Oid *type, Oid *equality);
 /* The argument as such a type, which has the same bits. */
 extern Node *ak_condition_column(Node *argument, Oid type);
 
+/* May the current role call this function? */
+extern bool ak_condition_may_call(Oid function);
+
 /*
  * A function by its name and its types, of which there are "count"; InvalidOid if it
  * may not be called.

@@ -57,9 +57,10 @@ static Oid	organization_support;
 
 static get_relation_info_hook_type next_relation_info;
 
-/* A call of apikey_authorize_organization: its arguments. */
+/* A call of apikey_authorize_organization: which one, and its arguments. */
 typedef struct OrganizationCall
 {
+	Oid			function;
 	Node	   *key;			/* NULL: that of the session */
 	Node	   *organization;
 	Node	   *verb;
@@ -73,10 +74,11 @@ is_organization_call(Node *clause)
 }
 
 static OrganizationCall
-get_organization_call(List *args)
+get_organization_call(Oid function, List *args)
 {
 	OrganizationCall call;
 
+	call.function = function;
 	call.key = list_length(args) > 2 ? linitial(args) : NULL;
 	call.organization = list_nth(args, list_length(args) - 2);
 	call.verb = llast(args);
@@ -128,8 +130,9 @@ make_value_call(const OrganizationCall *call, Oid type, Oid collation,
 }
 
 /*
- * organization = value, under this collation; NULL if there is no such condition.  It
- * says yes where the call does, and to nothing else if the collation is deterministic.
+ * organization = value, under this collation; NULL if there is no such condition, or
+ * the call would be an error.  It says yes where the call does, and to nothing else if
+ * the collation is deterministic.
  */
 static Node *
 make_equality(PlannerInfo *root, const OrganizationCall *call, Oid collation)
@@ -140,7 +143,10 @@ make_equality(PlannerInfo *root, const OrganizationCall *call, Oid collation)
 	Node	   *now;
 	Expr	   *equality;
 
-	if (!ak_condition_type(call->organization, &type, &operator) ||
+	if ((IsA(call->verb, Const) &&
+		 ak_condition_level(call->verb) == AK_LEVEL_NONE) ||
+		!ak_condition_may_call(call->function) ||
+		!ak_condition_type(call->organization, &type, &operator) ||
 		(type_is_collatable(type) && !OidIsValid(collation)))
 		return NULL;
 	ak_schema_accept();
@@ -171,14 +177,12 @@ is_deterministic(Oid collation)
 static Node *
 get_replacement(PlannerInfo *root, Node *clause)
 {
-	OrganizationCall call =
-	get_organization_call(((FuncExpr *) clause)->args);
+	FuncExpr   *function = (FuncExpr *) clause;
+	OrganizationCall call = get_organization_call(function->funcid,
+												  function->args);
 	Oid			collation = exprCollation(call.organization);
 
-	/* an unknown verb is an error of the call */
-	if ((IsA(call.verb, Const) &&
-		 ak_condition_level(call.verb) == AK_LEVEL_NONE) ||
-		!contain_var_clause(call.organization) ||
+	if (!contain_var_clause(call.organization) ||
 		contain_var_clause(call.verb) || contain_var_clause(call.key) ||
 		contain_volatile_functions(clause) || !is_deterministic(collation))
 		return NULL;
@@ -253,18 +257,17 @@ ak_organization_init(void)
 static Node *
 get_index_condition(SupportRequestIndexCondition *req)
 {
+	FuncExpr   *function = (FuncExpr *) req->node;
 	OrganizationCall call;
 	Oid			type;
 	Oid			operator;
 
-	if (!IsA(req->node, FuncExpr))
+	if (!IsA(function, FuncExpr))
 		return NULL;
-	call = get_organization_call(((FuncExpr *) req->node)->args);
-	if (list_nth(((FuncExpr *) req->node)->args, req->indexarg) != call.organization ||
+	call = get_organization_call(function->funcid, function->args);
+	if (list_nth(function->args, req->indexarg) != call.organization ||
 		!ak_condition_type(call.organization, &type, &operator) ||
 		!op_in_opfamily(operator, req->opfamily) ||
-		(IsA(call.verb, Const) &&
-		 ak_condition_level(call.verb) == AK_LEVEL_NONE) ||
 		!is_pseudo_constant_for_index(req->root, call.verb, req->index) ||
 		(call.key != NULL &&
 		 !is_pseudo_constant_for_index(req->root, call.key, req->index)))
@@ -276,7 +279,7 @@ get_index_condition(SupportRequestIndexCondition *req)
 static Selectivity
 estimate_organization_call(SupportRequestSelectivity *req)
 {
-	OrganizationCall call = get_organization_call(req->args);
+	OrganizationCall call = get_organization_call(req->funcid, req->args);
 	Node	   *equality = make_equality(req->root, &call,
 										 exprCollation(call.organization));
 
