@@ -159,9 +159,14 @@ ALTER TABLE apikey_key
 		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE;
 
 /*
- * The other secret of a key, if it has two: the one before a rotation, until
- * expires_at, or an imported one, which "lookup" finds: the SHA-256 of its text,
- * for formbricks-v2 without the "fbk_".  "verifier" holds what the scheme says.
+ * The other secret of a key, if it has two: the one before the last rotation, or an
+ * imported one, which "lookup" finds: the SHA-256 of its text, for formbricks-v2
+ * without the "fbk_".  "verifier" holds what the scheme says.
+ *
+ * It is good until "expires_at"; from then on it is superseded: it opens nothing, but
+ * whoever presents it is told from one who guesses.  Where a rotation ends it at once
+ * that is -infinity, which is over by every clock.  "replaced_at" is when another
+ * secret took its place; null for an imported one that is the only secret.
  */
 CREATE TABLE apikey_secret (
 	key_id uuid NOT NULL,
@@ -170,13 +175,14 @@ CREATE TABLE apikey_secret (
 	salt bytea NOT NULL,
 	verifier bytea NOT NULL,
 	lookup bytea,
+	replaced_at timestamptz,
 	CONSTRAINT apikey_secret_pkey PRIMARY KEY (key_id),
 	CONSTRAINT apikey_secret_lookup_key UNIQUE (lookup),
 	CONSTRAINT apikey_secret_key_fkey FOREIGN KEY (key_id)
 		REFERENCES apikey_key (key_id) ON DELETE CASCADE
 );
 COMMENT ON TABLE apikey_secret IS
-'other secrets of API keys: from before a rotation, or imported';
+'other secrets of API keys: from before the last rotation, or imported';
 
 /*
  * A null project stands for all projects, which calls write '*', and the
@@ -555,12 +561,24 @@ REVOKE ALL ON FUNCTION apikey_rotate(uuid, interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_rotate(uuid, interval) IS
 'give an API key a new secret and return it, the only time that it is shown';
 
+/*
+ * The end of an overlap; both raise 55000 where none lasts.  What is refused from then
+ * on is superseded.  Only a new secret that is taken back from an imported key is
+ * forgotten: the imported one needs the place.
+ */
 CREATE FUNCTION apikey_cancel_rotation(key_id uuid) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_cancel_rotation(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_cancel_rotation(uuid) IS
 'undo apikey_rotate while the overlap lasts: the old secret stays, the new one is refused';
+
+CREATE FUNCTION apikey_finish_rotation(key_id uuid) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_finish_rotation(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_finish_rotation(uuid) IS
+'end the overlap of apikey_rotate now: the new secret stays, the old one is refused';
 
 /*
  * A null changes nothing, so that a parameter that was not set takes nothing
@@ -1436,7 +1454,10 @@ SELECT key_id, organization, label,
 	apikey_internal.last_used_from(key_id) AS last_used_from, disabled_reason,
 	revoked_reason, parent_id,
 	coalesce((SELECT d.max_derived FROM apikey_derivation d
-		WHERE d.key_id = k.key_id), 0) AS max_derived
+		WHERE d.key_id = k.key_id), 0) AS max_derived,
+	(SELECT s.expires_at FROM apikey_secret s
+		WHERE s.key_id = k.key_id AND k.scheme IS NOT NULL AND k.revoked_at IS NULL
+			AND s.expires_at > greatest(statement_timestamp(), now())) AS overlap_until
 FROM apikey_key k;
 COMMENT ON VIEW apikey_keys IS
 'API keys, without anything that could be used as one';

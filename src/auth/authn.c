@@ -34,8 +34,7 @@ proves_hmac(const AkSecret *secret, const void *bytes, int len)
 	secret != NULL && secret->scheme != AK_SCHEME_NATIVE_PEPPER ?
 	AK_SCHEME_NATIVE : AK_SCHEME_NATIVE_PEPPER;
 	bool		usable = secret != NULL && secret->scheme == scheme &&
-	secret->salt.len == AK_SALT_LEN && secret->verifier.len == AK_HASH_LEN &&
-	secret->expires_at > ak_clock_now();
+	secret->salt.len == AK_SALT_LEN && secret->verifier.len == AK_HASH_LEN;
 	const void *salt = usable ? secret->salt.data : (const char *) zeroes;
 	const void *verifier = usable ? secret->verifier.data : (const char *) zeroes;
 	uint8		actual[AK_HASH_LEN];
@@ -47,9 +46,22 @@ proves_hmac(const AkSecret *secret, const void *bytes, int len)
 }
 
 /*
+ * The key is proved by this secret, which is not the newest: is it still good?  One
+ * that is superseded stays so, unless a message says otherwise.
+ */
+static void
+prove_by_other(AkKey *key, const AkSecret *secret)
+{
+	key->uncommitted = secret->uncommitted;
+	key->old_secret = !secret->imported || secret->expires_at != DT_NOEND;
+	key->superseded = secret->expires_at <= ak_clock_now();
+	key->proof_ends = key->superseded ? DT_NOEND : secret->expires_at;
+}
+
+/*
  * Verify a text of a native key's form: by the newest secret of the key, else by
  * the other one.  What does not prove itself takes the same steps, whatever is
- * wrong with it, except that an id that exists has a row to be read; ids are no
+ * wrong with it, except that an id that exists has rows to be read; ids are no
  * secret.
  */
 static bool
@@ -70,9 +82,7 @@ verify_native(Snapshot snapshot, const AkToken *token, AkKey *key,
 		!other.imported;
 	if (!proves_hmac(named ? &other : NULL, token->secret, AK_SECRET_LEN))
 		return false;
-	key->proof_ends = other.expires_at;
-	key->old_secret = true;
-	key->uncommitted = other.uncommitted;
+	prove_by_other(key, &other);
 	return true;
 }
 
@@ -85,15 +95,12 @@ verify_imported(Snapshot snapshot, const char *token, int len,
 
 	/* a bcrypt may have been replaced by a hash of ours */
 	if (!ak_imported_find(snapshot, token, len, key->digest, &secret) ||
-		secret.expires_at <= ak_clock_now() ||
 		!(ak_imported_proves(&secret, token, len, key->digest) ||
 		  proves_hmac(&secret, token, len)) ||
 		!ak_store_key(snapshot, &secret.key_id, row))
 		return false;
 	key->id = secret.key_id;
-	key->proof_ends = secret.expires_at;
-	key->old_secret = secret.expires_at != DT_NOEND;
-	key->uncommitted = secret.uncommitted;
+	prove_by_other(key, &secret);
 	key->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
 	return true;
 }

@@ -5,7 +5,8 @@
  *
  * Whatever does not prove itself is refused in one way: unknown, wrong secret,
  * wrong prefix, deleted, malformed.  A key that is revoked, disabled, expired or
- * outside its networks does prove itself; ask ak_authz_check_key().
+ * outside its networks does prove itself, and so does one by a superseded secret, which
+ * gives no right to anything; ask ak_authz_check_key().
  *
  * ak_schema_accept() must have been called.  Raises what the tables, the
  * cryptography and the pepper file raise, never because of the key.

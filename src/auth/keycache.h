@@ -6,9 +6,9 @@
  * An entry holds what decisions need of a key that has proved itself, whether it
  * may be used or not.  It never changes, except for what use.c counts.  It is
  * usable while the generation that it was read under is the current one, the secret
- * that proved it is still good, and, if the key has networks, the client's address
- * is the same; if it rests on rows written by this transaction, only at the moment
- * at which it was made.
+ * that proved it is as good as it was, and, if the key has networks, the client's
+ * address is the same; if it rests on rows written by this transaction, only at the
+ * moment at which it was made.
  *
  * A pointer to an entry stays good while ak_keycache_epoch stays the same: any call
  * of ak_keycache_find() or ak_keycache_add() may end it.
@@ -50,7 +50,7 @@ typedef struct AkKey
 
 	/* what it takes to be found, and usable */
 	uint8		digest[AK_HASH_LEN];
-	TimestampTz proof_ends;		/* the secret is good until then */
+	TimestampTz proof_ends;		/* the secret is as good until then */
 	uint64		address;		/* serial of the client's address, 0 for any */
 	uint64		generation;		/* that was current before it was read */
 	bool		uncommitted;	/* rests on rows written by this transaction */

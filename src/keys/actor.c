@@ -50,7 +50,8 @@ ak_actor_record(const AkEvent *event)
 	AkEvent		complete = *event;
 	pg_uuid_t	id;
 
-	if (key != NULL)
+	/* whoever has a superseded secret does not act for the key */
+	if (key != NULL && !key->superseded)
 	{
 		id = key->id;			/* the key may be forgotten meanwhile */
 		complete.acting_key = &id;

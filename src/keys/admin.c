@@ -31,7 +31,7 @@ ak_admin_lock(AkChange *change)
 	static AkSql lock_key = {
 		AK_TABLE_KEY, 0,
 		.query = "SELECT organization, prefix, revoked_at IS NOT NULL, scheme IS NOT NULL,"
-		" parent_id IS NOT NULL"
+		" parent_id IS NOT NULL, coalesce(expires_at, 'infinity')"
 		" FROM $S.apikey_key WHERE key_id = $1 FOR NO KEY UPDATE"
 	};
 	bool		found;
@@ -45,6 +45,7 @@ ak_admin_lock(AkChange *change)
 		change->revoked = ak_sql_bool(0, 3);
 		change->has_secret = ak_sql_bool(0, 4);
 		change->derived = ak_sql_bool(0, 5);
+		change->expires_at = DatumGetTimestampTz(ak_sql_value(0, 6).value);
 	}
 	ak_sql_end();
 	return found;
@@ -337,21 +338,34 @@ apikey_revoke(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* The key in argument 0, unless its secret is superseded.  Raises 28000 otherwise. */
+static const AkKey *
+get_held_key(FunctionCallInfo fcinfo, AkGuess guess)
+{
+	const AkKey *key = ak_authn_argument(fcinfo, 0, guess);
+
+	if (key != NULL && !key->superseded)
+		return key;
+	ak_use_refused(key);
+	ak_authz_refuse(key, ak_authz_check_key(key));
+}
+
 /*
  * The bearer of a key may revoke it, from any address.  It acts for itself here, and
- * the session's key does not matter.
+ * the session's key does not matter.  Locking it may take so long that it is rotated
+ * meanwhile.
  */
 AK_FUNCTION_INFO_V1(apikey_revoke_self);
 Datum
 apikey_revoke_self(PG_FUNCTION_ARGS)
 {
-	const AkKey *key = ak_authn_argument(fcinfo, 0, AK_GUESS_BY_CALL);
 	AkChange	change = {.actor.limited = true};
 
-	if (key != NULL)
-		change.id = change.actor.key_id = key->id;
-	if (key == NULL || !ak_admin_lock(&change))
+	change.id = get_held_key(fcinfo, AK_GUESS_BY_CALL)->id;
+	change.actor.key_id = change.id;
+	if (!ak_admin_lock(&change))
 		ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
+	(void) get_held_key(fcinfo, AK_GUESS_BY_STATEMENT);
 	if (ak_admin_revoke(&change, NULL))
 		ak_admin_record(&change, "revoke_self", NULL);
 	PG_RETURN_VOID();

@@ -26,6 +26,7 @@ typedef struct AkChange
 	bool		revoked;
 	bool		derived;
 	bool		has_secret;		/* in the row itself: not as it was imported */
+	TimestampTz expires_at;		/* DT_NOEND: never */
 } AkChange;
 
 /*

@@ -365,17 +365,6 @@ get_overlap_end(FunctionCallInfo fcinfo, int argno)
 }
 
 static void
-drop_secret(const pg_uuid_t *id)
-{
-	static AkSql drop = {
-		AK_TABLE_SECRET, AK_SQL_ONE,
-		.query = "DELETE FROM $S.apikey_secret WHERE key_id = $1"
-	};
-
-	ak_sql_run(&drop, ak_value_uuid(id));
-}
-
-static void
 set_secret(const pg_uuid_t *id, const AkSecret *secret)
 {
 	static AkSql set = {
@@ -389,32 +378,59 @@ set_secret(const pg_uuid_t *id, const AkSecret *secret)
 			   ak_value_bytes(&secret->verifier));
 }
 
-/* What the key had stays good until "end", but no longer than it was. */
+/* Keep the key's secret beside it until "end", in the place of what was kept there. */
+static void
+keep_secret(const pg_uuid_t *id, TimestampTz end)
+{
+	static AkSql keep = {
+		AK_TABLE_SECRET, 0,
+		.query = "INSERT INTO $S.apikey_secret"
+		" (key_id, scheme, salt, verifier, expires_at, replaced_at)"
+		" SELECT key_id, scheme, salt, verifier, $2, " AK_SQL_NOW
+		" FROM $S.apikey_key WHERE key_id = $1"
+		" ON CONFLICT (key_id) DO UPDATE SET scheme = excluded.scheme,"
+		" salt = excluded.salt, verifier = excluded.verifier, lookup = NULL,"
+		" expires_at = excluded.expires_at, replaced_at = excluded.replaced_at"
+	};
+
+	if (ak_sql_run(&keep, ak_value_uuid(id), ak_value_time(end)) == 0)
+		ak_sql_refuse_trigger(AK_TABLE_SECRET);
+}
+
+/* What is kept beside the key ends at this time; null: with the key. */
+static void
+limit_kept(const pg_uuid_t *id, AkValue end)
+{
+	static AkSql limit = {
+		AK_TABLE_SECRET, AK_SQL_ONE,
+		.query = "UPDATE $S.apikey_secret SET expires_at = $2, replaced_at ="
+		" CASE WHEN $2 IS NOT NULL THEN coalesce(replaced_at, " AK_SQL_NOW ") END"
+		" WHERE key_id = $1 AND expires_at IS DISTINCT FROM $2"
+	};
+
+	ak_sql_run(&limit, ak_value_uuid(id), end);
+}
+
+/* The key gets another secret; what it had stays good until "end". */
 static void
 replace_secret(const AkChange *change, const AkSecret *secret, TimestampTz end)
 {
-	static AkSql keep_secret = {
-		AK_TABLE_SECRET, 0,
-		.query = "INSERT INTO $S.apikey_secret"
-		" (key_id, scheme, salt, verifier, expires_at)"
-		" SELECT key_id, scheme, salt, verifier, least($2, expires_at)"
-		" FROM $S.apikey_key WHERE key_id = $1"
-	};
-	static AkSql limit_imported = {
-		AK_TABLE_SECRET, 0,
-		.query = "UPDATE $S.apikey_secret s SET expires_at = least($2, k.expires_at)"
-		" FROM $S.apikey_key k WHERE s.key_id = $1 AND k.key_id = $1"
-	};
-	AkValue		values[] = {ak_value_uuid(&change->id), ak_value_time(end)};
-	bool		over = end <= ak_clock_now();
-
-	if (change->has_secret || over)
-		drop_secret(&change->id);
-	if (!over && !change->has_secret)
-		ak_sql_run_values(&limit_imported, values, 2);
-	else if (!over && ak_sql_run_values(&keep_secret, values, 2) == 0)
-		ak_sql_refuse_trigger(AK_TABLE_SECRET);
+	if (change->has_secret)
+		keep_secret(&change->id, end);
+	else
+		limit_kept(&change->id, ak_value_time(end));
 	set_secret(&change->id, secret);
+}
+
+/* Over at once, by every clock: that of a standby may be behind. */
+#define AT_ONCE		DT_NOBEGIN
+
+/* When the old secret ends: no later than it would have. */
+static TimestampTz
+get_old_end(const AkChange *change, TimestampTz overlap_end)
+{
+	return overlap_end <= ak_clock_now() ? AT_ONCE :
+		Min(overlap_end, change->expires_at);
 }
 
 static bool
@@ -429,7 +445,7 @@ fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	ak_admin_begin_giving(fcinfo, &change);
 	end = get_overlap_end(fcinfo, 1);
 	token = ak_create_secret(&secret, &change.id, change.prefix);
-	replace_secret(&change, &secret, end);
+	replace_secret(&change, &secret, get_old_end(&change, end));
 	ak_detail_begin(&detail);
 	ak_detail_add_time(&detail, "overlap_until", end);
 	ak_admin_record(&change, "rotate", &detail);
@@ -438,50 +454,57 @@ fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 AK_ROW_FUNCTION(apikey_rotate, fill_rotate)
 
-/* Go back to the secret before, if that is still good; else false. */
-static bool
-restore_secret(const pg_uuid_t *id)
+/* The old secret while the overlap lasts.  Raises 55000 if it does not. */
+static void
+get_old_secret(const AkChange *change, AkSecret *old, const char *verb)
 {
-	static AkSql restore = {
-		AK_TABLE_KEY, 0,
-		.query = "UPDATE $S.apikey_key k SET scheme = s.scheme, salt = s.salt,"
-		" verifier = s.verifier FROM $S.apikey_secret s"
-		" WHERE k.key_id = $1 AND s.key_id = $1 AND s.lookup IS NULL"
-		" AND s.expires_at > " AK_SQL_NOW
-	};
-	static AkSql restore_imported = {
-		AK_TABLE_SECRET, 0,
-		.query = "UPDATE $S.apikey_secret SET expires_at = NULL"
-		" WHERE key_id = $1 AND lookup IS NOT NULL"
-		" AND expires_at > " AK_SQL_NOW
-	};
-	AkSecret	none = {0};
+	Snapshot	snapshot;
+	bool		found = false;
 
-	if (ak_sql_run(&restore, ak_value_uuid(id)) > 0)
-	{
-		drop_secret(id);
-		return true;
-	}
-	if (ak_sql_run(&restore_imported, ak_value_uuid(id)) == 0)
-		return false;
-	set_secret(id, &none);
-	return true;
+	AK_STORE_READ(snapshot)
+		found = ak_store_secret(snapshot, &change->id, old);
+	if (!found || !change->has_secret || old->scheme == AK_SCHEME_UNKNOWN ||
+		old->expires_at <= ak_clock_now())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no rotation to %s", verb),
+				 errdetail("API key %s has one good secret.",
+						   ak_options_print_id(&change->id)),
+				 errhint("A rotation can be cancelled or finished while its overlap lasts.")));
 }
 
+/* An imported secret stays where it is found by its digest: the new one is forgotten. */
 AK_FUNCTION_INFO_V1(apikey_cancel_rotation);
 Datum
 apikey_cancel_rotation(PG_FUNCTION_ARGS)
 {
 	AkChange	change;
+	AkSecret	old;
+	AkSecret	none = {0};
 
 	ak_admin_begin_giving(fcinfo, &change);
-	if (!restore_secret(&change.id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("there is no rotation to cancel"),
-				 errdetail("API key %s has one good secret.",
-						   ak_options_print_id(&change.id)),
-				 errhint("A rotation can be cancelled while its overlap lasts.")));
+	get_old_secret(&change, &old, "cancel");
+	if (old.imported)
+	{
+		limit_kept(&change.id, ak_value_null(TIMESTAMPTZOID));
+		set_secret(&change.id, &none);
+	}
+	else
+		replace_secret(&change, &old, AT_ONCE);
 	ak_admin_record(&change, "cancel_rotation", NULL);
+	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_finish_rotation);
+Datum
+apikey_finish_rotation(PG_FUNCTION_ARGS)
+{
+	AkChange	change;
+	AkSecret	old;
+
+	ak_admin_begin_giving(fcinfo, &change);
+	get_old_secret(&change, &old, "finish");
+	limit_kept(&change.id, ak_value_time(AT_ONCE));
+	ak_admin_record(&change, "finish_rotation", NULL);
 	PG_RETURN_VOID();
 }

@@ -33,11 +33,13 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-/* A key to revoke. */
+/* A text that has proved to be of a key, now or once. */
 typedef struct Leak
 {
 	pg_uuid_t	id;
 	int			order;			/* of being found */
+	const char *start;			/* of the text, where it was found */
+	int			len;
 	const char *source;			/* NULL: not known */
 } Leak;
 
@@ -130,6 +132,8 @@ get_status(const AkFound *found, const AkKey *key)
 		return "malformed";
 	switch (ak_authz_check_key(key))
 	{
+		case AK_REASON_SUPERSEDED:
+			return "superseded";
 		case AK_REASON_REVOKED:
 			return "revoked";
 		case AK_REASON_EXPIRED:
@@ -223,29 +227,60 @@ apikey_pattern(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------ reporting */
 
-/* Revoke this key, which was found in "source", unless it was done by somebody else. */
+/* Record that this key was found in "source". */
 static void
-revoke_leak(const pg_uuid_t *id, const char *source)
+record_leak(const AkChange *change, const char *action, const char *source)
 {
-	AkChange	change = {.id = *id};
 	AkDetail	detail;
 	AkEvent		event = {
-		.action = "report_leak",
-		.key_id = id,
-		.organization = &change.organization,
+		.action = action,
+		.key_id = &change->id,
+		.organization = &change->organization,
 		.detail = &detail
 	};
 
-	if (!ak_admin_lock(&change) || !ak_admin_revoke(&change, NULL))
-		return;
 	ak_detail_begin(&detail);
 	if (source != NULL)
 		ak_detail_add(&detail, "source", source);
 	ak_actor_record(&event);
 }
 
-/* Add to the list the keys in a text that are to be revoked.  Did any key prove
- * itself? */
+/* Is the key, once it is locked, still opened by this text? */
+static bool
+is_opened(const Leak *leak)
+{
+	const AkKey *key;
+
+	ak_schema_accept();
+	key = ak_authn_find(leak->start, leak->len);
+	return key != NULL && !key->superseded;
+}
+
+/*
+ * These are of one key.  Revoke it, unless somebody else has, for the first that opens
+ * it; if none does, its owner has a new secret, which must go on working.
+ */
+static void
+report_key(const Leak *leaks, int count)
+{
+	AkChange	change = {.id = leaks->id};
+
+	if (!ak_admin_lock(&change) || change.revoked)
+		return;
+	for (int i = 0; i < count; i++)
+		if (is_opened(&leaks[i]))
+		{
+			if (ak_admin_revoke(&change, NULL))
+				record_leak(&change, "report_leak", leaks[i].source);
+			return;
+		}
+	record_leak(&change, "report_superseded", leaks->source);
+}
+
+/*
+ * Add to the list what a text has of keys that are not revoked.  Did any key prove
+ * itself?
+ */
 static bool
 collect_leaks(Leaks *leaks, const char *str, Size len, const char *source)
 {
@@ -275,6 +310,8 @@ collect_leaks(Leaks *leaks, const char *str, Size len, const char *source)
 		leak = &leaks->items[leaks->count];
 		leak->id = key->id;
 		leak->order = leaks->count++;
+		leak->start = found.start;
+		leak->len = found.len;
 		leak->source = source;
 	}
 	return any;
@@ -292,26 +329,26 @@ compare_leaks(const void *a, const void *b)
 	return x->order < y->order ? -1 : 1;
 }
 
-/* Revoke each of them, for the place where it was found first. */
 static void
-revoke_all(Leaks *leaks)
+report_all(Leaks *leaks)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey leak",
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(work);
+	int			next;
 
 	if (leaks->count > 1)
 		qsort(leaks->items, leaks->count, sizeof(Leak), compare_leaks);
-	for (int i = 0; i < leaks->count; i++)
+	for (int i = 0; i < leaks->count; i = next)
 	{
 		const Leak *leak = &leaks->items[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (i > 0 &&
-			memcmp(&leak->id, &leak[-1].id, sizeof(pg_uuid_t)) == 0)
-			continue;
-		revoke_leak(&leak->id, leak->source);
+		for (next = i + 1; next < leaks->count; next++)
+			if (memcmp(&leaks->items[next].id, &leak->id, sizeof(pg_uuid_t)) != 0)
+				break;
+		report_key(leak, next - i);
 		MemoryContextReset(work);
 	}
 	MemoryContextSwitchTo(before);
@@ -379,7 +416,7 @@ search_argument(FunctionCallInfo fcinfo, bool report)
 			Leaks		leaks = {0};
 
 			collect_leaks(&leaks, data, len, get_source(fcinfo, 1));
-			revoke_all(&leaks);
+			report_all(&leaks);
 		}
 		return_rows(fcinfo, data, len, !report);
 	}
@@ -507,7 +544,7 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 
 		alert = ak_arg_json(fcinfo, 0, JB_FARRAY);
 		answer = read_alert(alert, &leaks);
-		revoke_all(&leaks);
+		report_all(&leaks);
 	}
 	PG_FINALLY();
 	{

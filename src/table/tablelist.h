@@ -80,6 +80,7 @@ AK_COLUMN(apikey_secret, scheme, TEXTOID, false)
 AK_COLUMN(apikey_secret, salt, BYTEAOID, false)
 AK_COLUMN(apikey_secret, verifier, BYTEAOID, false)
 AK_COLUMN(apikey_secret, lookup, BYTEAOID, true)
+AK_COLUMN(apikey_secret, replaced_at, TIMESTAMPTZOID, true)
 AK_TABLE_END(apikey_secret)
 
 AK_TABLE(GRANT, apikey_grant)
