@@ -24,6 +24,8 @@ BEGIN
 	RETURN QUERY SELECT 'rotate', attempt(format($q$SELECT apikey_rotate(%L, '1 hour')$q$, good.key_id));
 	RETURN QUERY SELECT 'the old secret', may(good.key, 'manage');
 	RETURN QUERY SELECT 'cancel', attempt(format($q$SELECT apikey_cancel_rotation(%L)$q$, good.key_id));
+	RETURN QUERY SELECT 'finish', attempt($q$SELECT f.* FROM apikey_create('c_acme', 'rotated') k, apikey_rotate(k.key_id, '1 hour') r, apikey_finish_rotation(r.key_id) f$q$);
+	RETURN QUERY SELECT 'superseded', f.status FROM apikey_create('c_acme', 'rotated') k, apikey_rotate(k.key_id) r, apikey_find_keys(left(r.key, 0) || k.key) f;
 	RETURN QUERY SELECT 'import', attempt(format($q$SELECT apikey_import('c_acme', 'old', 'sha256', %L)$q$,
 		encode(sha256('c_old'), 'hex')));
 	RETURN QUERY SELECT 'imported', label FROM apikey_verify('c_old');

@@ -67,7 +67,7 @@ BEGIN
 	COMMIT;
 	PERFORM apikey_rotate(key_id, '0') FROM apikey_keys WHERE organization = 'c_acme';
 END $$;
-SELECT count(*) FROM apikey_secret WHERE key_id = :'key_id';
+SELECT count(*) FROM apikey_secret WHERE key_id = :'key_id' AND expires_at > '-infinity';
 
 -- a budget is refilled
 SELECT key_id AS budget_id, key AS budget_key FROM apikey_create('c_acme', 'budget') \gset

@@ -71,7 +71,7 @@ INSERT INTO z_call (call) VALUES ($$apikey_create('z_acme', 'new')$$), ($$apikey
 	($$apikey_grant(ID, 'z_web', 'production', 'read')$$), ($$apikey_ungrant(ID, 'z_web', 'production')$$),
 	($$apikey_set_organization_level(ID, 'read')$$), ($$apikey_set_organization_level(ID, NULL)$$),
 	($$apikey_update(ID)$$), ($$apikey_update(ID, label => 'new', metadata => '{"a": 1}')$$),
-	($$apikey_rotate(ID)$$), ($$apikey_rotate(ID, '1 h')$$), ($$apikey_cancel_rotation(ID)$$),
+	($$apikey_rotate(ID)$$), ($$apikey_rotate(ID, '1 h')$$), ($$apikey_cancel_rotation(ID)$$), ($$apikey_finish_rotation(ID)$$),
 	($$apikey_disable(ID)$$), ($$apikey_enable(ID)$$), ($$apikey_revoke(ID)$$), ($$apikey_delete(ID)$$);
 SELECT call, z_try(NULL, replace(call, 'ID', $$z_id('weak')$$)) AS the_application FROM z_call ORDER BY n;
 SELECT name, z_try(name, replace(call, 'ID', $$z_id('weak')$$)) AS result, count(*) AS calls

@@ -59,6 +59,8 @@ SELECT * FROM y_new();
 INSERT INTO y_key SELECT 'one rotated', NULL, key FROM apikey_rotate(y_id('one'), '1 day');
 SELECT (detail ->> 'overlap_until')::timestamptz BETWEEN now() + '23:59' AND now() + '1 day' AS a_day FROM apikey_events ORDER BY at DESC LIMIT 1;
 SELECT apikey_cancel_rotation(y_id('one'));
+SELECT FROM apikey_rotate(y_id('one'), '1 day');
+SELECT apikey_finish_rotation(y_id('one'));
 INSERT INTO y_key SELECT 'one again', NULL, key FROM apikey_rotate(y_id('one'));
 SELECT (detail ->> 'overlap_until')::timestamptz <= now() AS none FROM apikey_events ORDER BY at DESC LIMIT 1;
 SELECT * FROM y_new();
@@ -97,7 +99,7 @@ SELECT * FROM y_tries(array[
 	$$apikey_import('y_acme', 'again', 'sha256', encode(sha256('y_sha'), 'hex'))$$,
 	$$apikey_grant(y_id('three'), 'y_web', 'staging', 'read')$$, $$apikey_ungrant(y_id('three'), 'y_web', 'production')$$,
 	$$apikey_set_organization_level(y_id('three'), 'manage')$$, $$apikey_update(y_id('three'), label => '')$$,
-	$$apikey_update(y_id('three'), 'new', '2001-01-01')$$, $$apikey_cancel_rotation(y_id('three'))$$, $$apikey_rotate(y_id('three'), '-1 s')$$,
+	$$apikey_update(y_id('three'), 'new', '2001-01-01')$$, $$apikey_cancel_rotation(y_id('three'))$$, $$apikey_finish_rotation(y_id('three'))$$, $$apikey_rotate(y_id('three'), '-1 s')$$,
 	$$apikey_enable(y_id('one'))$$, $$apikey_disable(y_id('two'))$$, $$apikey_rotate(y_id('two'))$$,
 	$$apikey_revoke(y_id('v1'))$$, $$apikey_delete(y_id('v1'))$$, $$apikey_delete(NULL)$$, $$apikey_revoke_self('apk_x')$$, $$apikey_revoke_self(NULL)$$,
 	$$apikey_purge_events(NULL)$$]);

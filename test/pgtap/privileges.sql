@@ -40,7 +40,7 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_delete(gen_random_uuid())$$, $$SELECT apikey_reach(gen_random_uuid())$$,
 	$$SELECT apikey_who_can('web', 'production', 'read')$$,
 	$$SELECT apikey_rotate(gen_random_uuid())$$, $$SELECT apikey_rotate(gen_random_uuid(), '1 day')$$,
-	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
+	$$SELECT apikey_cancel_rotation(gen_random_uuid())$$, $$SELECT apikey_finish_rotation(gen_random_uuid())$$, $$SELECT apikey_update(gen_random_uuid(), label => 'x')$$,
 	$$SELECT apikey_import('acme', 'x', 'sha256', repeat('0', 64))$$,
 	$$SELECT apikey_purge_events(now())$$, $$SELECT apikey_set_budget(gen_random_uuid(), 5)$$, $$SELECT apikey_set_budget(gen_random_uuid(), NULL)$$,
 	$$SELECT apikey_internal.last_used(key_id) FROM token$$, $$SELECT apikey_internal.last_used_from(key_id) FROM token$$, $$SELECT apikey_internal.usage_of(key_id) FROM token$$,
@@ -76,14 +76,17 @@ RESET ROLE;
 
 -- a role that may renew keys: their secrets, not what they may do
 CREATE ROLE key_renewer;
-GRANT EXECUTE ON FUNCTION apikey_rotate, apikey_cancel_rotation TO key_renewer;
+GRANT EXECUTE ON FUNCTION apikey_rotate, apikey_cancel_rotation, apikey_finish_rotation TO key_renewer;
 CREATE TEMP TABLE renewed AS SELECT * FROM apikey_create('acme', 'renewed', '[{"project": "web", "environment": "*", "level": "read"}]');
-GRANT SELECT ON renewed TO key_renewer;
+CREATE TEMP TABLE finished AS SELECT * FROM apikey_create('acme', 'finished', '[{"project": "web", "environment": "*", "level": "read"}]');
+GRANT SELECT ON renewed, finished TO key_renewer;
 SET ROLE key_renewer;
 SELECT lives_ok($$CREATE TEMP TABLE newest AS SELECT r.* FROM renewed k, apikey_rotate(k.key_id, '1 hour') r$$, 'rotates a key');
 SELECT ok(apikey_authorize(o.key, 'web', 'production', 'read') AND apikey_authorize(n.key, 'web', 'production', 'read'), 'both work') FROM renewed o, newest n;
 SELECT lives_ok('SELECT apikey_cancel_rotation(key_id) FROM renewed', 'undoes it');
 SELECT ok(apikey_authorize(o.key, 'web', 'production', 'read') AND NOT apikey_authorize(n.key, 'web', 'production', 'read'), 'the old one works') FROM renewed o, newest n;
+SELECT lives_ok($$SELECT f.* FROM finished k, apikey_rotate(k.key_id, '1 hour') r, apikey_finish_rotation(r.key_id) f$$, 'ends an overlap');
+SELECT ok(NOT apikey_authorize(key, 'web', 'production', 'read'), 'the old one does not work') FROM finished;
 SELECT throws_ok('SELECT apikey_update(key_id, remove => ''{expires_at}'') FROM renewed', '42501', NULL, 'may not update it');
 SELECT throws_ok('SELECT * FROM apikey_secret', '42501', NULL, 'not the secrets');
 RESET ROLE;
@@ -113,7 +116,7 @@ RESET ROLE;
 CREATE ROLE auditor;
 GRANT SELECT ON apikey_events TO auditor;
 SET ROLE auditor;
-SELECT is((SELECT string_agg(action, ' ' ORDER BY at) FROM apikey_events WHERE role = 'key_renewer'), 'rotate cancel_rotation', 'sees who did what');
+SELECT is((SELECT string_agg(action, ' ' ORDER BY at) FROM apikey_events WHERE role = 'key_renewer'), 'rotate cancel_rotation rotate finish_rotation', 'sees who did what');
 SELECT throws_ok('SELECT * FROM apikey_event', '42501', NULL, 'not the table');
 SELECT throws_ok('DELETE FROM apikey_events', '42501', NULL, 'changes nothing');
 SELECT throws_ok('SELECT apikey_purge_events(now())', '42501', NULL, 'removes nothing');

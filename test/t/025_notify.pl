@@ -85,6 +85,7 @@ my @changes = (
 	[ ungrant => "SELECT apikey_ungrant('ID', 'web', 'production')" ],
 	[ delete => "SELECT apikey_delete('ID')" ],
 	[ rotate => "SELECT count(key) FROM apikey_rotate('ID')" ],
+	[ finish_rotation => "SELECT f.* FROM apikey_rotate('ID', '1 hour') r, apikey_finish_rotation(r.key_id) f" ],
 	[ expire => "UPDATE apikey_key SET expires_at = now() WHERE key_id = 'ID'" ],
 	[ SQL => "DELETE FROM apikey_grant WHERE key_id = 'ID'" ]);
 

@@ -48,7 +48,7 @@ sub run_as
 
 my %task = (
 	issuer => 'create grant import rotate set_budget set_organization_level ungrant update',
-	operator => 'cancel_rotation disable enable report_leak revoke scanner_alert',
+	operator => 'cancel_rotation disable enable finish_rotation report_leak revoke scanner_alert',
 	auditor => 'reach unused who_can');
 
 foreach my $role (sort keys %task)
@@ -96,7 +96,9 @@ works('issuer', "apikey_create('acme', 'another')", "apikey_import('acme', 'old'
 	"apikey_grant('$id', '*', '*', 'manage')", "apikey_ungrant('$id', 'web', 'production')", "apikey_set_organization_level('$id', 'read')",
 	"apikey_set_budget('$id', 10, '1 day')", "apikey_rotate('$id')");
 run_as('issuer', "SELECT count(*) FROM apikey_rotate('$id', '1 day')");
-works('operator', "apikey_cancel_rotation('$id')", "apikey_disable('$id')", "apikey_enable('$id')", "apikey_revoke('$id')",
+works('operator', "apikey_cancel_rotation('$id')");
+run_as('issuer', "SELECT count(*) FROM apikey_rotate('$id', '1 day')");
+works('operator', "apikey_finish_rotation('$id')", "apikey_disable('$id')", "apikey_enable('$id')", "apikey_revoke('$id')",
 	"apikey_report_leak('$text')", "apikey_scanner_alert('[]')");
 works('auditor', "apikey_who_can('web', 'production', 'read')", "apikey_reach('$id')", "apikey_unused('1 day')",
 	split /\n/, $node->safe_psql('postgres', "SELECT relname FROM ($relations) r WHERE relkind = 'v'"));
