@@ -8,6 +8,9 @@
  * the rows of a scan are filtered, not refused.  What did not prove itself is a
  * *guess*, and counts for the client's address.
  *
+ * A use or a refusal of a derived key is one of each of its ancestors as well, and its
+ * rate limit is that of its root.
+ *
  * A statement is a message of the client, or a transaction in one that commits; in a
  * parallel query it is one for all processes.  What the planner and EXPLAIN ask does
  * not count.  What lets a key in does, even in a function that the planner calls:
