@@ -25,10 +25,15 @@ $node->safe_psql('postgres', qq{
 	INSERT INTO ledger VALUES ('web', 'production', 1), ('web', 'development', 1);
 	SELECT apikey_protect('ledger', 'project', 'environment', strict => true);
 	GRANT ALL ON ledger TO app;
+	CREATE TABLE invoice (organization text, amount int);
+	INSERT INTO invoice VALUES ('acme', 7), ('acme', 8), ('globex', 9);
+	SELECT apikey_protect_organization('invoice', 'organization', strict => true);
+	SELECT apikey_set_organization_level('$id', 'read');
+	GRANT ALL ON invoice TO app;
 	SELECT apikey_grant('$id', '*', '*', 'read');
 	SELECT apikey_set_budget('$id', 10, '1 month');
 	SELECT apikey_spend('$key', 3);
-	INSERT INTO apikey_use VALUES ('$id', 7, 1, '2020-01-01', '2020-02-01', '2020-03-01');
+	INSERT INTO apikey_use (key_id, uses, refusals, last_used_at, last_refused_at, limit_until) VALUES ('$id', 7, 1, '2020-01-01', '2020-02-01', '2020-03-01');
 	SELECT apikey_disable(key_id, 'looks wrong') FROM apikey_create('globex', 'disabled');
 	SELECT apikey_revoke(key_id, 'left the company') FROM apikey_create('globex', 'revoked');
 	SELECT key_id FROM apikey_create('globex', 'suspended');
@@ -52,6 +57,7 @@ my $see = qq{
 	BEGIN;
 	SELECT organization FROM apikey_login('$key');
 	SELECT * FROM doc;
+	SELECT sum(amount) FROM invoice;
 	COMMIT};
 my $change = qq{
 	\\set VERBOSITY sqlstate
@@ -64,6 +70,9 @@ my $change = qq{
 	UPDATE ledger SET day = 2 WHERE environment = 'development';
 	ROLLBACK TO s;
 	DELETE FROM ledger WHERE environment = 'production';
+	ROLLBACK TO s;
+	DELETE FROM invoice WHERE organization = 'globex';
+	DELETE FROM invoice;
 	ROLLBACK};
 
 foreach my $format ('plain', 'custom')
@@ -80,11 +89,11 @@ foreach my $format ('plain', 'custom')
 	is($node->safe_psql($format, $look), $node->safe_psql('postgres', $look),
 		"$format: the same keys and their use, grants, projects and protected tables");
 	is(may($node, $key, $format), 't', "$format: the key works");
-	is($node->safe_psql($format, $see), "acme\nweb|production",
+	is($node->safe_psql($format, $see), "acme\nweb|production\n15",
 		"$format: row-level security works");
 	my ($status, $out, $err) = $node->psql($format, $change, on_error_stop => 0);
 	is($out, "acme\nweb|production|2", "$format: a strict table lets change what the key may");
-	is(join(' ', $err =~ /ERROR:  (\w+)/g), '28000 42501 42501', "$format: and nothing else");
+	is(join(' ', $err =~ /ERROR:  (\w+)/g), '28000 42501 42501 42501', "$format: and nothing else");
 	is($node->safe_psql($format, "SELECT apikey_spend('$key', 2)"), 5, "$format: spending goes on");
 	is($node->safe_psql($format, q{SELECT apikey_resume('globex'); SELECT status FROM apikey_keys WHERE organization = 'globex' ORDER BY label}),
 		"\ndisabled\nrevoked\nactive", "$format: a suspended organization is resumed");
