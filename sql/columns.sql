@@ -159,7 +159,7 @@ SELECT made, c.* FROM (VALUES
 	('CREATE INDEX c_i ON apikey_secret (scheme) WHERE scheme <> ''x''', 'DROP INDEX c_i'),
 	('CREATE TRIGGER c_t BEFORE UPDATE ON apikey_secret FOR EACH ROW EXECUTE FUNCTION c_refuse()', 'DROP TRIGGER c_t ON apikey_secret'),
 	('CREATE TRIGGER c_t AFTER UPDATE ON apikey_secret FOR EACH STATEMENT EXECUTE FUNCTION c_refuse()', 'DROP TRIGGER c_t ON apikey_secret'),
-	('ALTER TABLE apikey_secret ADD CONSTRAINT c_c CHECK (scheme LIKE ''f%'') NOT VALID', 'ALTER TABLE apikey_secret DROP CONSTRAINT c_c'),
+	('ALTER TABLE apikey_secret ADD CONSTRAINT c_c CHECK (scheme LIKE ''b%'') NOT VALID', 'ALTER TABLE apikey_secret DROP CONSTRAINT c_c'),
 	('ALTER TABLE apikey_secret ADD c_g text GENERATED ALWAYS AS (scheme) STORED', 'ALTER TABLE apikey_secret DROP c_g'),
 	('CREATE INDEX c_i ON apikey_secret (scheme)', 'DROP INDEX c_i')) t (made, undone), c_slow(made, undone) c;
 

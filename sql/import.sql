@@ -337,11 +337,10 @@ SELECT count(*) FILTER (WHERE (SELECT count(*) FROM apikey_verify(key)) = 1) AS 
 SELECT count(i_import('formbricks-v2', 'fbk_' || s)) FROM unnest(array['?', E'\x01\xc3\xa9', repeat('y', 72), repeat('z', 4092), repeat('z', 4093)]) s;
 SELECT length(s), i_look('fbk_' || s), i_look('fbk_' || s || 'x') AS longer, i_look('fbk_' || left(s, -1)) AS shorter, i_look(s) AS without
 FROM unnest(array['?', E'\x01\xc3\xa9', repeat('y', 72), repeat('z', 4092), repeat('z', 4093)]) s;
--- nothing is no key, even if its hash was imported
-SELECT i_import('sha256', '') AS empty_id \gset
+-- nothing is no key, and its hash is not imported
+SELECT attempt($$SELECT i_import('sha256', '')$$), attempt($$SELECT i_import('formbricks-v2', 'fbk_')$$);
 SELECT i_look(''), i_look(NULL), i_look('fbk_') AS one_from_above;
-SELECT apikey_delete(:'empty_id'), apikey_delete(key_id) FROM apikey_secret WHERE lookup = i_sha('fbk_');
-SELECT i_import('formbricks-v2', 'fbk_') IS NOT NULL AS imported;
+SELECT apikey_delete(key_id) FROM apikey_secret WHERE lookup = i_sha('fbk_');
 SELECT i_look(''), i_look(NULL), i_look('fbk_');
 -- what has the form of ours and the right checksum is looked up by its id and nothing else
 SELECT token('apk', '00000000-0000-0000-0000-000000000000', repeat('0', 43)) AS ours \gset

@@ -125,6 +125,7 @@ CREATE TABLE apikey_key (
 	parent_id uuid,
 	disabled_reason text,
 	revoked_reason text,
+	imported_at timestamptz,
 	CONSTRAINT apikey_key_organization_level
 		CHECK (organization_level OPERATOR(pg_catalog.<>) 'manage'),
 	CONSTRAINT apikey_key_derived CHECK (parent_id IS NULL
@@ -160,8 +161,11 @@ ALTER TABLE apikey_key
 
 /*
  * The other secret of a key, if it has two: the one before the last rotation, or an
- * imported one, which "lookup" finds: the SHA-256 of its text, for formbricks-v2
- * without the "fbk_".  "verifier" holds what the scheme says.
+ * imported one, which "lookup" finds: the first 32 bytes of a hash of its text or of a
+ * part of that.  "lookup_rule" says of which: {hash, strip_prefix, after}, where hash is
+ * sha256, sha512 or hmac-sha256.  What begins with strip_prefix goes on without it;
+ * then, unless "after" is empty, what follows the first of those is the part.
+ * "verifier" holds what the scheme says.
  *
  * It is good until "expires_at"; from then on it is superseded: it opens nothing, but
  * whoever presents it is told from one who guesses.  Where a rotation ends it at once
@@ -176,6 +180,7 @@ CREATE TABLE apikey_secret (
 	verifier bytea NOT NULL,
 	lookup bytea,
 	replaced_at timestamptz,
+	lookup_rule text[] COLLATE "C",
 	CONSTRAINT apikey_secret_pkey PRIMARY KEY (key_id),
 	CONSTRAINT apikey_secret_lookup_key UNIQUE (lookup),
 	CONSTRAINT apikey_secret_key_fkey FOREIGN KEY (key_id)
@@ -183,6 +188,8 @@ CREATE TABLE apikey_secret (
 );
 COMMENT ON TABLE apikey_secret IS
 'other secrets of API keys: from before the last rotation, or imported';
+-- all different rules are found by it, see src/auth/lookup.h
+CREATE INDEX apikey_secret_rule_idx ON apikey_secret (lookup_rule);
 
 /*
  * A null project stands for all projects, which calls write '*', and the
@@ -534,8 +541,16 @@ COMMENT ON FUNCTION apikey_create(text, text, jsonb, apikey_level,
 'create an API key and return it, the only time that it is shown';
 
 /*
- * The hash of a key of another system, by its scheme: formbricks-v2 (bcrypt, with the
- * SHA-256 that it is looked up by), formbricks-v1 or sha256.
+ * The hash of a key of another system, by its scheme: sha256, sha512, hmac-sha256
+ * (keyed by what apikey.hmac_key_file holds), bcrypt (with the SHA-256 that it is
+ * looked up by), formbricks-v1 or formbricks-v2.
+ * strip_prefix, after: what is hashed is the text without strip_prefix, with which it
+ * must begin; then, what follows the first "after" in that.
+ * created_at: when the other system made the key; null for now.
+ * Errors: 22023 for an unknown scheme, for what is not a hash of it, for a
+ * created_at in the future; 23505 for a hash that was imported before; 54000 for
+ * more than 32 combinations of hash, strip_prefix and after; 55000 for hmac-sha256
+ * without a key, F0000 where its file cannot be used; and those of apikey_create.
  */
 CREATE FUNCTION apikey_import(organization text, label text, scheme text,
 	hash text, lookup text DEFAULT NULL, grants jsonb DEFAULT '[]',
@@ -543,15 +558,35 @@ CREATE FUNCTION apikey_import(organization text, label text, scheme text,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT '{}',
 	prefix text DEFAULT NULL, rate_limit text DEFAULT NULL,
-	max_derived integer DEFAULT 0)
+	max_derived integer DEFAULT 0, created_at timestamptz DEFAULT NULL,
+	strip_prefix text DEFAULT NULL, after text DEFAULT NULL)
 RETURNS uuid
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text, text, integer) FROM PUBLIC;
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text, integer, timestamptz,
+	text, text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_import(text, text, text, text, text, jsonb,
-	apikey_level, timestamptz, text, cidr[], jsonb, text, text, integer) IS
+	apikey_level, timestamptz, text, cidr[], jsonb, text, text, integer, timestamptz,
+	text, text) IS
 'take over an API key from another system by its hash';
+
+/*
+ * For a key whose text is known, before all are imported: would it work, and if not, why?
+ * "good" if it would.  Writes and counts nothing, and keeps nothing of the key.
+ * A null or malformed hash, and a null key, are reasons.  22004 for a null scheme, 22023
+ * for an unknown one, F0000 where the file of apikey.hmac_key_file cannot be used.
+ */
+CREATE FUNCTION apikey_check_import(scheme text, hash text, key text,
+	lookup text DEFAULT NULL, strip_prefix text DEFAULT NULL,
+	after text DEFAULT NULL, OUT works boolean, OUT reason text)
+RETURNS record
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_check_import(text, text, text, text, text, text)
+FROM PUBLIC;
+COMMENT ON FUNCTION apikey_check_import(text, text, text, text, text, text) IS
+'tell whether a known API key of another system would work, imported in this way, and if not, why';
 
 CREATE FUNCTION apikey_rotate(key_id uuid, overlap interval DEFAULT '0')
 RETURNS TABLE (key_id uuid, key text)
@@ -1457,7 +1492,8 @@ SELECT key_id, organization, label,
 		WHERE d.key_id = k.key_id), 0) AS max_derived,
 	(SELECT s.expires_at FROM apikey_secret s
 		WHERE s.key_id = k.key_id AND k.scheme IS NOT NULL AND k.revoked_at IS NULL
-			AND s.expires_at > greatest(statement_timestamp(), now())) AS overlap_until
+			AND s.expires_at > greatest(statement_timestamp(), now())) AS overlap_until,
+	imported_at
 FROM apikey_key k;
 COMMENT ON VIEW apikey_keys IS
 'API keys, without anything that could be used as one';
@@ -1690,10 +1726,10 @@ BEGIN ATOMIC
 		k.last_used_from
 	FROM apikey_keys k LEFT JOIN apikey_use u ON u.key_id = k.key_id,
 		apikey_internal.idle_since(idle) AS since
-	WHERE k.status = 'active' AND k.created_at < since
+	WHERE k.status = 'active' AND coalesce(k.imported_at, k.created_at) < since
 		AND coalesce(u.last_used_at < since, true)
 		AND coalesce(k.last_used_at < since, true)
-	ORDER BY coalesce(k.last_used_at, k.created_at), k.key_id;
+	ORDER BY coalesce(k.last_used_at, k.imported_at, k.created_at), k.key_id;
 END;
 REVOKE ALL ON FUNCTION apikey_unused(interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_unused(interval) IS

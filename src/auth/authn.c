@@ -12,6 +12,7 @@
 #include "access/xlog.h"
 #include "auth/imported.h"
 #include "auth/lineage.h"
+#include "auth/lookup.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -92,16 +93,17 @@ verify_imported(Snapshot snapshot, const char *token, int len,
 				AkKey *key, AkKeyRow *row)
 {
 	AkSecret	secret;
+	AkName		part;
 
 	/* a bcrypt may have been replaced by a hash of ours */
-	if (!ak_imported_find(snapshot, token, len, key->digest, &secret) ||
-		!(ak_imported_proves(&secret, token, len, key->digest) ||
-		  proves_hmac(&secret, token, len)) ||
+	if (!ak_lookup_find(snapshot, token, len, key->digest, &secret, &part) ||
+		!(ak_imported_proves(&secret, &part) ||
+		  proves_hmac(&secret, part.data, part.len)) ||
 		!ak_store_key(snapshot, &secret.key_id, row))
 		return false;
 	key->id = secret.key_id;
 	prove_by_other(key, &secret);
-	key->slow = secret.scheme == AK_SCHEME_FORMBRICKS_V2;
+	key->slow = secret.scheme == AK_SCHEME_BCRYPT;
 	return true;
 }
 
@@ -179,7 +181,7 @@ verify_text(const char *token, int len, const uint8 *digest)
 
 	/* the checksum: a random string costs no look at the tables */
 	if (ak_token_parse(token, len, &parsed) != AK_TOKEN_VALID)
-		return ak_imported_any() ?
+		return ak_lookup_any() ?
 			verify_by_tables(NULL, token, len, digest) : NULL;
 	PG_TRY();
 	{
@@ -201,7 +203,7 @@ ak_authn_find(const char *token, int len)
 
 	if (len <= 0 || len > AK_KEY_TEXT_MAX)
 		return NULL;
-	if ((len < AK_TOKEN_MIN || len > AK_TOKEN_MAX) && !ak_imported_any())
+	if ((len < AK_TOKEN_MIN || len > AK_TOKEN_MAX) && !ak_lookup_any())
 		return NULL;
 	ak_secret_digest(token, len, digest);
 	key = ak_keycache_find(digest);
@@ -300,8 +302,11 @@ ak_authn_require(FunctionCallInfo fcinfo, int argno)
 void
 ak_authn_rehash(const AkKey *key, const char *token, int len)
 {
-	static const AkScheme slow = AK_SCHEME_FORMBRICKS_V2;
-	uint8		lookup[AK_HASH_LEN];
+	static const AkScheme slow = AK_SCHEME_BCRYPT;
+	AkSecret	secret;
+	AkName		part;
+	Snapshot	snapshot;
+	bool		found = false;
 	uint8		salt[AK_SALT_LEN];
 	uint8		verifier[AK_HASH_LEN];
 	AkScheme	scheme;
@@ -309,8 +314,13 @@ ak_authn_rehash(const AkKey *key, const char *token, int len)
 	if (!key->slow || XactReadOnly || RecoveryInProgress() ||
 		IsInParallelMode())
 		return;
-	ak_imported_bcrypt_lookup(token, len, lookup);
+	AK_STORE_READ(snapshot)
+		found = ak_store_secret(snapshot, &key->id, &secret) &&
+		secret.scheme == slow &&
+		ak_lookup_part(&secret.rule, token, len, &part);
+	if (!found)
+		return;
 	ak_secret_random(salt, sizeof(salt));
-	scheme = ak_secret_new_verifier(salt, token, len, verifier);
-	ak_rehash_store(lookup, slow, scheme, salt, verifier);
+	scheme = ak_secret_new_verifier(salt, part.data, part.len, verifier);
+	ak_rehash_store(&key->id, slow, scheme, salt, verifier);
 }

@@ -6,19 +6,14 @@
 
 #include "auth/imported.h"
 
+#include "auth/lookup.h"
 #include "base/compat.h"
-#include "base/inval.h"
 #include "common/base64.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#define FORMBRICKS_PREFIX	"fbk_"
-#define FORMBRICKS_LEN		4
-
 #define BCRYPT_LEN			60	/* $2b$12$, then 22 + 31 characters */
-#define HEX_LEN				(2 * AK_HASH_LEN)
-#define BASE64_LEN			44	/* of 32 bytes, padded */
 
 static const char hex_digits[] = "0123456789abcdefABCDEF";
 static const char bcrypt_digits[] =
@@ -62,53 +57,6 @@ cache_outcome(const uint8 *pair, bool proved)
 
 /* ------------------------------------------------------------- verifying */
 
-static bool
-has_formbricks_prefix(const char *token, int len)
-{
-	return len > FORMBRICKS_LEN &&
-		memcmp(token, FORMBRICKS_PREFIX, FORMBRICKS_LEN) == 0;
-}
-
-bool
-ak_imported_any(void)
-{
-	static bool any;
-	static uint64 any_generation;	/* 0: not looked yet */
-	uint64		generation = ak_inval_generation(AK_TOPIC_KEYS);
-
-	if (any_generation != generation)
-	{
-		Snapshot	snapshot;
-
-		AK_STORE_READ(snapshot)
-			any = ak_store_any(snapshot, AK_INDEX_SECRET_LOOKUP,
-							   Anum_apikey_secret_lookup);
-		any_generation = generation;
-	}
-	return any;
-}
-
-void
-ak_imported_bcrypt_lookup(const char *token, int len,
-						  uint8 lookup[AK_HASH_LEN])
-{
-	ak_secret_digest(token + FORMBRICKS_LEN, len - FORMBRICKS_LEN, lookup);
-}
-
-bool
-ak_imported_find(Snapshot snapshot, const char *token, int len,
-				 const uint8 digest[AK_HASH_LEN], AkSecret *secret)
-{
-	uint8		lookup[AK_HASH_LEN];
-
-	if (ak_store_lookup(snapshot, digest, secret))
-		return true;
-	if (!has_formbricks_prefix(token, len))
-		return false;
-	ak_imported_bcrypt_lookup(token, len, lookup);
-	return ak_store_lookup(snapshot, lookup, secret);
-}
-
 /* Has it the form of a bcrypt hash, of a cost that a server can bear? */
 static bool
 is_bcrypt(const char *hash, int len)
@@ -126,124 +74,236 @@ is_bcrypt(const char *hash, int len)
 }
 
 static bool
-proves_bcrypt(const AkSecret *secret, const char *token, int len,
-			  const uint8 *digest)
+proves_bcrypt(const AkSecret *secret, const AkName *part)
+{
+	char	   *hash = pnstrdup(secret->verifier.data, secret->verifier.len);
+
+	return is_bcrypt(hash, strlen(hash)) &&
+		ak_secret_bcrypt(ak_schema_crypt(), part->data, part->len, hash);
+}
+
+/* The same, if need be by what it came to before. */
+static bool
+recall_bcrypt(const AkSecret *secret, const AkName *part)
 {
 	uint8		both[AK_HASH_LEN + BCRYPT_LEN];
 	uint8		pair[AK_HASH_LEN];
-	char	   *hash = pnstrdup(secret->verifier.data, secret->verifier.len);
 	const Outcome *outcome;
 	bool		proved;
 
-	if (!has_formbricks_prefix(token, len) || !is_bcrypt(hash, strlen(hash)))
+	if (secret->verifier.len != BCRYPT_LEN)
 		return false;
-	memcpy(both, digest, AK_HASH_LEN);
-	memcpy(both + AK_HASH_LEN, hash, BCRYPT_LEN);
+	ak_secret_digest(part->data, part->len, both);
+	memcpy(both + AK_HASH_LEN, secret->verifier.data, BCRYPT_LEN);
 	ak_secret_digest((char *) both, sizeof(both), pair);
 	outcome = find_outcome(pair);
 	if (outcome != NULL)
 		return outcome->proved;
-	proved = ak_secret_bcrypt(ak_schema_crypt(), token + FORMBRICKS_LEN,
-							  len - FORMBRICKS_LEN, hash);
+	proved = proves_bcrypt(secret, part);
 	cache_outcome(pair, proved);
 	return proved;
 }
 
-bool
-ak_imported_proves(const AkSecret *secret, const char *token, int len,
-				   const uint8 digest[AK_HASH_LEN])
+/* By the other schemes. */
+static bool
+proves_hash(const AkSecret *secret, const AkName *part)
 {
-	if (secret->scheme == AK_SCHEME_FORMBRICKS_V2)
-		return proves_bcrypt(secret, token, len, digest);
-	return (secret->scheme == AK_SCHEME_FORMBRICKS_V1 ||
-			secret->scheme == AK_SCHEME_SHA256) &&
-		secret->verifier.len == AK_HASH_LEN &&
-		ak_secret_equal(secret->verifier.data, digest, AK_HASH_LEN);
+	uint8		hash[AK_HASH_MAX];
+	int			len = ak_secret_hash(secret->scheme, part->data, part->len, hash);
+
+	return len > 0 && secret->verifier.len == len &&
+		ak_secret_equal(secret->verifier.data, hash, len);
+}
+
+bool
+ak_imported_proves(const AkSecret *secret, const AkName *part)
+{
+	return secret->scheme == AK_SCHEME_BCRYPT ? recall_bcrypt(secret, part) :
+		proves_hash(secret, part);
+}
+
+bool
+ak_imported_would_prove(const AkSecret *secret, const AkName *part)
+{
+	return secret->scheme == AK_SCHEME_BCRYPT ? proves_bcrypt(secret, part) :
+		proves_hash(secret, part);
 }
 
 /* --------------------------------------------------------------- reading */
 
-pg_noreturn static void
-refuse_hash(const char *what, const char *scheme, const char *form)
+/* What may be imported. */
+typedef struct ImportScheme
 {
+	const char *name;
+	AkScheme	scheme;
+	bool		formbricks;		/* its own part, and hexadecimal digits alone */
+	const char *strip_prefix;
+} ImportScheme;
+
+static const ImportScheme schemes[] = {
+	{"sha256", AK_SCHEME_SHA256, false, NULL},
+	{"sha512", AK_SCHEME_SHA512, false, NULL},
+	{"hmac-sha256", AK_SCHEME_HMAC_SHA256, false, NULL},
+	{"bcrypt", AK_SCHEME_BCRYPT, false, NULL},
+	{"formbricks-v1", AK_SCHEME_SHA256, true, ""},
+	{"formbricks-v2", AK_SCHEME_BCRYPT, true, "fbk_"}
+};
+
+static const char *const hash_forms[AK_SCHEMES] = {
+	[AK_SCHEME_SHA256] = "a SHA-256 hash: 64 hexadecimal digits, or base64 or base64url",
+	[AK_SCHEME_SHA512] = "a SHA-512 hash: 128 hexadecimal digits, or base64 or base64url",
+	[AK_SCHEME_HMAC_SHA256] = "an HMAC-SHA-256: 64 hexadecimal digits, or base64 or base64url",
+	[AK_SCHEME_BCRYPT] = "a bcrypt hash of cost 4 to " CppAsString2(AK_BCRYPT_COST_MAX)
+};
+
+static const char first_use[] =
+"What has a salt in it cannot be searched for: import the SHA-256 of a key when the other system has verified it, at its first use.";
+
+static const ImportScheme *
+get_scheme(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(schemes); i++)
+		if (strcmp(schemes[i].name, name) == 0)
+			return &schemes[i];
+
+	/* it is not repeated: arguments in another order would make it the hash */
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid %s for scheme \"%s\"", what, scheme),
-			 errdetail("%s", form),
+			 errmsg("unknown scheme of hashes"),
+			 errhint("Use sha256, sha512, hmac-sha256, bcrypt, formbricks-v1 or formbricks-v2. %s",
+					 first_use),
 			 errhidestmt(true)));
 }
 
 static bool
-read_hex(const char *digits, uint8 *bytes)
+find_fault(AkImportedFault *fault, const char *what, const char *form,
+		   const char *hint)
 {
-	if (strlen(digits) != HEX_LEN || strspn(digits, hex_digits) != HEX_LEN)
+	fault->what = what;
+	fault->form = form;
+	fault->hint = hint;
+	return false;
+}
+
+static bool
+read_hex(const char *digits, uint8 *bytes, int len)
+{
+	int			given = strlen(digits);
+
+	if (given != 2 * len || (int) strspn(digits, hex_digits) != given)
 		return false;
-	hex_decode(digits, HEX_LEN, (char *) bytes);
+	hex_decode(digits, given, (char *) bytes);
 	return true;
 }
 
 /* Either alphabet, padded or not.  An invalid character makes it fail. */
 static bool
-read_base64(const char *digits, uint8 *bytes)
+read_base64(const char *digits, uint8 *bytes, int len)
 {
-	char		plain[BASE64_LEN + 1] = "";
-	int			len = strlen(digits);
+	char		plain[4 * ((AK_HASH_MAX + 2) / 3) + 1] = "";
+	int			padded = 4 * ((len + 2) / 3);
+	int			bare = (4 * len + 2) / 3;
+	int			given = strlen(digits);
 
-	if (len == BASE64_LEN && digits[len - 1] == '=')
-		len--;
-	if (len != BASE64_LEN - 1)
+	if (given == padded && strcmp(digits + bare, &"=="[2 - (padded - bare)]) == 0)
+		given = bare;
+	if (given != bare)
 		return false;
-	for (int i = 0; i < len; i++)
+	for (int i = 0; i < bare; i++)
 		plain[i] = digits[i] == '-' ? '+' : digits[i] == '_' ? '/' : digits[i];
-	plain[len] = '=';
-	return pg_b64_decode(plain, BASE64_LEN, (void *) bytes,
-						 AK_HASH_LEN) == AK_HASH_LEN;
+	memset(plain + bare, '=', padded - bare);
+	return pg_b64_decode(plain, padded, (void *) bytes, len) == len;
 }
 
-void
-ak_imported_read(const char *scheme, const char *hash, const char *lookup,
-				 AkSecret *secret, uint8 digest[AK_HASH_LEN])
+/* Is it the hash of nothing?  There is no such key. */
+static bool
+is_of_nothing(AkScheme hash, const uint8 *bytes)
 {
-	AkName		name = ak_name_make(scheme, strlen(scheme));
+	uint8		nothing[AK_HASH_MAX];
+
+	return ak_secret_hash(hash, "", 0, nothing) > 0 &&
+		memcmp(bytes, nothing, AK_HASH_LEN) == 0;
+}
+
+static bool
+read_imported_rule(const AkImported *from, const ImportScheme *scheme, AkRule *rule,
+				   AkImportedFault *fault)
+{
+	const char *names[] = {"strip_prefix", "after"};
+	const char *given[] = {from->strip_prefix, from->after};
+	AkName	   *parts[] = {&rule->strip_prefix, &rule->after};
+
+	rule->hash = scheme->scheme == AK_SCHEME_BCRYPT ? AK_SCHEME_SHA256 :
+		scheme->scheme;
+	for (int i = 0; i < 2; i++)
+	{
+		const char *part = given[i] != NULL ? given[i] : "";
+
+		if (scheme->formbricks && given[i] != NULL)
+			return find_fault(fault, names[i],
+							  "null: the scheme says what is hashed", NULL);
+		if (strlen(part) > AK_LOOKUP_BYTES)
+			return find_fault(fault, names[i],
+							  "at most " CppAsString2(AK_LOOKUP_BYTES) " bytes long",
+							  NULL);
+		*parts[i] = ak_name_make(part, strlen(part));
+	}
+	if (scheme->formbricks)
+		rule->strip_prefix = ak_name_make(scheme->strip_prefix,
+										  strlen(scheme->strip_prefix));
+	return true;
+}
+
+static bool
+read_bcrypt(const AkImported *from, AkSecret *secret, uint8 *digest,
+			AkImportedFault *fault)
+{
+	if (!is_bcrypt(from->hash, strlen(from->hash)))
+		return find_fault(fault, "hash", hash_forms[AK_SCHEME_BCRYPT], NULL);
+	if (from->lookup == NULL || !read_hex(from->lookup, digest, AK_HASH_LEN))
+		return find_fault(fault, "lookup digest",
+						  "the SHA-256 of what was hashed, 64 hexadecimal digits",
+						  from->lookup == NULL ? first_use : NULL);
+	secret->verifier = ak_name_make(pstrdup(from->hash), BCRYPT_LEN);
+	return true;
+}
+
+static bool
+read_hash(const AkImported *from, const ImportScheme *scheme, AkSecret *secret,
+		  uint8 *digest, AkImportedFault *fault)
+{
+	int			len = scheme->scheme == AK_SCHEME_SHA512 ? AK_HASH_MAX : AK_HASH_LEN;
+	uint8	   *bytes = palloc(len);
+
+	if (!read_hex(from->hash, bytes, len) &&
+		(scheme->formbricks || !read_base64(from->hash, bytes, len)))
+		return find_fault(fault, "hash", scheme->formbricks ?
+						  "64 hexadecimal digits" : hash_forms[scheme->scheme],
+						  from->hash[0] == '$' ? first_use : NULL);
+	if (from->lookup != NULL)
+		return find_fault(fault, "lookup digest",
+						  "null: the hash itself is what keys are looked up by",
+						  NULL);
+	memcpy(digest, bytes, AK_HASH_LEN);
+	secret->verifier = ak_name_make((char *) bytes, len);
+	return true;
+}
+
+bool
+ak_imported_read(const AkImported *from, AkSecret *secret,
+				 uint8 digest[AK_HASH_LEN], AkImportedFault *fault)
+{
+	const ImportScheme *scheme = get_scheme(from->scheme);
 
 	memset(secret, 0, sizeof(AkSecret));
-	secret->scheme = ak_secret_scheme(&name);
+	secret->scheme = scheme->scheme;
 	secret->salt.data = "";
-	if (secret->scheme == AK_SCHEME_FORMBRICKS_V2)
-	{
-		if (!is_bcrypt(hash, strlen(hash)))
-			refuse_hash("hash", scheme,
-						psprintf("It must be a bcrypt hash of cost 4 to %d.",
-								 AK_BCRYPT_COST_MAX));
-		if (lookup == NULL || !read_hex(lookup, digest))
-			refuse_hash("lookup digest", scheme,
-						"It must be 64 hexadecimal digits.");
-		secret->verifier = ak_name_make(pstrdup(hash), BCRYPT_LEN);
-	}
-	else if (secret->scheme == AK_SCHEME_FORMBRICKS_V1 ||
-			 secret->scheme == AK_SCHEME_SHA256)
-	{
-		bool		any = secret->scheme == AK_SCHEME_SHA256;
-
-		if (!read_hex(hash, digest) && !(any && read_base64(hash, digest)))
-			refuse_hash("hash", scheme, any ?
-						"It must be a SHA-256 hash: 64 hexadecimal digits, or base64 or base64url." :
-						"It must be 64 hexadecimal digits.");
-		if (lookup != NULL)
-			refuse_hash("lookup digest", scheme,
-						"It must be null: the hash itself is what keys are looked up by.");
-		secret->verifier = ak_name_make(memcpy(palloc(AK_HASH_LEN), digest,
-											   AK_HASH_LEN), AK_HASH_LEN);
-	}
-	else
-
-		/*
-		 * it is not repeated: arguments in another order would make it the
-		 * hash
-		 */
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown scheme of hashes"),
-				 errhint("Use formbricks-v1, formbricks-v2 or sha256."),
-				 errhidestmt(true)));
+	if (!read_imported_rule(from, scheme, &secret->rule, fault) ||
+		!(scheme->scheme == AK_SCHEME_BCRYPT ?
+		  read_bcrypt(from, secret, digest, fault) :
+		  read_hash(from, scheme, secret, digest, fault)))
+		return false;
+	if (is_of_nothing(secret->rule.hash, digest))
+		return find_fault(fault, "hash", "the hash of a text that is not empty", NULL);
+	return true;
 }

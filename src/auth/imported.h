@@ -2,16 +2,19 @@
  * imported.h
  *		Imported keys, verified by the hashes that other systems kept of them.
  *
- *		formbricks-v2	fbk_<secret>: bcrypt of the secret, found by its SHA-256
- *		formbricks-v1	SHA-256 of the whole text, in hexadecimal digits
- *		sha256			the same, in hexadecimal digits, base64 or base64url:
- *						what Unkey, better-auth and most home-made tables keep
+ *		sha256			SHA-256 of the text: Unkey, better-auth, most tables of one's own
+ *		sha512			the same by SHA-512
+ *		hmac-sha256		HMAC-SHA-256, keyed by what apikey.hmac_key_file holds
+ *		bcrypt			has a salt, so it takes the SHA-256 as well, to be found by
+ *		formbricks-v2	fbk_<secret>: bcrypt of the secret
+ *		formbricks-v1	sha256
  *
  * Their text has up to AK_KEY_TEXT_MAX bytes and any form but that of native keys,
- * which are looked up by the id in them.  It is looked up by its SHA-256 digest,
- * or for fbk_ by that of the rest: only somebody who holds a key can make the
- * server compute a bcrypt.  The last AK_IMPORTED_OUTCOMES outcomes of that are
- * cached, by text and hash, on which alone they depend.
+ * which are looked up by the id in them.  What is hashed may be a part of it, see
+ * lookup.h.  Bcrypt looks at the first 72 bytes, the SHA-256 at all of them; only
+ * somebody who holds a key can make the server compute a bcrypt.  The last
+ * AK_IMPORTED_OUTCOMES outcomes of that are cached, by what was hashed and the hash, on
+ * which alone they depend.
  */
 #ifndef AK_IMPORTED_H
 #define AK_IMPORTED_H
@@ -25,31 +28,39 @@
 /* Bcrypt's cost: the logarithm of the number of rounds. */
 #define AK_BCRYPT_COST_MAX		15
 
-/* Is there any imported key?  If not, no text needs to be looked up. */
-extern bool ak_imported_any(void);
+/*
+ * Is this the secret's, by one of these schemes?  "part" is what ak_lookup_find() has made
+ * of a text.  A malformed hash proves nothing.
+ */
+extern bool ak_imported_proves(const AkSecret *secret, const AkName *part);
+
+/* The same, which leaves nothing in the cache. */
+extern bool ak_imported_would_prove(const AkSecret *secret, const AkName *part);
+
+/* What another system kept, as it is given; NULL for what is not. */
+typedef struct AkImported
+{
+	const char *scheme;
+	const char *hash;
+	const char *lookup;
+	const char *strip_prefix;
+	const char *after;
+} AkImported;
+
+/* What is wrong with it: "what" must be "form". */
+typedef struct AkImportedFault
+{
+	const char *what;
+	const char *form;
+	const char *hint;			/* or NULL */
+} AkImportedFault;
 
 /*
- * The secret that a text may be the key of; "digest" is its SHA-256.  False if
- * there is none.
+ * Read it: fill in scheme, rule and, palloc'd, verifier of the secret, and the lookup
+ * digest; false for what can never work.  Raises 22023 for an unknown scheme.
  */
-extern bool ak_imported_find(Snapshot snapshot, const char *token, int len,
-							 const uint8 digest[AK_HASH_LEN],
-							 AkSecret *secret);
-
-/* Is it, by a scheme above?  A malformed hash proves nothing. */
-extern bool ak_imported_proves(const AkSecret *secret, const char *token,
-							   int len, const uint8 digest[AK_HASH_LEN]);
-
-/* The digest that the key of a bcrypt hash, fbk_..., is looked up by. */
-extern void ak_imported_bcrypt_lookup(const char *token, int len,
-									  uint8 lookup[AK_HASH_LEN]);
-
-/*
- * Read what another system kept: fill in scheme and, palloc'd, verifier, and the
- * lookup digest.  "lookup" may be NULL.  Raises 22023 for a malformed hash.
- */
-extern void ak_imported_read(const char *scheme, const char *hash,
-							 const char *lookup, AkSecret *secret,
-							 uint8 digest[AK_HASH_LEN]);
+extern bool ak_imported_read(const AkImported *from, AkSecret *secret,
+							 uint8 digest[AK_HASH_LEN],
+							 AkImportedFault *fault);
 
 #endif							/* AK_IMPORTED_H */

@@ -132,14 +132,20 @@ ak_arg_token(FunctionCallInfo fcinfo, int argno)
 	return ak_name_of_text(PG_GETARG_DATUM(argno));
 }
 
+char *
+ak_arg_string(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL :
+		TextDatumGetCString(PG_GETARG_DATUM(argno));
+}
+
 const char *
 ak_arg_prefix(FunctionCallInfo fcinfo, int argno)
 {
-	char	   *prefix;
+	char	   *prefix = ak_arg_string(fcinfo, argno);
 
-	if (PG_ARGISNULL(argno))
+	if (prefix == NULL)
 		return NULL;
-	prefix = TextDatumGetCString(PG_GETARG_DATUM(argno));
 	if (!ak_token_prefix_valid(prefix, strlen(prefix)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -47,6 +47,9 @@ extern Oid	ak_arg_owned_relation(FunctionCallInfo fcinfo, int argno);
  */
 extern AkName ak_arg_token(FunctionCallInfo fcinfo, int argno);
 
+/* A text, palloc'd; NULL for a null. */
+extern char *ak_arg_string(FunctionCallInfo fcinfo, int argno);
+
 /* The prefix of keys, palloc'd; NULL for a null.  Raises 22023 for an invalid one. */
 extern const char *ak_arg_prefix(FunctionCallInfo fcinfo, int argno);
 

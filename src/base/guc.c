@@ -20,6 +20,7 @@
 
 char	   *ak_guc_prefix;
 char	   *ak_guc_pepper_file;
+char	   *ak_guc_hmac_key_file;
 int			ak_guc_cache_size;
 
 char	   *ak_guc_client_address;
@@ -109,9 +110,9 @@ check_prefix(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* Keys verified with another pepper must be verified again. */
+/* Keys verified with what another file holds must be verified again. */
 static void
-assign_pepper_file(const char *newval, void *extra)
+assign_key_file(const char *newval, void *extra)
 {
 	ak_inval_forget();
 }
@@ -179,7 +180,12 @@ ak_guc_init(void)
 							   "File with the key of the hashes of API keys.", NULL,
 							   &ak_guc_pepper_file, "", PGC_SUSET,
 							   GUC_SUPERUSER_ONLY,
-							   NULL, assign_pepper_file, NULL);
+							   NULL, assign_key_file, NULL);
+	DefineCustomStringVariable("apikey.hmac_key_file",
+							   "File with the key of imported HMAC-SHA-256 hashes.", NULL,
+							   &ak_guc_hmac_key_file, "", PGC_SUSET,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, assign_key_file, NULL);
 
 	/* It is believed, so it takes a superuser, or a GRANT of SET on it. */
 	DefineCustomStringVariable("apikey.client_address",

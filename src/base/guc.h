@@ -16,6 +16,7 @@
 
 extern char *ak_guc_prefix;		/* apikey.prefix, never empty */
 extern char *ak_guc_pepper_file;	/* apikey.pepper_file, "" for none */
+extern char *ak_guc_hmac_key_file;	/* apikey.hmac_key_file, likewise */
 extern int	ak_guc_cache_size;	/* apikey.cache_size, in kB */
 extern char *ak_guc_client_address; /* apikey.client_address, "" for none */
 extern char *ak_guc_application_user;	/* apikey.application_user, likewise */

@@ -19,9 +19,10 @@ static const char *const schemes[AK_SCHEMES] = {
 	[AK_SCHEME_UNKNOWN] = "",
 	[AK_SCHEME_NATIVE] = "apikey",
 	[AK_SCHEME_NATIVE_PEPPER] = "apikey-pepper",
-	[AK_SCHEME_FORMBRICKS_V2] = "formbricks-v2",
-	[AK_SCHEME_FORMBRICKS_V1] = "formbricks-v1",
-	[AK_SCHEME_SHA256] = "sha256"
+	[AK_SCHEME_BCRYPT] = "bcrypt",
+	[AK_SCHEME_SHA256] = "sha256",
+	[AK_SCHEME_SHA512] = "sha512",
+	[AK_SCHEME_HMAC_SHA256] = "hmac-sha256"
 };
 
 const char *
@@ -70,62 +71,80 @@ ak_secret_uuid(pg_uuid_t *id, TimestampTz now)
 	id->data[8] = (id->data[8] & 0x3f) | 0x80;
 }
 
-/* ----------------------------------------------------------------- pepper */
+/* -------------------------------------------------------------- key files */
 
-static uint8 pepper[AK_PEPPER_MAX + 2]; /* and a newline */
-static int	pepper_len;
-static char *pepper_file;		/* where "pepper" came from, or NULL */
+/* What the file that a setting names holds. */
+typedef struct KeyFile
+{
+	const char *setting;		/* its name, and its value */
+	char	  **path;
+	char	   *read_path;		/* where "bytes" came from, or NULL */
+	int			len;
+	uint8		bytes[AK_PEPPER_MAX + 2];	/* and a newline */
+} KeyFile;
+
+static KeyFile pepper =
+{
+	.setting = "apikey.pepper_file",
+	.path = &ak_guc_pepper_file
+};
+
+static KeyFile hmac_key =
+{
+	.setting = "apikey.hmac_key_file",
+	.path = &ak_guc_hmac_key_file
+};
 
 /* Raises F0000, and names the file in the log alone. */
 static void
-read_pepper(const char *path)
+read_file(KeyFile *key)
 {
-	FILE	   *file = AllocateFile(path, PG_BINARY_R);
+	FILE	   *file = AllocateFile(*key->path, PG_BINARY_R);
 	int			len;
 
 	if (file == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("could not open the file of \"apikey.pepper_file\""),
-				 errdetail_log("%s: %m", path),
+				 errmsg("could not open the file of \"%s\"", key->setting),
+				 errdetail_log("%s: %m", *key->path),
 				 errhidestmt(true)));
-	len = fread(pepper, 1, sizeof(pepper), file);
+	len = fread(key->bytes, 1, sizeof(key->bytes), file);
 	if (ferror(file))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("could not read the file of \"apikey.pepper_file\""),
-				 errdetail_log("%s: %m", path),
+				 errmsg("could not read the file of \"%s\"", key->setting),
+				 errdetail_log("%s: %m", *key->path),
 				 errhidestmt(true)));
 	FreeFile(file);
-	if (len > 0 && pepper[len - 1] == '\n')
+	if (len > 0 && key->bytes[len - 1] == '\n')
 		len--;
-	if (len > 0 && pepper[len - 1] == '\r')
+	if (len > 0 && key->bytes[len - 1] == '\r')
 		len--;
 	if (len < AK_PEPPER_MIN || len > AK_PEPPER_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("the file of \"apikey.pepper_file\" must hold %d to %d bytes",
-						AK_PEPPER_MIN, AK_PEPPER_MAX),
+				 errmsg("the file of \"%s\" must hold %d to %d bytes",
+						key->setting, AK_PEPPER_MIN, AK_PEPPER_MAX),
 				 errhidestmt(true)));
-	pepper_len = len;
+	key->len = len;
 }
 
-/* Is there a pepper?  Then it has been read. */
+/* Is there such a key?  Then it has been read. */
 static bool
-has_pepper(void)
+has_file_key(KeyFile *key)
 {
-	if (pepper_file == NULL || strcmp(pepper_file, ak_guc_pepper_file) != 0)
+	if (key->read_path == NULL || strcmp(key->read_path, *key->path) != 0)
 	{
-		if (pepper_file != NULL)
-			pfree(pepper_file);
-		pepper_file = NULL;
-		pepper_len = 0;
-		explicit_bzero(pepper, sizeof(pepper));
-		if (ak_guc_pepper_file[0] != '\0')
-			read_pepper(ak_guc_pepper_file);
-		pepper_file = MemoryContextStrdup(TopMemoryContext, ak_guc_pepper_file);
+		if (key->read_path != NULL)
+			pfree(key->read_path);
+		key->read_path = NULL;
+		key->len = 0;
+		explicit_bzero(key->bytes, sizeof(key->bytes));
+		if ((*key->path)[0] != '\0')
+			read_file(key);
+		key->read_path = MemoryContextStrdup(TopMemoryContext, *key->path);
 	}
-	return pepper_len > 0;
+	return key->len > 0;
 }
 
 /* ----------------------------------------------------------------- hashes */
@@ -137,6 +156,7 @@ has_pepper(void)
  * if that broke off.
  */
 static pg_cryptohash_ctx *sha256;
+static pg_cryptohash_ctx *sha512;
 static pg_hmac_ctx *hmac;
 
 static void
@@ -153,6 +173,8 @@ create_contexts(void)
 	{
 		if (sha256 == NULL)
 			sha256 = pg_cryptohash_create(PG_SHA256);
+		if (sha512 == NULL)
+			sha512 = pg_cryptohash_create(PG_SHA512);
 		if (hmac == NULL)
 			hmac = pg_hmac_create(PG_SHA256);
 	}
@@ -178,17 +200,18 @@ ak_secret_digest(const char *str, int len, uint8 digest[AK_HASH_LEN])
 				 errhidestmt(true)));
 }
 
+/* Of salt and secret, keyed by "key", or by the empty key if that is NULL. */
 static void
-compute_hmac(bool peppered, const uint8 *salt, const void *secret, int len,
-			 uint8 *verifier)
+compute_hmac(const KeyFile *key, const uint8 *salt, int salt_len,
+			 const void *secret, int len, uint8 *verifier)
 {
 	/* to OpenSSL a null key means "as before", not the empty key */
-	const uint8 *key = peppered ? pepper : (const uint8 *) "";
+	const uint8 *bytes = key != NULL ? key->bytes : (const uint8 *) "";
 
 	if (hmac == NULL)
 		create_contexts();
-	if (pg_hmac_init(hmac, key, peppered ? pepper_len : 0) < 0 ||
-		pg_hmac_update(hmac, salt, AK_SALT_LEN) < 0 ||
+	if (pg_hmac_init(hmac, bytes, key != NULL ? key->len : 0) < 0 ||
+		(salt_len > 0 && pg_hmac_update(hmac, salt, salt_len) < 0) ||
 		pg_hmac_update(hmac, secret, len) < 0 ||
 		pg_hmac_final(hmac, verifier, AK_HASH_LEN) < 0)
 		ereport(ERROR,
@@ -201,9 +224,10 @@ AkScheme
 ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN], const void *secret,
 					   int len, uint8 verifier[AK_HASH_LEN])
 {
-	bool		peppered = has_pepper();
+	bool		peppered = has_file_key(&pepper);
 
-	compute_hmac(peppered, salt, secret, len, verifier);
+	compute_hmac(peppered ? &pepper : NULL, salt, AK_SALT_LEN, secret, len,
+				 verifier);
 	return peppered ? AK_SCHEME_NATIVE_PEPPER : AK_SCHEME_NATIVE;
 }
 
@@ -211,10 +235,47 @@ bool
 ak_secret_verifier(AkScheme scheme, const uint8 salt[AK_SALT_LEN],
 				   const void *secret, int len, uint8 verifier[AK_HASH_LEN])
 {
-	bool		peppered = scheme == AK_SCHEME_NATIVE_PEPPER && has_pepper();
+	bool		peppered = scheme == AK_SCHEME_NATIVE_PEPPER && has_file_key(&pepper);
 
-	compute_hmac(peppered, salt, secret, len, verifier);
+	compute_hmac(peppered ? &pepper : NULL, salt, AK_SALT_LEN, secret, len,
+				 verifier);
 	return scheme == AK_SCHEME_NATIVE || peppered;
+}
+
+bool
+ak_secret_has_key(AkScheme scheme)
+{
+	return scheme != AK_SCHEME_HMAC_SHA256 || has_file_key(&hmac_key);
+}
+
+int
+ak_secret_hash(AkScheme scheme, const char *str, int len,
+			   uint8 hash[AK_HASH_MAX])
+{
+	switch (scheme)
+	{
+		case AK_SCHEME_SHA256:
+			ak_secret_digest(str, len, hash);
+			return AK_HASH_LEN;
+		case AK_SCHEME_SHA512:
+			if (sha512 == NULL)
+				create_contexts();
+			if (pg_cryptohash_init(sha512) < 0 ||
+				pg_cryptohash_update(sha512, (const uint8 *) str, len) < 0 ||
+				pg_cryptohash_final(sha512, hash, AK_HASH_MAX) < 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INTERNAL_ERROR),
+						 errmsg("could not compute SHA-512 hash"),
+						 errhidestmt(true)));
+			return AK_HASH_MAX;
+		case AK_SCHEME_HMAC_SHA256:
+			if (!has_file_key(&hmac_key))
+				return 0;
+			compute_hmac(&hmac_key, NULL, 0, str, len, hash);
+			return AK_HASH_LEN;
+		default:
+			return 0;
+	}
 }
 
 bool

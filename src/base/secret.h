@@ -10,7 +10,8 @@
  * AK_PEPPER_MAX bytes; a newline at its end does not count.  It is read when it is
  * first needed, and again when the setting changes.  Without it a copy of the tables
  * can neither be attacked nor used.  What needs a pepper that cannot be read, or has
- * another length, raises F0000.
+ * another length, raises F0000.  The file of apikey.hmac_key_file, with the key of
+ * another system's hashes, is read, and refused, in the same way.
  *
  * Each function does its work or raises XX000: no result is left uncomputed.  The
  * caller wipes what it passes in, by explicit_bzero.
@@ -29,6 +30,7 @@
 
 #define AK_SALT_LEN			16
 #define AK_HASH_LEN			32	/* SHA-256 */
+#define AK_HASH_MAX			64	/* SHA-512 */
 
 /* How a verifier was made, as the column "scheme" has it. */
 typedef enum AkScheme
@@ -38,12 +40,13 @@ typedef enum AkScheme
 	AK_SCHEME_NATIVE,			/* no pepper */
 	AK_SCHEME_NATIVE_PEPPER,
 	/* imported ones, see imported.h */
-	AK_SCHEME_FORMBRICKS_V2,
-	AK_SCHEME_FORMBRICKS_V1,
-	AK_SCHEME_SHA256
+	AK_SCHEME_BCRYPT,
+	AK_SCHEME_SHA256,
+	AK_SCHEME_SHA512,
+	AK_SCHEME_HMAC_SHA256
 } AkScheme;
 
-#define AK_SCHEMES			(AK_SCHEME_SHA256 + 1)
+#define AK_SCHEMES			(AK_SCHEME_HMAC_SHA256 + 1)
 
 extern const char *ak_secret_scheme_name(AkScheme scheme);
 
@@ -76,6 +79,17 @@ extern AkScheme ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN],
 extern bool ak_secret_verifier(AkScheme scheme, const uint8 salt[AK_SALT_LEN],
 							   const void *secret, int len,
 							   uint8 verifier[AK_HASH_LEN]);
+
+/* Can it be computed?  Only AK_SCHEME_HMAC_SHA256 needs what may not be there. */
+extern bool ak_secret_has_key(AkScheme scheme);
+
+/*
+ * The hash of a text as other systems have it, by AK_SCHEME_SHA256, AK_SCHEME_SHA512
+ * or AK_SCHEME_HMAC_SHA256; returns its length.  0 for another scheme, and if it needs
+ * a key and none is configured.
+ */
+extern int	ak_secret_hash(AkScheme scheme, const char *str, int len,
+						   uint8 hash[AK_HASH_MAX]);
 
 /*
  * Is this the bcrypt hash of the text?  "hash" has the form $2b$<cost>$<53

@@ -13,6 +13,7 @@
 #include "keys/create.h"
 
 #include "auth/imported.h"
+#include "auth/lookup.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -38,7 +39,8 @@ enum
 	METADATA,
 	PREFIX,
 	RATE_LIMIT,
-	MAX_DERIVED
+	MAX_DERIVED,
+	OPTIONS						/* how many there are */
 };
 
 /* ---------------------------------------------------------------- secret */
@@ -192,6 +194,7 @@ static void
 insert_key(AkInsertion *insertion, const AkNewKey *key)
 {
 	AkLimitValues limit = ak_value_limit(&key->limit);
+	AkValue		now = ak_value_time(GetCurrentTransactionStartTimestamp());
 	AkValue		row[Natts_apikey_key] = {
 		[Anum_apikey_key_key_id - 1] = ak_value_uuid(&key->id),
 		[Anum_apikey_key_expires_at - 1] = key->expires_at,
@@ -204,14 +207,16 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 		[Anum_apikey_key_verifier - 1] = ak_value_bytes(&key->secret.verifier),
 		[Anum_apikey_key_allowed_networks - 1] = key->allowed_networks,
 		[Anum_apikey_key_label - 1] = key->label,
-		[Anum_apikey_key_created_at - 1] =
-		ak_value_time(GetCurrentTransactionStartTimestamp()),
+		[Anum_apikey_key_created_at - 1] = key->imported ?
+		ak_value_time(key->created_at) : now,
 		[Anum_apikey_key_created_by - 1] = key->created_by,
 		[Anum_apikey_key_metadata - 1] = key->metadata,
 		[Anum_apikey_key_rate_count - 1] = limit.count,
 		[Anum_apikey_key_rate_interval - 1] = limit.interval,
 		[Anum_apikey_key_rate_burst - 1] = limit.burst,
-		[Anum_apikey_key_parent_id - 1] = ak_value_uuid(key->parent)
+		[Anum_apikey_key_parent_id - 1] = ak_value_uuid(key->parent),
+		[Anum_apikey_key_imported_at - 1] = key->imported ?
+		now : ak_value_null(TIMESTAMPTZOID)
 	};
 
 	if (key->metadata.isnull)
@@ -289,13 +294,6 @@ AK_ROW_FUNCTION(apikey_create, fill_create)
 
 /* ---------------------------------------------------------------- import */
 
-static char *
-get_cstring(FunctionCallInfo fcinfo, int argno)
-{
-	return PG_ARGISNULL(argno) ? NULL :
-		TextDatumGetCString(PG_GETARG_DATUM(argno));
-}
-
 /* False if another one has the digest. */
 static bool
 write_imported(const pg_uuid_t *id, const AkSecret *secret,
@@ -303,15 +301,77 @@ write_imported(const pg_uuid_t *id, const AkSecret *secret,
 {
 	static AkSql insert_secret = {
 		AK_TABLE_SECRET, 0,
-		.query = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup)"
-		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lookup) DO NOTHING"
+		.query = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup, lookup_rule)"
+		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (lookup) DO NOTHING"
 	};
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
 
 	return ak_sql_run(&insert_secret, ak_value_uuid(id), get_scheme_value(secret),
 					  ak_value_bytes(&secret->salt),
 					  ak_value_bytes(&secret->verifier),
-					  ak_value_bytes(&digest)) > 0;
+					  ak_value_bytes(&digest),
+					  ak_value(TEXTARRAYOID, ak_store_rule(&secret->rule))) > 0;
+}
+
+/* The last arguments of apikey_import */
+enum
+{
+	CREATED_AT = 5 + OPTIONS,
+	STRIP_PREFIX,
+	AFTER
+};
+
+/* Read what was hashed, and how; raises an error if it could never work. */
+static void
+read_imported(FunctionCallInfo fcinfo, AkImported *from, AkSecret *secret,
+			  uint8 lookup[AK_HASH_LEN])
+{
+	AkImportedFault fault;
+
+	ak_arg_refuse_null(fcinfo, 2, "scheme");
+	ak_arg_refuse_null(fcinfo, 3, "hash");
+	from->scheme = ak_arg_string(fcinfo, 2);
+	from->hash = ak_arg_string(fcinfo, 3);
+	from->lookup = ak_arg_string(fcinfo, 4);
+	from->strip_prefix = ak_arg_string(fcinfo, STRIP_PREFIX);
+	from->after = ak_arg_string(fcinfo, AFTER);
+	if (!ak_imported_read(from, secret, lookup, &fault))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid %s for scheme \"%s\"", fault.what, from->scheme),
+				 errdetail("It must be %s.", fault.form),
+				 fault.hint != NULL ? errhint("%s", fault.hint) : 0,
+				 errhidestmt(true)));
+	if (!ak_secret_has_key(secret->scheme))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no key for hashes of scheme \"%s\" is configured",
+						from->scheme),
+				 errhint("Set apikey.hmac_key_file."),
+				 errhidestmt(true)));
+	if (!ak_lookup_has_room(&secret->rule))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many ways in which imported keys are hashed"),
+				 errdetail("Hash, strip_prefix and after make %d different ones already.",
+						   AK_LOOKUP_RULES),
+				 errhint("Where what comes first differs from key to key, strip it by after. Those of keys that are gone count until VACUUM of apikey_secret."),
+				 errhidestmt(true)));
+}
+
+static TimestampTz
+get_created_at(FunctionCallInfo fcinfo)
+{
+	TimestampTz created_at;
+
+	if (PG_ARGISNULL(CREATED_AT))
+		return GetCurrentTransactionStartTimestamp();
+	created_at = PG_GETARG_TIMESTAMPTZ(CREATED_AT);
+	if (TIMESTAMP_NOT_FINITE(created_at) || created_at > ak_clock_now())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("created_at must be finite, and not in the future")));
+	return created_at;
 }
 
 AK_FUNCTION_INFO_V1(apikey_import);
@@ -319,18 +379,20 @@ Datum
 apikey_import(PG_FUNCTION_ARGS)
 {
 	AkNewKey	key;
+	AkImported	from;
 	AkSecret	secret;
 	uint8		lookup[AK_HASH_LEN];
-	char	   *scheme;
 
 	begin_new_key(fcinfo, &key);
-	ak_arg_refuse_null(fcinfo, 2, "scheme");
-	ak_arg_refuse_null(fcinfo, 3, "hash");
-	scheme = get_cstring(fcinfo, 2);
-	ak_imported_read(scheme, get_cstring(fcinfo, 3), get_cstring(fcinfo, 4),
-					 &secret, lookup);
+	read_imported(fcinfo, &from, &secret, lookup);
+	key.imported = true;
+	key.created_at = get_created_at(fcinfo);
 	read_options(fcinfo, 5, &key);
-	ak_detail_add(&key.detail, "scheme", scheme);
+	ak_detail_add(&key.detail, "scheme", from.scheme);
+	if (from.strip_prefix != NULL)
+		ak_detail_add(&key.detail, "strip_prefix", from.strip_prefix);
+	if (from.after != NULL)
+		ak_detail_add(&key.detail, "after", from.after);
 	ak_create_write("import", &key);
 	if (!write_imported(&key.id, &secret, lookup))
 		ereport(ERROR,
@@ -390,6 +452,7 @@ keep_secret(const pg_uuid_t *id, TimestampTz end)
 		" FROM $S.apikey_key WHERE key_id = $1"
 		" ON CONFLICT (key_id) DO UPDATE SET scheme = excluded.scheme,"
 		" salt = excluded.salt, verifier = excluded.verifier, lookup = NULL,"
+		" lookup_rule = NULL,"
 		" expires_at = excluded.expires_at, replaced_at = excluded.replaced_at"
 	};
 

@@ -23,6 +23,8 @@ typedef struct AkNewKey
 	AkSecret	secret;			/* unless imported */
 	AkLevel		organization_level;
 	AkValue		expires_at;
+	bool		imported;
+	TimestampTz created_at;		/* of an imported key; any other is new */
 	AkValue		created_by;
 	AkValue		allowed_networks;
 	AkValue		metadata;

@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "auth/lookup.h"
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/inval.h"
@@ -242,6 +243,19 @@ begin_trigger(FunctionCallInfo fcinfo, const char *function,
 					function)));
 }
 
+/* Is the secret of a new key found in a way in which none was before? */
+static bool
+is_found_anew(TriggerData *trigger)
+{
+	Datum		value;
+	AkRule		rule;
+
+	if (!get_row_value(trigger, "lookup_rule", TEXTARRAYOID, &value))
+		return false;
+	rule = ak_store_read_rule(value);
+	return ak_lookup_is_new(&rule);
+}
+
 /* Tell all backends, unless none can have it in its cache. */
 static void
 announce(TriggerData *trigger, AkTable table)
@@ -251,10 +265,13 @@ announce(TriggerData *trigger, AkTable table)
 
 	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT)
 		ak_inval_announce(tables[AK_TABLE_REGISTRY_PROXY]);
-	else if (table == AK_TABLE_SECRET || table == AK_TABLE_SUSPENSION ||
+	else if (table == AK_TABLE_SUSPENSION ||
 			 (table == AK_TABLE_KEY && !insert) ||
 			 (table == AK_TABLE_GRANT &&
-			  !(insert && belongs_to_new_key(trigger))))
+			  !(insert && belongs_to_new_key(trigger))) ||
+			 (table == AK_TABLE_SECRET &&
+			  !(insert && belongs_to_new_key(trigger) &&
+				!is_found_anew(trigger))))
 		ak_inval_announce(tables[AK_TABLE_KEY_PROXY]);
 }
 

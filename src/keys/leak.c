@@ -16,7 +16,7 @@
 
 #include "auth/authn.h"
 #include "auth/authz.h"
-#include "auth/imported.h"
+#include "auth/lookup.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
@@ -63,7 +63,7 @@ wipe_argument(FunctionCallInfo fcinfo, int argno, void *detoasted)
 static void
 begin_finder(AkFinder *finder, const char *str, Size len)
 {
-	ak_finder_begin(finder, str, len, ak_imported_any());
+	ak_finder_begin(finder, str, len, ak_lookup_any());
 }
 
 static char *

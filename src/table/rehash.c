@@ -77,13 +77,13 @@ is_plain(Relation rel)
  * not what it was.  The snapshot keeps its place from being given to another row.
  */
 static bool
-lock_secret(Relation rel, Snapshot snapshot, const uint8 *lookup, AkScheme old,
+lock_secret(Relation rel, Snapshot snapshot, const pg_uuid_t *id, AkScheme old,
 			TupleTableSlot *slot)
 {
 	AkSecret	secret;
 	TM_FailureData failure;
 
-	return ak_store_lookup(snapshot, lookup, &secret) && secret.scheme == old &&
+	return ak_store_secret(snapshot, id, &secret) && secret.scheme == old &&
 		table_tuple_lock(rel, &secret.tid, snapshot, slot,
 						 GetCurrentCommandId(true), LockTupleNoKeyExclusive,
 						 LockWaitSkip, 0, &failure) == TM_Ok;
@@ -115,7 +115,7 @@ update_secret(Relation rel, TupleTableSlot *slot, AkScheme scheme,
 }
 
 void
-ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
+ak_rehash_store(const pg_uuid_t *id, AkScheme old,
 				AkScheme scheme, const uint8 salt[AK_SALT_LEN],
 				const uint8 verifier[AK_HASH_LEN])
 {
@@ -131,7 +131,7 @@ ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
 		Snapshot	snapshot = ak_store_snapshot();
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 
-		if (lock_secret(rel, snapshot, lookup, old, slot))
+		if (lock_secret(rel, snapshot, id, old, slot))
 			update_secret(rel, slot, scheme, salt, verifier);
 		ExecDropSingleTupleTableSlot(slot);
 		ak_store_release(snapshot);

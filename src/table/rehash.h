@@ -17,8 +17,8 @@
 
 #include "table/store.h"
 
-/* In the row with this lookup digest, if its scheme is still "old". */
-extern void ak_rehash_store(const uint8 lookup[AK_HASH_LEN], AkScheme old,
+/* In the other secret of this key, if its scheme is still "old". */
+extern void ak_rehash_store(const pg_uuid_t *id, AkScheme old,
 							AkScheme scheme,
 							const uint8 salt[AK_SALT_LEN],
 							const uint8 verifier[AK_HASH_LEN]);

@@ -22,6 +22,8 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "table/scan.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -299,6 +301,29 @@ ak_store_max_derived(Snapshot snapshot, const pg_uuid_t *id)
 	return result;
 }
 
+AkRule
+ak_store_read_rule(Datum value)
+{
+	AkRule		rule = {AK_SCHEME_UNKNOWN};
+	AkName		hash;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypePCopy(value), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		if (nulls[i])
+			return rule;
+	if (count != 3)
+		return rule;
+	hash = ak_name_of_text(elements[0]);
+	rule.hash = ak_secret_scheme(&hash);
+	rule.strip_prefix = copy_bytes(elements[1]);
+	rule.after = copy_bytes(elements[2]);
+	return rule;
+}
+
 /* The row of apikey_secret that a scan is at, if there is one; ends the scan. */
 static bool
 end_secret(AkScan *scan, AkSecret *secret)
@@ -314,6 +339,9 @@ end_secret(AkScan *scan, AkSecret *secret)
 		secret->expires_at = AK_ISNULL(&row, apikey_secret, expires_at) ? DT_NOEND :
 			DatumGetTimestampTz(AK_VALUE(&row, apikey_secret, expires_at));
 		secret->imported = !AK_ISNULL(&row, apikey_secret, lookup);
+		memset(&secret->rule, 0, sizeof(AkRule));
+		if (!AK_ISNULL(&row, apikey_secret, lookup_rule))
+			secret->rule = ak_store_read_rule(AK_VALUE(&row, apikey_secret, lookup_rule));
 		secret->uncommitted = is_uncommitted(scan->tuple);
 		secret->tid = scan->tuple->t_self;
 		set_proof(secret, AK_VALUE(&row, apikey_secret, scheme),
@@ -360,6 +388,80 @@ ak_store_any(Snapshot snapshot, AkIndex index, AttrNumber column)
 	ak_scan_begin(&scan, index, NoMovementScanDirection, snapshot, 1, &key);
 	found = ak_scan_next(&scan);
 	ak_scan_end(&scan);
+	return found;
+}
+
+/* ------------------------------------------------------------------ rules */
+
+Datum
+ak_store_rule(const AkRule *rule)
+{
+	Datum		elements[] = {
+		CStringGetTextDatum(ak_secret_scheme_name(rule->hash)),
+		ak_name_to_text(&rule->strip_prefix), ak_name_to_text(&rule->after)
+	};
+
+	return PointerGetDatum(construct_array(elements, lengthof(elements),
+										   TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * From each entry of the index to the first greater one.  Entries are taken whether
+ * the row is visible or not: see lookup.h.
+ */
+int
+ak_store_rules(AkRule **rules)
+{
+	Relation	rel = ak_layout_open(AK_TABLE_SECRET, AccessShareLock);
+	Relation	index = index_open(ak_layout_index(AK_INDEX_SECRET_RULE),
+								   AccessShareLock);
+	IndexScanDesc scan = index_beginscan(rel, index, SnapshotAny, NULL, 1, 0);
+	ScanKeyData key;
+	int			count = 0;
+	int			room = 4;
+
+	*rules = palloc(room * sizeof(AkRule));
+	ScanKeyEntryInitialize(&key, SK_ISNULL | SK_SEARCHNOTNULL, 1,
+						   InvalidStrategy, InvalidOid, InvalidOid,
+						   InvalidOid, (Datum) 0);
+	scan->xs_want_itup = true;
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		bool		isnull;
+		Datum		value = index_getattr(scan->xs_itup, 1, scan->xs_itupdesc,
+										  &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		*rules = make_room(*rules, count, &room, sizeof(AkRule));
+		(*rules)[count] = ak_store_read_rule(value);
+		if ((*rules)[count].hash != AK_SCHEME_UNKNOWN)
+			count++;
+		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_ARRAY_GT,
+					PointerGetDatum(PG_DETOAST_DATUM_COPY(value)));
+		index_rescan(scan, &key, 1, NULL, 0);
+	}
+	index_endscan(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return count;
+}
+
+bool
+ak_store_has_rule(const AkRule *rule)
+{
+	AkScan		scan;
+	Snapshot	snapshot;
+	bool		found = false;
+
+	AK_STORE_READ(snapshot)
+	{
+		found = ak_scan_one(&scan, AK_INDEX_SECRET_RULE, snapshot,
+							Anum_apikey_secret_lookup_rule, F_ARRAY_EQ,
+							ak_store_rule(rule)) &&
+			!is_uncommitted(scan.tuple);
+		ak_scan_end(&scan);
+	}
 	return found;
 }
 

@@ -26,6 +26,17 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
+/*
+ * How the text of an imported key leads to its lookup digest: by which hash, of which
+ * part of it; see lookup.h.
+ */
+typedef struct AkRule
+{
+	AkScheme	hash;			/* AK_SCHEME_UNKNOWN: it leads nowhere */
+	AkName		strip_prefix;	/* empty for none */
+	AkName		after;			/* likewise */
+} AkRule;
+
 /* What a text must prove to be a key's. */
 typedef struct AkSecret
 {
@@ -33,7 +44,8 @@ typedef struct AkSecret
 	AkScheme	scheme;			/* AK_SCHEME_UNKNOWN: nothing proves it */
 	AkName		salt;
 	AkName		verifier;
-	bool		imported;		/* found by the digest of the text */
+	bool		imported;		/* found by a digest of the text ... */
+	AkRule		rule;			/* ... by this rule */
 	TimestampTz expires_at;		/* DT_NOEND: with the key */
 	bool		uncommitted;
 	ItemPointerData tid;		/* of its row in apikey_secret */
@@ -109,6 +121,22 @@ extern bool ak_store_lookup(Snapshot snapshot,
 
 /* Is there any row where this column, the first of the index, is not null? */
 extern bool ak_store_any(Snapshot snapshot, AkIndex index, AttrNumber column);
+
+/*
+ * All rules that there are, palloc'd; returns how many.  Those of secrets that are not
+ * committed, or not there any more, may be among them.
+ */
+extern int	ak_store_rules(AkRule **rules);
+
+/* Has any secret this rule that is committed, and not this transaction's? */
+extern bool ak_store_has_rule(const AkRule *rule);
+
+/*
+ * A rule as the column "lookup_rule" has it, palloc'd, and back.  One that is malformed
+ * leads nowhere.
+ */
+extern Datum ak_store_rule(const AkRule *rule);
+extern AkRule ak_store_read_rule(Datum value);
 
 /* Did this transaction write the row of this key? */
 extern bool ak_store_key_is_uncommitted(Snapshot snapshot, const pg_uuid_t *id);

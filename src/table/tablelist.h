@@ -71,6 +71,7 @@ AK_COLUMN(apikey_key, rate_burst, INT4OID, true)
 AK_COLUMN(apikey_key, parent_id, UUIDOID, true)
 AK_COLUMN(apikey_key, disabled_reason, TEXTOID, true)
 AK_COLUMN(apikey_key, revoked_reason, TEXTOID, true)
+AK_COLUMN(apikey_key, imported_at, TIMESTAMPTZOID, true)
 AK_TABLE_END(apikey_key)
 
 AK_TABLE(SECRET, apikey_secret)
@@ -81,6 +82,7 @@ AK_COLUMN(apikey_secret, salt, BYTEAOID, false)
 AK_COLUMN(apikey_secret, verifier, BYTEAOID, false)
 AK_COLUMN(apikey_secret, lookup, BYTEAOID, true)
 AK_COLUMN(apikey_secret, replaced_at, TIMESTAMPTZOID, true)
+AK_COLUMN(apikey_secret, lookup_rule, TEXTARRAYOID, true)
 AK_TABLE_END(apikey_secret)
 
 AK_TABLE(GRANT, apikey_grant)
@@ -153,6 +155,8 @@ AK_INDEX(KEY_PARENT, KEY, apikey_key_parent_idx, Anum_apikey_key_parent_id,
 AK_INDEX(SECRET_PKEY, SECRET, apikey_secret_pkey, Anum_apikey_secret_key_id)
 AK_INDEX(SECRET_LOOKUP, SECRET, apikey_secret_lookup_key,
 		 Anum_apikey_secret_lookup)
+AK_INDEX(SECRET_RULE, SECRET, apikey_secret_rule_idx,
+		 Anum_apikey_secret_lookup_rule)
 AK_INDEX(GRANT_KEY, GRANT, apikey_grant_key, Anum_apikey_grant_key_id,
 		 Anum_apikey_grant_project, Anum_apikey_grant_environment,
 		 Anum_apikey_grant_level)

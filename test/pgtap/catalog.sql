@@ -23,8 +23,8 @@ INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsa
 	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer)', 'apikey_rotate(uuid,interval)']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, true FROM unnest(array[
 	'apikey_derive(text,text,jsonb,interval,jsonb)', 'apikey_derive(text,jsonb,jsonb,interval)']) s;
-INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer)',
-	'uuid', 'volatile', 'unsafe', true, false);
+INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer,timestamp with time zone,text,text)',
+	'uuid', 'volatile', 'unsafe', true, false), ('apikey_check_import(text,text,text,text,text,text)', 'record', 'stable', 'safe', false, false);
 -- where two identifiers are asked about, each may be text or anything else
 INSERT INTO expected SELECT replace(format(s, p, e), 'any', '"any"'), r, 'stable', 'safe', false, true
 	FROM (VALUES ('apikey_authorize(%s,%s,text)', 'boolean'), ('apikey_authorize(text,%s,%s,text)', 'boolean'),
@@ -245,6 +245,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_derivation', 'apikey_derivation_pkey', true, true, 'btree (key_id)'),
 	('apikey_secret', 'apikey_secret_pkey', true, true, 'btree (key_id)'),
 	('apikey_secret', 'apikey_secret_lookup_key', true, false, 'btree (lookup)'),
+	('apikey_secret', 'apikey_secret_rule_idx', false, false, 'btree (lookup_rule)'),
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
 	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment, organization)'),
 	('apikey_budget', 'apikey_budget_pkey', true, true, 'btree (key_id)'),

@@ -78,7 +78,7 @@ sub ask { return "SELECT apikey_authorize('$_[0]', 'web', 'production', 'write')
 	$one->query_safe('COMMIT;');
 	is($one->query_safe("SET default_transaction_read_only = on; " . login($key)), '1', 'in a read-only session');
 	$one->query_safe('RESET default_transaction_read_only;');
-	is(scheme($key), 'formbricks-v2', 'nothing has been written');
+	is(scheme($key), 'bcrypt', 'nothing has been written');
 
 	is($one->query_safe(login($key)), '1', 'log-in where it may write');
 	is(scheme($key), 'apikey', 'a hash of ours has taken the place');
@@ -103,7 +103,7 @@ sub ask { return "SELECT apikey_authorize('$_[0]', 'web', 'production', 'write')
 	is(scheme($other), 'apikey', 'does the same');
 	$other = take_over();
 	$one->query_safe(qq{BEGIN READ ONLY; SET LOCAL request.headers = '{"x-api-key": "$other"}'; SELECT apikey_pre_request(); COMMIT;});
-	is(scheme($other), 'formbricks-v2', 'apikey_pre_request before a GET does not');
+	is(scheme($other), 'bcrypt', 'apikey_pre_request before a GET does not');
 	$one->query_safe(qq{BEGIN; SET LOCAL request.headers = '{"authorization": "Bearer $other"}'; SELECT apikey_pre_request(); COMMIT;});
 	is(scheme($other), 'apikey', 'before a POST it does');
 	$_->quit foreach $one, $two;
@@ -140,7 +140,7 @@ foreach my $case (
 		is($two->query_safe("BEGIN ISOLATION LEVEL $isolation; " . login($key) . 'COMMIT;'), '1',
 			"another transaction $what: no wait, no failure in $isolation");
 	}
-	is(scheme($key), 'formbricks-v2', 'and nothing done');
+	is(scheme($key), 'bcrypt', 'and nothing done');
 	$one->query_safe('ROLLBACK;');
 	is($one->query_safe(ask($key)), 't', 'rolled back: the key works there');
 	is(may($node, $key), 't', 'and in a new session');
@@ -236,7 +236,7 @@ sub computes
 	computes($session, 0, "SELECT count(*) FROM doc WHERE apikey_authorize('$slow', project, environment, 'read');", 50_000,
 		'the key in an argument');
 	is($session->query_safe($builds), '1', 'still one');
-	is(scheme($slow), 'formbricks-v2', 'nothing has been written');
+	is(scheme($slow), 'bcrypt', 'nothing has been written');
 
 	# each process of a parallel plan has to do it once
 	my $before = bcrypts($session);
@@ -329,7 +329,7 @@ sub computes
 	is($session->query_safe(login($key)), '1', 'first use on a standby');
 	is($session->query_safe(login($late)), '1', 'of a key imported since');
 	is($session->query_safe("SELECT count(*) FROM apikey_verify('$key');"), '1', 'apikey_verify there');
-	is(scheme($key), 'formbricks-v2', 'nothing is written');
+	is(scheme($key), 'bcrypt', 'nothing is written');
 	is($node->safe_psql('postgres', login($key)), '1', 'first use on the primary');
 	$node->wait_for_catchup($standby);
 	is($standby->safe_psql('postgres', 'SELECT scheme FROM apikey_secret JOIN apikey_keys USING (key_id)'
@@ -422,7 +422,7 @@ sub computes
 		is(may($node, $bcrypt, $format), 't', 'and work on');
 		unlike(slurp_file($file), qr/\Q$bcrypt\E/, 'their text is not in the dump') if $format eq 'plain';
 	}
-	is(scheme($bcrypt), 'formbricks-v2', 'the first database is another');
+	is(scheme($bcrypt), 'bcrypt', 'the first database is another');
 }
 
 done_testing();
