@@ -1473,14 +1473,13 @@ COMMENT ON FUNCTION apikey_internal.derived_status(uuid) IS
 'for the view apikey_keys: the status of a derived API key';
 
 CREATE VIEW apikey_keys AS
-SELECT key_id, organization, label,
+SELECT key_id, k.organization, label,
 	CASE WHEN scheme IS NOT NULL THEN apikey_internal.masked(prefix, key_id) END AS key,
 	CASE WHEN parent_id IS NOT NULL THEN apikey_internal.derived_status(key_id)
 		WHEN revoked_at IS NOT NULL THEN 'revoked'
 		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
-		WHEN EXISTS (SELECT FROM apikey_suspension s
-			WHERE s.organization = k.organization) THEN 'suspended'
+		WHEN u.suspended_at IS NOT NULL THEN 'suspended'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
 	metadata, disabled_at, revoked_at,
@@ -1494,7 +1493,8 @@ SELECT key_id, organization, label,
 		WHERE s.key_id = k.key_id AND k.scheme IS NOT NULL AND k.revoked_at IS NULL
 			AND s.expires_at > greatest(statement_timestamp(), now())) AS overlap_until,
 	imported_at
-FROM apikey_key k;
+FROM apikey_key k
+	LEFT JOIN apikey_suspension u ON u.organization = k.organization;
 COMMENT ON VIEW apikey_keys IS
 'API keys, without anything that could be used as one';
 

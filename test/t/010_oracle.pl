@@ -535,7 +535,7 @@ ask('array', 'session, parallel', 'SELECT id FROM quiz',
 	'SELECT array_agg(id) FROM quiz WHERE apikey_authorize(project, environment, verb)', $scan);
 ask('array', 'projects, parallel', 'SELECT id FROM quiz WHERE v < 4',
 	'SELECT array_agg(id) FROM quiz WHERE v < 4 AND project = ANY (apikey_projects(verb, environment))', $scan);
-ask('each', 'require, in a worker', "v IN (1, 3) AND project = 'web' AND environment = 'production'",
+ask('each', 'require, in a worker', "v IN (1, 3) AND project IN ('web', 'moon') AND environment = 'production'",
 	'SELECT apikey_require(%2$L, %3$L, %4$L)', 'Gather.*Single Copy: true');
 
 # Prepared statements, which serve one key after another
