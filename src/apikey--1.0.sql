@@ -1534,7 +1534,10 @@ COMMENT ON VIEW apikey_events IS
 
 CREATE VIEW apikey_usage AS
 SELECT k.key_id, k.organization, k.label, u.uses, u.refusals, u.last_used_at,
-	u.last_used_from, u.last_refused_at
+	u.last_used_from,
+	(SELECT u.old_secret_used_at FROM apikey_secret s
+		WHERE s.key_id = k.key_id AND s.replaced_at <= u.old_secret_used_at) AS old_secret_used_at,
+	u.last_refused_at
 FROM apikey_key k, LATERAL apikey_internal.usage_of(k.key_id) u;
 COMMENT ON VIEW apikey_usage IS
 'how often each API key was used and refused on this server, when last, and from where';

@@ -248,6 +248,63 @@ adds("$session; SELECT apikey_projects('manage')", 'a 1/0', 'an empty list is no
 adds("SELECT apikey_authorize(:'a' || 'x', 'web', 'production', 'read'), apikey_verify('rubbish'), apikey_authorize(NULL::text, 'web', 'production', 'read')", '', 'no key, no count');
 adds("SELECT apikey_authorize(left(:'a', -1) || 'x', 'web', 'production', 'read')", '', 'nor for who does not prove it');
 
+# ------------------------------------------------------------ old secrets
+
+# When a secret was used last after the rotation that replaced it
+sub old_secret { return $node->safe_psql('postgres', "SELECT old_secret_used_at FROM apikey_usage WHERE key_id = '$id{$_[0]}'") }
+# Run this after the SQL statements "before"; returns the time of the statement.
+sub timed
+{
+	my ($what, $before) = @_;
+	my $out = $node->safe_psql('postgres', ($before ? "\\o /dev/null\n$before;\n\\o\n" : '') . "SELECT statement_timestamp(), $what");
+
+	return $out =~ /^([^|]+)/ ? $1 : die $out;
+}
+sub may_read { return "apikey_authorize('$_[0]', 'web', 'production', 'read')" }
+
+create('turned');
+my $first = $key{turned};
+timed(may_read($first));
+is(old_secret('turned'), '', 'no rotation');
+my $second = $node->safe_psql('postgres', "SELECT key FROM apikey_rotate('$id{turned}', '1 hour')");
+is(old_secret('turned'), '', 'rotated: not used since');
+timed(may_read($second) . ", label FROM apikey_verify('$second')");
+is(old_secret('turned'), '', 'the new secret is used');
+my $by_old = timed(may_read($first));
+is(old_secret('turned'), $by_old, 'the old one is');
+$by_old = timed("label FROM apikey_verify('$first')");
+is(old_secret('turned'), $by_old, 'let in');
+timed(may_read($second));
+is(old_secret('turned'), $by_old, 'the new one again');
+my $often = "SELECT uses FROM apikey_usage WHERE key_id = '$id{turned}'";
+my $uses = $node->safe_psql('postgres', $often);
+$by_old = timed(may_read($second) . ', ' . may_read($first));
+is(old_secret('turned') . ' ' . ($node->safe_psql('postgres', $often) - $uses), "$by_old 1", 'both in one statement: one use, and the old one is seen');
+$node->safe_psql('postgres', "SELECT apikey_disable('$id{turned}'); SELECT " . may_read($first) . "; SELECT label FROM apikey_verify('$first'); SELECT apikey_enable('$id{turned}')");
+is(old_secret('turned'), $by_old, 'a refusal is no use');
+my $third = $node->safe_psql('postgres', "SELECT key FROM apikey_rotate('$id{turned}', '1 hour')");
+timed(may_read($first));
+is(old_secret('turned'), '', 'rotated again: what is old is another one');
+$by_old = timed(may_read($second));
+is(old_secret('turned'), $by_old, 'which is used');
+$node->safe_psql('postgres', "SELECT apikey_finish_rotation('$id{turned}'); SELECT " . may_read($second));
+is(old_secret('turned'), $by_old, 'finished: it was used then');
+$node->safe_psql('postgres', "SELECT apikey_rotate('$id{turned}', '1 hour')");
+timed(may_read($third));
+$node->safe_psql('postgres', "SELECT apikey_cancel_rotation('$id{turned}'); SELECT " . may_read($third));
+is(old_secret('turned'), '', 'canceled: it is the new one');
+
+my $elsewhere = 'token-of-another-system';
+$id{imported} = $node->safe_psql('postgres', "SELECT apikey_import('acme', 'imported', 'sha256', encode(sha256('$elsewhere'), 'hex'), grants => '$grants')");
+timed(may_read($elsewhere));
+is(old_secret('imported'), '', 'an imported key that was not rotated');
+my $ours = $node->safe_psql('postgres', "SELECT key FROM apikey_rotate('$id{imported}', '1 hour')");
+is(old_secret('imported'), '', 'rotated');
+$by_old = timed(may_read($elsewhere));
+timed(may_read($ours));
+is(old_secret('imported'), $by_old, 'and used by its old text');
+added('SELECT 1');
+
 # ----------------------------------------------------------- derived keys
 
 # A statement in which one takes part is a statement in which each of its ancestors does.
@@ -366,7 +423,7 @@ sub flush
 	set($node, 'apikey.flush_interval' => 3600);
 }
 
-my $all = 'SELECT key_id, uses, refusals, last_used_at, last_refused_at FROM apikey_usage ORDER BY 1';
+my $all = 'SELECT key_id, uses, refusals, last_used_at, last_used_from, old_secret_used_at, last_refused_at FROM apikey_usage ORDER BY 1';
 my $hours = 'SELECT key_id, hour, uses, refusals FROM apikey_usage_hours ORDER BY 1, 2';
 my $before = $node->safe_psql('postgres', $all);
 my $before_hours = $node->safe_psql('postgres', $hours);
@@ -379,8 +436,11 @@ is($open->query_safe("SELECT apikey_authorize((SELECT key FROM new), 'web', 'pro
 flush($node);
 is($node->safe_psql('postgres', $all), $before, 'a flush changes nothing that is seen');
 is($node->safe_psql('postgres', $hours), $before_hours, 'nor by hour');
-is( $node->safe_psql('postgres', 'SELECT * FROM (SELECT key_id, uses, refusals, last_used_at, last_refused_at FROM apikey_use WHERE key_id IN (SELECT key_id FROM apikey_key)) u ORDER BY 1'),
-	join("\n", grep !/\|0\|0\|/, split /\n/, $before), 'all of it is in the table');
+# the table has what an old secret was used for before the last rotation, too
+my $columns = 'key_id, uses, refusals, last_used_at, last_used_from, last_refused_at';
+is( $node->safe_psql('postgres', "SELECT $columns FROM apikey_use WHERE key_id IN (SELECT key_id FROM apikey_key) ORDER BY 1"),
+	$node->safe_psql('postgres', "SELECT $columns FROM apikey_usage WHERE uses + refusals > 0 AND label <> 'uncommitted' ORDER BY 1"),
+	'all of it is in the table');
 $open->query_safe('COMMIT;');
 is($node->safe_psql('postgres', "SELECT uses FROM apikey_usage WHERE label = 'uncommitted'"), 1, 'a key that was committed after the flush');
 $open->query_safe("BEGIN; CREATE TEMP TABLE other AS SELECT * FROM apikey_create('acme', 'undone', '$grants');"
