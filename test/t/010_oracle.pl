@@ -75,12 +75,46 @@ $node->safe_psql('postgres', q{
 		LATERAL apikey_create(organization, name,
 			coalesce((SELECT jsonb_agg(jsonb_build_object('project', g[1], 'environment', g[2], 'level', g[3]))
 				FROM regexp_split_to_table(grants, '\s+') s, string_to_array(s, '/') g WHERE s <> ''), '[]'),
-			organization_level => CASE WHEN name ~ 'organization level' THEN 'write' END::apikey_level) c;
+			organization_level => CASE WHEN name ~ 'organization level' THEN 'write' END::apikey_level, max_derived => 20) c;
+	-- from one or more of those above, as many as four: null grants are all that the parent has
+	DO $$
+	DECLARE
+		d record;
+	BEGIN
+		FOR d IN SELECT * FROM (VALUES
+			('derived, all', 'exact, several', NULL),
+			('derived, none', 'every manage', ''),
+			('derived, read', 'every manage', '*/*/read'),
+			('derived, crossing', 'environment *', '*/production/write */staging/manage'),
+			('derived, crossing too', 'project *', 'shop/*/manage 1001/production/read'),
+			('derived, overlapping', 'highest is exact', 'web/*/read */production/write shop/development/manage'),
+			('derived, organization level', 'organization level too', NULL),
+			('first', 'every manage', '*/*/write web/*/manage aaaaaaaa-1111-4bcd-8111-0123456789ef/production/manage'),
+			('second', 'first', '*/production/manage web/*/manage shop/*/read'),
+			('third', 'second', NULL),
+			('fourth', 'third', 'web/*/manage */production/write'),
+			('below another organization', 'another organization', '*/*/manage'),
+			('below expired', 'expired', NULL),
+			('below below expired', 'below expired', NULL),
+			('below disabled', 'disabled', NULL),
+			('below revoked', 'revoked', NULL),
+			('below suspended', 'suspended', NULL),
+			('below deleted', 'deleted', NULL),
+			('below one network', 'one network', NULL)) AS t (name, parent, grants)
+		LOOP
+			INSERT INTO token (name, key, key_id, genuine)
+			SELECT d.name, c.key, c.key_id, true
+			FROM token p, apikey_derive(p.key, d.name, lifetime => '1 day', grants =>
+				CASE WHEN d.grants IS NOT NULL THEN coalesce((SELECT jsonb_agg(jsonb_build_object('project', g[1], 'environment', g[2], 'level', g[3]))
+					FROM regexp_split_to_table(d.grants, '\s+') s, string_to_array(s, '/') g WHERE s <> ''), '[]') END) c
+			WHERE p.name = d.parent;
+		END LOOP;
+	END $$;
 	UPDATE apikey_key SET expires_at = now() + '1 day' WHERE label = 'expires';
 	UPDATE apikey_key SET expires_at = now() - interval '1 second' WHERE label = 'expired';
 	UPDATE apikey_key SET allowed_networks = '{10.0.0.0/8}' WHERE label = 'one network';
 	UPDATE apikey_key SET allowed_networks = '{0.0.0.0/0,::/0}' WHERE label = 'all networks';
-	SELECT apikey_disable(key_id) FROM token WHERE name ~ 'disabled';
+	SELECT apikey_disable(key_id) FROM token WHERE name IN ('disabled', 'was disabled');
 	SELECT apikey_enable(key_id) FROM token WHERE name = 'was disabled';
 	SELECT apikey_revoke(key_id) FROM token WHERE name = 'revoked';
 	SELECT apikey_delete(key_id) FROM token WHERE name = 'deleted';
@@ -117,31 +151,40 @@ $node->safe_psql('postgres', q{
 # It sees keys and grants by views, so that it can be led astray.
 my $sight = q{
 	CREATE OR REPLACE VIEW seen_key AS
-	SELECT key_id, organization, disabled_at, revoked_at, expires_at, allowed_networks FROM apikey_key;
+	SELECT key_id, organization, disabled_at, revoked_at, expires_at, allowed_networks, parent_id FROM apikey_key;
 	CREATE OR REPLACE VIEW seen_suspension AS SELECT organization FROM apikey_suspension;
 	CREATE OR REPLACE VIEW seen_grant AS
 	SELECT key_id, project, environment, level::text AS level FROM apikey_grant;
 };
 $node->safe_psql('postgres', $sight . q{
 	CREATE FUNCTION oracle() RETURNS TABLE (cell int, yes boolean) LANGUAGE sql STABLE AS $$
-		WITH alive AS (
-			SELECT t.k, s.key_id, s.organization
-			FROM token t JOIN seen_key s USING (key_id)
-			WHERE t.genuine AND s.revoked_at IS NULL AND s.disabled_at IS NULL
+		WITH RECURSIVE lineage AS ( -- a key and its ancestors
+			SELECT t.k, s.key_id, s.parent_id FROM token t JOIN seen_key s USING (key_id) WHERE t.genuine
+			UNION ALL
+			SELECT l.k, s.key_id, s.parent_id FROM lineage l JOIN seen_key s ON s.key_id = l.parent_id
+		), alive AS (
+			SELECT l.k, s.organization, count(*) AS members
+			FROM lineage l JOIN seen_key s USING (key_id)
+			GROUP BY 1, 2
+			HAVING bool_and(s.revoked_at IS NULL AND s.disabled_at IS NULL
 				AND (s.expires_at IS NULL OR s.expires_at > now())
 				AND s.organization NOT IN (SELECT organization FROM seen_suspension)
-				AND s.allowed_networks IS NULL -- this client comes from no network
-		), highest AS (
-			SELECT a.k, e.project, e.environment,
+				AND s.allowed_networks IS NULL) -- this client comes from no network
+		), given AS (
+			SELECT a.k, a.members, l.key_id, e.project, e.environment,
 				max(CASE g.level WHEN 'read' THEN 1 WHEN 'write' THEN 2 WHEN 'manage' THEN 3 END) AS level
 			FROM alive a
+				JOIN lineage l USING (k)
 				JOIN apikey_project p USING (organization)
 				JOIN apikey_environment e USING (project, organization)
-				JOIN seen_grant g ON g.key_id = a.key_id
+				JOIN seen_grant g ON g.key_id = l.key_id
 					AND (g.project = e.project OR g.project IS NULL)
 					AND (g.environment = e.environment OR g.environment = '*')
 			WHERE e.environment <> '*'
-			GROUP BY 1, 2, 3
+			GROUP BY 1, 2, 3, 4, 5
+		), highest AS ( -- what all of them have
+			SELECT k, project, environment, min(level) AS level FROM given
+			GROUP BY 1, 2, 3, members HAVING count(*) = members
 		)
 		SELECT t.k * 100000 + p.p * 1000 + e.e * 100 + v.v, coalesce(h.level >= v.level, false)
 		FROM token t CROSS JOIN project p CROSS JOIN environment e CROSS JOIN verb v
@@ -173,7 +216,9 @@ my %wrong = (
 	suspended => q{CREATE OR REPLACE VIEW seen_suspension AS SELECT organization FROM apikey_suspension WHERE false},
 	expired => q{CREATE OR REPLACE VIEW seen_key AS
 		SELECT key_id, organization, disabled_at, revoked_at,
-			CASE WHEN label <> 'expired' THEN expires_at END AS expires_at, allowed_networks FROM apikey_key});
+			CASE WHEN label <> 'expired' THEN expires_at END AS expires_at, allowed_networks, parent_id FROM apikey_key},
+	parent => q{CREATE OR REPLACE VIEW seen_key AS
+		SELECT key_id, organization, disabled_at, revoked_at, expires_at, allowed_networks, NULL::uuid AS parent_id FROM apikey_key});
 foreach my $name (sort keys %wrong)
 {
 	$node->safe_psql('postgres', "$wrong{$name};
@@ -665,7 +710,8 @@ my $total = 0;
 is( $node->safe_psql('postgres', q{SELECT string_agg(name, ', ' ORDER BY k) FROM token
 		WHERE k NOT IN (SELECT cell / 100000 FROM verdict WHERE yes AND cell % 100000 > 0)}),
 	'no grants, organization level, expired, disabled, revoked, suspended, deleted, wrong secret, one network, all networks, '
-	  . 'cut, longer, twice, blank before, capitals, another prefix, corrupt, masked, junk, empty, null',
+	  . 'derived, none, below expired, below below expired, below disabled, below revoked, below suspended, below deleted, '
+	  . 'below one network, cut, longer, twice, blank before, capitals, another prefix, corrupt, masked, junk, empty, null',
 	'keys that may do nothing');
 is(scalar(keys %result), scalar(@entries), scalar(@entries) . ' ways to ask');
 foreach my $entry (@entries)
@@ -697,9 +743,10 @@ is( $node->safe_psql('postgres', q{SELECT count(*) FROM token, verb v, environme
 
 # ------------------------------------------------- all this must be able to fail
 
-# Log-in sees no grants, and who may read needs no higher level.
+# Log-in sees no grants, who may read needs no higher level, and one asks about acme alone.
 my %blind = (
 	missing => qr/^(?:login|whoami|key_id|verify)$/,
+	suspended => qr/^require, in a worker$/,
 	higher => qr/^(?:login|whoami|key_id|verify)$|^(?:stable )?SELECT(?! FOR)/);
 foreach my $entry (grep !/^frozen/, @entries)
 {

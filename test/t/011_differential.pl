@@ -17,8 +17,9 @@ my $default_rounds = 9;
 my ($tables, $questions) = (6, 70);	# in a world
 
 # In what an oracle is led astray to see that this is found out: a grant of each
-# key is missing, all of them are for the highest level, or for all environments
-my @wrong = ('missing', 'higher', 'anywhere');
+# key is missing, all of them are for the highest level, or for all environments, or
+# derived keys have no parents
+my @wrong = ('missing', 'higher', 'anywhere', 'parentless');
 my $seed = $ENV{APIKEY_SEED} // $default_seed;
 my $rounds = $ENV{APIKEY_ROUNDS} // $default_rounds;
 
@@ -69,25 +70,35 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 	-- makes it wrong in one point
 	CREATE FUNCTION verdict(wrong text, one int) RETURNS TABLE (k int, project text, environment text, level int)
 	LANGUAGE sql STABLE } . $oracle_plan . q{ AS $$
-		WITH alive AS (
-			SELECT t.k, s.key_id, s.organization FROM token t JOIN apikey_key s USING (key_id)
-			WHERE (one IS NULL OR t.k = one) AND s.revoked_at IS NULL AND s.disabled_at IS NULL
+		WITH RECURSIVE lineage AS (
+			SELECT t.k, s.key_id, s.parent_id FROM token t JOIN apikey_key s USING (key_id) WHERE one IS NULL OR t.k = one
+			UNION ALL
+			SELECT l.k, s.key_id, s.parent_id FROM lineage l JOIN apikey_key s ON s.key_id = l.parent_id
+			WHERE $1 <> 'parentless'
+		), alive AS (
+			SELECT l.k, s.organization, count(*) AS members FROM lineage l JOIN apikey_key s USING (key_id)
+			GROUP BY 1, 2
+			HAVING bool_and(s.revoked_at IS NULL AND s.disabled_at IS NULL
 				AND (s.expires_at IS NULL OR s.expires_at > now()) AND s.allowed_networks IS NULL
-				AND s.organization NOT IN (SELECT organization FROM apikey_suspension)
+				AND s.organization NOT IN (SELECT organization FROM apikey_suspension))
 		), seen AS (
 			SELECT g.key_id, g.project, g.environment,
 				array_position('{read,write,manage}', g.level::text) AS level,
 				row_number() OVER (PARTITION BY g.key_id ORDER BY g.level DESC, g.project, g.environment) AS n
 			FROM apikey_grant g
+		), given AS (
+			SELECT a.k, a.members, g.key_id, e.project, e.environment,
+				max(CASE WHEN $1 = 'higher' THEN 3 ELSE g.level END) AS level
+			FROM alive a
+				JOIN lineage l USING (k)
+				JOIN apikey_environment e USING (organization)
+				JOIN seen g ON g.key_id = l.key_id AND (g.project = e.project OR g.project IS NULL)
+					AND (g.environment = e.environment OR g.environment = '*' OR $1 = 'anywhere')
+			WHERE e.environment <> '*' AND NOT ($1 = 'missing' AND n = 1)
+			GROUP BY 1, 2, 3, 4, 5
 		)
-		SELECT a.k, e.project, e.environment,
-			max(CASE WHEN $1 = 'higher' THEN 3 ELSE g.level END)
-		FROM alive a
-			JOIN apikey_environment e USING (organization)
-			JOIN seen g ON g.key_id = a.key_id AND (g.project = e.project OR g.project IS NULL)
-				AND (g.environment = e.environment OR g.environment = '*' OR $1 = 'anywhere')
-		WHERE e.environment <> '*' AND NOT ($1 = 'missing' AND n = 1)
-		GROUP BY 1, 2, 3
+		SELECT k, project, environment, min(level) FROM given
+		GROUP BY 1, 2, 3, members HAVING count(*) = members
 	$$;
 	CREATE FUNCTION judge(one int, wrong text) RETURNS void LANGUAGE sql AS $$
 		DELETE FROM verdict WHERE k = one;
@@ -115,11 +126,16 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 		OR invalid_object_definition OR undefined_function THEN NULL;
 	END $$;
 
-	-- by who may not do it, so that nothing else changes for a plan
+	-- by who may not do it, so that nothing else changes for a plan; of a derived key,
+	-- the one that it comes from
 	CREATE FUNCTION change(k int, how text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 	SET apikey.key = '' AS $$
 	DECLARE
-		id uuid = (SELECT key_id FROM token t WHERE t.k = $1);
+		id uuid = (WITH RECURSIVE lineage AS (
+			SELECT s.key_id, s.parent_id FROM token t JOIN apikey_key s USING (key_id) WHERE t.k = $1
+			UNION ALL
+			SELECT s.key_id, s.parent_id FROM lineage l JOIN apikey_key s ON s.key_id = l.parent_id)
+			SELECT key_id FROM lineage WHERE parent_id IS NULL);
 	BEGIN
 		CASE how
 			WHEN 'more' THEN
@@ -565,7 +581,36 @@ COPY raw FROM stdin;\n";
 }
 
 my @key_kinds = ('no grants', 'one', 'several', 'hundreds', 'project *', 'environment *', 'both *', 'mixed', 'writes',
-	'revoked', 'disabled', 'expired', 'another organization', 'no key', 'garbage');
+	'revoked', 'disabled', 'expired', 'another organization', 'no key', 'garbage', 'derived', 'chain', 'below revoked');
+
+# Grants by pair as JSON, in SQL
+sub grants_of
+{
+	my (%grant) = @_;
+
+	return "(SELECT coalesce(jsonb_agg(jsonb_build_object('project', p, 'environment', e, 'level', l)), '[]')
+			FROM (VALUES " . join(', ', '(NULL, NULL, NULL)', map '(' . literals(split(/\0/), $grant{$_}) . ')', sort keys %grant)
+	  . ") AS v (p, e, l) WHERE p IS NOT NULL)";
+}
+
+# Derive so many keys, the first from this one, and each from the one before; what the
+# last one is.
+sub derive
+{
+	my ($k, $what, $parent, $count, @pairs) = @_;
+	my $sql = "SELECT key AS d FROM token WHERE k = $parent \\gset\n";
+
+	foreach (1 .. $count)
+	{
+		my @scopes = (some(between(5, 60), @pairs), map([ $_->[0], '*' ], some(between(0, 20), @pairs)),
+			map([ '*', $_ ], some(between(1, 2), @environments)), chance(0.3) ? [ '*', '*' ] : ());
+		my %grant = map { ("$_->[0]\0$_->[1]" => any('read', 'write', 'manage')) } @scopes;
+		my $grants = $what eq 'below revoked' || chance(0.25) ? 'NULL' : grants_of(%grant);
+
+		$sql .= "SELECT key_id AS d_id, key AS d FROM apikey_derive(:'d', '$what', $grants, '1 day') \\gset\n";
+	}
+	return "${sql}INSERT INTO token VALUES ($k, '$what', :'d_id', :'d');\n";
+}
 
 sub make_world
 {
@@ -630,12 +675,15 @@ sub make_world
 		  : ([ '*', '*' ]);
 		my %grant = map { ("$_->[0]\0$_->[1]" => any(@levels)) } @scopes;
 
-		next if $what eq 'no key' || $what eq 'garbage';
+		next if $k >= 14;
 		$world{script} .= "INSERT INTO token SELECT $k, '$what', c.* FROM apikey_create('$organization', '$what',
-			(SELECT coalesce(jsonb_agg(jsonb_build_object('project', p, 'environment', e, 'level', l)), '[]')
-			FROM (VALUES " . join(', ', '(NULL, NULL, NULL)', map '(' . literals(split(/\0/), $grant{$_}) . ')', sort keys %grant)
-		  . ") AS v (p, e, l) WHERE p IS NOT NULL)) c;\n";
+			" . grants_of(%grant) . ', max_derived => 20) c;' . "\n";
 	}
+	my @derivable = @{ $registered{acme} };
+	my @derivable_focused = grep $focus{ $_->[0] }, @derivable;
+	$world{script} .= derive(16, 'derived', any(3 .. 8), 1, @derivable_focused > 10 ? @derivable_focused : @derivable)
+	  . derive(17, 'chain', any(4, 6, 7, 7, 8), between(2, 4), @derivable_focused > 10 ? @derivable_focused : @derivable)
+	  . derive(18, 'below revoked', 10, between(1, 2));
 	$world{script} .= "INSERT INTO token VALUES (14, 'no key', NULL, ''), (15, 'garbage', NULL, 'apk_nonsense');
 		SELECT apikey_revoke(key_id) FROM token WHERE what = 'revoked';
 		SELECT apikey_disable(key_id) FROM token WHERE what = 'disabled';
@@ -894,8 +942,8 @@ sub oracle_query
 # ----------------------------------------------------------------------- cases
 
 my $no_key = 14;
-my @dead = (1, 10 .. 12, $no_key, 15);
-sub any_key { return chance(0.12) ? any(@dead) : any(2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 8, 8, 8, 9, 9, 13); }
+my @dead = (1, 10 .. 12, $no_key, 15, 18);
+sub any_key { return chance(0.12) ? any(@dead) : any(2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 8, 8, 8, 9, 9, 13, 16, 16, 17, 17, 17); }
 
 my $all_on = join '\; ', map "SET LOCAL enable_$_ = on", @switches;
 
