@@ -382,19 +382,10 @@ apikey_derived_grants(PG_FUNCTION_ARGS)
 
 /* ----------------------------------------------------------------- purge */
 
-/*
- * Grants go first, for the worker has no triggers fire.  Descendants go along: they
- * expired before.
- */
+/* Descendants go along: they expired before. */
 uint64
 ak_derive_purge(TimestampTz before)
 {
-	static AkSql delete_grants = {
-		AK_TABLE_GRANT, AK_SQL_MANY,
-		.query = "DELETE FROM $S.apikey_grant WHERE key_id IN"
-		" (SELECT key_id FROM $S.apikey_key"
-		" WHERE parent_id IS NOT NULL AND expires_at < $1)"
-	};
 	static AkSql delete_keys = {
 		AK_TABLE_KEY, AK_SQL_MANY,
 		.query = "DELETE FROM $S.apikey_key"
@@ -405,7 +396,6 @@ ak_derive_purge(TimestampTz before)
 	uint64		count;
 
 	before = Min(before, ak_clock_now());
-	ak_sql_run(&delete_grants, ak_value_time(before));
 	count = ak_sql_run(&delete_keys, ak_value_time(before));
 	if (count == 0)
 		return 0;

@@ -11,7 +11,7 @@
 
 /*
  * Delete the derived keys that expired before this time, or now if that is earlier, and
- * add an event; returns how many.  Triggers of foreign keys need not fire.
+ * add an event; returns how many.
  */
 extern uint64 ak_derive_purge(TimestampTz before);
 

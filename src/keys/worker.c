@@ -257,6 +257,25 @@ lock_out_others(Oid database)
 	(void) LockAcquire(&tag, ExclusiveLock, true, false);
 }
 
+/* Begin a transaction as the owner of our tables; false, and none, if there are none. */
+static bool
+begin_as_owner(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+	if (!ak_schema_hold())
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		return false;
+	}
+	ak_schema_accept();
+	become_owner();
+	return true;
+}
+
 static void
 flush_database(Oid database, bool purge)
 {
@@ -264,20 +283,12 @@ flush_database(Oid database, bool purge)
 	AkCounts   *counts;
 	int			count;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, "writing the use of API keys");
-	if (!ak_schema_hold())
+	if (!begin_as_owner("writing the use of API keys"))
 	{
-		PopActiveSnapshot();
-		CommitTransactionCommand();
 		ak_counts_forget(database, now);
 		return;
 	}
-	ak_schema_accept();
 	lock_out_others(database);
-	become_owner();
 	MemoryContextSwitchTo(TopMemoryContext);
 	count = ak_counts_pending(database, &counts);
 	MemoryContextSwitchTo(CurTransactionContext);
@@ -287,12 +298,27 @@ flush_database(Oid database, bool purge)
 		write_hours(counts, count, ak_guc_usage_days);
 	if (purge)
 		purge_uses(ak_guc_usage_days);
-	if (purge && ak_guc_derived_retention >= 0)
-		ak_derive_purge(now - ak_guc_derived_retention * USECS_PER_SEC);
 	PopActiveSnapshot();
 	ak_counts_flush_begins();
 	CommitTransactionCommand();
 	ak_counts_flushed(database, counts, count);
+}
+
+/*
+ * Whoever refers to a key may keep it, or goes with it: foreign keys hold here, too.  An
+ * error ends the worker, but what was counted is written by then.
+ */
+static void
+purge_derived(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	set_option("session_replication_role", "origin");
+	if (!begin_as_owner("deleting derived API keys that have expired"))
+		return;
+	ak_derive_purge(now - ak_guc_derived_retention * USECS_PER_SEC);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
 }
 
 /* Each wait resets the latch: whatever it was set for is seen to at once. */
@@ -358,6 +384,8 @@ apikey_flush_main(Datum database)
 	if (GetConfigOption("transaction_timeout", true, false) != NULL)
 		set_option("transaction_timeout", "0");
 	flush_database(DatumGetObjectId(database), order.purge);
+	if (order.purge && ak_guc_derived_retention >= 0)
+		purge_derived();
 }
 
 /* -------------------------------------------------------------- launcher */
