@@ -52,6 +52,7 @@ my %life = (
 	suspend => [ [ "apikey_suspend('%s', 'x')", 0 ], [ "apikey_resume('%s')", 1 ] ],
 	revoke => [ [ "apikey_revoke('%s')", 0 ] ],
 	rotate => [ [ "key FROM apikey_rotate('%s')", 0 ] ],
+	finish => [ [ "f FROM apikey_rotate('%s', '1 hour') r, apikey_finish_rotation(r.key_id) f", 0 ] ],
 	delete => [ [ "apikey_delete('%s')", 0 ] ]);
 
 # A session that changes things, and comes back after a crash.

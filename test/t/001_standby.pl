@@ -71,6 +71,20 @@ $primary->safe_psql('postgres', "SELECT apikey_resume('acme')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 't1', 'resumed: allowed again');
 
+# rotated, however far behind the clock of the standby may be
+my ($rotating_id, $old) = issue($primary);
+my $asked = "SELECT apikey_authorize('$old', 'web', 'production', 'write'), status FROM apikey_find_keys('$old');";
+my $new = $primary->safe_psql('postgres', "SELECT key FROM apikey_rotate('$rotating_id', '1 hour')");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($asked), 't|active', 'during an overlap the old secret is good there');
+is($standby->safe_psql('postgres', "SELECT overlap_until > now() FROM apikey_keys WHERE key_id = '$rotating_id'"), 't', 'which is shown');
+$primary->safe_psql('postgres', "SELECT apikey_finish_rotation('$rotating_id')");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($asked), 'f|superseded', 'finished: superseded in an open transaction once replayed');
+is(may($standby, $new), 't', 'the new one is good');
+is($standby->safe_psql('postgres', "SELECT expires_at FROM apikey_secret WHERE key_id = '$rotating_id'"), '-infinity', 'which is over by every clock');
+$primary->safe_psql('postgres', "SELECT apikey_delete('$rotating_id')");
+
 # With remote_apply no waiting is needed.  No snapshot is held here: for one that
 # rows are pruned behind, replay would wait.
 $session->query_safe('COMMIT;');

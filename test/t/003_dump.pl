@@ -38,12 +38,20 @@ $node->safe_psql('postgres', qq{
 	SELECT apikey_revoke(key_id, 'left the company') FROM apikey_create('globex', 'revoked');
 	SELECT key_id FROM apikey_create('globex', 'suspended');
 	SELECT apikey_suspend('globex', 'unpaid invoice');
+	CREATE TABLE old (name text, key text);
+	INSERT INTO old SELECT name, k.key FROM unnest('{finished,cancelled,overlapping}'::text[]) name, apikey_create('acme', name) k;
+	SELECT apikey_rotate(key_id, '1 year') FROM apikey_keys k JOIN old ON name = label;
+	SELECT apikey_finish_rotation(key_id) FROM apikey_keys WHERE label = 'finished';
+	SELECT apikey_cancel_rotation(key_id) FROM apikey_keys WHERE label = 'cancelled';
 	INSERT INTO apikey_use_hour VALUES ('$id', '2020-01-01', 4, 0), ('$id', '2019-01-01', 3, 1);
 });
 
 my $look = q{
 	SELECT key_id, organization, label, status, key, last_used_at, disabled_reason, revoked_reason FROM apikey_keys ORDER BY 1;
 	SELECT * FROM apikey_suspension;
+	SELECT * FROM apikey_secret ORDER BY key_id;
+	SELECT name, status, overlap_until FROM old JOIN apikey_keys ON name = label ORDER BY 1;
+	SELECT name, f.status FROM old, apikey_find_keys(key) f ORDER BY 1;
 	SELECT * FROM apikey_use;
 	SELECT * FROM apikey_use_hour ORDER BY 2;
 	SELECT * FROM apikey_grants ORDER BY 1, 2, 3;

@@ -70,6 +70,9 @@ $node->safe_psql('postgres', q{
 		('suspended', 'initech', '*/*/manage'),
 		('deleted', 'acme', '*/*/manage'),
 		('wrong secret', 'acme', '*/*/manage'),
+		('superseded', 'acme', '*/*/manage'),
+		('superseded by the end', 'acme', '*/*/manage'),
+		('rotated', 'acme', '*/production/manage'),
 		('one network', 'acme', '*/*/manage'),
 		('all networks', 'acme', '*/*/manage')) AS t (name, organization, grants),
 		LATERAL apikey_create(organization, name,
@@ -119,6 +122,9 @@ $node->safe_psql('postgres', q{
 	SELECT apikey_revoke(key_id) FROM token WHERE name = 'revoked';
 	SELECT apikey_delete(key_id) FROM token WHERE name = 'deleted';
 	SELECT apikey_suspend('initech'), apikey_suspend('globex'), apikey_resume('globex');
+	SELECT apikey_rotate(key_id, CASE name WHEN 'superseded' THEN '0' ELSE '1 day' END::interval) FROM token WHERE name ~ 'superseded|rotated';
+	SELECT apikey_finish_rotation(key_id) FROM token WHERE name = 'superseded by the end';
+	UPDATE token SET genuine = false WHERE name ~ 'superseded';
 	-- the row keeps its id, but is proved by the secret of another key
 	UPDATE apikey_key w SET salt = k.salt, verifier = k.verifier FROM apikey_key k
 	WHERE w.label = 'wrong secret' AND k.label = 'every manage';
@@ -709,7 +715,7 @@ my $total = 0;
 # each state of a key that should say no to all does, and no other
 is( $node->safe_psql('postgres', q{SELECT string_agg(name, ', ' ORDER BY k) FROM token
 		WHERE k NOT IN (SELECT cell / 100000 FROM verdict WHERE yes AND cell % 100000 > 0)}),
-	'no grants, organization level, expired, disabled, revoked, suspended, deleted, wrong secret, one network, all networks, '
+	'no grants, organization level, expired, disabled, revoked, suspended, deleted, wrong secret, superseded, superseded by the end, one network, all networks, '
 	  . 'derived, none, below expired, below below expired, below disabled, below revoked, below suspended, below deleted, '
 	  . 'below one network, cut, longer, twice, blank before, capitals, another prefix, corrupt, masked, junk, empty, null',
 	'keys that may do nothing');

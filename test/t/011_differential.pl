@@ -62,7 +62,7 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 	CREATE DOMAIN environment_enum_domain AS environment_enum;
 	GRANT CREATE, USAGE ON SCHEMA public TO app, builder;
 	" . q{
-	CREATE TABLE token (k int PRIMARY KEY, what text, key_id uuid, key text);
+	CREATE TABLE token (k int PRIMARY KEY, what text, key_id uuid, key text, superseded boolean NOT NULL DEFAULT false);
 	CREATE TABLE setting (s int PRIMARY KEY, env text);
 	CREATE TABLE verdict (wrong text, k int, in_project text COLLATE "C", in_environment text COLLATE "C", level int);
 
@@ -71,7 +71,8 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 	CREATE FUNCTION verdict(wrong text, one int) RETURNS TABLE (k int, project text, environment text, level int)
 	LANGUAGE sql STABLE } . $oracle_plan . q{ AS $$
 		WITH RECURSIVE lineage AS (
-			SELECT t.k, s.key_id, s.parent_id FROM token t JOIN apikey_key s USING (key_id) WHERE one IS NULL OR t.k = one
+			SELECT t.k, s.key_id, s.parent_id FROM token t JOIN apikey_key s USING (key_id)
+			WHERE (one IS NULL OR t.k = one) AND NOT t.superseded
 			UNION ALL
 			SELECT l.k, s.key_id, s.parent_id FROM lineage l JOIN apikey_key s ON s.key_id = l.parent_id
 			WHERE $1 <> 'parentless'
@@ -150,6 +151,16 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 				PERFORM CASE WHEN EXISTS (SELECT FROM apikey_suspension s WHERE s.organization = o.organization)
 					THEN apikey_resume(o.organization) ELSE apikey_suspend(o.organization, 'x') END
 				FROM (SELECT organization FROM apikey_key WHERE key_id = id) o;
+			WHEN 'rotate' THEN
+				PERFORM apikey_rotate(id);
+				UPDATE token SET superseded = true WHERE key_id = id;
+			WHEN 'finish' THEN
+				PERFORM apikey_rotate(id, '1 hour');
+				PERFORM apikey_finish_rotation(id);
+				UPDATE token SET superseded = true WHERE key_id = id;
+			WHEN 'cancel' THEN
+				PERFORM apikey_rotate(id, '1 hour');
+				PERFORM apikey_cancel_rotation(id);
 			WHEN 'project' THEN
 				PERFORM apikey_remove_project(project)
 				FROM (SELECT *, row_number() OVER (ORDER BY project) AS n FROM apikey_project
@@ -581,7 +592,7 @@ COPY raw FROM stdin;\n";
 }
 
 my @key_kinds = ('no grants', 'one', 'several', 'hundreds', 'project *', 'environment *', 'both *', 'mixed', 'writes',
-	'revoked', 'disabled', 'expired', 'another organization', 'no key', 'garbage', 'derived', 'chain', 'below revoked');
+	'revoked', 'disabled', 'expired', 'another organization', 'no key', 'garbage', 'derived', 'chain', 'below revoked', 'superseded');
 
 # Grants by pair as JSON, in SQL
 sub grants_of
@@ -675,7 +686,7 @@ sub make_world
 		  : ([ '*', '*' ]);
 		my %grant = map { ("$_->[0]\0$_->[1]" => any(@levels)) } @scopes;
 
-		next if $k >= 14;
+		next if $k >= 14 && $what ne 'superseded';
 		$world{script} .= "INSERT INTO token SELECT $k, '$what', c.* FROM apikey_create('$organization', '$what',
 			" . grants_of(%grant) . ', max_derived => 20) c;' . "\n";
 	}
@@ -688,6 +699,7 @@ sub make_world
 		SELECT apikey_revoke(key_id) FROM token WHERE what = 'revoked';
 		SELECT apikey_disable(key_id) FROM token WHERE what = 'disabled';
 		UPDATE apikey_key SET expires_at = now() - interval '1 second' WHERE label = 'expired';
+		SELECT change(19, 'rotate');
 		SELECT apikey_suspend(organization) FROM apikey_key WHERE organization = 'initech';
 		SELECT judge(NULL, '$world{wrong}') \\g /dev/null
 		ANALYZE token, verdict;
@@ -942,7 +954,7 @@ sub oracle_query
 # ----------------------------------------------------------------------- cases
 
 my $no_key = 14;
-my @dead = (1, 10 .. 12, $no_key, 15, 18);
+my @dead = (1, 10 .. 12, $no_key, 15, 18, 19);
 sub any_key { return chance(0.12) ? any(@dead) : any(2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 8, 8, 8, 9, 9, 13, 16, 16, 17, 17, 17); }
 
 my $all_on = join '\; ', map "SET LOCAL enable_$_ = on", @switches;
@@ -1015,7 +1027,7 @@ sub make_cases
 	my $wanted = want($world, $q, $k, $s);
 	my $other = any_key();
 	my $wanted_other = want($world, $q, $other, $s);
-	my $change = any(qw(more more more less less revoke suspend project project environment));
+	my $change = any(qw(more more more less less revoke suspend rotate finish cancel project project environment));
 	my ($wanted_none, $wanted_changed);
 	my $reads = $q->{app} eq $q->{sql};
 

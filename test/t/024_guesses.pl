@@ -14,9 +14,12 @@ my ($id, $good) = issue($node);
 my ($rotated_id, $wrong) = issue($node);
 my ($deleted_id, $unknown) = issue($node);
 my ($disabled_id, $disabled) = issue($node);
+my ($superseded_id, $superseded) = issue($node);
 
 $node->safe_psql('postgres', qq{
+	-- the last secret of a key is known, those before it are not
 	SELECT apikey_rotate('$rotated_id');
+	SELECT apikey_rotate('$rotated_id'), apikey_rotate('$superseded_id');
 	SELECT apikey_delete('$deleted_id'), apikey_disable('$disabled_id');
 	CREATE TABLE doc WITH (parallel_workers = 2) AS SELECT 'web' AS project, 'production' AS environment FROM generate_series(1, 1000);
 	SET client_min_messages = error;
@@ -90,9 +93,10 @@ my %texts = (
 	'200 MB' => "repeat('x', 200 * 1024 * 1024)",
 	'a good key' => "'$good'",
 	'one that is disabled' => "'$disabled'",
+	'a superseded one' => "'$superseded'",
 	'nothing' => "''",
 	'null' => 'NULL');
-my %none = map { $_ => 1 } 'a good key', 'one that is disabled', 'nothing', 'null';
+my %none = map { $_ => 1 } 'a good key', 'one that is disabled', 'a superseded one', 'nothing', 'null';
 my %calls = (
 	apikey_login => 'SELECT apikey_login(TEXT)',
 	apikey_verify => 'SELECT apikey_verify(TEXT)',
@@ -113,6 +117,13 @@ foreach my $call (sort keys %calls)
 
 	is_deeply(\%got, { map { $_ => $none{$_} ? 0 : 1 } keys %got }, "$call: each bad key counts once, nothing else does");
 }
+# what counts for a superseded secret is a refusal of its key
+my $refused = sub { sql("SELECT uses, refusals FROM apikey_usage WHERE key_id = '$superseded_id'") };
+my $before = (split /\|/, $refused->())[1];
+$node->psql('postgres', $calls{$_} =~ s/TEXT/'$superseded'/r, on_error_stop => 0)
+  foreach grep !/explain|rate_limit/, sort keys %calls;
+is($refused->(), '0|' . ($before + keys(%calls) - 2), 'a superseded secret: a refusal of its key by each call');
+is(adds("SET apikey.key = '$superseded'; SELECT apikey_authorize('web', 'production', 'read'); SELECT apikey_projects('read');"), 0, 'nor as the key of the session');
 is(adds("SELECT set_config('request.headers', '{\"authorization\": \"Bearer a.b.c\"}', false); SELECT apikey_pre_request()"), 0, 'a JWT is not a bad key');
 is(adds("SELECT set_config('request.headers', '{\"authorization\": \"Bearer $wrong\"}', false); SELECT apikey_pre_request()"), 1, 'a bearer token of the form of one is');
 is(adds("SELECT apikey_verify('x') FROM generate_series(1, 5)"), 5, 'each call of what is VOLATILE');
