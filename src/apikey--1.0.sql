@@ -1299,10 +1299,11 @@ COMMENT ON FUNCTION apikey_internal.judge() IS
  * A row for each string in the text that has the form of a key, in order:
  * position counts characters from 1; key is masked; key_id and organization are
  * null unless the key proved itself; status is then that of the view
- * apikey_keys, whatever network the client is in.  Otherwise it is "unknown", or
- * "malformed" where the checksum is wrong.  A null text has no rows.
+ * apikey_keys, whatever network the client is in, or "superseded".  Otherwise it is
+ * "unknown", or "malformed" where the checksum is wrong.  A null text has no rows.
  *
  * apikey_find_keys is open to PUBLIC: it tells only about keys that the caller has.
+ * apikey_report_leak records a superseded secret, and leaves its key alone.
  */
 CREATE FUNCTION apikey_find_keys(text text)
 RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
@@ -1332,7 +1333,8 @@ COMMENT ON FUNCTION apikey_pattern(text) IS
  * The alert is [{"token": ..., "type": ..., "url": ..., "source": ...}, ...];
  * 22023 if it is not.  The answer has an element for each of its elements:
  * {"token_hash": SHA-256 of the token in hexadecimal, "token_type": the type,
- * "label": "true_positive" if a key proved itself, else "false_positive"}.
+ * "label": "true_positive" if a key proved itself, even by a superseded secret, else
+ * "false_positive"}.
  */
 CREATE FUNCTION apikey_scanner_alert(alert jsonb) RETURNS jsonb
 LANGUAGE C COST 100

@@ -10,7 +10,8 @@
  * copy is wiped, on all ways out.
  *
  * Revoking goes by the order of ids: two reports of the same keys wait for each
- * other, but never in a circle.
+ * other, but never in a circle.  A report may also wait for a rotation, which has often
+ * the same cause: what it finds is looked at again when the key is locked.
  */
 #include "postgres.h"
 

@@ -115,7 +115,7 @@ sub changes
 }
 
 changes('empty', '');
-is(scalar @{ told() }, 10, 'empty: each told');
+is(scalar @{ told() }, @changes + 2, 'empty: each told, a rotation before it is finished, too');
 
 # Nothing is taken out of the queue from here on.
 my $origin = $small ? 0 : head();
@@ -140,7 +140,7 @@ head($origin) if !$small;
 $listener->query_safe('COMMIT;');
 told();
 changes('empty again', '');
-is(scalar @{ told() }, 10, 'empty again: each told');
+is(scalar @{ told() }, @changes + 2, 'empty again: each told');
 
 # ------------------------------------------------- many in one transaction
 
