@@ -181,7 +181,9 @@ build()
 	cp -rL "$bin/." "$root$bin"
 	PATH=$root$bin:$PATH
 
-	make -s -j"$(nproc)" COPT=-Werror && make -s install DESTDIR="$root"
+	# no bitcode for the JIT: it takes as long as all else
+	make -s -j"$(nproc)" COPT=-Werror with_llvm=no &&
+		make -s install with_llvm=no DESTDIR="$root"
 }
 
 start()
