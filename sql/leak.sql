@@ -90,6 +90,49 @@ SELECT what, r.* FROM (VALUES
 	(10, 'masked in the log', 'fbk_' || repeat('_-', 22))) t (n, what, content)
 	LEFT JOIN LATERAL k_find(content) r ON true ORDER BY n;
 
+-- the '_' escaped
+SELECT what, r.* FROM (VALUES
+	(1, 'Markdown', 'apk\_'), (2, 'a URL', 'apk%5F'), (3, 'a URL, lower case', 'apk%5f'), (4, 'a URL in a URL', 'apk%255F'), (5, 'JSON', 'apk\u005f'),
+	(6, 'JSON in JSON', 'é apk\\u005F'), (7, 'C', 'apk\x5f'), (8, 'octal', 'apk\137'), (9, 'JavaScript', 'apk\u{5f}'), (10, 'SQL', 'U&''apk\005f'), (11, 'Python', 'apk\U0000005f'),
+	(12, 'HTML', 'apk&#95;'), (13, 'HTML, a name', 'apk&lowbar;'), (14, 'HTML in HTML', 'apk&amp;#95;'), (15, 'XML', 'apk&#x5F;'), (16, 'quoted-printable', 'apk=5F'), (17, 'twice', 'apk=3D5F'),
+	(18, 'Markdown in JSON', 'apk\\_'), (19, 'junk in front', 'my%5fapk%5f')) t (n, what, prefix), LATERAL k_find(prefix || substr(:'one', 5) || 'xyz') r ORDER BY n;
+SELECT r.* FROM k_key k, unnest(array['\_', '%5F', '\u005f', '&#95;']) escape, k_find('éé ' || replace(k.key, '_', escape) || '.') r WHERE k.name IN ('prefix', 'longest') ORDER BY 2, 3;
+SELECT r.* FROM k_find(replace(:'one' || :'two', '_', '%5F') || ' ' || :'one' || replace(:'prefix', '_', '\_')) r;
+-- nothing that is not confirmed by the checksum
+SELECT what, r.* FROM (VALUES
+	(1, 'wrong', replace(:'typo', '_', '%5F')), (2, 'another escape', replace(:'one', '_', '%60')), (3, 'a blank', replace(:'one', '_', '\ _')), (4, 'no escape', replace(:'one', '_', '5F')),
+	(5, 'the beginning of one', replace(:'one', '_', 'u005f')), (6, 'the end', substr(replace(:'one', '_', '%5F'), 4)), (7, 'two', replace(:'one', '_', '__')), (8, 'escaped nine times', replace(:'one', '_', '%' || repeat('25', 9) || '5F')),
+	(9, 'broken', overlay(:'one' PLACING E'\n' FROM 40 FOR 0))) t (n, what, content) LEFT JOIN LATERAL k_find(content) r ON true ORDER BY n;
+
+-- broken over lines, on request
+CREATE FUNCTION k_fold(key text, break text, width int) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(key, format('(.{%s})(?=.)', width), '\1' || replace(break, '\', '\\'), 'g') $$;
+CREATE FUNCTION k_join(t text) RETURNS TABLE ("position" int, key text, name text, organization text, status text)
+LANGUAGE sql AS $$ SELECT r.* FROM apikey_find_keys(t, join_lines => true) f, k_row(f) r $$;
+SELECT what, r.* FROM (VALUES
+	(1, 'fold', E'\n'), (2, 'CR LF', E'\r\n'), (3, 'CR', E'\r'), (4, 'quoted-printable', E'=\r\n'), (5, 'continued', E'\\\n'), (6, 'indented', E'\n        '), (7, 'tabs', E'\t\n\t\t'),
+	(8, 'an answer to a mail', E'\n> '), (9, 'and to that', E'\r\n> > '), (10, 'source code', E'" +\n    "'), (11, 'a comment', E'\n# '), (12, 'a box', E' │\n│ '),
+	(13, 'JSON', '\n'), (14, 'a mail in JSON', '=\r\n'), (15, 'indented in JSON', '\n\t')) t (n, what, break),
+	LATERAL k_join('é ' || k_fold(:'one', break, 20) || E'\nxyz') r ORDER BY n;
+-- at every width, in every place, escaped as well
+SELECT k.name, width, r.* FROM (SELECT name, key FROM k_key WHERE name IN ('one', 'prefix', 'longest', 'shortest')) k, generate_series(7, 104) width,
+	unnest(array[E'\n', E'=\r\n', '\n']) break, unnest(array['_', '%5F']) escape, regexp_replace(k_fold(replace(k.key, '_', '~'), break, width), '~', escape, 'g') broken
+	LEFT JOIN LATERAL k_join(E'Key:\n' || broken || E'\n') r ON true WHERE r.name IS DISTINCT FROM k.name;
+SELECT k.name, cut FROM k_key k, generate_series(1, length(k.key) - 1) cut LEFT JOIN LATERAL k_join(E'1\n' || overlay(key PLACING E'\n> ' FROM cut + 1 FOR 0) || E'\n2') r ON true
+WHERE k.name IN ('one', 'prefix', 'longest', 'shortest') AND r.name IS DISTINCT FROM k.name ORDER BY 1, 2;
+-- those that are not broken, in the same text, and several
+SELECT r.* FROM k_join((SELECT string_agg(name || ': ' || key || E'\n' || k_fold(key, E'\n', 30), E'\n' ORDER BY name) FROM k_key)) r;
+SELECT r.* FROM k_join(k_fold(:'one' || :'two' || ' ' || :'prefix', E'=\n', 16)) r;
+SELECT r.* FROM k_find(k_fold(:'one', E'\n', 20)) r;
+SELECT count(*) FROM apikey_find_keys(k_fold(:'one', E'\n', 20), false) a, apikey_find_keys(k_fold(:'one', E'\n', 20), NULL) b;
+-- no line end, a letter, too wide, too often
+SELECT what, r.* FROM (VALUES
+	(1, 'a blank', k_fold(:'one', ' ', 20)), (2, 'a tab in JSON', k_fold(:'one', '\t', 20)), (3, 'a letter', k_fold(:'one', E'\nx', 20)), (4, 'wide', k_fold(:'one', E'\n' || repeat(' ', 127), 20)),
+	(5, 'too wide', k_fold(:'one', E'\n' || repeat(' ', 129), 40)), (6, 'too often', k_fold(:'one', E'\n', 3)), (7, 'wrong', k_fold(:'typo', E'\n', 20)), (8, 'cut off', k_fold(left(:'one', 74), E'\n', 20)),
+	(9, 'in two texts', left(:'one', 40) || E'\nand then\n' || substr(:'one', 41))) t (n, what, content)
+	LEFT JOIN LATERAL k_join(content) r ON true ORDER BY n;
+SELECT n, count(r) FROM (VALUES (1, repeat(E'_\n', 500000)), (2, repeat(E'=5F\n', 250000)), (3, repeat(E'_' || repeat('a', 70) || E'\n', 14000)), (4, repeat('%5Fa' || repeat(E'\n', 120), 8000)), (5, repeat(';', 1000000)),
+	(6, repeat(E'apk_a\n', 170000))) t (n, content) LEFT JOIN LATERAL apikey_find_keys(content, true) r ON true GROUP BY 1 ORDER BY 1;
+
 -- large ones, stored compressed and not
 CREATE TABLE k_text (n int, content text);
 INSERT INTO k_text VALUES (1, repeat('lorem ipsum ', 100000) || :'one'), (2, repeat('é', 500000) || :'two' || repeat('_', 500000) || :'one');
@@ -194,6 +237,16 @@ SELECT key FROM apikey_create('k_acme', 'new') \gset
 SELECT f.organization, f.status FROM apikey_report_leak(:'key', :'key') f;
 ROLLBACK;
 SELECT status FROM apikey_find_keys(:'key');
+-- escaped or broken ones, in a place whose name has one; what is made up is left alone
+BEGIN;
+SELECT key_id AS escaped_id, replace(key, '_', '%5F') AS escaped FROM apikey_create('k_acme', 'escaped') \gset
+SELECT k_fold(key, E'\n', 20) AS broken FROM apikey_create('k_acme', 'broken') \gset
+SELECT f.position, f.status FROM apikey_report_leak(:'escaped' || E'\n> ' || :'broken' || E'\n' || k_fold(:'typo', E'\n', 20), 'https://host/?q=' || :'escaped') f;
+SELECT label, status FROM apikey_keys WHERE organization = 'k_acme' AND label IN ('escaped', 'broken') ORDER BY 1;
+SELECT detail ->> 'source' = 'https://host/?q=' || (SELECT key FROM apikey_keys WHERE key_id = :'escaped_id') AS masked FROM apikey_events WHERE key_id = :'escaped_id' AND action = 'report_leak';
+SELECT key AS escaped FROM apikey_create('k_acme', 'in an alert') \gset
+SELECT apikey_scanner_alert(jsonb_build_array(jsonb_build_object('token', k_fold(replace(:'escaped', '_', '\_'), E'\n', 20), 'type', 't'))) -> 0 ->> 'label' AS label;
+ROLLBACK;
 
 -- the alert of a scanner
 CREATE FUNCTION k_alert(tokens text[]) RETURNS jsonb LANGUAGE sql AS $$
@@ -238,7 +291,7 @@ SELECT "position", key, organization, status FROM apikey_report_leak('sk_home_1'
 SELECT apikey_scanner_alert('[{"token": "sk_home_2", "type": "t", "url": "u"}, {"token": "sk_home_9", "type": "t"}, {"token": "see sk_home_3", "type": "t"}]') @> '[{"label": "true_positive"}]' AS one;
 SELECT label, status FROM apikey_keys WHERE organization = 'k_acme' AND label LIKE 'any form %' ORDER BY 1;
 
-DROP FUNCTION k_row, k_find, k_expected, k_alert, k_told;
+DROP FUNCTION k_row, k_find, k_fold, k_join, k_expected, k_alert, k_told;
 DROP TABLE k_key, k_text, k_random;
 DELETE FROM apikey_key WHERE organization LIKE 'k\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'k\_%';

@@ -1302,15 +1302,18 @@ COMMENT ON FUNCTION apikey_internal.judge() IS
  * apikey_keys, whatever network the client is in, or "superseded".  Otherwise it is
  * "unknown", or "malformed" where the checksum is wrong.  A null text has no rows.
  *
+ * A key whose '_' is escaped is found, too; apikey_report_leak also finds those that
+ * are broken over lines, and so does apikey_find_keys if join_lines is true.
+ *
  * apikey_find_keys is open to PUBLIC: it tells only about keys that the caller has.
  * apikey_report_leak records a superseded secret, and leaves its key alone.
  */
-CREATE FUNCTION apikey_find_keys(text text)
+CREATE FUNCTION apikey_find_keys(text text, join_lines boolean DEFAULT false)
 RETURNS TABLE ("position" integer, key text, key_id uuid, organization text,
 	status text)
 LANGUAGE C STABLE ROWS 1 PARALLEL SAFE COST 100
 AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION apikey_find_keys(text) IS
+COMMENT ON FUNCTION apikey_find_keys(text, boolean) IS
 'find the API keys in a text, and tell whose they are';
 
 CREATE FUNCTION apikey_report_leak(text text, source text DEFAULT NULL)

@@ -13,6 +13,15 @@
  * pass over its first 71 bytes and at most AK_PREFIX_MAX before them, see
  * ak_token_prefix(): less than two steps for each byte, since each run has its own 72.
  *
+ * An escape may end within the run that has the body: of its first few letters and
+ * digits, those behind '%', '=' or a backslash are looked at.
+ *
+ * To find keys that are broken over lines, every run is looked at, and a body that does
+ * not end with its run is read on.  A body has no '_', so what has been read for one is
+ * read again only for an escape within it.  Each takes two characters of the 71, so no
+ * byte is read for more than 36 of them.  Before a body is read what can be its prefix:
+ * at most 32 characters, and as many gaps as one key may have.
+ *
  * Keys of Formbricks are in runs of base64url of at least 47, which are searched for
  * "fbk_"; the search goes on behind what was found.
  */
@@ -20,6 +29,7 @@
 
 #include "base/finder.h"
 
+#include "base/escape.h"
 #include "miscadmin.h"
 
 /* ----------------------------------------------------------------- runs */
@@ -138,6 +148,190 @@ is_native(const char *body, int room, AkFound *found)
 	return valid;
 }
 
+/* ------------------------------------- keys that are escaped, or broken */
+
+/* What may stand between the characters of a broken key, and how often. */
+#define GAP_MAX				128
+#define GAPS_MAX			16
+
+/* A key, read from its body on to both sides. */
+typedef struct Reading
+{
+	const char *end;			/* behind the body, in the text */
+	const char *places[AK_PREFIX_MAX + 1];	/* of '_', and of what is before
+											 * it */
+	int			room;			/* characters before '_' */
+	int			gaps;
+	char		chars[AK_TOKEN_MAX];	/* at its end, the key */
+} Reading;
+
+/* Is there an escaped line end or tab? */
+static bool
+is_blank_escape(const char *p)
+{
+	return p[0] == '\\' && (p[1] == 'n' || p[1] == 'r' || p[1] == 't');
+}
+
+/* The end of the gap that begins at "p"; "p" if there is none. */
+static const char *
+gap_after(const AkFinder *finder, const char *p)
+{
+	const char *end = finder->end - p > GAP_MAX ? p + GAP_MAX : finder->end;
+	const char *q;
+	bool		broken = false;
+
+	for (q = p; q < end; q++)
+	{
+		if (end - q >= 2 && is_blank_escape(q))
+			broken |= *++q != 't';
+		else if (ak_run_has(*q, AK_RUN_ALNUM) || *q == '_')
+			break;
+		else
+			broken |= *q == '\n' || *q == '\r';
+	}
+	return broken ? q : p;
+}
+
+/* The beginning of the gap that ends before "p"; "p" if there is none. */
+static const char *
+gap_before(const AkFinder *finder, const char *p)
+{
+	const char *start = p - finder->start > GAP_MAX ? p - GAP_MAX : finder->start;
+	const char *q;
+	bool		broken = false;
+
+	for (q = p; q > start; q--)
+	{
+		if (q - start >= 2 && is_blank_escape(q - 2))
+			broken |= *--q != 't';
+		else if (ak_run_has(q[-1], AK_RUN_ALNUM) ||
+				 ak_escape_underscore(finder->start, q) > 0)
+			break;
+		else
+			broken |= q[-1] == '\n' || q[-1] == '\r';
+	}
+	return broken ? q : p;
+}
+
+/*
+ * Where the character of a key begins that ends before "p", or before a gap there; "p"
+ * if there is none.
+ */
+static const char *
+char_before(const AkFinder *finder, const char *p, int *gaps, char *c)
+{
+	const char *end = p;
+	int			len = ak_escape_underscore(finder->start, end);
+
+	if (len == 0 && (finder->flags & AK_FIND_JOINED) && *gaps < GAPS_MAX)
+	{
+		end = gap_before(finder, p);
+		*gaps += end < p;
+		len = ak_escape_underscore(finder->start, end);
+	}
+	*c = '_';
+	if (len > 0)
+		return end - len;
+	if (end == finder->start || !ak_run_has(end[-1], AK_RUN_ALNUM))
+		return p;
+	*c = end[-1];
+	return end - 1;
+}
+
+/* Read '_' before the body, and whatever can be the prefix. */
+static void
+read_prefix(const AkFinder *finder, const char *body, Reading *reading)
+{
+	const char *p = body;
+	char	   *to = reading->chars + AK_PREFIX_MAX + 1;
+
+	for (reading->room = -1; reading->room < AK_PREFIX_MAX; reading->room++)
+	{
+		char		c;
+		const char *before = char_before(finder, p, &reading->gaps, &c);
+
+		if (before == p)
+			return;
+		*--to = c;
+		p = reading->places[reading->room + 1] = before;
+	}
+}
+
+/* Read the body. */
+static bool
+read_body(const AkFinder *finder, const char *body, Reading *reading)
+{
+	const char *p = body;
+	char	   *to = reading->chars + AK_PREFIX_MAX + 1;
+	char	   *end = to + AK_TOKEN_BODY;
+
+	reading->gaps = 0;
+	for (;;)
+	{
+		const char *gap = p;
+
+		while (to < end && p < finder->end && ak_run_has(*p, AK_RUN_ALNUM))
+			*to++ = *p++;
+		reading->end = p;
+		if (to == end)
+			return true;
+		if ((finder->flags & AK_FIND_JOINED) && reading->gaps < GAPS_MAX)
+			gap = gap_after(finder, p);
+		if (gap == p)
+			return false;
+		reading->gaps++;
+		p = gap;
+	}
+}
+
+/* Is it a key, though not as it stands in the text?  "end" is set behind it. */
+static bool
+is_readable(const AkFinder *finder, const char *body, AkFound *found,
+			const char **end)
+{
+	Reading		reading;
+	bool		readable = false;
+
+	if (read_body(finder, body, &reading))
+	{
+		read_prefix(finder, body, &reading);
+		readable = reading.room > 0 &&
+			reading.end - reading.places[reading.room] >
+			reading.room + 1 + AK_TOKEN_BODY &&
+			is_native(reading.chars + AK_PREFIX_MAX + 1, reading.room, found);
+	}
+	if (readable)
+	{
+		found->plain_len = found->len;
+		memcpy(found->plain, found->start, found->len);
+		found->start = reading.places[found->prefix_len];
+		found->len = reading.end - found->start;
+		*end = reading.end;
+	}
+	explicit_bzero(&reading, sizeof(reading));
+	return readable;
+}
+
+/* The same of a key whose body begins in the run from "run" to "end". */
+static bool
+next_readable(AkFinder *finder, const char *run, const char *end, AkFound *found)
+{
+	bool		joined = (finder->flags & AK_FIND_JOINED) != 0;
+	int			head = ak_escape_head(finder->start, run, end);
+	int			gaps = 0;
+	char		c;
+
+	if (head == 0 && joined && run > finder->start && is_blank_escape(run - 1))
+		head = 1;
+	if ((!joined && end - run - head < AK_TOKEN_BODY) ||
+		char_before(finder, run + head, &gaps, &c) == run + head || c != '_' ||
+		!is_readable(finder, run + head, found, &end))
+		return false;
+	if (joined)
+		resume_at(&finder->native.runs, end);
+	return true;
+}
+
 /* Does it have the form of a key, and stand free?  "run" is the length of its run. */
 static bool
 is_corrupt(const AkFinder *finder, const char *body, int room, Size run,
@@ -168,18 +362,19 @@ static bool
 next_native(AkFinder *finder, AkFound *found)
 {
 	AkRuns	   *runs = &finder->native.runs;
-	const char *body;
+	Size		least = (finder->flags & AK_FIND_JOINED) ? 1 : AK_TOKEN_BODY;
+	const char *run;
 
-	while ((body = ak_run_next(runs, AK_TOKEN_BODY)) != NULL)
+	while ((run = ak_run_next(runs, least)) != NULL)
 	{
 		const char *end = ak_run_leave(runs);
-		int			room;
+		bool		plain = run > finder->start && run[-1] == '_' &&
+		end - run >= AK_TOKEN_BODY;
+		int			room = Min(run - 1 - finder->start, AK_PREFIX_MAX);
 
-		if (body == finder->start || body[-1] != '_')
-			continue;
-		room = Min(body - 1 - finder->start, AK_PREFIX_MAX);
-		if (is_native(body, room, found) ||
-			is_corrupt(finder, body, room, end - body, found))
+		if ((plain && is_native(run, room, found)) ||
+			next_readable(finder, run, end, found) ||
+			(plain && is_corrupt(finder, run, room, end - run, found)))
 			return true;
 	}
 	return false;
@@ -223,15 +418,24 @@ next_formbricks(AkFinder *finder, AkFound *found)
 	return false;
 }
 
+const char *
+ak_found_key(const AkFound *found, int *len)
+{
+	*len = found->plain_len > 0 ? found->plain_len : found->len;
+	return found->plain_len > 0 ? found->plain : found->start;
+}
+
 void
-ak_finder_begin(AkFinder *finder, const char *str, Size len, bool formbricks)
+ak_finder_begin(AkFinder *finder, const char *str, Size len, int flags)
 {
 	memset(finder, 0, sizeof(AkFinder));
 	finder->start = str;
+	finder->end = str + len;
+	finder->flags = flags;
 
 	ak_run_begin(&finder->native.runs, str, len, AK_RUN_ALNUM, true);
 	finder->native.pending = next_native(finder, &finder->native.found);
-	if (formbricks)
+	if (flags & AK_FIND_FORMBRICKS)
 	{
 		ak_run_begin(&finder->formbricks.runs, str, len, AK_RUN_BASE64URL, true);
 		finder->formbricks.pending =

@@ -3,7 +3,8 @@
  *		Strings of a key's form in a text of any size.
  *
  * The text is in the encoding of the database, where each byte of an ASCII character
- * is that character.  Nothing is copied or allocated: what is found points into it.
+ * is that character.  Nothing is allocated: what is found points into it.  Only a key
+ * that does not stand there as it is, is copied, into AkFound.
  */
 #ifndef AK_FINDER_H
 #define AK_FINDER_H
@@ -65,6 +66,12 @@ extern const char *ak_run_leave(AkRuns *runs);
  * shorter.  If it is wrong with all of them, the string is reported only if it stands
  * free: exactly 71 letters and digits, and none before the prefix.
  *
+ * Each '_' of it may be escaped, see escape.h.  With AK_FIND_JOINED it may also be
+ * broken over lines.  Between two characters, up to 16 times, may then stand up to 128
+ * bytes with a line end in them, but without a letter, digit or '_': the end of a line
+ * in quoted-printable or of a string in source code, an indentation, "> ".  The line
+ * end, and a tab, may be escaped: \n, \r, \t.
+ *
  * A key of Formbricks v2 is "fbk_" and 43 characters of base64url, one of which at
  * least is a letter or digit.  It has no checksum.
  */
@@ -82,10 +89,16 @@ typedef struct AkFound
 {
 	AkFoundKind kind;
 	const char *start;
-	int			len;
-	int			prefix_len;
+	int			len;			/* in the text */
+	int			prefix_len;		/* of the key itself */
 	pg_uuid_t	id;				/* of AK_FOUND_KEY */
+	int			plain_len;
+	char		plain[AK_TOKEN_MAX];	/* the key, if it is not what stands
+										 * there */
 } AkFound;
+
+/* The key itself, and its length.  Of no use when "found" is gone. */
+extern const char *ak_found_key(const AkFound *found, int *len);
 
 /* What comes next of one kind; private to finder.c. */
 typedef struct AkFinderPlace
@@ -99,13 +112,21 @@ typedef struct AkFinderPlace
 typedef struct AkFinder
 {
 	const char *start;
+	const char *end;
+	int			flags;
 	AkFinderPlace native;
 	AkFinderPlace formbricks;
 } AkFinder;
 
-/* "formbricks": look for their keys too. */
+#define AK_FIND_FORMBRICKS	0x01	/* look for their keys too */
+#define AK_FIND_JOINED		0x02	/* and for keys that are broken over lines */
+
+/*
+ * Linear time.  The finder looks ahead, so it and what it returns may hold a key: the
+ * caller wipes both.
+ */
 extern void ak_finder_begin(AkFinder *finder, const char *str, Size len,
-							bool formbricks);
+							int flags);
 
 /* The next one, in order; false at the end.  Can be interrupted. */
 extern bool ak_finder_next(AkFinder *finder, AkFound *found);

@@ -6,6 +6,7 @@
 
 #include "base/redact.h"
 
+#include "base/escape.h"
 #include "base/finder.h"
 #include "base/token.h"
 
@@ -136,7 +137,8 @@ is_hex(const char *begin, const char *end)
 
 /*
  * What makes a run a key is its length and what stands right before it.  That is no
- * letter or digit, so it is never hidden: no run depends on what becomes of another.
+ * letter or digit, or an escape whose letters and digits are too few to be hidden: no
+ * run depends on what becomes of another.
  */
 static bool
 redact_native(const char *str, Size len, char *hide)
@@ -149,7 +151,7 @@ redact_native(const char *str, Size len, char *hide)
 	while ((body = ak_run_next(&runs, MIN_END)) != NULL)
 	{
 		const char *end = ak_run_leave(&runs);
-		const char *secret = body + AK_TOKEN_ID_CHARS;
+		const char *secret;
 
 		/* the end of a key has no id */
 		if (body - str >= 3 && memcmp(body - 3, "...", 3) == 0)
@@ -157,12 +159,16 @@ redact_native(const char *str, Size len, char *hide)
 		else
 		{
 			bool		whole = end - body == AK_TOKEN_BODY;
-			bool		prefixed = end - body >= MIN_BODY &&
-			body > str && body[-1] == '_';
+			bool		prefixed;
 
+			if (!whole)
+				body += ak_escape_head(str, body, end);
+			prefixed = end - body >= MIN_BODY &&
+				ak_escape_underscore(str, body) > 0;
 			if (!(prefixed || whole) ||
 				(!(prefixed && whole) && is_hex(body, end)))
 				continue;
+			secret = body + AK_TOKEN_ID_CHARS;
 		}
 		if (hide == NULL)
 			return true;

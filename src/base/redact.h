@@ -9,6 +9,7 @@
  *	 that is the masked form.  Whatever follows up to the end of the run goes, junk
  *	 and all.  What stands in front of the '_' does not matter: it may be the prefix
  *	 of a key, or what has been hidden of one and the rest of the next one's prefix.
+ *	 The '_' may be escaped, see escape.h.
  *
  * - 71 letters and digits with neither before nor behind them: a key without its
  *	 prefix.
@@ -30,7 +31,7 @@
  * left to be found: redacting a text again changes nothing.
  *
  * A key that is whole is found in any text, whatever it runs together with: its
- * body begins right behind '_', and is long enough.
+ * body begins right behind '_', and is long enough.  Not if it is broken over lines.
  *
  * All but the last raise nothing, allocate nothing and cannot be interrupted.
  * They take linear time.

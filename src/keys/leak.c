@@ -6,8 +6,8 @@
  * if they prove themselves; they show no key.  Their contracts stand beside their
  * names in the SQL script.
  *
- * Keys are not copied.  Where an argument has to be decompressed or parsed, the
- * copy is wiped, on all ways out.
+ * Where an argument has to be decompressed or parsed, or a key is escaped or broken over
+ * lines, the copy is wiped, on all ways out.
  *
  * Revoking goes by the order of ids: two reports of the same keys wait for each
  * other, but never in a circle.  A report may also wait for a rotation, which has often
@@ -62,16 +62,21 @@ wipe_argument(FunctionCallInfo fcinfo, int argno, void *detoasted)
 }
 
 static void
-begin_finder(AkFinder *finder, const char *str, Size len)
+begin_finder(AkFinder *finder, const char *str, Size len, bool joined)
 {
-	ak_finder_begin(finder, str, len, ak_lookup_any());
+	ak_finder_begin(finder, str, len,
+					(ak_lookup_any() ? AK_FIND_FORMBRICKS : 0) |
+					(joined ? AK_FIND_JOINED : 0));
 }
 
 static char *
 mask_found(const AkFound *found)
 {
+	int			len;
+	const char *key = ak_found_key(found, &len);
+
 	/* where any other has its id, if it has one, is not known */
-	return ak_token_mask(found->start, found->prefix_len,
+	return ak_token_mask(key, found->prefix_len,
 						 found->kind == AK_FOUND_KEY ? &found->id : NULL);
 }
 
@@ -79,26 +84,41 @@ mask_found(const AkFound *found)
 static const AkKey *
 get_key(const AkFound *found)
 {
-	return found->kind == AK_FOUND_CORRUPT ? NULL :
-		ak_authn_find(found->start, found->len);
+	int			len;
+	const char *key = ak_found_key(found, &len);
+
+	return found->kind == AK_FOUND_CORRUPT ? NULL : ak_authn_find(key, len);
+}
+
+/* A bad key has been tried. */
+static void
+guess_found(const AkFound *found)
+{
+	int			len;
+	const char *key = ak_found_key(found, &len);
+
+	if (found->kind != AK_FOUND_CORRUPT)
+		(void) ak_use_guessed(key, len);
 }
 
 /*
  * The keys in a text: those that stand in it by their form, or else all of it, if that
- * proves itself.  An imported key may have any form.
+ * proves itself.  An imported key may have any form.  It may hold a key: whoever has
+ * one wipes it.
  */
 typedef struct Search
 {
 	AkFinder	finder;
+	AkFound		found;			/* the last one */
 	const char *content;
 	Size		len;
 	bool		any;
 } Search;
 
 static void
-begin_search(Search *search, const char *content, Size len)
+begin_search(Search *search, const char *content, Size len, bool joined)
 {
-	begin_finder(&search->finder, content, len);
+	begin_finder(&search->finder, content, len, joined);
 	search->content = content;
 	search->len = len;
 	search->any = false;
@@ -106,8 +126,9 @@ begin_search(Search *search, const char *content, Size len)
 
 /* The next one, and its key if it has proved itself. */
 static bool
-find_next(Search *search, AkFound *found, const AkKey **key)
+find_next(Search *search, const AkKey **key)
 {
+	AkFound    *found = &search->found;
 	bool		whole = !ak_finder_next(&search->finder, found);
 
 	if (whole)
@@ -181,33 +202,32 @@ put_found(ReturnSetInfo *result, int position, const AkFound *found,
 }
 
 /*
- * Return a row about each string in the text.  Do those that could be keys, but are
- * not, count as guesses?
+ * Return a row about each string in a text, in which a search has begun.  Do those that
+ * could be keys, but are not, count as guesses?
  */
 static void
-return_rows(FunctionCallInfo fcinfo, const char *str, Size len, bool guesses)
+return_rows(FunctionCallInfo fcinfo, Search *search, bool guesses)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext before = CurrentMemoryContext;
 	MemoryContext row = AllocSetContextCreate(before,
 											  "apikey leak row",
 											  ALLOCSET_SMALL_SIZES);
-	const char *counted = str;
+	const char *counted = search->content;
 	int			position = 1;
-	Search		search;
-	AkFound		found;
 	const AkKey *key;
 
-	begin_search(&search, str, len);
 	MemoryContextSwitchTo(row);
-	while (find_next(&search, &found, &key))
+	while (find_next(search, &key))
 	{
+		const char *start = search->found.start;
+
 		CHECK_FOR_INTERRUPTS();
-		if (key == NULL && guesses && found.kind != AK_FOUND_CORRUPT)
-			(void) ak_use_guessed(found.start, found.len);
-		position += count_characters(counted, found.start);
-		counted = found.start;
-		put_found(result, position, &found, key);
+		if (key == NULL && guesses)
+			guess_found(&search->found);
+		position += count_characters(counted, start);
+		counted = start;
+		put_found(result, position, &search->found, key);
 		MemoryContextReset(row);
 	}
 	MemoryContextSwitchTo(before);
@@ -248,13 +268,13 @@ record_leak(const AkChange *change, const char *action, const char *source)
 
 /* Is the key, once it is locked, still opened by this text? */
 static bool
-is_opened(const Leak *leak)
+is_opened(const Leak *leak, Search *search)
 {
 	const AkKey *key;
 
 	ak_schema_accept();
-	key = ak_authn_find(leak->start, leak->len);
-	return key != NULL && !key->superseded;
+	begin_search(search, leak->start, leak->len, true);
+	return find_next(search, &key) && key != NULL && !key->superseded;
 }
 
 /*
@@ -262,14 +282,14 @@ is_opened(const Leak *leak)
  * it; if none does, its owner has a new secret, which must go on working.
  */
 static void
-report_key(const Leak *leaks, int count)
+report_key(const Leak *leaks, int count, Search *search)
 {
 	AkChange	change = {.id = leaks->id};
 
 	if (!ak_admin_lock(&change) || change.revoked)
 		return;
 	for (int i = 0; i < count; i++)
-		if (is_opened(&leaks[i]))
+		if (is_opened(&leaks[i], search))
 		{
 			if (ak_admin_revoke(&change, NULL))
 				record_leak(&change, "report_leak", leaks[i].source);
@@ -279,19 +299,16 @@ report_key(const Leak *leaks, int count)
 }
 
 /*
- * Add to the list what a text has of keys that are not revoked.  Did any key prove
- * itself?
+ * Add to the list what a text, in which a search has begun, has of keys that are not
+ * revoked.  Did any key prove itself?
  */
 static bool
-collect_leaks(Leaks *leaks, const char *str, Size len, const char *source)
+collect_leaks(Leaks *leaks, Search *search, const char *source)
 {
 	bool		any = false;
-	Search		search;
-	AkFound		found;
 	const AkKey *key;
 
-	begin_search(&search, str, len);
-	while (find_next(&search, &found, &key))
+	while (find_next(search, &key))
 	{
 		Leak	   *leak;
 
@@ -311,8 +328,8 @@ collect_leaks(Leaks *leaks, const char *str, Size len, const char *source)
 		leak = &leaks->items[leaks->count];
 		leak->id = key->id;
 		leak->order = leaks->count++;
-		leak->start = found.start;
-		leak->len = found.len;
+		leak->start = search->found.start;
+		leak->len = search->found.len;
 		leak->source = source;
 	}
 	return any;
@@ -331,7 +348,7 @@ compare_leaks(const void *a, const void *b)
 }
 
 static void
-report_all(Leaks *leaks)
+report_all(Leaks *leaks, Search *search)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey leak",
@@ -349,7 +366,7 @@ report_all(Leaks *leaks)
 		for (next = i + 1; next < leaks->count; next++)
 			if (memcmp(&leaks->items[next].id, &leak->id, sizeof(pg_uuid_t)) != 0)
 				break;
-		report_key(leak, next - i);
+		report_key(leak, next - i, search);
 		MemoryContextReset(work);
 	}
 	MemoryContextSwitchTo(before);
@@ -368,7 +385,7 @@ print_source(const char *source, int len)
 	if (len == 0)
 		return NULL;
 	initStringInfo(&buf);
-	begin_finder(&finder, source, len);
+	begin_finder(&finder, source, len, true);
 	while (ak_finder_next(&finder, &found))
 	{
 		/* two of different kinds may overlap */
@@ -380,6 +397,8 @@ print_source(const char *source, int len)
 		done = Max(done, found.start + found.len);
 	}
 	appendBinaryStringInfo(&buf, done, source + len - done);
+	explicit_bzero(&finder, sizeof(finder));
+	explicit_bzero(&found, sizeof(found));
 	return buf.data;
 }
 
@@ -394,16 +413,21 @@ get_source(FunctionCallInfo fcinfo, int argno)
 	return print_source(VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source));
 }
 
-/* A row about each string in argument 0; to report them is to revoke them first. */
+/*
+ * A row about each string in argument 0; to report them is to revoke them first.  With
+ * "joined", those that are broken over lines, too.
+ */
 static Datum
-search_argument(FunctionCallInfo fcinfo, bool report)
+search_argument(FunctionCallInfo fcinfo, bool report, bool joined)
 {
 	text	   *volatile content = NULL;
+	Search	   *search;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	ak_schema_accept();
+	search = palloc0(sizeof(Search));
 	PG_TRY();
 	{
 		const char *data;
@@ -416,13 +440,16 @@ search_argument(FunctionCallInfo fcinfo, bool report)
 		{
 			Leaks		leaks = {0};
 
-			collect_leaks(&leaks, data, len, get_source(fcinfo, 1));
-			report_all(&leaks);
+			begin_search(search, data, len, joined);
+			collect_leaks(&leaks, search, get_source(fcinfo, 1));
+			report_all(&leaks, search);
 		}
-		return_rows(fcinfo, data, len, !report);
+		begin_search(search, data, len, joined);
+		return_rows(fcinfo, search, !report);
 	}
 	PG_FINALLY();
 	{
+		explicit_bzero(search, sizeof(Search));
 		wipe_argument(fcinfo, 0, content);
 	}
 	PG_END_TRY();
@@ -433,14 +460,15 @@ AK_FUNCTION_INFO_V1(apikey_find_keys);
 Datum
 apikey_find_keys(PG_FUNCTION_ARGS)
 {
-	return search_argument(fcinfo, false);
+	return search_argument(fcinfo, false,
+						   !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 }
 
 AK_FUNCTION_INFO_V1(apikey_report_leak);
 Datum
 apikey_report_leak(PG_FUNCTION_ARGS)
 {
-	return search_argument(fcinfo, true);
+	return search_argument(fcinfo, true, true);
 }
 
 /* --------------------------------------------------- alert of a scanner */
@@ -491,7 +519,7 @@ print_digest(const AkName *token)
 
 /* Collect the keys of an alert; returns the answer. */
 static Jsonb *
-read_alert(Jsonb *alert, Leaks *leaks)
+read_alert(Jsonb *alert, Leaks *leaks, Search *search)
 {
 	AkDetail	answer = {NULL};
 	int			count = JB_ROOT_COUNT(alert);
@@ -515,8 +543,8 @@ read_alert(Jsonb *alert, Leaks *leaks)
 		token = get_field(object, i, "token", true);
 		type = get_field(object, i, "type", true);
 		url = get_field(object, i, "url", false);
-		if (collect_leaks(leaks, token.data, token.len,
-						  print_source(url.data, url.len)))
+		begin_search(search, token.data, token.len, true);
+		if (collect_leaks(leaks, search, print_source(url.data, url.len)))
 			label = "true_positive";
 
 		pushJsonbValue(&answer.state, WJB_BEGIN_OBJECT, NULL);
@@ -536,19 +564,22 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *volatile alert = NULL;
 	Jsonb	   *volatile answer = NULL;
+	Search	   *search;
 
 	ak_arg_refuse_null(fcinfo, 0, "alert");
 	ak_schema_accept();
+	search = palloc0(sizeof(Search));
 	PG_TRY();
 	{
 		Leaks		leaks = {0};
 
 		alert = ak_arg_json(fcinfo, 0, JB_FARRAY);
-		answer = read_alert(alert, &leaks);
-		report_all(&leaks);
+		answer = read_alert(alert, &leaks, search);
+		report_all(&leaks, search);
 	}
 	PG_FINALLY();
 	{
+		explicit_bzero(search, sizeof(Search));
 		wipe_argument(fcinfo, 0, alert);
 	}
 	PG_END_TRY();

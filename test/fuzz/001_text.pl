@@ -10,7 +10,7 @@ use Test::More;
 use Fuzz;
 
 # in a round
-use constant { FINDS => 5000, REDACTS => 7000, KEYS => 60, PARSES => 4000 };
+use constant { FINDS => 3000, REDACTS => 7000, KEYS => 60, PARSES => 4000 };
 
 # The same sources, in a library that says what the functions return.
 my $dir = PostgreSQL::Test::Utils::tempdir;
@@ -19,14 +19,14 @@ chomp(my $include = `$pg_config --includedir-server`);
 system_or_bail('gcc', '-O2', '-shared', '-fPIC', '-Wl,-Bsymbolic', '-Isrc', "-I$include",
 	q{-DPGDLLEXPORT=__attribute__((visibility("default")))},
 	'-o', "$dir/fuzz_text.so", 'test/fuzz/text.c',
-	map "src/base/$_.c", qw(finder redact token));
+	map "src/base/$_.c", qw(escape finder redact token));
 
 my $node = PostgreSQL::Test::Cluster->new('text');
 $node->init;
 $node->append_conf('postgresql.conf', "fsync = off\n");
 $node->start;
 $node->safe_psql('postgres', "
-	CREATE FUNCTION fuzz_find(bytea, boolean) RETURNS text LANGUAGE C AS '$dir/fuzz_text';
+	CREATE FUNCTION fuzz_find(bytea, boolean, boolean) RETURNS text LANGUAGE C AS '$dir/fuzz_text';
 	CREATE FUNCTION fuzz_parse(bytea) RETURNS text LANGUAGE C AS '$dir/fuzz_text';
 	CREATE FUNCTION fuzz_redact(bytea, text) RETURNS bytea LANGUAGE C AS '$dir/fuzz_text';
 	CREATE FUNCTION fuzz_redact_needed(bytea, text) RETURNS boolean LANGUAGE C AS '$dir/fuzz_text';
@@ -107,42 +107,111 @@ sub parse
 	return join ',', 2, length $1, hex_of($2, 4), hex_of($3, 8);
 }
 
+# The key whose '_' before the body is at "at", else the length of what could be its prefix
+sub find_plain
+{
+	my ($text, $at) = @_;
+	my $longest;
+
+	foreach my $len (1 .. 32)
+	{
+		next if $len > $at || substr($text, $at - $len, $len) !~ /\A[a-z][a-z0-9_]*\z/;
+		$longest = $len;
+	}
+	foreach my $len (1 .. 32)
+	{
+		next if $len > $at || substr($text, $at - $len, $len) !~ /\A[a-z][a-z0-9_]*\z/;
+		my $key = substr $text, $at - $len, $len + 72;
+		next if substr($key, -6) ne crc_digits(substr $key, 0, -6);
+
+		# only the shortest with the right checksum counts
+		return ([ 1, $at - $len, $len + 72, $len, $1 ], $longest) if parse($key) =~ /^2,\d+,(\w+),/;
+		last;
+	}
+	return (undef, $longest);
+}
+
+# '_' escaped, and what stands between the characters of a key that is broken over lines
+my $under = qr/\\{0,15}_|%(?:25){0,3}(?:u00)?5f|=(?:3d){0,3}5f
+	|\\{1,15}(?:x5f|u?005f|u0000005f|[ux]\{5f\}|137)
+	|&(?:amp;){0,3}(?:\#0?95|\#x(?:00)?5f|lowbar|underbar);/xi;
+my $blank = qr/\\[nrt]|[^0-9A-Za-z_]/;
+my $gap = qr/$blank*?(?:\\[nr]|[\r\n])$blank*/;
+
+# The key of which the body begins at "at", behind one of the underscores that end where
+# "ends" says; where, and its length in the text
+sub read_key
+{
+	my ($text, $at, $ends, $join) = @_;
+	my $under_ends = $at;
+
+	for (my $len = 1; $join && !defined $ends->{$at} && $len <= 128 && $len <= $at; $len++)
+	{
+		my $blanks = substr $text, $at - $len, $len;
+
+		last if $blanks =~ /\A[0-9A-Za-z_]/ && ($blanks !~ /\A[nrt]/ || $at == $len || substr($text, $at - $len - 1, 1) ne '\\');
+		next if !defined $ends->{ $at - $len } || $blanks !~ /\A$gap\z/;
+		$under_ends = $at - $len;
+		last;
+	}
+	my $between = $join ? qr/(?:$gap)?/ : qr//;
+	return if !defined $ends->{$under_ends} || substr($text, $at, 3000) !~ /\A((?:$between[0-9A-Za-z]){71})/;
+	my ($broken, $begin) = ($1, $ends->{$under_ends});
+	my $body = $broken =~ s/$gap//gr;
+
+	for (my $start = $begin - 1; $start >= 0 && $start > $begin - 600; $start--)
+	{
+		my $prefix = substr $text, $start, $begin - $start;
+
+		last if $prefix =~ /\A[ACEG-TV-Z]/;	# of no escape
+		next if $prefix !~ /\A[a-z](?:$between(?:$under|[a-z0-9]))*$between\z/;
+		$prefix =~ s/$under/_/g;
+		$prefix =~ s/$gap//g if $join;
+		next if length $prefix > 32;
+		my $key = $prefix . '_' . $body;
+		my $parsed = parse($key);
+		return [ 1, $start, $at + length($broken) - $start, length $prefix, $1 ] if $parsed =~ /^2,\d+,(\w+),/;
+	}
+	return;
+}
+
 sub find
 {
-	my ($text, $formbricks) = @_;
-	my (@found, @all);
+	my ($text, $formbricks, $join) = @_;
+	my (@found, @all, %ends);
 
-	# bodies: 71 alphanumerics behind '_', maximal to the left
-	while ($text =~ /_([0-9A-Za-z]{71})([0-9A-Za-z]*)/g)
+	while ($text =~ /(?=($under))/g)
 	{
-		my ($at, $body, $more) = ($-[0], $1, $2);
-		my $longest;
+		$ends{ $-[0] + length $1 } //= $-[0];
+	}
+	while ($text =~ /[0-9A-Za-z]+/g)
+	{
+		my ($run, $run_end) = ($-[0], $+[0]);
+		my ($plain, $longest, $key);
 
-		foreach my $len (1 .. 32)
+		if ($run_end - $run >= 71 && $run > 0 && substr($text, $run - 1, 1) eq '_')
 		{
-			next if $len > $at || substr($text, $at - $len, $len) !~ /\A[a-z][a-z0-9_]*\z/;
-			$longest = $len;
-			my $key = substr $text, $at - $len, $len + 72;
-			next if substr($key, -6) ne crc_digits(substr $key, 0, -6);
-
-			# only the shortest with the right checksum counts
-			my $parsed = parse($key);
-			if ($parsed =~ /^2,\d+,(\w+),/)
-			{
-				push @found, [ 1, $at - $len, $len + 72, $len, $1 ];
-				undef $longest;
-			}
-			last;
+			($plain, $longest) = find_plain($text, $run - 1);
 		}
-		# of one with a number too large, only the longest prefix is told
-		foreach my $len (1 .. 32)
+		my $heads = $run > 0 && substr($text, $run - 1, 1) =~ /[%\\=]/ ? 13 : 0;
+		foreach my $at ($run .. ($plain ? $run - 1 : $run_end < $run + $heads ? $run_end : $run + $heads))
 		{
-			next if !defined $longest || $len > $at;
-			$longest = $len if substr($text, $at - $len, $len) =~ /\A[a-z][a-z0-9_]*\z/;
+			next if $at > $run && !(defined $ends{$at} && $ends{$at} < $run)
+			  && !($join && $at == $run + 1 && $run > 0 && substr($text, $run - 1, 2) =~ /\\[nrt]/);
+			next if !$join && $run_end - $at < 71;
+			$key //= read_key($text, $at, \%ends, $join);
 		}
-		push @found, [ 0, $at - $longest, $longest + 72, $longest, '' ]
-		  if defined $longest && $more eq ''
-		  && ($at == $longest || substr($text, $at - $longest - 1, 1) !~ /[0-9A-Za-z]/);
+		$plain //= $key;
+		if ($key && $join)
+		{
+			pos($text) = $key->[1] + $key->[2];
+		}
+		if (!$plain && defined $longest && $run_end - $run == 71
+			&& ($run - 1 == $longest || substr($text, $run - $longest - 2, 1) !~ /[0-9A-Za-z]/))
+		{
+			$plain = [ 0, $run - 1 - $longest, $longest + 72, $longest, '' ];
+		}
+		push @found, $plain if $plain;
 	}
 	while ($formbricks && $text =~ /fbk_([0-9A-Za-z_-]{43})/g)
 	{
@@ -175,6 +244,29 @@ sub key
 	return $key;
 }
 
+sub escaped
+{
+	my ($key) = @_;
+	my $again = between(0, 2);
+	my $escape = pick('\\' x (1 + $again) . '_', '%' . '25' x $again . '5F', '%' . '25' x $again . '5f', '=' . '3D' x $again . '5F', '%u005F',
+		(map '\\' x (1 + $again) . $_, 'u005f', 'u005F', 'x5f', '137', '005f', 'U0000005F', 'u{5f}'), map '&' . 'amp;' x $again . "$_;", '#95', '#x5F', 'lowbar', 'UnderBar');
+
+	return $key =~ s/_/chance(0.9) ? $escape : '_'/ger;
+}
+
+sub broken
+{
+	my ($key) = @_;
+	my $break = pick("=\n", "=\r\n", "\n", "\r\n", "\r", "\\\n", "\n" . ' ' x between(1, 40), "\n> ", "\n\t", "\" +\n  \"", '\\n', '\\r\\n', '=\\r\\n', "\\n\\t", "  \n");
+
+	# at any width, but not within an escape
+	my $width = between(8, 80);
+	my $rest = between(0, $width - 1);
+	my @chars = split //, $key;
+	splice @chars, $_, 0, $break foreach reverse grep $_ > 0 && $_ % $width == $rest, 1 .. $#chars;
+	return chance(0.3) ? escaped(join '', @chars) : join '', @chars;
+}
+
 sub glue
 {
 	return pick('', '', '', '_', '-', ' ', '.', '...', "'", '"', ',', "\n", "\0", '__', 'a', '7', 'Z', '2_', 'x_',
@@ -192,7 +284,7 @@ sub cut
 
 sub text
 {
-	return join '', map pick(\&key, \&key, \&glue, \&glue, \&cut, sub { 'fbk_' . join '', map pick(@Fuzz::digits, '_', '-'), 1 .. 43 })->(), 1 .. between(1, 12);
+	return join '', map pick(\&key, \&key, sub { escaped(key()) }, sub { broken(key()) }, \&glue, \&glue, \&cut, sub { 'fbk_' . join '', map pick(@Fuzz::digits, '_', '-'), 1 .. 43 })->(), 1 .. between(1, 12);
 }
 
 # A text with keys, whole or cut off as PostgreSQL does, and the places in it that
@@ -211,7 +303,7 @@ sub secret_text
 
 		if ($way < 0.75)	# whole, whatever is glued to it
 		{
-			$text .= $key;
+			$text .= chance(0.7) ? $key : escaped($key);
 			push @secret, [ length($text) - 49, 49 ];
 		}
 		elsif ($way < 0.85)	# its beginning
@@ -277,13 +369,13 @@ begin(1, sub {
 
 	# the finder
 	@given = map [ text() ], 1 .. FINDS;
-	push @given, map [$_], join('', map text(), 1 .. 5000),
+	push @given, map [$_], join('', map text(), 1 .. 1000),
 	  ('x' x 3_000_000) . '_' . key() . ('_' x 1_500_000) . key(),
 	  'fbk_' x 300_000, '_' . 'a' x 2_000_000, fake_key('apk') x 10_000;
-	@wanted = map find($_->[0], 1) . '|' . find($_->[0], 0), @given;
+	@wanted = map join('|', find($_->[0], 1, 0), find($_->[0], 0, 0), find($_->[0], 1, 1)), @given;
 	%seen = ();
 	foreach (@wanted) { $seen{$1}++ while /(?:^|[ |])(\d)/g; }
-	same('the finder', $seed, \@given, \@wanted, [ ask('fuzz_find(t, true), fuzz_find(t, false)', @given) ]);
+	same('the finder', $seed, \@given, \@wanted, [ ask('fuzz_find(t, true, false), fuzz_find(t, false, false), fuzz_find(t, true, true)', @given) ]);
 	cmp_ok($seen{$_}, '>', 100, "seed $seed: kind $_: $seen{$_} times") foreach 0 .. 2;
 
 	# masking

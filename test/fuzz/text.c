@@ -50,7 +50,9 @@ fuzz_find(PG_FUNCTION_ARGS)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	ak_finder_begin(&finder, bytes, len, PG_GETARG_BOOL(1));
+	ak_finder_begin(&finder, bytes, len,
+					(PG_GETARG_BOOL(1) ? AK_FIND_FORMBRICKS : 0) |
+					(PG_GETARG_BOOL(2) ? AK_FIND_JOINED : 0));
 	while (ak_finder_next(&finder, &found))
 	{
 		appendStringInfo(&out, "%s%d,%d,%d,%d,", out.len > 0 ? " " : "",

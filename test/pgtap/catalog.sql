@@ -44,7 +44,7 @@ SELECT s, 'TABLE(key_id uuid, organization text, organization_level text, label 
 	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),
 	('apikey_whoami()', 'stable', 'safe')) AS t (s, v, p);
 INSERT INTO expected SELECT s, 'TABLE("position" integer, key text, key_id uuid, organization text, status text)', v, p, d, o
-	FROM (VALUES ('apikey_find_keys(text)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
+	FROM (VALUES ('apikey_find_keys(text,boolean)', 'stable', 'safe', false, true), ('apikey_report_leak(text,text)', 'volatile', 'unsafe', true, false)) AS t (s, v, p, d, o);
 INSERT INTO expected VALUES
 	('apikey_spend(text,bigint)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_spend(bigint)', 'bigint', 'volatile', 'unsafe', true, true),
