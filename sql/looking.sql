@@ -25,6 +25,14 @@ SELECT count(apikey_enable(key_id)) AS enabled FROM l_key WHERE state = 'was dis
 SELECT count(apikey_revoke(key_id)) AS revoked FROM l_key WHERE state = 'revoked';
 SELECT count(apikey_delete(key_id)) AS deleted FROM l_key WHERE state = 'deleted';
 
+-- what was written down of use: in apikey_keys, as long as the key is there
+INSERT INTO apikey_use (key_id, uses, refusals, last_used_at, last_used_from)
+SELECT key_id, 1, 0, '2020-01-01 UTC', CASE state WHEN 'active' THEN '2001:db8::1'::inet WHEN 'revoked' THEN '198.51.100.1' END
+FROM l_key WHERE state IN ('active', 'revoked', 'disabled', 'deleted') AND grants = 'l_acme l_web/production/read';
+SELECT l.state, k.last_used_at = '2020-01-01 UTC' AS at, k.last_used_from
+FROM apikey_keys k JOIN l_key l USING (key_id) WHERE k.last_used_at IS NOT NULL ORDER BY l.state;
+DELETE FROM apikey_use WHERE key_id IN (SELECT key_id FROM l_key);
+
 -- apikey_who_can has a key if and only if apikey_authorize admits it
 CREATE TABLE l_question AS SELECT * FROM
 	unnest('{l_web,l_shop,7001,11111111-2222-4333-8444-555555555555,l_mars,l_venus,l_none,L_WEB,*,"",NULL}'::text[]) project,

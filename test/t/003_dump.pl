@@ -33,7 +33,8 @@ $node->safe_psql('postgres', qq{
 	SELECT apikey_grant('$id', '*', '*', 'read');
 	SELECT apikey_set_budget('$id', 10, '1 month');
 	SELECT apikey_spend('$key', 3);
-	INSERT INTO apikey_use (key_id, uses, refusals, last_used_at, last_refused_at, limit_until) VALUES ('$id', 7, 1, '2020-01-01', '2020-02-01', '2020-03-01');
+	INSERT INTO apikey_use (key_id, uses, refusals, last_used_at, last_used_from, old_secret_used_at, last_refused_at, limit_until)
+		VALUES ('$id', 7, 1, '2020-01-01', '198.51.100.1', '2019-12-01', '2020-02-01', '2020-03-01');
 	SELECT apikey_disable(key_id, 'looks wrong') FROM apikey_create('globex', 'disabled');
 	SELECT apikey_revoke(key_id, 'left the company') FROM apikey_create('globex', 'revoked');
 	SELECT key_id FROM apikey_create('globex', 'suspended');
@@ -47,7 +48,7 @@ $node->safe_psql('postgres', qq{
 });
 
 my $look = q{
-	SELECT key_id, organization, label, status, key, last_used_at, disabled_reason, revoked_reason FROM apikey_keys ORDER BY 1;
+	SELECT key_id, organization, label, status, key, last_used_at, last_used_from, disabled_reason, revoked_reason FROM apikey_keys ORDER BY 1;
 	SELECT * FROM apikey_suspension;
 	SELECT * FROM apikey_secret ORDER BY key_id;
 	SELECT name, status, overlap_until FROM old JOIN apikey_keys ON name = label ORDER BY 1;

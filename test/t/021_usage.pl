@@ -660,8 +660,8 @@ fails($plain, "SELECT * FROM $_", $needed, "not preloaded: $_") foreach 'apikey_
 is(may($plain, $plain_key), 't', 'not preloaded: a decision');
 is($plain->safe_psql('postgres', "SELECT label FROM apikey_login('$plain_key')"), 'test', 'a log-in');
 is($plain->safe_psql('postgres', "SELECT label, last_used_at FROM apikey_keys"), 'test|', 'apikey_keys');
-$plain->safe_psql('postgres', "INSERT INTO apikey_use VALUES ('$plain_id', 5, 0, '2020-01-01 UTC')");
-is($plain->safe_psql('postgres', "SELECT last_used_at = '2020-01-01 UTC' FROM apikey_keys"), 't', 'shows what was written down before');
+$plain->safe_psql('postgres', "INSERT INTO apikey_use VALUES ('$plain_id', 5, 0, '2020-01-01 UTC', '198.51.100.1')");
+is($plain->safe_psql('postgres', "SELECT last_used_at = '2020-01-01 UTC', last_used_from FROM apikey_keys"), 't|198.51.100.1', 'shows what was written down before');
 is($plain->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'apikey%'"), 0, 'no workers');
 $plain->stop;
 

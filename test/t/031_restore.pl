@@ -34,7 +34,8 @@ $node->safe_psql('postgres', q{
 	SELECT count(r) FROM made, apikey_rotate(key_id, overlap => '1 year') r WHERE i % 10 = 1;
 	SELECT count(apikey_set_budget(key_id, 100, '1 month')) FROM made WHERE i % 10 = 2;
 	SELECT count(apikey_revoke(key_id)) FROM made WHERE i % 10 = 3;
-	INSERT INTO apikey_use SELECT key_id, i, 1, '2020-01-01', '2020-02-01', '2020-03-01' FROM made;
+	INSERT INTO apikey_use (key_id, uses, refusals, last_used_at, last_used_from, old_secret_used_at, last_refused_at, limit_until)
+		SELECT key_id, i, 1, '2020-01-01', '2001:db8::1', '2019-12-01', '2020-02-01', '2020-03-01' FROM made;
 	INSERT INTO apikey_use_hour SELECT key_id, '2020-01-01', i, 0 FROM made;
 });
 my @tables = split /\n/, $node->safe_psql('postgres',
