@@ -216,6 +216,20 @@ BEGIN
 	PERFORM hand_projects(1);
 	hand = extract(epoch FROM clock_timestamp() - started) * 1000000;
 END $$;
+
+-- A table that knows only the customer, and a key of one of 100.
+CREATE UNLOGGED TABLE invoice (id int PRIMARY KEY, organization text NOT NULL, created_at timestamptz NOT NULL, body text);
+INSERT INTO invoice SELECT i, 'c' || floor(random() * 100), '2026-01-01'::timestamptz + i * interval '1 s', repeat(md5(i::text), 2)
+FROM generate_series(1, 200000) i;
+CREATE INDEX ON invoice (organization, created_at);
+CREATE UNLOGGED TABLE bare_invoice AS SELECT * FROM invoice;
+INSERT INTO keys SELECT 'customer', '{}', k.key FROM apikey_create('c7', 'customer', organization_level => 'write') k;
+ALTER TABLE invoice ENABLE ROW LEVEL SECURITY;
+ALTER TABLE bare_invoice ENABLE ROW LEVEL SECURITY;
+CREATE POLICY ours_organization ON invoice FOR SELECT TO ours_organization USING (apikey_authorize_organization(organization, 'read'));
+CREATE POLICY ours_organization ON bare_invoice FOR SELECT TO ours_organization USING (apikey_authorize_organization(organization, 'read'));
+CREATE POLICY by_row ON invoice FOR SELECT TO by_row USING (apikey_authorize_organization(organization, 'read') IS TRUE);
+
 GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 VACUUM ANALYZE;
 CHECKPOINT;

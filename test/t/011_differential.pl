@@ -14,11 +14,11 @@ use Apikey;
 
 my $default_seed = 20250101;
 my $default_rounds = 9;
-my ($tables, $questions) = (6, 70);	# in a world
+my ($tables, $questions) = (7, 70);	# in a world
 
 # In what an oracle is led astray to see that this is found out: a grant of each
-# key is missing, all of them are for the highest level, or for all environments, or
-# derived keys have no parents
+# key is missing, and each organization level; all of them are for the highest level, or
+# for all environments; or derived keys have no parents
 my @wrong = ('missing', 'higher', 'anywhere', 'parentless');
 my $seed = $ENV{APIKEY_SEED} // $default_seed;
 my $rounds = $ENV{APIKEY_ROUNDS} // $default_rounds;
@@ -64,6 +64,7 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 	" . q{
 	CREATE TABLE token (k int PRIMARY KEY, what text, key_id uuid, key text, superseded boolean NOT NULL DEFAULT false);
 	CREATE TABLE setting (s int PRIMARY KEY, env text);
+	CREATE TABLE customer (wrong text, k int, organization text COLLATE "C", level int);
 	CREATE TABLE verdict (wrong text, k int, in_project text COLLATE "C", in_environment text COLLATE "C", level int);
 
 	-- which level each key has on what, by plain SQL over the tables; "wrong"
@@ -101,8 +102,21 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 		SELECT k, project, environment, min(level) FROM given
 		GROUP BY 1, 2, 3, members HAVING count(*) = members
 	$$;
+	-- likewise, which level it has on which organization
+	CREATE FUNCTION customer(wrong text, one int) RETURNS TABLE (k int, organization text, level int)
+	LANGUAGE sql STABLE } . $oracle_plan . q{ AS $$
+		SELECT t.k, s.organization, CASE WHEN $1 = 'higher' THEN 3 ELSE array_position('{read,write}', s.organization_level::text) END
+		FROM token t JOIN apikey_key s USING (key_id)
+		WHERE (one IS NULL OR t.k = one) AND s.revoked_at IS NULL AND s.disabled_at IS NULL
+			AND (s.expires_at IS NULL OR s.expires_at > now()) AND s.allowed_networks IS NULL
+			AND s.organization_level IS NOT NULL AND NOT t.superseded AND $1 <> 'missing'
+			AND NOT EXISTS (SELECT FROM apikey_suspension u WHERE u.organization = s.organization)
+	$$;
 	CREATE FUNCTION judge(one int, wrong text) RETURNS void LANGUAGE sql AS $$
 		DELETE FROM verdict WHERE k = one;
+		DELETE FROM customer WHERE k = one;
+		INSERT INTO customer
+		SELECT w, v.* FROM unnest(ARRAY['', wrong]) w, LATERAL customer(w, one) v;
 		INSERT INTO verdict
 		SELECT w, v.* FROM unnest(ARRAY['', wrong]) w, LATERAL verdict(w, one) v
 	$$;
@@ -140,8 +154,9 @@ $node->safe_psql('base', "SET client_min_messages = warning;
 	BEGIN
 		CASE how
 			WHEN 'more' THEN
-				PERFORM apikey_grant(id, '*', '*', 'manage');
+				PERFORM apikey_grant(id, '*', '*', 'manage'), apikey_set_organization_level(id, 'write');
 			WHEN 'less' THEN
+				PERFORM apikey_set_organization_level(id, NULL);
 				PERFORM apikey_ungrant(key_id, coalesce(project, '*'), environment)
 				FROM (SELECT *, row_number() OVER (ORDER BY project, environment) AS n
 					FROM apikey_grant WHERE key_id = id) g WHERE n % 2 = 1;
@@ -178,6 +193,9 @@ sub any { return $_[ int rand @_ ]; }
 sub chance { return rand() < $_[0]; }
 sub between { return $_[0] + int rand($_[1] - $_[0] + 1); }
 
+# The values that come first are the most common ones.
+sub often { return $_[ int @_ * rand()**3 ]; }
+
 sub shuffled
 {
 	my @list = @_;
@@ -208,7 +226,8 @@ sub verb_of
 
 # A text where things stand that are written in one way for the extension, and
 # in another for the oracle.  \x01 type \x02 value \x03: a constant, which may become
-# a parameter; \x04 key \x05 project \x05 environment \x05 verb \x06: a call.
+# a parameter; \x04 key \x05 project \x05 environment \x05 verb \x06: a call; without an
+# environment it is about an organization.
 sub constant { return "\x01$_[0]\x02$_[1]\x03"; }
 sub call { return "\x04" . join("\x05", @_) . "\x06"; }
 
@@ -227,7 +246,7 @@ sub write_calls
 	my ($sql) = @_;
 
 	return $sql =~ s/\x04(.*?)\x05(.*?)\x05(.*?)\x05(.*?)\x06/
-		'apikey_authorize(' . join(', ', grep($_ ne '', $1), $2, $3, $4) . ')'/gesrx;
+		'apikey_authorize' . ($3 eq '' ? '_organization' : '') . '(' . join(', ', grep($_ ne '', $1, $2, $3, $4)) . ')'/gesrx;
 }
 
 # ---------------------------------------------------------------------- worlds
@@ -333,7 +352,12 @@ sub make_policies
 	my @policies;
 
 	return ('none') if $form eq 'none';
-	if ($form eq 'protected')
+	if ($form eq 'organization')
+	{
+		push @policies, map [ $_->[0], 1, call('', 'project', '', "'$_->[1]'"), 'protect' ],
+		  [ 'SELECT', 'read' ], [ 'UPDATE', 'write' ], [ 'DELETE', 'write' ];
+	}
+	elsif ($form eq 'protected')
 	{
 		push @policies, map [ $_->[0], 1, call('', 'project', 'environment', "'$_->[1]'"), 'protect' ],
 		  [ 'SELECT', 'read' ], [ 'UPDATE', 'write' ], [ 'DELETE', 'manage' ];
@@ -355,6 +379,7 @@ sub make_policies
 			$environment =~ s/::text// if chance(0.5);
 		}
 		$environment = any("'production'", $env_setting) if $form eq 'constant' || $form eq 'verb' && chance(0.6);
+		$environment = '' if $form eq 'by hand' && chance(0.4) || $form eq 'verb' && chance(0.2);
 		my $verb = $form eq 'verb' || !$plain && chance(0.3) ? 'verb' : "'" . verb_of($level) . "'";
 		my $call = call(chance(0.25) ? $keyed : '', $project, $environment, $verb);
 		my $condition = $plain ? $call : any(($call) x 4, "(public OR $call)", "(public AND $call)", "($call AND id % 5 <> 0)",
@@ -365,9 +390,9 @@ sub make_policies
 
 		push @policies, [ 'ALL', 1, $condition ];
 	}
-	push @policies, [ any('ALL', 'SELECT'), 1, any('id % 11 = 3', 'public', call('', 'project', "'staging'", "'read'"),
+	push @policies, [ any('ALL', 'SELECT'), 1, any('id % 11 = 3', 'public', call('', 'project', '', "'write'"), call('', 'project', "'staging'", "'read'"),
 			call($keyed, 'project', 'environment', "'write'"), call('', "'shop'::text", 'environment', "'read'")) ] if chance(0.15);
-	push @policies, [ any('ALL', 'SELECT'), 0, any('id % 7 <> 3', 'NOT public', call('', 'project', 'environment', "'write'"),
+	push @policies, [ any('ALL', 'SELECT'), 0, any('id % 7 <> 3', 'NOT public', call('', 'project', '', "'read'"), call('', 'project', 'environment', "'write'"),
 			call('', 'project', "'production'", "'GET'"), call('', "'web'::text", 'environment', "'read'")) ] if chance(0.2);
 	return @policies;
 }
@@ -415,6 +440,14 @@ sub oracle_of
 	{
 		my ($project, $environment, $verb) = $calls[$n] =~ /\x04.*?\x05(.*?)\x05(.*?)\x05(.*?)\x06/;
 
+		if ($environment eq '')
+		{
+			$ctes .= ", c$n AS MATERIALIZED (
+				SELECT v.k, s.s, t.id FROM $table->{name} t CROSS JOIN s JOIN customer v
+					ON v.organization = CAST($project AS text) COLLATE \"C\" AND v.level >= level_of($verb)
+				WHERE v.wrong = \$2 AND (one IS NULL OR v.k = one))";
+			next;
+		}
 		$environment = 's.env' if $environment =~ /app\.env/;
 		$ctes .= ", c$n AS MATERIALIZED (
 			SELECT v.k, s.s, t.id FROM $table->{name} t CROSS JOIN s JOIN verdict v
@@ -568,17 +601,19 @@ COPY raw FROM stdin;\n";
 		if ($policies[0][3] && $table{kind} eq 'name')
 		{
 			# not a type for apikey_protect
-			my %level = (SELECT => 'read', UPDATE => 'write', DELETE => 'manage');
-
-			$sql .= "CREATE POLICY apikey_$_ ON $name FOR $_ USING (apikey_authorize(project, environment, '$level{$_}'));\n"
-			  foreach sort keys %level;
+			$sql .= "CREATE POLICY apikey_$_->[0] ON $name FOR $_->[0] USING (" . write_calls($_->[2]) . ");\n"
+			  foreach grep $_->[3], @policies;
 		}
 		elsif ($policies[0][3])
 		{
-			$sql .= "SELECT apikey_protect('$name', 'project', 'environment');\n";
+			$sql .=
+			  $table{form} eq 'organization'
+			  ? "SELECT apikey_protect_organization('$name', 'project');\n"
+			  : "SELECT apikey_protect('$name', 'project', 'environment');\n";
 		}
 		$sql .= "ALTER TABLE $name FORCE ROW LEVEL SECURITY;\n" if $world->{forced};
 	}
+	$table{by_organization} = 1 if grep ref && $_->[2] =~ /\x05\x05/, @policies;
 	$table{env_setting} = 1 if grep ref && $_->[2] =~ /app\.env/, @policies;
 	$sql .= "GRANT SELECT, UPDATE, DELETE ON $name, pick_$name TO app;\nALTER TABLE $name OWNER TO builder;\n";
 	$sql .= "GRANT SELECT ON pick_$name TO builder;\n";
@@ -592,7 +627,8 @@ COPY raw FROM stdin;\n";
 }
 
 my @key_kinds = ('no grants', 'one', 'several', 'hundreds', 'project *', 'environment *', 'both *', 'mixed', 'writes',
-	'revoked', 'disabled', 'expired', 'another organization', 'no key', 'garbage', 'derived', 'chain', 'below revoked', 'superseded');
+	'revoked', 'disabled', 'expired', 'another organization', 'no key', 'garbage', 'derived', 'chain', 'below revoked', 'superseded',
+	('customer') x $tables);
 
 # Grants by pair as JSON, in SQL
 sub grants_of
@@ -640,11 +676,11 @@ sub make_world
 	my @values;
 	my %focus;			# what is used most
 	my @planned;
-	my @forms = shuffled('none', ('protected') x 2, 'constant', 'verb', ('by hand') x ($tables - 5));
+	my @forms = shuffled('none', ('protected') x 2, 'organization', 'constant', 'verb', ('by hand') x ($tables - 6));
 	foreach my $n (1 .. $tables)
 	{
 		push @planned, plan_table(\%world, "t$n", $planned[0], $trapped);
-		$planned[-1]{form} = $planned[-1]{kind} eq 'ci' ? 'constant' : $forms[ $n - 1 ];
+		$planned[-1]{form} = $planned[-1]{kind} eq 'ci' ? any('constant', 'organization') : $forms[ $n - 1 ];
 		my @names = @{ $planned[-1]{names} };
 		$focus{$_} = 1 foreach splice @names, 0, 8;
 	}
@@ -695,6 +731,14 @@ sub make_world
 	$world{script} .= derive(16, 'derived', any(3 .. 8), 1, @derivable_focused > 10 ? @derivable_focused : @derivable)
 	  . derive(17, 'chain', any(4, 6, 7, 7, 8), between(2, 4), @derivable_focused > 10 ? @derivable_focused : @derivable)
 	  . derive(18, 'below revoked', 10, between(1, 2));
+	# one that knows each table: as an organization, what is most common there
+	foreach my $n (0 .. $#planned)
+	{
+		my $name = chance(0.15) ? any(@$traps) : often(grep $_ ne '' && $_ ne '*', @{ $planned[$n]{names} });
+
+		$world{script} .= "INSERT INTO token SELECT " . customer_of($n + 1) . ", 'customer', c.* FROM apikey_create("
+		  . literals($name, 'customer') . ", organization_level => '" . any('read', 'write') . "') c;\n";
+	}
 	$world{script} .= "INSERT INTO token VALUES (14, 'no key', NULL, ''), (15, 'garbage', NULL, 'apk_nonsense');
 		SELECT apikey_revoke(key_id) FROM token WHERE what = 'revoked';
 		SELECT apikey_disable(key_id) FROM token WHERE what = 'disabled';
@@ -702,7 +746,7 @@ sub make_world
 		SELECT change(19, 'rotate');
 		SELECT apikey_suspend(organization) FROM apikey_key WHERE organization = 'initech';
 		SELECT judge(NULL, '$world{wrong}') \\g /dev/null
-		ANALYZE token, verdict;
+		ANALYZE token, verdict, customer;
 		INSERT INTO setting VALUES (0, 'production'), (1, 'staging'), (2, 'nowhere');
 		SELECT " . join(', ', map "max(key) FILTER (WHERE k = $_) AS k$_", 1 .. @key_kinds) . " FROM token \\gset\n";
 	if (chance(0.3))
@@ -749,8 +793,6 @@ sub make_settings
 	return @settings;
 }
 
-# The values that come first are the most common ones.
-sub often { return $_[ int @_ * rand()**3 ]; }
 sub constant_project { my ($t) = @_; return constant($t->{base}, often(@{ $t->{names} })); }
 sub constant_environment { my ($t) = @_; return constant($t->{environment_base}, often(@{ $t->{places} })); }
 
@@ -759,6 +801,8 @@ sub make_call
 	my ($t, $alias) = @_;
 	my $level = verb_of(any('read', 'write'));
 
+	return call(chance(0.3) ? $keyed : '', any("$alias.project", "$alias.project", "($alias.data->>'project')"), '', "'$level'")
+	  if chance(0.25);
 	return call(chance(0.3) ? $keyed : '', @{ any(
 			([ "$alias.project", "$alias.environment" ]) x 2, [ "$alias.project", "'production'" ],
 			[ "'web'::text", "$alias.environment" ], [ "($alias.data->>'project')", "'production'" ],
@@ -945,7 +989,10 @@ sub oracle_query
 			WHERE wrong = '$wrong' AND k = $k AND s = $setting AND command = '$q->{command}'))"
 	}ge;
 	$sql =~ s{\x04(.*?)\x05(.*?)\x05(.*?)\x05(.*?)\x06}{
-		"(CAST($2 AS text) COLLATE \"C\", CAST($3 AS text) COLLATE \"C\") IN (SELECT in_project, in_environment
+		$3 eq ''
+		  ? "CAST($2 AS text) COLLATE \"C\" IN (SELECT organization
+			FROM customer WHERE wrong = '$wrong' AND k = $k AND level >= level_of($4))"
+		  : "(CAST($2 AS text) COLLATE \"C\", CAST($3 AS text) COLLATE \"C\") IN (SELECT in_project, in_environment
 			FROM verdict WHERE wrong = '$wrong' AND k = $k AND level >= level_of($4))"
 	}ges;
 	return write_constants($sql);
@@ -955,7 +1002,18 @@ sub oracle_query
 
 my $no_key = 14;
 my @dead = (1, 10 .. 12, $no_key, 15, 18, 19);
-sub any_key { return chance(0.12) ? any(@dead) : any(2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 8, 8, 8, 9, 9, 13, 16, 16, 17, 17, 17); }
+sub customer_of { return 19 + $_[0]; }
+
+sub any_key
+{
+	my ($q) = @_;
+	my @asked = grep $_->{by_organization}, @{ $q->{tables} };
+
+	return customer_of(substr any(@asked)->{name}, 1) if @asked && chance(0.7);
+	return customer_of(between(1, $tables)) if chance(0.08);
+	return any(@dead) if chance(0.12);
+	return any(2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 8, 8, 8, 9, 9, 13, 16, 16, 17, 17, 17);
+}
 
 my $all_on = join '\; ', map "SET LOCAL enable_$_ = on", @switches;
 
@@ -1022,10 +1080,10 @@ sub make_cases
 {
 	my ($world) = @_;
 	my $q = make_question($world);
-	my ($k, $s) = (any_key(), any(0, 0, 0, 1, 1, 2));
+	my ($k, $s) = (any_key($q), any(0, 0, 0, 1, 1, 2));
 	my @roles = $world->{forced} && !grep($_->{policies}[0] eq 'none', @{ $q->{tables} }) ? ('app', 'builder') : ('app');
 	my $wanted = want($world, $q, $k, $s);
-	my $other = any_key();
+	my $other = any_key($q);
 	my $wanted_other = want($world, $q, $other, $s);
 	my $change = any(qw(more more more less less revoke suspend rotate finish cancel project project environment));
 	my ($wanted_none, $wanted_changed);
@@ -1258,6 +1316,15 @@ my %plans = (
 	'append' => qr/Append.*Index Cond: [^\n]*apikey_/s,
 	'merge join' => qr/Merge (?:\w+ )?Join/,
 	'hash join' => qr/Hash (?:\w+ )*Join/,
+	'organization: index scan' => qr/Index Scan (?:Backward )?using [^\n]*\n\s+Index Cond: [^\n]*apikey_internal\.organization/,
+	'organization: index-only scan' =>
+	  qr/Index Only Scan (?:Backward )?using [^\n]*\n\s+Index Cond: [^\n]*apikey_internal\.organization/,
+	'organization: bitmap scan' => qr/Bitmap Index Scan on [^\n]*\n\s+Index Cond: [^\n]*apikey_internal\.organization/,
+	'organization: filter' => qr/Filter: [^\n]*= apikey_internal\.organization/,
+	'organization: once' => qr/One-Time Filter: [^\n]*apikey_internal\.organization/,
+	'organization: call' => qr/Filter: [^\n]*apikey_authorize_organization/,
+	'organization: given key' => qr/= apikey_internal\.organization_of/,
+	'organization: unknown' => qr/apikey_internal\.unknown/,
 	'sort' => qr/\bSort Key/);
 my %seen;
 my ($cases, $empty) = (0, 0);
