@@ -248,17 +248,20 @@ COMMENT ON TABLE apikey_budget IS
 'what API keys may spend; a key without a row spends without a limit';
 
 /*
- * Whoever derives a key locks the row of the one that all come from: their number is
- * exact, and a revocation, which locks the key itself, waits for nobody.
+ * Whoever derives a key counts it in the row of the one that all come from: "counted"
+ * is no lower than the number of the live ones, see src/keys/derive.c.  A revocation,
+ * which locks the key itself, waits for nobody.  A row is updated by each: the free half
+ * of its page keeps that cheap.
  */
 CREATE TABLE apikey_derivation (
 	key_id uuid NOT NULL,
 	max_derived integer NOT NULL,
+	counted integer NOT NULL DEFAULT 2147483647,
 	CONSTRAINT apikey_derivation_pkey PRIMARY KEY (key_id),
 	CONSTRAINT apikey_derivation_positive CHECK (max_derived > 0),
 	CONSTRAINT apikey_derivation_key_fkey FOREIGN KEY (key_id)
 		REFERENCES apikey_key (key_id) ON DELETE CASCADE
-);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE apikey_derivation IS
 'how many live keys may be derived from an API key; from one without a row, none';
 

@@ -12,6 +12,7 @@
 
 #include "keys/admin.h"
 
+#include "access/xact.h"
 #include "auth/authn.h"
 #include "auth/use.h"
 #include "base/args.h"
@@ -19,6 +20,7 @@
 #include "base/grants.h"
 #include "base/redact.h"
 #include "catalog/pg_type_d.h"
+#include "keys/derive.h"
 #include "keys/options.h"
 #include "keys/projects.h"
 #include "table/event.h"
@@ -537,9 +539,10 @@ write_max_derived(const pg_uuid_t *id, int max_derived)
 		AK_TABLE_DERIVATION, AK_SQL_ONE,
 		.query = "DELETE FROM $S.apikey_derivation WHERE key_id = $1"
 	};
-
 	Snapshot	snapshot;
 	int			stored = 0;
+
+	ForceSyncCommit();
 
 	if (max_derived == 0)
 		return ak_sql_run(&remove_max, ak_value_uuid(id)) > 0;
@@ -582,8 +585,12 @@ apikey_update(PG_FUNCTION_ARGS)
 	AkDetail	detail;
 	bool		changed;
 
-	ak_admin_begin_giving(fcinfo, &change);
+	ak_arg_refuse_null(fcinfo, 0, "key_id");
+	ak_schema_accept();
 	get_update(fcinfo, &update);
+	if (is_changed(&update, MAX_DERIVED))
+		ak_derive_lock(PG_GETARG_UUID_P(0));
+	ak_admin_begin_giving(fcinfo, &change);
 	check_update(&change.actor, &update);
 	changed = write_update(&change.id, &update);
 	if (is_changed(&update, MAX_DERIVED))

@@ -248,7 +248,8 @@ insert_derivation(AkInsertion *insertion, const AkNewKey *key)
 	AkValue		row[Natts_apikey_derivation] = {
 		[Anum_apikey_derivation_key_id - 1] = ak_value_uuid(&key->id),
 		[Anum_apikey_derivation_max_derived - 1] =
-		ak_value_int4(key->max_derived)
+		ak_value_int4(key->max_derived),
+		[Anum_apikey_derivation_counted - 1] = ak_value_int4(0)
 	};
 
 	ak_insert_row(insertion, AK_TABLE_DERIVATION, row);

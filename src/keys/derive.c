@@ -3,8 +3,10 @@
  *		Keys derived from others; see lineage.h for what they may do.
  *
  * The key that all of a tree come from, its root, has a row in apikey_derivation that
- * says how many of them may be live.  Whoever derives one locks that row until the end
- * of the transaction, and counts: so the number is exact.  Nothing else locks it but
+ * says how many of them may be live, and how many were counted.  Whoever derives one
+ * counts it there, and so locks the row until the end of the transaction.  Of those
+ * counted some may have ended: only when there is no more room are the live ones counted
+ * anew, one by one.  So the number is exact.  Nothing else locks it but
  * what changes the number or deletes the key; a bearer who stays in a transaction keeps
  * nobody from revoking, disabling or rotating anything.
  */
@@ -75,12 +77,8 @@ read_max(const pg_uuid_t *root)
 	return max;
 }
 
-/*
- * Lock the row that says how many may be derived from this root, if there is one.  What
- * was waited for may have put another one in its place.
- */
-static void
-lock_root(const pg_uuid_t *root)
+void
+ak_derive_lock(const pg_uuid_t *root)
 {
 	static AkSql lock = {
 		AK_TABLE_DERIVATION, AK_SQL_LATEST,
@@ -91,68 +89,95 @@ lock_root(const pg_uuid_t *root)
 		CHECK_FOR_INTERRUPTS();
 }
 
-/*
- * How many keys below a root are live.  In one statement they are counted once, for the
- * lock keeps others from adding any; a change of keys that exist, or a rollback, ends it.
- */
-typedef struct Tally
-{
-	pg_uuid_t	root;
-	uint64		transaction;	/* 0: nothing yet */
-	uint64		generation;
-	TimestampTz statement;
-	int			live;
-} Tally;
-
-static bool
-is_tally_of(const Tally *tally, const pg_uuid_t *root)
-{
-	return tally->transaction == ak_inval_transaction &&
-		tally->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
-		tally->statement == ak_clock_now() &&
-		memcmp(&tally->root, root, sizeof(pg_uuid_t)) == 0;
-}
-
+/* Count what is live below a root, under the lock; raises 53400 if no more may be. */
 static void
-begin_tally(Tally *tally, const pg_uuid_t *root)
+recount(const pg_uuid_t *root)
 {
+	static AkSql set_counted = {
+		AK_TABLE_DERIVATION, AK_SQL_LATEST | AK_SQL_ONE,
+		.query = "UPDATE $S.apikey_derivation SET counted = $2 WHERE key_id = $1"
+		" AND counted <> $2"
+	};
 	Snapshot	snapshot;
-
-	tally->transaction = 0;
-	lock_root(root);
-	ak_schema_accept();
-	AK_STORE_READ(snapshot)
-	{
-		tally->generation = ak_inval_generation(AK_TOPIC_KEYS);
-		tally->live = count_live(snapshot, root, 0);
-	}
-	tally->root = *root;
-	tally->statement = ak_clock_now();
-	tally->transaction = ak_inval_transaction;
-}
-
-/* Raises 53400 if there may not be one more. */
-static void
-count_one_more(const pg_uuid_t *root)
-{
-	static Tally tally;
+	int			live = 0;
 	int			max;
 
-	if (!is_tally_of(&tally, root))
-		begin_tally(&tally, root);
+	ak_derive_lock(root);
+	ak_schema_accept();
 	max = read_max(root);
 	if (max == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no keys may be derived from this API key"),
 				 errhint("Whoever issues keys may set max_derived by apikey_update.")));
-	if (tally.live >= max)
+	AK_STORE_READ(snapshot)
+		live = count_live(snapshot, root, 0);
+	if (live >= max)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no more keys may be derived from this API key"),
 				 errdetail("max_derived=%d", max),
 				 errhint("Those that expire or are revoked make room.")));
-	tally.live++;
+	ak_sql_run(&set_counted, ak_value_uuid(root), ak_value_int4(live));
+}
+
+/* Count so many more, if there is room for all of them. */
+static bool
+reserve(const pg_uuid_t *root, int wanted)
+{
+	static AkSql add = {
+		AK_TABLE_DERIVATION, AK_SQL_LATEST,
+		.query = "UPDATE $S.apikey_derivation SET counted = counted + $2"
+		" WHERE key_id = $1 AND counted <= max_derived - $2"
+	};
+
+	return ak_sql_run(&add, ak_value_uuid(root), ak_value_int4(wanted)) > 0;
+}
+
+/*
+ * What this transaction has counted in the row and not used yet.  In one transaction
+ * a row has as many versions as it was updated: so it counts for twice as many keys each
+ * time.  What is left over at the end is found out when they are counted anew.
+ */
+static struct
+{
+	pg_uuid_t	root;
+	uint64		transaction;	/* 0: nothing */
+	int			taken;			/* at once, the last time */
+	int			left;
+}			reserved;
+
+void
+ak_derive_forget(void)
+{
+	reserved.transaction = 0;
+}
+
+/* Raises 53400 if there may not be one more. */
+static void
+count_one_more(const pg_uuid_t *root)
+{
+	int			wanted = 1;
+
+	if (reserved.transaction == ak_inval_transaction &&
+		memcmp(&reserved.root, root, sizeof(pg_uuid_t)) == 0)
+	{
+		if (reserved.left-- > 0)
+			return;
+		wanted = reserved.taken * 2;
+	}
+	if (!reserve(root, wanted))
+	{
+		recount(root);
+		wanted = 1;
+		if (!reserve(root, wanted))
+			ak_sql_refuse_trigger(AK_TABLE_DERIVATION);
+	}
+	/* the update itself has made it forget */
+	reserved.root = *root;
+	reserved.taken = wanted;
+	reserved.left = wanted - 1;
+	reserved.transaction = ak_inval_transaction;
 }
 
 /* -------------------------------------------------------------- deriving */
@@ -220,7 +245,8 @@ take_parent(AkNewKey *key, const AkKey *parent, pg_uuid_t *parent_id,
 
 /*
  * Keep the parent from being deleted until the transaction ends, as the foreign key of
- * the new row would: what waits here is refused, and not by that.  Returns its prefix.
+ * the new row would: what waits here is refused, and not by that.  Returns its prefix,
+ * palloc'd.
  */
 static const char *
 lock_parent(const pg_uuid_t *id)
@@ -229,15 +255,26 @@ lock_parent(const pg_uuid_t *id)
 		AK_TABLE_KEY, AK_SQL_LATEST,
 		.query = "SELECT prefix FROM $S.apikey_key WHERE key_id = $1 FOR KEY SHARE"
 	};
-	const char *prefix = NULL;
+	static struct
+	{
+		pg_uuid_t	id;
+		uint64		transaction;	/* 0: none */
+		char		prefix[AK_PREFIX_MAX + 1];
+	}			locked;
 
-	ak_sql_begin();
-	if (ak_sql_execute(&lock, ak_value_uuid(id)) > 0)
-		prefix = ak_sql_name(0, 1).data;
-	ak_sql_end();
-	if (prefix == NULL)
-		ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
-	return prefix;
+	if (locked.transaction != ak_inval_transaction ||
+		memcmp(&locked.id, id, sizeof(pg_uuid_t)) != 0)
+	{
+		locked.transaction = 0;
+		ak_sql_begin();
+		if (ak_sql_execute(&lock, ak_value_uuid(id)) == 0)
+			ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
+		strlcpy(locked.prefix, ak_sql_name(0, 1).data, sizeof(locked.prefix));
+		ak_sql_end();
+		locked.id = *id;
+		locked.transaction = ak_inval_transaction;
+	}
+	return pstrdup(locked.prefix);
 }
 
 /* Refuse what is too long for a bearer to store; null is nothing. */

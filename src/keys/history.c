@@ -24,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "keys/actor.h"
+#include "keys/derive.h"
 #include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"
 #include "table/event.h"
@@ -279,8 +280,8 @@ announce(TriggerData *trigger, AkTable table)
  * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
  * foreign key allows, see refer.h.  What takes something away must be on disk
  * before COMMIT returns, whatever synchronous_commit says: a crash must not bring
- * a revoked key back.  Not so of budgets that our functions change, most often by
- * spending: no decision rests on them.
+ * a revoked key back.  Not so of budgets and of what is counted of derived keys, which our
+ * functions change most often by spending and deriving: no decision rests on them.
  */
 AK_FUNCTION_INFO_V1(apikey_changed);
 Datum
@@ -294,7 +295,9 @@ apikey_changed(PG_FUNCTION_ARGS)
 	Final		final;
 
 	ak_refer_check(trigger, copied);
-	if (table == AK_TABLE_BUDGET && ours)
+	if (table == AK_TABLE_DERIVATION)
+		ak_derive_forget();
+	if ((table == AK_TABLE_BUDGET || table == AK_TABLE_DERIVATION) && ours)
 		return PointerGetDatum(NULL);
 	announce(trigger, table);
 	/* other triggers may have changed the row after keep_revocation() */

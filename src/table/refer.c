@@ -329,7 +329,10 @@ check_referred(TriggerData *trigger, AkTable table, const char *id_name,
 				 errhidestmt(true)));
 }
 
-/* No row can refer to the id of a key that is just being made. */
+/*
+ * No row can refer to the id of a key that is just being made, and whoever makes it has
+ * locked its parent.
+ */
 void
 ak_refer_check(TriggerData *trigger, bool copied)
 {
@@ -340,7 +343,8 @@ ak_refer_check(TriggerData *trigger, bool copied)
 		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
 		!ak_schema_find_table(RelationGetRelid(trigger->tg_relation), &table))
 		return;
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
+		!(table == AK_TABLE_KEY && ak_insert_fires(AK_INSERT_KEY)))
 		check_referring(trigger, copied);
 	if (table == AK_TABLE_KEY && !ak_insert_fires(AK_INSERT_KEY))
 		check_referred(trigger, table, "key_id", UUIDOID,

@@ -105,6 +105,7 @@ AK_TABLE_END(apikey_budget)
 AK_TABLE(DERIVATION, apikey_derivation)
 AK_COLUMN(apikey_derivation, key_id, UUIDOID, false)
 AK_COLUMN(apikey_derivation, max_derived, INT4OID, false)
+AK_COLUMN(apikey_derivation, counted, INT4OID, false)
 AK_TABLE_END(apikey_derivation)
 
 AK_TABLE(EVENT, apikey_event)
