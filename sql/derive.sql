@@ -168,9 +168,12 @@ SELECT detail FROM apikey_events WHERE key_id = :'key_id' AND action = 'update' 
 BEGIN READ ONLY;
 SELECT de_attempt(format('SELECT de_derive(%L)', :'key'));
 COMMIT;
--- no longer than its parent
+-- no longer than its parent, and apikey_verify says so
 SELECT key AS p FROM apikey_create('de_acme', 'short', expires_at => now() + interval '10 min', max_derived => 1) \gset
-SELECT k.expires_at = p.expires_at FROM de_derive(:'p') d JOIN apikey_keys k ON k.key_id = d.key_id JOIN apikey_keys p ON p.key_id = k.parent_id;
+SELECT key_id AS c_id, new AS c FROM de_derive(:'p') \gset
+SELECT k.expires_at = p.expires_at FROM apikey_keys k JOIN apikey_keys p ON p.key_id = k.parent_id WHERE k.key_id = :'c_id';
+SELECT apikey_update(parent_id, expires_at => expires_at - interval '1 min') FROM apikey_keys WHERE key_id = :'c_id';
+SELECT k.expires_at - v.expires_at FROM apikey_keys k, apikey_verify(:'c') v WHERE k.key_id = :'c_id';
 
 -- a budget is one for all
 SELECT key_id AS p_id, key AS p FROM apikey_create('de_acme', 'payer', max_derived => 5) \gset

@@ -28,7 +28,8 @@
 
 /*
  * The row about a key that may be used; for any other *reason is why not.  The
- * level is shown as text: some drivers cannot read an enum in a row.
+ * level is shown as text: some drivers cannot read an enum in a row.  A derived key
+ * expires when the first of those does that it comes from.
  */
 static bool
 fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
@@ -42,6 +43,8 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 		return false;
 	AK_STORE_READ(snapshot)
 		found = ak_store_profile(snapshot, &key->id, values, nulls);
+	if (key->nancestors > 0)
+		values[AK_PROFILE_EXPIRES_AT] = TimestampTzGetDatum(key->expires_at);
 	if (!found)					/* deleted since it was verified */
 		*reason = AK_REASON_INVALID_KEY;
 	else if (!nulls[AK_PROFILE_ORGANIZATION_LEVEL])

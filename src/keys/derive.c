@@ -428,7 +428,10 @@ ak_derive_purge(TimestampTz before)
 		.query = "DELETE FROM $S.apikey_key"
 		" WHERE parent_id IS NOT NULL AND expires_at < $1"
 	};
-	AkEvent		event = {.action = "purge_derived"};
+	AkEvent		event = {
+		.action = "purge_derived",
+		.is_new = true			/* nobody needs to forget what is refused */
+	};
 	AkDetail	detail;
 	uint64		count;
 

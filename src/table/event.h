@@ -36,7 +36,7 @@ typedef struct AkEvent
 	const AkName *organization; /* or NULL */
 	const pg_uuid_t *acting_key;	/* or NULL */
 	AkDetail   *detail;			/* or NULL; ended here */
-	bool		is_new;			/* it is in no cache */
+	bool		is_new;			/* it is in no cache: no NOTIFY */
 } AkEvent;
 
 /* Called by _PG_init. */
