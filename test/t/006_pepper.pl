@@ -107,6 +107,63 @@ is($look->($one, $first, $second, $third) . $look->($two, $first, $second, $thir
 	'and back, which takes no pepper at all');
 $node->safe_psql('postgres', "SELECT apikey_delete('$rotated_id')");
 
+# The key of imported HMACs is a file of the same kind.
+{
+	my $hmac = sub { return "hmac('$_[0]', '$_[1]', 'sha256')" };
+	my $old = "the secret of the old system";
+	my $file = spew("hmac", "$old\n");
+	my $other = spew("other", "another secret of the old system");
+	my $import = sub {
+		my ($text, $hash, $more) = @_;
+
+		return "SELECT apikey_import('acme', 'hmac', 'hmac-sha256', encode($hash, 'hex'), grants => '[{\"project\": \"web\", \"environment\": \"production\", \"level\": \"write\"}]'" . ($more // "") . ")";
+	};
+	my $ask = sub {
+		my ($path, @texts) = @_;
+
+		return join "", map $node->safe_psql("postgres",
+			"SET apikey.hmac_key_file = '$path'; SELECT apikey_authorize('$_', 'web', 'production', 'write')"), @texts;
+	};
+	my $set = "SET apikey.hmac_key_file = '$file'; ";
+	my ($status, undef, $stderr) = $node->psql("postgres", $import->("old-1", $hmac->("old-1", $old)));
+
+	like($stderr, qr/no key for hashes of scheme "hmac-sha256" is configured/, "an HMAC without a key is refused");
+	$node->safe_psql("postgres", $set . $import->("old-1", $hmac->("old-1", $old)));
+	$node->safe_psql("postgres", $set . $import->("old_2", $hmac->("2", $old), ", strip_prefix => 'old_'"));
+	is($ask->($file, "old-1", "old-2", "old_2", "2", $old), "tftff", "with it an HMAC of all or of a part opens");
+	is($ask->($other, "old-1", "old_2") . $ask->("", "old-1", "old_2"), "ffff", "under another key it does not, nor under none");
+	is( $node->safe_psql("postgres", "
+			SET apikey.hmac_key_file = '$file';
+			SELECT apikey_authorize('old-1', 'web', 'production', 'write');
+			SET apikey.hmac_key_file = '$other';
+			SELECT apikey_authorize('old-1', 'web', 'production', 'write');
+			SET apikey.hmac_key_file = '$file';
+			SELECT apikey_authorize('old-1', 'web', 'production', 'write')"),
+		"t\nf\nt", "a change of the setting is obeyed at once");
+	is($node->safe_psql("postgres", "$set SELECT reason FROM apikey_check_import('hmac-sha256', encode(@{[$hmac->('old-3', $old)]}, 'base64'), 'old-3')"),
+		"good", "the dry run knows it");
+	is($node->safe_psql("postgres", "SELECT reason FROM apikey_check_import('hmac-sha256', encode(@{[$hmac->('old-3', $old)]}, 'base64'), 'old-3')"),
+		"apikey.hmac_key_file is not set", "and says when it is missing");
+	# where it cannot be used, what needs it fails; other keys do not need it
+	$node->safe_psql("postgres", "SELECT apikey_import('acme', 'plain', 'sha256', encode(sha256('plain'), 'hex'), grants => '[{\"project\": \"web\", \"environment\": \"production\", \"level\": \"write\"}]')");
+	foreach my $case (sort keys %bad)
+	{
+		my ($path, $error) = @{ $bad{$case} };
+
+		$error = qr/@{[ "$error" =~ s!apikey.pepper_file!apikey.hmac_key_file!r ]}/;
+		foreach my $call ("apikey_authorize('old-1', 'web', 'production', 'write')",
+			"apikey_authorize('unknown', 'web', 'production', 'write')",
+			"apikey_import('acme', 'x', 'hmac-sha256', repeat('0', 64))",
+			"apikey_check_import('hmac-sha256', repeat('0', 64), 'x')")
+		{
+			($status, undef, $stderr) = $node->psql("postgres", "SET apikey.hmac_key_file = '$path'; SELECT $call");
+			ok($status != 0 && $stderr =~ $error, "$case: " . $call =~ s/\(.*//r) or diag($stderr);
+		}
+		is($ask->($path, $key, $plain, "plain"), "ftt", "$case: keys of other kinds do not need it");
+	}
+	$node->safe_psql("postgres", "DELETE FROM apikey_key WHERE label IN ('hmac', 'plain')");
+}
+
 # No randomness, or no hash: a shim in front of OpenSSL fails on demand.
 {
 	my $shim = "$dir/shim.so";
