@@ -52,10 +52,15 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE part_web PARTITION OF part FOR VALUES IN ('web');
 	CREATE TABLE part_mars PARTITION OF part FOR VALUES IN ('mars');
 	INSERT INTO part SELECT project, environment FROM doc WHERE project <> '7';
+	CREATE TABLE bill (organization text, n int) PARTITION BY LIST (organization);
+	CREATE TABLE bill_acme PARTITION OF bill FOR VALUES IN ('acme');
+	CREATE TABLE bill_rest PARTITION OF bill DEFAULT;
+	INSERT INTO bill SELECT CASE WHEN n % 2 = 0 THEN 'acme' ELSE 'globex' END, n FROM doc;
 	ANALYZE;
-	SELECT apikey_protect('doc', 'project', 'environment'), apikey_protect('part', 'project', 'environment');
+	SELECT apikey_protect('doc', 'project', 'environment'), apikey_protect('part', 'project', 'environment'),
+		apikey_protect_organization('bill', 'organization');
 	CREATE ROLE app;
-	GRANT SELECT ON doc, part TO app;
+	GRANT SELECT ON doc, part, bill TO app;
 	CREATE FUNCTION ask(key text, times int) RETURNS int LANGUAGE plpgsql AS $$
 	DECLARE n int := 0;
 	BEGIN
@@ -175,6 +180,8 @@ adds("$session; PREPARE p AS SELECT apikey_authorize('web', 'production', 'read'
 adds("SET plan_cache_mode = force_generic_plan; PREPARE p AS SELECT apikey_authorize(\$1, 'web', 'production', 'read');" . "EXECUTE p(:'a'); EXECUTE p(:'b');" x 50,
 	'a 50/0 b 50/0', 'of two keys in turn');
 adds("$session; SET ROLE app; SELECT count(*) FROM doc", 'a 1/0', 'a scan of 10,000 rows under a policy');
+adds("$session; SET ROLE app; EXPLAIN SELECT * FROM bill", '', 'by organization: a plan, with partitions that need no scan');
+adds("$session; SET ROLE app; SELECT count(*) FROM bill", 'a 1/0', 'by organization: a scan under a policy');
 adds("$session; SET ROLE app; BEGIN; DECLARE c CURSOR FOR SELECT * FROM doc; FETCH 10 FROM c; FETCH ALL FROM c; COMMIT", 'a 2/0',
 	'a cursor: each FETCH that has to ask');
 adds("SELECT ask(:'a', 1000)", 'a 1/0', 'a loop in one statement');
@@ -233,6 +240,7 @@ foreach my $leader ('on', 'off')
 adds("SELECT apikey_authorize(:'$_', 'web', 'production', 'read')", "$_ 0/1", "$_: apikey_authorize") foreach qw(disabled revoked expired suspended elsewhere);
 adds("SELECT * FROM apikey_verify(:'$_')", "$_ 0/1", "$_: apikey_verify") foreach qw(disabled revoked expired suspended elsewhere);
 adds("SELECT * FROM apikey_login(:'$_')", "$_ 0/1", "$_: apikey_login") foreach qw(disabled revoked expired suspended elsewhere);
+adds("SET apikey.key = :'$_'; SET ROLE app; SELECT count(*) FROM bill", "$_ 0/1", "$_: a policy by organization") foreach qw(disabled revoked expired suspended elsewhere);
 adds("SET apikey.key = :'$_'; SET ROLE app; SELECT count(*) FROM doc", "$_ 0/1", "$_: a policy") foreach qw(disabled revoked expired suspended elsewhere);
 adds("SELECT apikey_projects_of(:'disabled', 'read'), apikey_authorize_organization(:'disabled', 'acme', 'read'), ask(:'disabled', 10)", 'disabled 0/1', 'once a statement');
 adds("SET apikey.key = :'disabled'; SELECT apikey_require('web', 'production', 'read')", 'disabled 0/1', 'disabled: apikey_require');
