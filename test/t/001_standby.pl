@@ -19,7 +19,11 @@ $primary->safe_psql('postgres', q{
 	SELECT apikey_protect('doc', 'project', 'environment');
 	CREATE ROLE app;
 	GRANT SELECT ON doc TO app;
+	CREATE TABLE bill (organization text, n int);
+	INSERT INTO bill VALUES ('acme', 7), ('globex', 8);
+	CREATE INDEX ON bill (organization, n);
 });
+$primary->safe_psql('postgres', "SELECT apikey_set_organization_level('$id', 'read')");
 $primary->backup('b');
 
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -46,11 +50,15 @@ my $session = $standby->background_psql('postgres', on_error_stop => 1);
 my $ask = "SELECT apikey_authorize('$key', 'web', 'production', 'write');";
 my $count = 'EXECUTE count;';
 $session->query_safe("SET apikey.key = '$key'; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;
-	PREPARE count AS SELECT count(*) FROM doc WHERE apikey_authorize(project, 'production', 'write');");
+	PREPARE count AS SELECT count(*) FROM doc WHERE apikey_authorize(project, 'production', 'write');
+	PREPARE newest AS SELECT n FROM bill WHERE apikey_authorize_organization(organization, 'read') ORDER BY n DESC LIMIT 1;");
 like($session->query_safe('EXPLAIN EXECUTE count;'),
 	qr/Index Cond: \(project = ANY \(apikey_projects\(/, 'rows are found by an index there');
+like($session->query_safe('EXPLAIN EXECUTE newest;'),
+	qr/Index Cond: \(organization = apikey_internal\.organization\(/, 'and those of its organization');
 $session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ;');
 is($session->query_safe($ask) . $session->query_safe($count), 't1', 'warm');
+is($session->query_safe('EXECUTE newest;'), '7', 'by organization, too');
 $primary->safe_psql('postgres', "SELECT apikey_disable('$id')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 'f0',
@@ -62,6 +70,7 @@ is($session->query_safe($ask) . $session->query_safe($count), 't1', 'enabled: al
 $primary->safe_psql('postgres', "SELECT apikey_suspend('acme', 'unpaid invoice')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 'f0', 'its organization suspended: refused likewise');
+is($session->query_safe('EXECUTE newest;'), '', 'by organization, too');
 is( $standby->safe_psql('postgres', "SELECT reason, status FROM apikey_explain('$key', 'web', 'production', 'write'), apikey_keys"),
 	'organization is suspended: unpaid invoice|suspended', 'and why');
 is( $standby->psql('postgres', "\\set VERBOSITY sqlstate\nSELECT apikey_resume('acme')", stderr => \my $refused),
