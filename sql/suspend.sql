@@ -200,3 +200,21 @@ RESET ROLE;
 DROP OWNED BY su_app;
 DROP ROLE su_app;
 SELECT apikey_resume('su_acme');
+
+-- what is derived from a key goes with it, and so does the reason
+SELECT key_id AS parent_id, key AS parent FROM apikey_create('su_acme', 'parent', '[{"project": "su_web", "environment": "*", "level": "write"}]', max_derived => 5) \gset
+SELECT key_id AS child_id, key AS child FROM apikey_derive(:'parent', 'child') \gset
+CREATE FUNCTION su_child(child text) RETURNS TABLE (may boolean, reason text, status text, found text) LANGUAGE sql AS $$
+	SELECT su_may(child), (apikey_explain(child, 'su_web', 'production', 'read')).reason,
+		(SELECT status FROM apikey_keys WHERE key_id = f.key_id), f.status FROM apikey_find_keys(child) f
+$$;
+SELECT * FROM su_child(:'child');
+SELECT apikey_suspend('su_acme', 'unpaid invoice');
+SELECT * FROM su_child(:'child');
+SELECT attempt(format('SELECT apikey_derive(%L, ''another'')', :'parent'));
+SELECT apikey_disable(:'parent_id', 'of the parent');
+SELECT * FROM su_child(:'child');
+SELECT apikey_resume('su_acme'), apikey_disable(:'child_id', 'its own');
+SELECT * FROM su_child(:'child');
+SELECT apikey_revoke(:'parent_id', 'gone');
+SELECT * FROM su_child(:'child');

@@ -152,7 +152,7 @@ $other->append_conf('postgresql.conf', $conf);
 $other->start;
 $other->safe_psql('postgres', 'SET client_min_messages = warning; CREATE EXTENSION apikey CASCADE');
 $node->safe_psql('postgres', 'CREATE PUBLICATION apikey FOR TABLE apikey_project,
-	apikey_environment, apikey_key, apikey_secret, apikey_grant, apikey_budget, apikey_event');
+	apikey_environment, apikey_suspension, apikey_key, apikey_secret, apikey_grant, apikey_budget, apikey_event');
 $other->safe_psql('postgres', sprintf
 	q{CREATE SUBSCRIPTION apikey CONNECTION '%s dbname=postgres' PUBLICATION apikey}, $node->connstr);
 $other->wait_for_subscription_sync($node, 'apikey');
@@ -180,7 +180,13 @@ is(may($other, $new), 't', 'subscriber: a new key works');
 $node->safe_psql('postgres', "SELECT apikey_disable('$id')");
 arrives('disabled');
 is($warm->query_safe($ask), 'f', 'subscriber: disabled');
-$node->safe_psql('postgres', "SELECT apikey_enable('$id'), apikey_ungrant('$id', 'web', 'production')");
+$node->safe_psql('postgres', "SELECT apikey_enable('$id'), apikey_suspend('acme', 'unpaid invoice')");
+arrives('suspended');
+is($warm->query_safe($ask), 'f', 'subscriber: suspended');
+$node->safe_psql('postgres', "SELECT apikey_resume('acme')");
+arrives('resumed');
+is($warm->query_safe($ask), 't', 'subscriber: resumed');
+$node->safe_psql('postgres', "SELECT apikey_ungrant('$id', 'web', 'production')");
 arrives('ungranted');
 is($warm->query_safe($ask), 'f', 'subscriber: without the grant');
 push @keys, $node->safe_psql('postgres', "SELECT apikey_grant('$id', 'web', 'production', 'manage');
