@@ -305,6 +305,23 @@ sub computes
 	$session->quit;
 }
 
+# Importing empties nobody's cache, unless a text leads to its hash in a new way.
+{
+	my $session = session($node);
+	my ($id, $key) = issue($node);
+	my $builds = sub { return $session->query_safe(ask($key) . 'SELECT builds FROM apikey_cache_stats();') =~ s/^t\n//r };
+	my $before = $builds->();
+
+	take_over() foreach 1 .. 3;
+	is($builds->(), $before, 'imports, and the cache of others stays');
+	$node->safe_psql('postgres', q{SELECT apikey_import('acme', 'way', 'sha512', encode(sha512('way'), 'hex'))});
+	is($builds->(), $before + 1, 'a new way is told');
+	$node->safe_psql('postgres', q{SELECT apikey_import('acme', 'way', 'sha512', encode(sha512('way 2'), 'hex'))});
+	is($builds->(), $before + 1, 'once');
+	is($session->query_safe(q{SELECT count(*) FROM apikey_verify('way 2');}), 1, 'and what was not told of works');
+	$session->quit;
+}
+
 # pgcrypto may be anywhere
 {
 	my $key = take_over();

@@ -483,6 +483,10 @@ is($unused->('90 days'), 'u_never u_long_ago', 'not used for 90 days: never, or 
 is($unused->('80 days'), 'u_never u_long_ago u_lately', 'for 80 days');
 is($unused->('97 days'), 'u_never', 'for 97 days');
 is($unused->('1 year'), '', 'nobody is old enough');
+$node->safe_psql('postgres', q{SELECT apikey_import('acme', 'u_imported', 'sha256', encode(sha256('u_imported'), 'hex'), created_at => '2020-01-01')});
+is($unused->('1 year'), '', 'nor is a key that was imported just now, however old');
+like($unused->('0 s'), qr/ u_imported/, 'but it is listed');
+$node->safe_psql('postgres', q{SELECT apikey_delete(key_id) FROM apikey_keys WHERE label = 'u_imported'});
 like($unused->('0 s'), qr/^u_never u_long_ago u_lately .*u_new/, 'for no time at all: every good key');
 is($node->safe_psql('postgres', "SELECT label, organization, key LIKE 'apk\\_%', created_at < now(), last_used_at FROM apikey_unused('97 days') WHERE label = 'u_never'"),
 	'u_never|acme|t|t|', 'its columns');
