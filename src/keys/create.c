@@ -1,6 +1,6 @@
 /*
  * create.c
- *		New keys, made here or imported, and new secrets of old ones.
+ *		New keys, made here or imported.
  *
  * The functions are SECURITY DEFINER and closed to PUBLIC; their contracts stand
  * beside their names in the SQL script.  They check what they are given before
@@ -21,7 +21,6 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "base/token.h"
-#include "keys/admin.h"
 #include "keys/options.h"
 #include "keys/projects.h"
 #include "table/event.h"
@@ -83,8 +82,8 @@ ak_create_show(const pg_uuid_t *id, char *token, Datum *values)
 	return true;
 }
 
-static AkValue
-get_scheme_value(const AkSecret *secret)
+AkValue
+ak_create_scheme(const AkSecret *secret)
 {
 	return ak_value_string(secret->scheme == AK_SCHEME_UNKNOWN ? NULL :
 						   ak_secret_scheme_name(secret->scheme));
@@ -202,7 +201,7 @@ insert_key(AkInsertion *insertion, const AkNewKey *key)
 		get_level_value(key->organization_level),
 		[Anum_apikey_key_organization - 1] = ak_value_name(&key->organization),
 		[Anum_apikey_key_prefix - 1] = ak_value_string(key->prefix),
-		[Anum_apikey_key_scheme - 1] = get_scheme_value(&key->secret),
+		[Anum_apikey_key_scheme - 1] = ak_create_scheme(&key->secret),
 		[Anum_apikey_key_salt - 1] = ak_value_bytes(&key->secret.salt),
 		[Anum_apikey_key_verifier - 1] = ak_value_bytes(&key->secret.verifier),
 		[Anum_apikey_key_allowed_networks - 1] = key->allowed_networks,
@@ -307,7 +306,7 @@ write_imported(const pg_uuid_t *id, const AkSecret *secret,
 	};
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
 
-	return ak_sql_run(&insert_secret, ak_value_uuid(id), get_scheme_value(secret),
+	return ak_sql_run(&insert_secret, ak_value_uuid(id), ak_create_scheme(secret),
 					  ak_value_bytes(&secret->salt),
 					  ak_value_bytes(&secret->verifier),
 					  ak_value_bytes(&digest),
@@ -356,7 +355,7 @@ read_imported(FunctionCallInfo fcinfo, AkImported *from, AkSecret *secret,
 				 errmsg("too many ways in which imported keys are hashed"),
 				 errdetail("Hash, strip_prefix and after make %d different ones already.",
 						   AK_LOOKUP_RULES),
-				 errhint("Where what comes first differs from key to key, strip it by after. Those of keys that are gone count until VACUUM of apikey_secret."),
+				 errhint("Where what comes first differs from key to key, strip it by after."),
 				 errhidestmt(true)));
 }
 
@@ -401,174 +400,4 @@ apikey_import(PG_FUNCTION_ARGS)
 				 errmsg("an API key with this hash was imported before"),
 				 errhidestmt(true)));
 	PG_RETURN_UUID_P(copy_id(&key.id));
-}
-
-/* -------------------------------------------------------------- rotation */
-
-/* When an overlap that begins now ends. */
-static TimestampTz
-get_overlap_end(FunctionCallInfo fcinfo, int argno)
-{
-	TimestampTz now = ak_clock_now();
-	TimestampTz end;
-
-	ak_arg_refuse_null(fcinfo, argno, "overlap");
-	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												  TimestampTzGetDatum(now),
-												  PG_GETARG_DATUM(argno)));
-	if (end < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("overlap must not be negative")));
-	if (TIMESTAMP_NOT_FINITE(end))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("overlap must be finite")));
-	return end;
-}
-
-static void
-set_secret(const pg_uuid_t *id, const AkSecret *secret)
-{
-	static AkSql set = {
-		AK_TABLE_KEY, AK_SQL_ONE,
-		.query = "UPDATE $S.apikey_key SET scheme = $2, salt = $3, verifier = $4"
-		" WHERE key_id = $1"
-	};
-
-	ak_sql_run(&set, ak_value_uuid(id), get_scheme_value(secret),
-			   ak_value_bytes(&secret->salt),
-			   ak_value_bytes(&secret->verifier));
-}
-
-/* Keep the key's secret beside it until "end", in the place of what was kept there. */
-static void
-keep_secret(const pg_uuid_t *id, TimestampTz end)
-{
-	static AkSql keep = {
-		AK_TABLE_SECRET, 0,
-		.query = "INSERT INTO $S.apikey_secret"
-		" (key_id, scheme, salt, verifier, expires_at, replaced_at)"
-		" SELECT key_id, scheme, salt, verifier, $2, " AK_SQL_NOW
-		" FROM $S.apikey_key WHERE key_id = $1"
-		" ON CONFLICT (key_id) DO UPDATE SET scheme = excluded.scheme,"
-		" salt = excluded.salt, verifier = excluded.verifier, lookup = NULL,"
-		" lookup_rule = NULL,"
-		" expires_at = excluded.expires_at, replaced_at = excluded.replaced_at"
-	};
-
-	if (ak_sql_run(&keep, ak_value_uuid(id), ak_value_time(end)) == 0)
-		ak_sql_refuse_trigger(AK_TABLE_SECRET);
-}
-
-/* What is kept beside the key ends at this time; null: with the key. */
-static void
-limit_kept(const pg_uuid_t *id, AkValue end)
-{
-	static AkSql limit = {
-		AK_TABLE_SECRET, AK_SQL_ONE,
-		.query = "UPDATE $S.apikey_secret SET expires_at = $2, replaced_at ="
-		" CASE WHEN $2 IS NOT NULL THEN coalesce(replaced_at, " AK_SQL_NOW ") END"
-		" WHERE key_id = $1 AND expires_at IS DISTINCT FROM $2"
-	};
-
-	ak_sql_run(&limit, ak_value_uuid(id), end);
-}
-
-/* The key gets another secret; what it had stays good until "end". */
-static void
-replace_secret(const AkChange *change, const AkSecret *secret, TimestampTz end)
-{
-	if (change->has_secret)
-		keep_secret(&change->id, end);
-	else
-		limit_kept(&change->id, ak_value_time(end));
-	set_secret(&change->id, secret);
-}
-
-/* Over at once, by every clock: that of a standby may be behind. */
-#define AT_ONCE		DT_NOBEGIN
-
-/* When the old secret ends: no later than it would have. */
-static TimestampTz
-get_old_end(const AkChange *change, TimestampTz overlap_end)
-{
-	return overlap_end <= ak_clock_now() ? AT_ONCE :
-		Min(overlap_end, change->expires_at);
-}
-
-static bool
-fill_rotate(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	AkChange	change;
-	AkSecret	secret;
-	AkDetail	detail;
-	TimestampTz end;
-	char	   *token;
-
-	ak_admin_begin_giving(fcinfo, &change);
-	end = get_overlap_end(fcinfo, 1);
-	token = ak_create_secret(&secret, &change.id, change.prefix);
-	replace_secret(&change, &secret, get_old_end(&change, end));
-	ak_detail_begin(&detail);
-	ak_detail_add_time(&detail, "overlap_until", end);
-	ak_admin_record(&change, "rotate", &detail);
-	return ak_create_show(&change.id, token, values);
-}
-
-AK_ROW_FUNCTION(apikey_rotate, fill_rotate)
-
-/* The old secret while the overlap lasts.  Raises 55000 if it does not. */
-static void
-get_old_secret(const AkChange *change, AkSecret *old, const char *verb)
-{
-	Snapshot	snapshot;
-	bool		found = false;
-
-	AK_STORE_READ(snapshot)
-		found = ak_store_secret(snapshot, &change->id, old);
-	if (!found || !change->has_secret || old->scheme == AK_SCHEME_UNKNOWN ||
-		old->expires_at <= ak_clock_now())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("there is no rotation to %s", verb),
-				 errdetail("API key %s has one good secret.",
-						   ak_options_print_id(&change->id)),
-				 errhint("A rotation can be cancelled or finished while its overlap lasts.")));
-}
-
-/* An imported secret stays where it is found by its digest: the new one is forgotten. */
-AK_FUNCTION_INFO_V1(apikey_cancel_rotation);
-Datum
-apikey_cancel_rotation(PG_FUNCTION_ARGS)
-{
-	AkChange	change;
-	AkSecret	old;
-	AkSecret	none = {0};
-
-	ak_admin_begin_giving(fcinfo, &change);
-	get_old_secret(&change, &old, "cancel");
-	if (old.imported)
-	{
-		limit_kept(&change.id, ak_value_null(TIMESTAMPTZOID));
-		set_secret(&change.id, &none);
-	}
-	else
-		replace_secret(&change, &old, AT_ONCE);
-	ak_admin_record(&change, "cancel_rotation", NULL);
-	PG_RETURN_VOID();
-}
-
-AK_FUNCTION_INFO_V1(apikey_finish_rotation);
-Datum
-apikey_finish_rotation(PG_FUNCTION_ARGS)
-{
-	AkChange	change;
-	AkSecret	old;
-
-	ak_admin_begin_giving(fcinfo, &change);
-	get_old_secret(&change, &old, "finish");
-	limit_kept(&change.id, ak_value_time(AT_ONCE));
-	ak_admin_record(&change, "finish_rotation", NULL);
-	PG_RETURN_VOID();
 }

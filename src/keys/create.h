@@ -39,6 +39,9 @@ typedef struct AkNewKey
 extern char *ak_create_secret(AkSecret *secret, const pg_uuid_t *id,
 							  const char *prefix);
 
+/* The name of its scheme; a null if it has none. */
+extern AkValue ak_create_scheme(const AkSecret *secret);
+
 /* Add the key with its grants, and an event. */
 extern void ak_create_write(const char *action, AkNewKey *key);
 
