@@ -163,6 +163,8 @@ CREATE FUNCTION f_way(i int) RETURNS text LANGUAGE sql AS $$ SELECT attempt(form
 SELECT count(*) FILTER (WHERE way = 'done') BETWEEN 10 AND 32 AS some, max(way) FILTER (WHERE way <> 'done') AS others FROM generate_series(1, 33) i, f_way(i) way;
 SELECT attempt($$SELECT f_import('x', 'sha256', f_hex('a known way'), strip_prefix => 'cal_')$$);
 ROLLBACK;
+-- those that are gone do not count
+SELECT attempt($$SELECT f_import('x', 'sha256', f_hex('a new way'), strip_prefix => 'new_')$$), f_look('new_a new way');
 -- the dry run is closed to PUBLIC
 CREATE ROLE regress_apikey_formats;
 SET ROLE regress_apikey_formats;

@@ -70,10 +70,18 @@ has_rule(const AkRule *rule)
 	return false;
 }
 
+/* Those whose secrets are gone do not count, though they are in the list for a while. */
 bool
 ak_lookup_has_room(const AkRule *rule)
 {
-	return !ak_lookup_any() || nrules < AK_LOOKUP_RULES || has_rule(rule);
+	int			count = 0;
+
+	if (!ak_lookup_any() || nrules < AK_LOOKUP_RULES || has_rule(rule))
+		return true;
+	for (int i = 0; i < nrules; i++)
+		if (ak_store_has_rule(&rules[i], true))
+			count++;
+	return count < AK_LOOKUP_RULES;
 }
 
 bool
@@ -145,7 +153,7 @@ ak_lookup_is_new(const AkRule *rule)
 	said.strip_prefix.len = rule->strip_prefix.len;
 	said.after.data = memcpy(bytes[1], rule->after.data, rule->after.len);
 	said.after.len = rule->after.len;
-	if (ak_store_has_rule(rule))
+	if (ak_store_has_rule(rule, false))
 	{
 		transaction = ak_inval_transaction;
 		return false;

@@ -448,7 +448,7 @@ ak_store_rules(AkRule **rules)
 }
 
 bool
-ak_store_has_rule(const AkRule *rule)
+ak_store_has_rule(const AkRule *rule, bool uncommitted)
 {
 	AkScan		scan;
 	Snapshot	snapshot;
@@ -459,7 +459,7 @@ ak_store_has_rule(const AkRule *rule)
 		found = ak_scan_one(&scan, AK_INDEX_SECRET_RULE, snapshot,
 							Anum_apikey_secret_lookup_rule, F_ARRAY_EQ,
 							ak_store_rule(rule)) &&
-			!is_uncommitted(scan.tuple);
+			(uncommitted || !is_uncommitted(scan.tuple));
 		ak_scan_end(&scan);
 	}
 	return found;

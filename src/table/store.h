@@ -128,8 +128,8 @@ extern bool ak_store_any(Snapshot snapshot, AkIndex index, AttrNumber column);
  */
 extern int	ak_store_rules(AkRule **rules);
 
-/* Has any secret this rule that is committed, and not this transaction's? */
-extern bool ak_store_has_rule(const AkRule *rule);
+/* Has any secret this rule?  One that this transaction wrote counts if "uncommitted". */
+extern bool ak_store_has_rule(const AkRule *rule, bool uncommitted);
 
 /*
  * A rule as the column "lookup_rule" has it, palloc'd, and back.  One that is malformed
