@@ -34,13 +34,15 @@ $node->safe_psql('postgres', q{
 	SELECT count(r) FROM made, apikey_rotate(key_id, overlap => '1 year') r WHERE i % 10 = 1;
 	SELECT count(apikey_set_budget(key_id, 100, '1 month')) FROM made WHERE i % 10 = 2;
 	SELECT count(apikey_revoke(key_id)) FROM made WHERE i % 10 = 3;
+	SELECT count(apikey_update(key_id, max_derived => 5)) FROM made WHERE i % 10 = 4;
+	SELECT apikey_suspend('org5', 'unpaid');
 	INSERT INTO apikey_use (key_id, uses, refusals, last_used_at, last_used_from, old_secret_used_at, last_refused_at, limit_until)
 		SELECT key_id, i, 1, '2020-01-01', '2001:db8::1', '2019-12-01', '2020-02-01', '2020-03-01' FROM made;
 	INSERT INTO apikey_use_hour SELECT key_id, '2020-01-01', i, 0 FROM made;
 });
 my @tables = split /\n/, $node->safe_psql('postgres',
 	"SELECT c::regclass FROM pg_extension, unnest(extconfig) c WHERE extname = 'apikey'");
-is(scalar @tables, 9, 'tables that are dumped');
+is(scalar @tables, 11, 'tables that are dumped');
 
 # What is in all of them
 sub content
@@ -228,8 +230,8 @@ foreach my $options ([], ['-j2'], ['-j8'], [ '-j4', '--disable-triggers' ])
 # ------------------------------------------------------- table after table
 
 # Each table by itself, those first that refer to others
-my @children_first = qw(apikey_grant apikey_budget apikey_secret apikey_environment
-	apikey_use apikey_use_hour apikey_event apikey_key apikey_project);
+my @children_first = qw(apikey_grant apikey_budget apikey_derivation apikey_secret apikey_environment
+	apikey_suspension apikey_use apikey_use_hour apikey_event apikey_key apikey_project);
 is("@{[sort @children_first]}", "@{[sort @tables]}", 'these are all tables');
 
 foreach my $order ([@children_first], [ reverse @children_first ])
