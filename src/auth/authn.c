@@ -107,26 +107,13 @@ verify_imported(Snapshot snapshot, const char *token, int len,
 	return true;
 }
 
-/*
- * Is the organization of this key suspended, and why?  The generation of the key was
- * current when the snapshot was taken; while it is, it is known whether any
- * organization is.
- */
+/* Is the organization of this key suspended, and why? */
 static void
 find_suspension(Snapshot snapshot, AkKey *key)
 {
-	static bool any;
-	static uint64 any_generation;	/* 0: not looked yet */
 	AkName		reason;
 
-	if (any_generation != key->generation)
-	{
-		any = ak_store_any(snapshot, AK_INDEX_SUSPENSION_PKEY,
-						   Anum_apikey_suspension_organization);
-		any_generation = key->generation;
-	}
-	key->suspended = any &&
-		ak_store_suspension(snapshot, &key->organization, &reason);
+	key->suspended = ak_store_suspension(snapshot, &key->organization, &reason);
 	if (key->suspended && !key->revoked && !key->disabled)
 		key->note = reason;
 }

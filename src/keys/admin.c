@@ -20,9 +20,9 @@
 #include "base/grants.h"
 #include "base/redact.h"
 #include "catalog/pg_type_d.h"
-#include "keys/derive.h"
 #include "keys/options.h"
 #include "keys/projects.h"
+#include "keys/quota.h"
 #include "table/event.h"
 #include "table/sql.h"
 #include "utils/lsyscache.h"
@@ -524,37 +524,6 @@ write_update(const pg_uuid_t *id, const KeyUpdate *update)
 					  limit.count, limit.interval, limit.burst) > 0;
 }
 
-/* Likewise. */
-static bool
-write_max_derived(const pg_uuid_t *id, int max_derived)
-{
-	static AkSql set_max = {
-		AK_TABLE_DERIVATION, 0,
-		.query = "INSERT INTO $S.apikey_derivation AS old (key_id, max_derived)"
-		" VALUES ($1, $2) ON CONFLICT (key_id)"
-		" DO UPDATE SET max_derived = excluded.max_derived"
-		" WHERE old.max_derived <> excluded.max_derived"
-	};
-	static AkSql remove_max = {
-		AK_TABLE_DERIVATION, AK_SQL_ONE,
-		.query = "DELETE FROM $S.apikey_derivation WHERE key_id = $1"
-	};
-	Snapshot	snapshot;
-	int			stored = 0;
-
-	ForceSyncCommit();
-
-	if (max_derived == 0)
-		return ak_sql_run(&remove_max, ak_value_uuid(id)) > 0;
-	if (ak_sql_run(&set_max, ak_value_uuid(id), ak_value_int4(max_derived)) > 0)
-		return true;
-	AK_STORE_READ(snapshot)
-		stored = ak_store_max_derived(snapshot, id);
-	if (stored != max_derived)
-		ak_sql_refuse_trigger(AK_TABLE_DERIVATION);
-	return false;
-}
-
 /* The new value of a field. */
 static void
 add_new_value(AkDetail *detail, const char *field, const AkValue *value)
@@ -589,12 +558,12 @@ apikey_update(PG_FUNCTION_ARGS)
 	ak_schema_accept();
 	get_update(fcinfo, &update);
 	if (is_changed(&update, MAX_DERIVED))
-		ak_derive_lock(PG_GETARG_UUID_P(0));
+		ak_quota_lock(PG_GETARG_UUID_P(0));
 	ak_admin_begin_giving(fcinfo, &change);
 	check_update(&change.actor, &update);
 	changed = write_update(&change.id, &update);
 	if (is_changed(&update, MAX_DERIVED))
-		changed |= write_max_derived(&change.id, update.max_derived);
+		changed |= ak_quota_set(&change.id, update.max_derived);
 	if (!changed)
 		PG_RETURN_VOID();
 

@@ -24,7 +24,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "keys/actor.h"
-#include "keys/derive.h"
+#include "keys/quota.h"
 #include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"
 #include "table/event.h"
@@ -296,7 +296,7 @@ apikey_changed(PG_FUNCTION_ARGS)
 
 	ak_refer_check(trigger, copied);
 	if (table == AK_TABLE_DERIVATION)
-		ak_derive_forget();
+		ak_quota_forget();
 	if ((table == AK_TABLE_BUDGET || table == AK_TABLE_DERIVATION) && ours)
 		return PointerGetDatum(NULL);
 	announce(trigger, table);

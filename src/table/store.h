@@ -22,7 +22,6 @@
 #include "base/secret.h"
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
-#include "table/layout.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -118,9 +117,6 @@ extern bool ak_store_secret(Snapshot snapshot, const pg_uuid_t *id,
 extern bool ak_store_lookup(Snapshot snapshot,
 							const uint8 lookup[AK_HASH_LEN],
 							AkSecret *secret);
-
-/* Is there any row where this column, the first of the index, is not null? */
-extern bool ak_store_any(Snapshot snapshot, AkIndex index, AttrNumber column);
 
 /*
  * All rules that there are, palloc'd; returns how many.  Those of secrets that are not
