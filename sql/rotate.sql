@@ -49,10 +49,10 @@ CREATE FUNCTION n_wrong(key_id uuid, key text) RETURNS text LANGUAGE sql AS $$
 		(token('n_test', key_id, substr(key, length('n_live_') + 23, 43)))) AS t (k)
 $$;
 SELECT key_id, key AS k1 FROM n_make('k') \gset
-CREATE TEMP TABLE n_before AS SELECT (to_jsonb(k) - '{last_used_at,overlap_until}'::text[])::text AS k FROM apikey_keys k WHERE organization = 'n_acme'
+CREATE TEMP TABLE n_before AS SELECT (to_jsonb(k) - '{last_used_at,last_used_from,overlap_until}'::text[])::text AS k FROM apikey_keys k WHERE organization = 'n_acme'
 	UNION ALL SELECT g::text FROM apikey_grants g WHERE organization = 'n_acme';
 CREATE FUNCTION n_changed() RETURNS bigint LANGUAGE sql AS $$
-	SELECT count(*) FROM (SELECT (to_jsonb(k) - '{last_used_at,overlap_until}'::text[])::text AS k FROM apikey_keys k WHERE organization = 'n_acme' UNION ALL SELECT g::text FROM apikey_grants g WHERE organization = 'n_acme') AS now
+	SELECT count(*) FROM (SELECT (to_jsonb(k) - '{last_used_at,last_used_from,overlap_until}'::text[])::text AS k FROM apikey_keys k WHERE organization = 'n_acme' UNION ALL SELECT g::text FROM apikey_grants g WHERE organization = 'n_acme') AS now
 		FULL JOIN n_before b USING (k) WHERE now.k IS NULL OR b.k IS NULL
 $$;
 SELECT * FROM n_all(:'k1');

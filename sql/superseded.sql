@@ -1,10 +1,10 @@
 \a \t
 -- The last secret of a key, past its end: known, and good for nothing.
 SET apikey.client_address = '10.1.2.3';
-SELECT apikey_add_project('v_acme', 'v_web');
+SELECT apikey_add_project('vs_acme', 'vs_web');
 CREATE ROLE regress_apikey_superseded;
 CREATE TABLE v_doc (project text, environment text);
-INSERT INTO v_doc VALUES ('v_web', 'production');
+INSERT INTO v_doc VALUES ('vs_web', 'production');
 SELECT apikey_protect('v_doc', 'project', 'environment');
 GRANT SELECT, INSERT ON v_doc TO regress_apikey_superseded;
 CREATE TABLE v_strict (project text, environment text);
@@ -12,8 +12,8 @@ SELECT apikey_protect('v_strict', 'project', 'environment', strict => true);
 GRANT SELECT, INSERT ON v_strict TO regress_apikey_superseded;
 CREATE TABLE v_key (name text PRIMARY KEY, key_id uuid, key text);
 CREATE FUNCTION v_make(name text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO v_key SELECT name, k.key_id, k.key FROM apikey_create('v_acme', name,
-		'[{"project": "v_web", "environment": "*", "level": "manage"}]', organization_level => 'write', rate_limit => NULL, max_derived => 5) k
+	INSERT INTO v_key SELECT name, k.key_id, k.key FROM apikey_create('vs_acme', name,
+		'[{"project": "vs_web", "environment": "*", "level": "manage"}]', organization_level => 'write', rate_limit => NULL, max_derived => 5) k
 $$;
 -- a new secret of a key, under another name
 CREATE FUNCTION v_rotate(name text, overlap interval DEFAULT '0') RETURNS void LANGUAGE sql AS $$
@@ -22,34 +22,34 @@ $$;
 CREATE FUNCTION v_id(name text) RETURNS uuid LANGUAGE sql AS $$ SELECT key_id FROM v_key k WHERE k.name = v_id.name $$;
 CREATE FUNCTION v_text(name text) RETURNS text LANGUAGE sql AS $$ SELECT key FROM v_key k WHERE k.name = v_text.name $$;
 CREATE FUNCTION v_look(pattern text) RETURNS TABLE (name text, status text, reason text) LANGUAGE sql AS $$
-	SELECT name, f.status, (apikey_explain(key, 'v_web', 'production', 'read')).reason
+	SELECT name, f.status, (apikey_explain(key, 'vs_web', 'production', 'read')).reason
 	FROM v_key, LATERAL (SELECT (apikey_find_keys(key)).status) f WHERE name LIKE pattern ORDER BY name
 $$;
 -- the events of a key since the last look, in order
 CREATE TABLE v_seen (event_id uuid);
 CREATE FUNCTION v_events() RETURNS TABLE (action text, acting text, detail jsonb) LANGUAGE sql AS $$
-	WITH seen AS (INSERT INTO v_seen SELECT event_id FROM apikey_events WHERE organization = 'v_acme' AND event_id NOT IN (SELECT event_id FROM v_seen) RETURNING event_id)
+	WITH seen AS (INSERT INTO v_seen SELECT event_id FROM apikey_events WHERE organization = 'vs_acme' AND event_id NOT IN (SELECT event_id FROM v_seen) RETURNING event_id)
 	SELECT e.action, (SELECT min(k.name) FROM v_key k WHERE k.key_id = e.acting_key), e.detail - 'overlap_until' FROM apikey_events e JOIN seen USING (event_id) ORDER BY e.at
 $$;
 
 -- each function that takes a key, or asks the session's; "good" is what the new secret gets
 CREATE TABLE v_call (n serial, call text);
 INSERT INTO v_call (call) VALUES
-	('apikey_authorize(KEY, ''v_web'', ''production'', ''read'')'), ('apikey_authorize(KEY, ''v_web''::varchar, ''production''::varchar, ''read'')'),
-	('apikey_authorize_organization(KEY, ''v_acme'', ''read'')'), ('apikey_require(KEY, ''v_web'', ''production'', ''read'')'),
+	('apikey_authorize(KEY, ''vs_web'', ''production'', ''read'')'), ('apikey_authorize(KEY, ''vs_web''::varchar, ''production''::varchar, ''read'')'),
+	('apikey_authorize_organization(KEY, ''vs_acme'', ''read'')'), ('apikey_require(KEY, ''vs_web'', ''production'', ''read'')'),
 	('apikey_projects_of(KEY, ''read'')'), ('apikey_projects_of(KEY, ''read'', ''production'')'), ('apikey_internal.environments_of(NULL::text, KEY, ''read'')'),
 	('(SELECT label FROM apikey_verify(KEY))'), ('(SELECT label FROM apikey_login(KEY))'), ('(SELECT count(*) FROM apikey_rate_limit(KEY))'), ('apikey_spend(KEY, 1)'),
 	('(SELECT key_state || '' '' || visible_rows FROM apikey_explain_rls(''v_doc'', KEY))'), ('(SELECT count(key) FROM apikey_derive(KEY, ''child''))'),
 	('apikey_revoke_self(KEY)'),
-	('SESSION apikey_authorize(''v_web'', ''production'', ''read'')'), ('SESSION apikey_require(''v_web'', ''production'', ''read'')'),
-	('SESSION apikey_authorize_organization(''v_acme'', ''read'')'), ('SESSION apikey_projects(''read'')'), ('SESSION apikey_key_id() IS NOT NULL'),
+	('SESSION apikey_authorize(''vs_web'', ''production'', ''read'')'), ('SESSION apikey_require(''vs_web'', ''production'', ''read'')'),
+	('SESSION apikey_authorize_organization(''vs_acme'', ''read'')'), ('SESSION apikey_projects(''read'')'), ('SESSION apikey_key_id() IS NOT NULL'),
 	('SESSION (SELECT count(*) FROM apikey_whoami())'), ('SESSION apikey_spend(1)'), ('SESSION (SELECT count(key) FROM apikey_derive(''child''))'),
 	('SESSION (SELECT count(*) FROM v_doc)'), ('SESSION (SELECT count(*) FROM v_strict)'), ('SESSION v_insert(''v_doc'')'), ('SESSION v_insert(''v_strict'')'),
 	('ADMIN apikey_rotate(ID)'), ('ADMIN apikey_cancel_rotation(ID)'), ('ADMIN apikey_finish_rotation(ID)'), ('ADMIN apikey_update(ID, label => ''x'')'),
-	('ADMIN apikey_create(''v_acme'', ''x'')'), ('ADMIN apikey_disable(ID)'), ('ADMIN apikey_revoke(ID)'), ('ADMIN apikey_delete(ID)');
+	('ADMIN apikey_create(''vs_acme'', ''x'')'), ('ADMIN apikey_disable(ID)'), ('ADMIN apikey_revoke(ID)'), ('ADMIN apikey_delete(ID)');
 CREATE FUNCTION v_insert(relation text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-	EXECUTE format('INSERT INTO %I VALUES (''v_web'', ''production'')', relation);
+	EXECUTE format('INSERT INTO %I VALUES (''vs_web'', ''production'')', relation);
 	RETURN 'inserted';
 END $$;
 -- what a call says, undone
@@ -74,7 +74,7 @@ SELECT call, v_say(call, v_id('each'), v_text('each')) AS superseded, v_say(call
 -- one after the other, and with the caches warm
 SELECT count(*) FILTER (WHERE v_say(call, v_id('each'), v_text('each')) IS DISTINCT FROM v_say(call, v_id('each'), v_text('each'))) AS differ FROM v_call;
 -- nor under any setting
-SELECT name, s.setting, apikey_authorize(key, 'v_web', 'production', 'read') AS may FROM v_key, (VALUES ('apikey.prefix', 'v'), ('apikey.cache_size', '64'),
+SELECT name, s.setting, apikey_authorize(key, 'vs_web', 'production', 'read') AS may FROM v_key, (VALUES ('apikey.prefix', 'v'), ('apikey.cache_size', '64'),
 	('apikey.client_address', '::1'), ('apikey.key', v_text('each 2'))) s (setting, value), set_config(setting, value, true) WHERE name = 'each' ORDER BY 2;
 -- a deleted, a revoked, a disabled, an expired key: it is still the secret that is told of first
 SELECT * FROM v_look('each%');
@@ -130,8 +130,8 @@ SELECT count(*) FROM v_events();
 
 -- an imported one: known, and taken; a new one that is cancelled has no room beside it
 CREATE FUNCTION v_import(name text, text text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO v_key SELECT name, apikey_import('v_acme', name, 'sha256', encode(sha256(text::bytea), 'hex'),
-		grants => '[{"project": "v_web", "environment": "*", "level": "read"}]'), text
+	INSERT INTO v_key SELECT name, apikey_import('vs_acme', name, 'sha256', encode(sha256(text::bytea), 'hex'),
+		grants => '[{"project": "vs_web", "environment": "*", "level": "read"}]'), text
 $$;
 SELECT v_import('import', 'v an imported key'), v_rotate('import', '1 hour');
 SELECT * FROM v_look('import%');

@@ -722,9 +722,9 @@ COMMENT ON FUNCTION apikey_revoke_self(text) IS
  *
  * 28000 for a key that is not good, 53400 above max_derived or its default of 0, 54000
  * for the fifth of a chain, more than 1000 grants, or more than 10000 bytes of label or
- * metadata, 40001 where max_derived changes under a snapshot that must not, 23503 for
- * what is not registered, 22023 and 22004 for other arguments that make no sense, 25006
- * where nothing can be written.
+ * metadata, 40001 in REPEATABLE READ where others derive meanwhile, 23503 for what is not
+ * registered, 22023 and 22004 for other arguments that make no sense, 25006 where nothing
+ * can be written.
  *
  * A key and a label are what two strings without a type are taken for.  Lifetime and
  * metadata change places in the second one: so that is clear however many follow.

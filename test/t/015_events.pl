@@ -152,7 +152,7 @@ $other->append_conf('postgresql.conf', $conf);
 $other->start;
 $other->safe_psql('postgres', 'SET client_min_messages = warning; CREATE EXTENSION apikey CASCADE');
 $node->safe_psql('postgres', 'CREATE PUBLICATION apikey FOR TABLE apikey_project,
-	apikey_environment, apikey_suspension, apikey_key, apikey_secret, apikey_grant, apikey_budget, apikey_event');
+	apikey_environment, apikey_suspension, apikey_key, apikey_secret, apikey_grant, apikey_budget, apikey_derivation, apikey_event');
 $other->safe_psql('postgres', sprintf
 	q{CREATE SUBSCRIPTION apikey CONNECTION '%s dbname=postgres' PUBLICATION apikey}, $node->connstr);
 $other->wait_for_subscription_sync($node, 'apikey');

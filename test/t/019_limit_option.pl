@@ -211,7 +211,7 @@ is($plain->safe_psql('restored', "SELECT rate_limit IS NULL FROM apikey_keys WHE
 
 # what was tampered with does not load
 my $text = slurp_file($dump);
-ok($text =~ s/^(\Q$id\E\t.*\t)10\t00:00:01\t5$/$1-10\t00:00:01\t5/m, 'a bad limit is put into the dump');
+ok($text =~ s/^(\Q$id\E\t.*\t)10\t00:00:01\t5\t/$1-10\t00:00:01\t5\t/m, 'a bad limit is put into the dump');
 append_to_file("$dump.bad", $text);
 $plain->safe_psql('postgres', 'CREATE DATABASE tampered');
 $plain->command_fails_like([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', 'tampered', '-f', "$dump.bad" ],
