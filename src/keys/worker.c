@@ -261,6 +261,8 @@ lock_out_others(Oid database)
 static bool
 begin_as_owner(const char *activity)
 {
+	/* the owner's rights last until deferred triggers have fired, and longer */
+	SetUserIdAndSecContext(GetSessionUserId(), 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

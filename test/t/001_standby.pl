@@ -141,9 +141,9 @@ $standby->promote;
 is( $standby->safe_psql('postgres', q{
 		SELECT apikey_add_project('acme', 'web') IS NOT NULL;}),
 	't', 'the promoted standby changes the registry');
-my ($new_id, $new) = issue($standby);
-is(may($standby, $new), 't', 'and issues keys');
-$standby->safe_psql('postgres', "SELECT apikey_revoke('$new_id')");
-is(may($standby, $new), 'f', 'and revokes them');
+my ($next_id, $next) = issue($standby);
+is(may($standby, $next), 't', 'and issues keys');
+$standby->safe_psql('postgres', "SELECT apikey_revoke('$next_id')");
+is(may($standby, $next), 'f', 'and revokes them');
 
 done_testing();
