@@ -55,6 +55,26 @@ my %life = (
 	finish => [ [ "f FROM apikey_rotate('%s', '1 hour') r, apikey_finish_rotation(r.key_id) f", 0 ] ],
 	delete => [ [ "apikey_delete('%s')", 0 ] ]);
 
+# The same of a key that another one is derived from, which is asked about
+$life{"derived, $_"} = $life{$_} foreach qw(disable ungrant level revoke delete);
+
+# A key that is derived from another one, over so many others: the id of the one that is
+# to change, and its text.  Grants are those of the first alone.
+sub issue_derived
+{
+	my ($kind) = @_;
+	my ($id, $key) = issue($primary);
+	my @ids = ($id);
+
+	$primary->safe_psql('postgres', "SELECT apikey_update('$id', max_derived => 4)");
+	foreach (1 .. between(1, 4))
+	{
+		($id, $key) = split /\|/, $primary->safe_psql('postgres', "SELECT key_id, key FROM apikey_derive('$key', 'derived', lifetime => '1 day')");
+		push @ids, $id;
+	}
+	return ($kind =~ /grant|level/ ? $ids[0] : pick(@ids), $key);
+}
+
 # A session that changes things, and comes back after a crash.
 sub writer
 {
@@ -179,7 +199,7 @@ begin(1, sub {
 	my $organizations = 0;
 	@question = map {
 		my $kind = $_;
-		my ($project, $id, $key) = ('web', issue($primary));
+		my ($project, $id, $key) = ('web', $kind =~ /derived/ ? issue_derived($kind) : issue($primary));
 
 		if ($kind eq 'suspend')
 		{

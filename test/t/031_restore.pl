@@ -13,7 +13,8 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 my ($id, $key) = issue($node);
 
 # Keys with grants on one environment, on all, and on all projects; imported, rotated,
-# with budgets, and some that are over; an attached and a protected table.
+# with budgets, and some that are over; derived ones, which come before their parents; a
+# suspended organization; an attached and a protected table.
 $node->safe_psql('postgres', q{
 	SET client_min_messages = error;
 	CREATE TABLE project (id text PRIMARY KEY, organization text NOT NULL);
@@ -27,7 +28,13 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE made AS SELECT i, key_id, key FROM generate_series(1, 3000) i, apikey_create('org' || i % 20, 'key ' || i,
 		jsonb_build_array(jsonb_build_object('project', 'p' || i % 200, 'environment', 'production', 'level', 'write'),
 			jsonb_build_object('project', 'p' || (i + 20) % 200, 'environment', '*', 'level', 'read'),
-			jsonb_build_object('project', '*', 'environment', '*', 'level', 'read'))) WHERE i % 200 NOT IN (0, 180);
+			jsonb_build_object('project', '*', 'environment', '*', 'level', 'read')), max_derived => i % 3) WHERE i % 200 NOT IN (0, 180);
+	CREATE TABLE derived AS SELECT m.key_id AS parent_id, d.* FROM made m, apikey_derive(m.key, 'derived', lifetime => '1 day') d WHERE i % 3 > 0;
+	SELECT count(d.key_id) FROM (SELECT c.key FROM made m JOIN derived c ON c.parent_id = m.key_id WHERE i % 3 > 1 OFFSET 0) c,
+		apikey_derive(c.key, 'below', lifetime => '1 day') d;
+	ALTER TABLE derived DROP COLUMN key;
+	UPDATE apikey_key SET label = label WHERE key_id IN (SELECT parent_id FROM derived);
+	SELECT apikey_suspend('org19');
 	ALTER TABLE made DROP COLUMN key;
 	SELECT count(apikey_grant(key_id, '*', '*', 'read')) FROM generate_series(1, 300) i,
 		apikey_import('org' || i % 20, 'imported ' || i, 'sha256', encode(sha256(('secret ' || i)::bytea), 'hex')) AS key_id;
@@ -43,14 +50,19 @@ $node->safe_psql('postgres', q{
 my @tables = split /\n/, $node->safe_psql('postgres',
 	"SELECT c::regclass FROM pg_extension, unnest(extconfig) c WHERE extname = 'apikey'");
 is(scalar @tables, 11, 'tables that are dumped');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM apikey_key c JOIN apikey_key p ON p.key_id = c.parent_id WHERE c.ctid < p.ctid'),
+	'>', 100, 'keys that come before their parents');
+$node->safe_psql('postgres', "SELECT apikey_update('$id', max_derived => 1)");
+my ($derived_id, $derived) = split /\|/, $node->safe_psql('postgres', "SELECT key_id, key FROM apikey_derive('$key', 'derived', lifetime => '1 day')");
+my $mars_id = $node->safe_psql('postgres', q{SELECT key_id FROM apikey_create('globex', 'mars', '[{"project": "mars", "environment": "production", "level": "write"}]', max_derived => 1)});
 
 # What is in all of them
 sub content
 {
 	my ($database) = @_;
 
-	return $node->safe_psql($database, join ' UNION ALL ',
-		map "SELECT '$_', count(*), md5(string_agg(t::text, ' ' ORDER BY t::text COLLATE \"C\")) FROM $_ t", @tables);
+	return $node->safe_psql($database, join(' UNION ALL ',
+		map "SELECT '$_', count(*), md5(string_agg(t::text, ' ' ORDER BY t::text COLLATE \"C\")) FROM $_ t", @tables) . ' ORDER BY 1');
 }
 my $content = content('postgres');
 unlike($content, qr/\|0\|/, 'none is empty');
@@ -62,6 +74,7 @@ sub joins
 
 	return $node->safe_psql($database, q{
 		SELECT 'key', key_id FROM apikey_grant g JOIN apikey_key k USING (key_id) WHERE g.organization <> k.organization UNION ALL
+		SELECT 'parent', c.key_id FROM apikey_key c JOIN apikey_key p ON p.key_id = c.parent_id WHERE c.organization <> p.organization UNION ALL
 		SELECT 'grant', key_id FROM apikey_grant g JOIN apikey_environment e USING (project) WHERE g.organization <> e.organization UNION ALL
 		SELECT 'environment', NULL FROM apikey_environment e JOIN apikey_project p USING (project) WHERE e.organization <> p.organization});
 }
@@ -85,6 +98,7 @@ sub check
 
 	is(content($database), $content, "$what: every row");
 	is(may($node, $key, $database), 't', "$what: a key works");
+	is(may($node, $derived, $database), 't', "$what: and one that is derived from it");
 	is($node->safe_psql($database, q{SELECT apikey_authorize('secret 7', 'p7', 'production', 'read')}),
 		't', "$what: and an imported one");
 	is(($node->psql($database, qq{SET ROLE app; BEGIN; SELECT organization FROM apikey_login('$key'); SELECT * FROM doc}))[1],
@@ -95,14 +109,20 @@ sub check
 			SELECT count(*) > 500 FROM gone;
 			DELETE FROM apikey_project WHERE project LIKE 'p%';
 			SELECT count(*) FROM (SELECT key_id FROM apikey_secret UNION SELECT key_id FROM apikey_budget) t;
-			SELECT count(*) FROM apikey_grant WHERE project LIKE 'p%'}),
-		"t\n0\n0", "$what: rows fall with what they refer to");
+			SELECT count(*) FROM apikey_grant WHERE project LIKE 'p%';
+			DELETE FROM apikey_key WHERE organization LIKE 'org%' AND parent_id IS NULL;
+			SELECT (SELECT count(*) FROM apikey_key WHERE organization LIKE 'org%'), (SELECT count(*) FROM apikey_derivation d WHERE NOT EXISTS (SELECT FROM apikey_key k WHERE k.key_id = d.key_id))}),
+		"t\n0\n0\n0|0", "$what: rows fall with what they refer to");
 	foreach my $sql ("INSERT INTO apikey_grant VALUES ('$id', 'read', 'mars', 'production', 'acme')",
 		"INSERT INTO apikey_grant VALUES ('$id', 'read', 'venus', '*', 'acme')",
 		"INSERT INTO apikey_budget VALUES (gen_random_uuid(), 1, 1, NULL, now(), NULL)",
 		"INSERT INTO apikey_environment VALUES ('web', 'new', 'globex')",
 		"UPDATE apikey_grant SET organization = 'globex' WHERE key_id = '$id'",
-		"UPDATE apikey_key SET organization = 'globex' WHERE key_id = '$id'")
+		"UPDATE apikey_key SET organization = 'globex' WHERE key_id = '$id'",
+		"UPDATE apikey_key SET organization = 'globex' WHERE key_id = '$derived_id'",
+		"UPDATE apikey_key SET parent_id = '$mars_id' WHERE key_id = '$derived_id'",
+		"UPDATE apikey_key SET parent_id = gen_random_uuid() WHERE key_id = '$derived_id'",
+		"INSERT INTO apikey_derivation VALUES (gen_random_uuid(), 1)")
 	{
 		my $stderr;
 
@@ -110,7 +130,7 @@ sub check
 		like($stderr, qr/ERROR:  23503/, "$what: refused: " . substr($sql, 0, 40));
 	}
 	$node->psql($database, "SELECT apikey_revoke('$id')");
-	is(may($node, $key, $database), 'f', "$what: revoking works");
+	is(may($node, $_, $database), 'f', "$what: revoking works") foreach $key, $derived;
 }
 
 sub dump_to
@@ -246,7 +266,7 @@ foreach my $order ([@children_first], [ reverse @children_first ])
 {
 	my $database = create_database('with the extension');
 
-	is(restore_tables($database, 'custom', qw(apikey_grant apikey_secret apikey_budget)), '', 'what refers to keys, without these');
+	is(restore_tables($database, 'custom', qw(apikey_grant apikey_secret apikey_budget apikey_derivation)), '', 'what refers to keys, without these');
 	is(may($node, $key, $database), 'f', 'a key that is not there is refused');
 	is($node->safe_psql($database, "SELECT apikey_authorize('secret 7', 'p7', 'production', 'read')"), 'f', 'an imported one, too');
 	is($node->safe_psql($database, 'SELECT count(*) FROM apikey_keys'), 0, 'there are none');
@@ -270,6 +290,8 @@ my %tampered = (
 		[ 'apikey_grant', qr/^\Q$id\E\twrite\tweb\tproduction\tacme$/m, "$id\twrite\tmars\tproduction\tglobex" ],
 	'a grant on all projects of another organization' =>
 		[ 'apikey_grant', qr/^\Q$id\E\twrite\tweb\tproduction\tacme$/m, "$id\twrite\t\\N\tproduction\tglobex" ],
+	'a key that is derived from one of another organization' =>
+		[ 'apikey_key', qr/^(\Q$derived_id\E\t.*\t)\Q$id\E\t/m, $mars_id ],
 	'a key of another organization' => [ 'apikey_key', qr/^(\Q$id\E\t(?:[^\t]*\t){4})acme\t/m, 'globex' ],
 	'a project of another organization' => [ 'apikey_project', qr/^web\tacme$/m, "web\tglobex" ],
 	'an environment of another organization' => [ 'apikey_environment', qr/^web\tproduction\tacme$/m, "web\tproduction\tglobex" ]);
