@@ -55,6 +55,43 @@ my ($keys, $bytes, $evictions) = split /\|/,
 cmp_ok($bytes, '<=', 1024 * 1024 + 64 * 1024, "within the setting: $bytes bytes for $keys keys");
 cmp_ok($evictions, '>', 200_000, 'the others had to go');
 
+# derived ones: many of one key, and chains that come and go
+$session->query_safe("SELECT key AS root FROM apikey_create('acme', 'root', $grants, max_derived => 1000000) \\gset");
+my $derive = "FROM generate_series(1, %d) i, apikey_derive(:'root', 'd' || i,
+	'[{\"project\": \"*\", \"environment\": \"production\", \"level\": \"read\"}, {\"project\": \"web\", \"environment\": \"*\", \"level\": \"manage\"}]') d";
+$session->query_safe('SELECT count(d.key) ' . sprintf("$derive;", 1000));
+$before = held();
+$session->query_safe('CREATE UNLOGGED TABLE derived AS SELECT d.key ' . sprintf("$derive;", 50_000));
+$grown = held() - $before;
+cmp_ok($grown, '<', 8 * 1024, "deriving 50,000 keys in one statement ($grown kB more)");
+my $ask_derived = $ask =~ s/token/derived/r;
+is($session->query_safe($ask_derived), 50_000, 'all are good');
+$before = held();
+is($session->query_safe($ask_derived), 50_000, 'and again') for 1 .. 2;
+$grown = held() - $before;
+cmp_ok($grown, '<', 2 * 1024, "100,000 decisions on as many derived keys ($grown kB more)");
+my $chain = "SET app.root = :'root'; DO \$\$
+	DECLARE
+		chain text[];
+	BEGIN
+		FOR i IN 1 .. %d LOOP
+			chain = ARRAY[current_setting('app.root')];
+			FOR depth IN 1 .. 4 LOOP
+				chain = chain || (SELECT key FROM apikey_derive(chain[depth], 'c'));
+				ASSERT apikey_authorize(chain[depth + 1], 'web', 'production', 'write');
+			END LOOP;
+			PERFORM apikey_revoke_self(chain[2]);
+			ASSERT NOT apikey_authorize(chain[5], 'web', 'production', 'write');
+		END LOOP;
+	END \$\$;";
+# each counts what is live below the root
+$session->query_safe("UPDATE apikey_key SET expires_at = now() - interval '1 s' WHERE label LIKE 'd%' AND parent_id IS NOT NULL; VACUUM ANALYZE;");
+$session->query_safe(sprintf $chain, 300);
+$before = held();
+$session->query_safe(sprintf $chain, 1500);
+$grown = held() - $before;
+cmp_ok($grown, '<', 4 * 1024, "deriving, deciding on and revoking 1,500 chains in one statement ($grown kB more)");
+
 # bad ones: malformed, and of the right form
 $before = held();
 is( $session->query_safe("SELECT count(*) FROM generate_series(1, 1000000) i
