@@ -33,11 +33,40 @@ SELECT set_config('apikey.key', :'acting', true) <> '' AS acting;
 SELECT name, n, regexp_replace(attempt(format('SELECT apikey_disable(%L)', key_id)), '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID', 'g') FROM li_key ORDER BY name, n;
 COMMIT;
 
+-- what is undone was not
+CREATE FUNCTION li_may(VARIADIC keys text[]) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(CASE WHEN apikey_authorize(k, 'li_web', 'production', 'write') THEN 'yes' ELSE 'no' END, ' ') FROM unnest(keys) k
+$$;
+BEGIN;
+SELECT key_id AS p_id, key AS p FROM apikey_create('li_acme', 'parent', '[{"project": "li_web", "environment": "*", "level": "write"}]', max_derived => 3) \gset
+SELECT key_id AS c_id, key AS c FROM apikey_derive(:'p', 'child') \gset
+SAVEPOINT s;
+SELECT key AS g FROM apikey_derive(:'c', 'grandchild') \gset
+SELECT li_may(:'p', :'c', :'g');
+SELECT apikey_revoke(:'p_id');
+SELECT li_may(:'p', :'c', :'g');
+ROLLBACK TO s;
+SELECT li_may(:'p', :'c', :'g');
+SELECT apikey_grant(:'p_id', 'li_web', '*', 'read');
+SELECT li_may(:'p', :'c');
+ROLLBACK TO s;
+SELECT li_may(:'p', :'c');
+SELECT apikey_ungrant(:'c_id', '*', '*');
+SELECT li_may(:'p', :'c');
+ROLLBACK TO s;
+SELECT apikey_delete(:'p_id');
+SELECT li_may(:'p', :'c');
+ROLLBACK TO s;
+SELECT li_may(:'p', :'c');
+ROLLBACK;
+SELECT li_may(:'p', :'c', :'g');
+
 -- deleting and revoking come to an end
 SELECT name, attempt(format('SELECT apikey_revoke(%L)', key_id)) FROM li_key WHERE name = 'circle' AND n = 1;
 SELECT name, attempt(format('SELECT apikey_delete(%L)', key_id)) FROM li_key WHERE n = 1 AND name <> 'orphan' OR n = 2 AND name = 'orphan' ORDER BY name;
 SELECT label FROM apikey_keys WHERE key_id IN (SELECT key_id FROM li_key);
 DELETE FROM apikey_grant WHERE key_id = (SELECT key_id FROM li_key WHERE name = 'orphan' AND n = 1);
+DROP FUNCTION li_may;
 DROP TABLE li_key, li_rows;
 SELECT apikey_delete(key_id) FROM apikey_keys WHERE organization LIKE 'li\_%';
 SELECT apikey_remove_project(p) FROM unnest('{li_web,li_mars}'::text[]) p;

@@ -30,8 +30,7 @@
 #define MAX_GRANTS		1000
 #define MAX_BYTES		10000
 
-#define MIN_LIFETIME	USECS_PER_SEC
-#define MAX_LIFETIME	(30 * USECS_PER_DAY)
+#define MAX_DAYS		30		/* as the message says */
 
 /* Where the arguments are. */
 typedef struct Places
@@ -45,18 +44,29 @@ typedef struct Places
 
 /* -------------------------------------------------------------- deriving */
 
-/* When such a lifetime ends that begins now. */
+static TimestampTz
+add_interval(TimestampTz time, const Interval *interval)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(time),
+												   IntervalPGetDatum(interval)));
+}
+
+/*
+ * When such a lifetime ends that begins now.  Where the clocks change meanwhile, 30 days
+ * are not 720 hours: either will do.
+ */
 static TimestampTz
 get_end(FunctionCallInfo fcinfo, int argno)
 {
+	static const Interval most = {.day = MAX_DAYS};
 	TimestampTz now = ak_clock_now();
 	TimestampTz end;
 
 	ak_arg_refuse_null(fcinfo, argno, "lifetime");
-	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												  TimestampTzGetDatum(now),
-												  PG_GETARG_DATUM(argno)));
-	if (end < now + MIN_LIFETIME || end > now + MAX_LIFETIME)
+	end = add_interval(now, PG_GETARG_INTERVAL_P(argno));
+	if (end < now + USECS_PER_SEC ||
+		end > Max(now + MAX_DAYS * USECS_PER_DAY, add_interval(now, &most)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lifetime must be between a second and 30 days")));
