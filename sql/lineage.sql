@@ -33,6 +33,33 @@ SELECT set_config('apikey.key', :'acting', true) <> '' AS acting;
 SELECT name, n, regexp_replace(attempt(format('SELECT apikey_disable(%L)', key_id)), '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID', 'g') FROM li_key ORDER BY name, n;
 COMMIT;
 
+-- a COPY may bring a key before its parent, but no two of two organizations, whatever their order
+COPY apikey_key (key_id, organization, prefix, label, expires_at, parent_id) FROM stdin;
+00000002-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	00000001-0000-7000-8000-000000000000
+00000001-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	\N
+00000003-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	00000002-0000-7000-8000-000000000000
+\.
+SELECT left(key_id::text, 8), organization, left(parent_id::text, 8) FROM apikey_key WHERE label = 'copied' ORDER BY 1;
+COPY apikey_key (key_id, organization, prefix, label, expires_at, parent_id) FROM stdin;
+00000005-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	00000004-0000-7000-8000-000000000000
+00000004-0000-7000-8000-000000000000	li_other	apk	copied	2099-01-01	\N
+\.
+COPY apikey_key (key_id, organization, prefix, label, expires_at, parent_id) FROM stdin;
+00000004-0000-7000-8000-000000000000	li_other	apk	copied	2099-01-01	\N
+00000005-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	00000004-0000-7000-8000-000000000000
+\.
+COPY apikey_key (key_id, organization, prefix, label, expires_at, parent_id) FROM stdin;
+00000005-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	00000004-0000-7000-8000-000000000000
+\.
+COPY apikey_key (key_id, organization, prefix, label, expires_at, parent_id) FROM stdin;
+00000004-0000-7000-8000-000000000000	li_other	apk	copied	2099-01-01	\N
+\.
+COPY apikey_key (key_id, organization, prefix, label, expires_at, parent_id) FROM stdin;
+00000004-0000-7000-8000-000000000000	li_acme	apk	copied	2099-01-01	00000005-0000-7000-8000-000000000000
+\.
+SELECT left(key_id::text, 8), organization, left(parent_id::text, 8) FROM apikey_key WHERE label = 'copied' ORDER BY 1;
+DELETE FROM apikey_key WHERE label = 'copied';
+
 -- what is undone was not
 CREATE FUNCTION li_may(VARIADIC keys text[]) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(CASE WHEN apikey_authorize(k, 'li_web', 'production', 'write') THEN 'yes' ELSE 'no' END, ' ') FROM unnest(keys) k

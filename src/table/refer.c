@@ -19,6 +19,7 @@
 
 #include "table/refer.h"
 
+#include "access/xact.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/inval.h"
@@ -343,6 +344,9 @@ ak_refer_check(TriggerData *trigger, bool copied)
 		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
 		!ak_schema_find_table(RelationGetRelid(trigger->tg_relation), &table))
 		return;
+	/* a key and its parent may come in one COPY: then they see each other */
+	if (table == AK_TABLE_KEY && copied)
+		CommandCounterIncrement();
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
 		!(table == AK_TABLE_KEY && ak_insert_fires(AK_INSERT_KEY)))
 		check_referring(trigger, copied);
