@@ -34,7 +34,6 @@ $node->safe_psql('postgres', q{
 		apikey_derive(c.key, 'below', lifetime => '1 day') d;
 	ALTER TABLE derived DROP COLUMN key;
 	UPDATE apikey_key SET label = label WHERE key_id IN (SELECT parent_id FROM derived);
-	SELECT apikey_suspend('org19');
 	ALTER TABLE made DROP COLUMN key;
 	SELECT count(apikey_grant(key_id, '*', '*', 'read')) FROM generate_series(1, 300) i,
 		apikey_import('org' || i % 20, 'imported ' || i, 'sha256', encode(sha256(('secret ' || i)::bytea), 'hex')) AS key_id;
