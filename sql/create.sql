@@ -34,6 +34,18 @@ SET apikey.prefix = 'zz';
 SELECT substr(key, 1, 3) FROM apikey_create('c_acme', 'prefixed');
 RESET apikey.prefix;
 SELECT attempt($$SET apikey.prefix = 'Zz'$$), attempt($$SET apikey.prefix = ''$$);
+-- a prefix of another vendor's
+SET apikey.prefix = 'sk_live';
+RESET apikey.prefix;
+\set VERBOSITY sqlstate
+BEGIN;
+SET LOCAL apikey.prefix = 'glpat';
+SELECT 1 FROM apikey_create('c_acme', 'default');
+ROLLBACK;
+\set VERBOSITY default
+ALTER ROLE CURRENT_USER SET apikey.prefix = 'github_pat';
+ALTER ROLE CURRENT_USER RESET apikey.prefix;
+SELECT left(key, length(prefix) + 1) FROM unnest(array['ghp', 'xoxb', 'xoxs', 'aio', 'acme_sk_live', 'sk_live_acme', 'my_ghp', 'acme_live', 'acme_hf', 'sk', 'zz']) prefix, apikey_create('c_acme', 'vendor', prefix => prefix);
 
 -- what makes no sense
 SELECT call, attempt('SELECT apikey_create(' || call || ')') FROM (VALUES

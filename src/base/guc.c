@@ -9,10 +9,13 @@
 #include <limits.h>
 #include <sys/socket.h>
 
+#include "access/parallel.h"
 #include "base/inval.h"
 #include "base/redact.h"
 #include "base/token.h"
+#include "base/vendor.h"
 #include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inet.h"
@@ -37,6 +40,9 @@ int			ak_guc_derived_retention;
 bool		ak_guc_usage_address;
 int			ak_guc_guess_limit;
 int			ak_guc_guess_delay;
+
+/* Are the settings being defined?  Then those from files are read, by nobody's doing. */
+static bool defining;
 
 bool		ak_guc_key_refused;
 uint64		ak_guc_key_serial = 1;
@@ -100,11 +106,29 @@ show_masked_key(void)
 	return masked;
 }
 
+/*
+ * Does somebody set it now?  By SET, ALTER ROLE, ALTER DATABASE or ALTER SYSTEM; not the
+ * start of a server, session or parallel worker, nor a changed file, which is read
+ * between statements.
+ */
+static bool
+set_by_statement(GucSource source)
+{
+	if (source == PGC_S_FILE)
+		return !defining && ActivePortal != NULL;
+	return (source == PGC_S_SESSION || source == PGC_S_TEST) &&
+		!InitializingParallelWorker;
+}
+
 static bool
 check_prefix(char **newval, void **extra, GucSource source)
 {
 	if (ak_token_prefix_valid(*newval, strlen(*newval)))
+	{
+		if (set_by_statement(source))
+			ak_vendor_warn(*newval);
 		return true;
+	}
 	GUC_check_errdetail("A prefix is a lower case letter, then lower case letters, digits and underscores, %d bytes at most.",
 						AK_PREFIX_MAX);
 	return false;
@@ -165,6 +189,8 @@ ak_guc_init(void)
 	/* a setting of the server's start, if the library is loaded there */
 	GucContext	at_start = process_shared_preload_libraries_in_progress ?
 	PGC_POSTMASTER : PGC_SIGHUP;
+
+	defining = true;
 
 	/* No flag hides the key from pg_settings: the show hook masks it there. */
 	DefineCustomStringVariable("apikey.key",
@@ -266,6 +292,7 @@ ak_guc_init(void)
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("apikey");
+	defining = false;
 }
 
 const char *

@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "base/token.h"
+#include "base/vendor.h"
 #include "keys/options.h"
 #include "keys/projects.h"
 #include "table/event.h"
@@ -160,6 +161,8 @@ read_options(FunctionCallInfo fcinfo, int first, AkNewKey *key)
 												first + ALLOWED_NETWORKS);
 	key->metadata = ak_options_metadata(fcinfo, first + METADATA);
 	prefix = ak_arg_prefix(fcinfo, first + PREFIX);
+	if (prefix != NULL)
+		ak_vendor_warn(prefix);
 	key->prefix = prefix == NULL ? ak_guc_prefix : prefix;
 	ak_options_rate_limit(fcinfo, first + RATE_LIMIT, &key->limit);
 	key->max_derived = ak_options_max_derived(fcinfo, first + MAX_DERIVED);

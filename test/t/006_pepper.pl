@@ -227,4 +227,23 @@ END
 	$session->quit;
 }
 
+# A prefix of another vendor's: whoever sets it is warned, and nobody after that.
+my $warnings = sub {
+	my ($sql) = @_;
+	my ($out, $err);
+
+	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
+	return scalar(() = $err =~ /look like those of GitHub/g);
+};
+
+is($warnings->("ALTER SYSTEM SET apikey.prefix = 'ghp'"), 1, 'ALTER SYSTEM warns');
+is($warnings->("ALTER DATABASE postgres SET apikey.prefix = 'ghp'"), 1, 'ALTER DATABASE warns');
+$node->restart;
+is($warnings->('SELECT 1'), 0, 'a session does not');
+is($warnings->("SELECT pg_reload_conf(), pg_sleep(1); SHOW apikey.prefix; SELECT apikey_create('acme', 'x')"), 0,
+	'nor does a file that is read, nor a key');
+is($warnings->("SET apikey.prefix = 'ghs'; SET debug_parallel_query = on; SET force_parallel_mode = on; SET parallel_setup_cost = 0; SELECT count(*) FROM pg_class"), 1,
+	'SET warns, parallel workers do not');
+is(scalar(() = slurp_file($node->logfile) =~ /look like those of GitHub/g), 3, 'nor does the start');
+
 done_testing();

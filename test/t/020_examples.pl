@@ -261,7 +261,7 @@ foreach my $name (pages())
 {
 	my $text = page($name);
 	my $fences = () = $text =~ /^\h*```/gm;
-	my $blocks = map blocks($text, $_), qw(sql js python ini sh text);
+	my $blocks = map blocks($text, $_), qw(sql js python ini sh text toml yaml);
 
 	is($fences, 2 * $blocks, "$name: all blocks are understood");
 	is(join(' ', grep is_broken($name, $_), links($name)), '', "$name: links lead somewhere");
