@@ -81,7 +81,8 @@ SELECT count(*) FROM apikey_verify('6|bcrypt');
 -- SHA-512 in each writing
 CREATE FUNCTION f_512(t text, e text DEFAULT 'hex') RETURNS text LANGUAGE sql AS $$ SELECT replace(encode(sha512(convert_to(t, 'UTF8')), e), E'\n', '') $$;
 SELECT n, length(hash), f_import('sha512 ' || n, 'sha512', hash) IS NOT NULL AS imported, f_look('sha512 ' || n), f_look('sha512 ' || n || 'x'), f_look(hash) FROM unnest(array[f_512('sha512 1'), upper(f_512('sha512 2')), f_512('sha512 3', 'base64'),
-	rtrim(f_512('sha512 4', 'base64'), '='), translate(f_512('sha512 5', 'base64'), '+/', '-_'), rtrim(translate(f_512('sha512 6', 'base64'), '+/', '-_'), '=')]) WITH ORDINALITY t (hash, n);
+	rtrim(f_512('sha512 4', 'base64'), '='), translate(f_512('sha512 5', 'base64'), '+/', '-_'), rtrim(translate(f_512('sha512 6', 'base64'), '+/', '-_'), '='),
+	encode(sha512('sha512 7'), 'base64')]) WITH ORDINALITY t (hash, n);
 SELECT f_import('sk_5', 'sha512', f_512('5'), strip_prefix => 'sk_') IS NOT NULL AS imported, f_look('sk_5'), f_look('5'), f_look('cal_5');
 -- the first half of it, by which it is looked up, is not enough
 SELECT f_import('half', 'sha512', f_512('half')) AS half_id \gset

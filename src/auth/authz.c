@@ -131,7 +131,7 @@ static const char *const reasons[AK_REASONS][2] = {
 	[AK_REASON_INVALID_KEY] = {"invalid key"},
 	[AK_REASON_NO_KEY] = {"no API key is logged in"},
 	[AK_REASON_TOO_LONG] = {"key has more than " CppAsString2(AK_KEY_TEXT_MAX) " bytes"},
-	[AK_REASON_SUPERSEDED] = {"secret is superseded: the key has another"},
+	[AK_REASON_SUPERSEDED] = {"secret is superseded: the key was given another"},
 	[AK_REASON_REVOKED] = {
 		"key is revoked", "key is derived from one that is revoked"
 	},

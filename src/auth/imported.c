@@ -268,6 +268,14 @@ read_bcrypt(const AkImported *from, AkSecret *secret, uint8 *digest,
 	return true;
 }
 
+/* base64 without the end of a line that encode() puts after 76 characters of it */
+static const char *
+join_base64(const char *digits)
+{
+	return strlen(digits) > 76 && digits[76] == '\n' ?
+		psprintf("%.76s%s", digits, digits + 77) : digits;
+}
+
 static bool
 read_hash(const AkImported *from, const ImportScheme *scheme, AkSecret *secret,
 		  uint8 *digest, AkImportedFault *fault)
@@ -276,7 +284,8 @@ read_hash(const AkImported *from, const ImportScheme *scheme, AkSecret *secret,
 	uint8	   *bytes = palloc(len);
 
 	if (!read_hex(from->hash, bytes, len) &&
-		(scheme->formbricks || !read_base64(from->hash, bytes, len)))
+		(scheme->formbricks ||
+		 !read_base64(join_base64(from->hash), bytes, len)))
 		return find_fault(fault, "hash", scheme->formbricks ?
 						  "64 hexadecimal digits" : hash_forms[scheme->scheme],
 						  from->hash[0] == '$' ? first_use : NULL);

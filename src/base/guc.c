@@ -107,15 +107,15 @@ show_masked_key(void)
 }
 
 /*
- * Does somebody set it now?  By SET, ALTER ROLE, ALTER DATABASE or ALTER SYSTEM; not the
- * start of a server, session or parallel worker, nor a changed file, which is read
- * between statements.
+ * Does somebody set it now?  By SET, ALTER ROLE, ALTER DATABASE or ALTER SYSTEM; or it is
+ * read from a file by the postmaster, for its log.  Not at the start of a session or
+ * parallel worker, nor where these read the file, between statements.
  */
 static bool
-set_by_statement(GucSource source)
+is_set_now(GucSource source)
 {
 	if (source == PGC_S_FILE)
-		return !defining && ActivePortal != NULL;
+		return !IsUnderPostmaster || (!defining && ActivePortal != NULL);
 	return (source == PGC_S_SESSION || source == PGC_S_TEST) &&
 		!InitializingParallelWorker;
 }
@@ -125,7 +125,7 @@ check_prefix(char **newval, void **extra, GucSource source)
 {
 	if (ak_token_prefix_valid(*newval, strlen(*newval)))
 	{
-		if (set_by_statement(source))
+		if (is_set_now(source))
 			ak_vendor_warn(*newval);
 		return true;
 	}

@@ -78,6 +78,7 @@ typedef struct Explanation
 	int			restrictive;
 	bool		organization;	/* does one ask for an organization? */
 	bool		reaches;		/* may the key read any project, or that? */
+	bool		derived;		/* is the key derived from another? */
 	int64		rows;
 	int			sampled;		/* rows that were looked for in the registry */
 	int			unregistered;	/* those that are not there */
@@ -301,7 +302,9 @@ advise_on_rows(Explanation *explanation)
 			   "The key is refused, with an error, as the table is strict." :
 			   "The key is refused.");
 	else if (!explanation->reaches)
-		advise(explanation, explanation->organization ?
+		advise(explanation, explanation->derived ?
+			   "The key is derived from another one, and may not do this." :
+			   explanation->organization ?
 			   "The key has no organization level. Call apikey_set_organization_level." :
 			   "The key may read no project. Call apikey_grant.");
 	else if (explanation->rows == 0 && explanation->enabled)
@@ -402,6 +405,7 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 											key : NULL));
 	values[PROJECTS] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look_at_all, explanation);
+	explanation->derived = key != NULL && key->nancestors > 0;
 	explanation->reaches = explanation->organization ? organization : count > 0;
 	advise_on_rows(explanation);
 	advise_on_speed(explanation);

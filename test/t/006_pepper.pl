@@ -245,5 +245,9 @@ is($warnings->("SELECT pg_reload_conf(), pg_sleep(1); SHOW apikey.prefix; SELECT
 is($warnings->("SET apikey.prefix = 'ghs'; SET debug_parallel_query = on; SET force_parallel_mode = on; SET parallel_setup_cost = 0; SELECT count(*) FROM pg_class"), 1,
 	'SET warns, parallel workers do not');
 is(scalar(() = slurp_file($node->logfile) =~ /look like those of GitHub/g), 3, 'nor does the start');
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'apikey'");
+$node->restart;
+is(scalar(() = slurp_file($node->logfile) =~ /look like those of GitHub/g), 4, 'but that of a server that preloads it does, in the log');
+is($warnings->('SELECT 1'), 0, 'and still no session');
 
 done_testing();
