@@ -114,8 +114,8 @@ find_suspension(Snapshot snapshot, AkKey *key)
 	AkName		reason;
 
 	key->suspended = ak_store_suspension(snapshot, &key->organization, &reason);
-	if (key->suspended && !key->revoked && !key->disabled)
-		key->note = reason;
+	if (key->suspended && !key->revoked && !key->disabled && reason.len > 0)
+		ak_keycache_extra(key)->note = reason;
 }
 
 /*

@@ -60,8 +60,8 @@ ak_authz_judge_key(const AkKey *key)
 {
 	AkVerdict	verdict = {.reason = ak_authz_check_key(key)};
 
-	verdict.inherited = key != NULL &&
-		(key->inherited & 1 << verdict.reason) != 0;
+	verdict.inherited = key != NULL && key->extra != NULL &&
+		(key->extra->inherited & 1 << verdict.reason) != 0;
 	return verdict;
 }
 
@@ -73,7 +73,7 @@ ak_authz_project(const AkKey *key, const AkName *project,
 
 	if (verdict.reason != AK_REASON_GOOD)
 		return verdict;
-	verdict.inherited = key->nancestors > 0;
+	verdict.inherited = ak_keycache_ancestors(key) > 0;
 	verdict.reason = AK_REASON_NOTHING_ASKED;
 	if (project == NULL || environment == NULL || wanted == AK_LEVEL_NONE)
 		return verdict;
@@ -169,13 +169,15 @@ ak_authz_reason(const AkVerdict *verdict, const AkKey *key)
 	const char *reason = verdict->inherited && texts[1] != NULL ? texts[1] :
 	texts[0];
 	bool		leveled = verdict->reason >= AK_REASON_LOW_LEVEL;
-	bool		noted = key != NULL && key->note.len > 0 &&
+	const AkName *note = key != NULL && key->extra != NULL ?
+	&key->extra->note : NULL;
+	bool		noted = note != NULL && note->len > 0 &&
 	(verdict->reason == AK_REASON_REVOKED ||
 	 verdict->reason == AK_REASON_DISABLED ||
 	 verdict->reason == AK_REASON_SUSPENDED);
 
 	if (noted)
-		return psprintf("%s: %.*s", reason, key->note.len, key->note.data);
+		return psprintf("%s: %.*s", reason, note->len, note->data);
 	return psprintf("%s%s", reason,
 					leveled ? ak_level_name(verdict->level) : "");
 }

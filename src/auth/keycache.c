@@ -102,6 +102,14 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 	return key;
 }
 
+AkKeyExtra *
+ak_keycache_extra(AkKey *key)
+{
+	if (key->extra == NULL)
+		key->extra = palloc0(sizeof(AkKeyExtra));
+	return key->extra;
+}
+
 /* Copy into what was allocated for an entry, at "*to", which goes on. */
 static void *
 put_bytes(char **to, const void *from, Size size)
@@ -122,10 +130,10 @@ static AkKey *
 make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
 {
 	Size		grants_size = MAXALIGN(ak_grants_size(grants, ngrants));
-	Size		ancestors_size = from->nancestors * sizeof(pg_uuid_t);
 	Size		size = MAXALIGN(sizeof(AkKey)) + grants_size +
-	MAXALIGN(from->organization.len) + MAXALIGN(from->note.len) +
-	MAXALIGN(ancestors_size) +
+	MAXALIGN(from->organization.len) +
+	(from->extra ? MAXALIGN(sizeof(AkKeyExtra)) +
+	 MAXALIGN(from->extra->note.len) : 0) +
 	(from->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0) +
 	(from->limit ? MAXALIGN(sizeof(AkRateLimit)) : 0);
 	char	   *to = MemoryContextAllocHuge(context, size);
@@ -136,8 +144,12 @@ make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
 	to += grants_size;
 	key->organization.data = put_bytes(&to, from->organization.data,
 									   from->organization.len);
-	key->note.data = put_bytes(&to, from->note.data, from->note.len);
-	key->ancestors = put_bytes(&to, from->ancestors, ancestors_size);
+	if (from->extra != NULL)
+	{
+		key->extra = put_bytes(&to, from->extra, sizeof(AkKeyExtra));
+		key->extra->note.data = put_bytes(&to, from->extra->note.data,
+										  from->extra->note.len);
+	}
 	if (from->limit != NULL)
 		key->limit = put_bytes(&to, from->limit, sizeof(AkRateLimit));
 	if (from->uncommitted)

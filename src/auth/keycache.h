@@ -36,10 +36,20 @@
 typedef struct AkUse
 {
 	TimestampTz statement;
-	int32		last[1 + AK_ANCESTORS_MAX]; /* see ak_counts_add() */
+	int32		last;			/* see ak_counts_add() */
 	bool		asked;
 	bool		refused;
 } AkUse;
+
+/* What few keys have. */
+typedef struct AkKeyExtra
+{
+	AkName		note;			/* why revoked, else disabled, else suspended */
+	uint32		inherited;		/* bits of AkReasons that are an ancestor's */
+	int			nancestors;
+	pg_uuid_t	ancestors[AK_ANCESTORS_MAX];	/* the parent first */
+	int32		last[AK_ANCESTORS_MAX]; /* the same of them as in AkUse */
+} AkKeyExtra;
 
 typedef struct AkKey
 {
@@ -67,13 +77,9 @@ typedef struct AkKey
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	const AkRateLimit *limit;	/* NULL: there is none */
 	AkName		organization;
-	AkName		note;			/* why revoked, else disabled, else suspended */
-	pg_uuid_t	root;			/* whose limit and budget it draws from */
-	const pg_uuid_t *ancestors; /* of a derived key, its parent first */
-	int			nancestors;
-	uint32		inherited;		/* bits of AkReasons that are an ancestor's */
+	AkKeyExtra *extra;			/* NULL: nothing of that */
 	AkGrants   *grants;
-	AkUse		use;			/* the only part that changes */
+	AkUse		use;			/* the only part that changes, but for "last" */
 } AkKey;
 
 extern uint64 ak_keycache_epoch;
@@ -87,6 +93,25 @@ ak_keycache_usable(const AkKey *key)
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
 		(!key->uncommitted || ak_inval_is_moment(key->moment));
 }
+
+/* How many keys is it derived from? */
+static inline int
+ak_keycache_ancestors(const AkKey *key)
+{
+	return key->extra != NULL ? key->extra->nancestors : 0;
+}
+
+/* Whose limit and budget does it draw from?  It may be the key itself. */
+static inline const pg_uuid_t *
+ak_keycache_root(const AkKey *key)
+{
+	int			count = ak_keycache_ancestors(key);
+
+	return count > 0 ? &key->extra->ancestors[count - 1] : &key->id;
+}
+
+/* Room for what few keys have, of a key that is still to be added; palloc'd. */
+extern AkKeyExtra *ak_keycache_extra(AkKey *key);
 
 /* The usable key of this digest, or NULL. */
 extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN]);

@@ -18,7 +18,14 @@ add_state(AkKey *key, bool *state, bool is, AkReason reason, bool of_ancestor)
 		return;
 	*state = true;
 	if (of_ancestor)
-		key->inherited |= 1 << reason;
+		ak_keycache_extra(key)->inherited |= 1 << reason;
+}
+
+static void
+note_reason(AkKey *key, const AkName *reason)
+{
+	if (reason->len > 0 || key->extra != NULL)
+		ak_keycache_extra(key)->note = *reason;
 }
 
 /* Add what a row says, of the key itself or of an ancestor. */
@@ -27,7 +34,7 @@ add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
 {
 	if (row->revoked ? !key->revoked :
 		row->disabled && !key->revoked && !key->disabled)
-		key->note = row->reason;
+		note_reason(key, &row->reason);
 	add_state(key, &key->revoked, row->revoked, AK_REASON_REVOKED, of_ancestor);
 	add_state(key, &key->disabled, row->disabled, AK_REASON_DISABLED, of_ancestor);
 	if (row->allowed_networks != (Datum) 0)
@@ -38,7 +45,7 @@ add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
 				  AK_REASON_OUTSIDE_NETWORKS, of_ancestor);
 	}
 	if (of_ancestor && row->expires_at < key->expires_at)
-		key->inherited |= 1 << AK_REASON_EXPIRED;
+		ak_keycache_extra(key)->inherited |= 1 << AK_REASON_EXPIRED;
 	key->expires_at = of_ancestor ? Min(key->expires_at, row->expires_at) :
 		row->expires_at;
 	key->uncommitted |= row->secret.uncommitted;
@@ -56,26 +63,24 @@ bool
 ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key,
 				AkGrant **grants, int *ngrants)
 {
-	pg_uuid_t  *ancestors = NULL;
+	AkKeyExtra *extra;
 
 	add_row(key, row, false);
 	key->organization = row->organization;
 	key->organization_level = row->derived ? AK_LEVEL_NONE :
 		row->organization_level;
-	key->root = key->id;
 	*ngrants = ak_store_grants(snapshot, &key->id, grants, &key->uncommitted);
-	if (row->derived)
-		key->ancestors = ancestors = palloc(AK_ANCESTORS_MAX * sizeof(pg_uuid_t));
 	while (row->derived)
 	{
 		AkKeyRow   *parent = palloc(sizeof(AkKeyRow));
 		AkGrant    *given;
 		int			ngiven;
 
-		if (key->nancestors == AK_ANCESTORS_MAX ||
+		extra = ak_keycache_extra(key);
+		if (extra->nancestors == AK_ANCESTORS_MAX ||
 			!read_parent(snapshot, row, parent))
 			return false;
-		key->root = ancestors[key->nancestors++] = row->parent_id;
+		extra->ancestors[extra->nancestors++] = row->parent_id;
 		add_row(key, parent, true);
 		ngiven = ak_store_grants(snapshot, &row->parent_id, &given,
 								 &key->uncommitted);

@@ -43,7 +43,7 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 		return false;
 	AK_STORE_READ(snapshot)
 		found = ak_store_profile(snapshot, &key->id, values, nulls);
-	if (key->nancestors > 0)
+	if (ak_keycache_ancestors(key) > 0)
 		values[AK_PROFILE_EXPIRES_AT] = TimestampTzGetDatum(key->expires_at);
 	if (!found)					/* deleted since it was verified */
 		*reason = AK_REASON_INVALID_KEY;

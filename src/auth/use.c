@@ -125,15 +125,15 @@ count_use(const AkKey *key, bool good, bool call)
 
 	if (ak_guc_usage_address)
 		use.from = *ak_client_address();
-	for (int i = 0; i <= key->nancestors; i++)
+	for (int i = 0; i <= ak_keycache_ancestors(key); i++)
 	{
-		const pg_uuid_t *id = i == 0 ? &key->id : &key->ancestors[i - 1];
+		const pg_uuid_t *id = i == 0 ? &key->id : &key->extra->ancestors[i - 1];
 		bool		first = ak_marks_first(kind, id, use.at);
 
 		use.used = good && (first || call);
 		use.refused = !good && (first || call);
 		if (use.used || use.refused || use.old_secret)
-			ak_counts_add(id, &use, &done->last[i]);
+			ak_counts_add(id, &use, i == 0 ? &done->last : &key->extra->last[i - 1]);
 		use.old_secret = false;
 	}
 }
@@ -241,9 +241,9 @@ share_limit(const AkKey *key)
 	AkUseRow	row;
 
 	AK_STORE_READ(snapshot)
-		ak_store_use(snapshot, &key->root, &row);
+		ak_store_use(snapshot, ak_keycache_root(key), &row);
 	row.limit_until = Max(0, Min(row.limit_until, UNTIL_MAX));
-	ak_counts_know(&key->root, row.limit_until * 1000, epoch);
+	ak_counts_know(ak_keycache_root(key), row.limit_until * 1000, epoch);
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -258,7 +258,7 @@ ak_use_limit(const AkKey *key, int64 *wait, int64 *remaining)
 	ak_counts_require("rate limits");
 	for (;;)
 	{
-		switch (ak_counts_limit(&key->root, key->limit, wait, remaining))
+		switch (ak_counts_limit(ak_keycache_root(key), key->limit, wait, remaining))
 		{
 			case AK_COUNTS_WITHIN:
 				return AK_REASON_GOOD;

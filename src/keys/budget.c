@@ -398,7 +398,7 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 						"apikey_spend()"),
 				 errhidestmt(true)));
 	amount = get_amount(fcinfo, first);
-	id = ak_authn_require(fcinfo, key_argno)->root;
+	id = *ak_keycache_root(ak_authn_require(fcinfo, key_argno));
 	spending = spend_amount(&id, amount, &budget);
 	/* it may have waited for long */
 	key = ak_authn_require(fcinfo, key_argno);

@@ -102,13 +102,13 @@ static void
 take_parent(AkNewKey *key, const AkKey *parent, pg_uuid_t *parent_id,
 			pg_uuid_t *root, TimestampTz *expires_at)
 {
-	if (parent->nancestors == AK_ANCESTORS_MAX)
+	if (ak_keycache_ancestors(parent) == AK_ANCESTORS_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a chain of derived keys can have %d at most",
 						AK_ANCESTORS_MAX)));
 	*parent_id = parent->id;
-	*root = parent->root;
+	*root = *ak_keycache_root(parent);
 	*expires_at = parent->expires_at;
 	key->organization = ak_name_copy(parent->organization);
 	key->parent = parent_id;

@@ -405,7 +405,7 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 											key : NULL));
 	values[PROJECTS] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look_at_all, explanation);
-	explanation->derived = key != NULL && key->nancestors > 0;
+	explanation->derived = key != NULL && ak_keycache_ancestors(key) > 0;
 	explanation->reaches = explanation->organization ? organization : count > 0;
 	advise_on_rows(explanation);
 	advise_on_speed(explanation);
