@@ -184,6 +184,6 @@ SELECT action, acting FROM v_events();
 DROP TABLE v_doc, v_strict, v_key, v_seen, v_call;
 DROP FUNCTION v_make, v_rotate, v_id, v_text, v_look, v_events, v_insert, v_say, v_import;
 DROP ROLE regress_apikey_superseded;
-DELETE FROM apikey_key WHERE organization LIKE 'v\_%';
-DELETE FROM apikey_project WHERE organization LIKE 'v\_%';
+DELETE FROM apikey_key WHERE organization LIKE 'vs\_%';
+DELETE FROM apikey_project WHERE organization LIKE 'vs\_%';
 RESET apikey.client_address;
