@@ -292,24 +292,31 @@ apikey_derived_grants(PG_FUNCTION_ARGS)
 
 /* ----------------------------------------------------------------- purge */
 
-/* Descendants go along: they expired before. */
+/*
+ * Those that no other is derived from go first.  What a bearer has locked stays for the
+ * next time, with its ancestors, and holds up nothing.
+ */
 uint64
 ak_derive_purge(TimestampTz before)
 {
 	static AkSql delete_keys = {
-		AK_TABLE_KEY, AK_SQL_MANY,
-		.query = "DELETE FROM $S.apikey_key"
-		" WHERE parent_id IS NOT NULL AND expires_at < $1"
+		AK_TABLE_KEY, 0,
+		.query = "DELETE FROM $S.apikey_key WHERE key_id IN"
+		" (SELECT key_id FROM $S.apikey_key k"
+		" WHERE parent_id IS NOT NULL AND expires_at < $1 AND NOT EXISTS"
+		" (SELECT FROM $S.apikey_key c WHERE c.parent_id = k.key_id)"
+		" FOR UPDATE OF k SKIP LOCKED)"
 	};
 	AkEvent		event = {
 		.action = "purge_derived",
 		.is_new = true			/* nobody needs to forget what is refused */
 	};
 	AkDetail	detail;
-	uint64		count;
+	uint64		count = 0;
 
 	before = Min(before, ak_clock_now());
-	count = ak_sql_run(&delete_keys, ak_value_time(before));
+	for (int depth = 0; depth < AK_ANCESTORS_MAX; depth++)
+		count += ak_sql_run(&delete_keys, ak_value_time(before));
 	if (count == 0)
 		return 0;
 	ak_detail_begin(&detail);

@@ -199,5 +199,19 @@ ok($primary->poll_query_until('postgres', 'SELECT pending = 0 FROM apikey_usage_
 sql('DROP TABLE job');
 is(sql('SELECT apikey_purge_derived(now())'), 1, 'it goes when nothing does');
 
+# what a bearer has locked stays, with its parent, and nobody waits
+my ($locked_parent_id, $locked_parent) = derive($key, ", lifetime => '1 s'");
+my ($locked_id, $locked) = derive($locked_parent, ", lifetime => '1 s'");
+my ($free_id, $free) = derive($key, ", lifetime => '1 s'");
+my $bearer = $primary->background_psql('postgres', on_error_stop => 1);
+$bearer->query_safe("BEGIN; SELECT apikey_revoke_self('$locked');");
+sleep 2;
+is(sql("SET lock_timeout = '5s'; SELECT apikey_purge_derived(now())"), 1, 'a purge does not wait for a bearer');
+is(sql("SELECT string_agg(key_id::text, ' ' ORDER BY key_id) FROM apikey_key WHERE key_id IN ('$locked_parent_id', '$locked_id', '$free_id')"),
+	join(' ', sort $locked_parent_id, $locked_id), 'who keeps a key, and its parent');
+$bearer->query_safe('COMMIT;');
+$bearer->quit;
+is(sql('SELECT apikey_purge_derived(now())'), 2, 'until the next time');
+
 $primary->stop;
 done_testing();
