@@ -35,9 +35,11 @@ ak_authz_check_key(const AkKey *key)
 }
 
 AkReason
-ak_authz_check_text(const AkKey *key, Size len)
+ak_authz_why_none(bool given, Size len)
 {
-	return len > AK_KEY_TEXT_MAX ? AK_REASON_TOO_LONG : ak_authz_check_key(key);
+	if (!given && len == 0)
+		return AK_REASON_NO_KEY;
+	return len > AK_KEY_TEXT_MAX ? AK_REASON_TOO_LONG : AK_REASON_INVALID_KEY;
 }
 
 AkLevel
@@ -105,11 +107,10 @@ ak_authz_organization(const AkKey *key, const AkName *organization,
 }
 
 void
-ak_authz_refuse(const AkKey *key, AkReason reason)
+ak_authz_refuse(const AkKey *key)
 {
 	AkVerdict	verdict = ak_authz_judge_key(key);
 
-	verdict.reason = reason;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 			 errmsg("invalid API key"),

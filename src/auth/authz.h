@@ -54,8 +54,8 @@ extern AkReason ak_authz_check_key(const AkKey *key);
 /* The same as a verdict. */
 extern AkVerdict ak_authz_judge_key(const AkKey *key);
 
-/* The same for who holds the text of the key, which has this length. */
-extern AkReason ak_authz_check_text(const AkKey *key, Size len);
+/* Why a text of this length is no key: one that was given, or the session's. */
+extern AkReason ak_authz_why_none(bool given, Size len);
 
 /*
  * What a request comes to.  "key" may be NULL, and so may the names; "wanted" may be
@@ -79,7 +79,7 @@ extern bool ak_authz_organization(const AkKey *key,
  * Raises 28000 about a key that may do nothing, or about NULL: the same to the client
  * whatever the reason, which goes to the server log, with what is stored of it.
  */
-pg_noreturn extern void ak_authz_refuse(const AkKey *key, AkReason reason);
+pg_noreturn extern void ak_authz_refuse(const AkKey *key);
 
 /*
  * A palloc'd sentence about the verdict.  If "key" is not NULL, with the reason that

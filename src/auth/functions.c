@@ -101,9 +101,8 @@ explain_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 	bool		nulls[2] = {false, false};
 
 	if (key == NULL)
-		verdict.reason = ak_authz_check_text(key, get_length(fcinfo, key_argno));
-	if (key_argno < 0 && !ak_authn_has_session())
-		verdict.reason = AK_REASON_NO_KEY;
+		verdict.reason = ak_authz_why_none(key_argno >= 0,
+										   get_length(fcinfo, key_argno));
 	if (ak_authz_check_key(key) == AK_REASON_GOOD)
 		limit = explain_limit(key);
 	reason = ak_authz_reason(&verdict,

@@ -66,7 +66,7 @@ refuse_login(const AkKey *key, AkReason reason, int64 wait, int code)
 				 errmsg("API key is over its rate limit"),
 				 errdetail("retry_after=%s", ak_ratelimit_print_wait(wait)),
 				 errhidestmt(true)));
-	ak_authz_refuse(key, reason);
+	ak_authz_refuse(key);
 }
 
 /*
@@ -88,7 +88,10 @@ admit_key(const AkKey *key, const char *token, int len, int64 *wait)
 	return reason;
 }
 
-/* The row about *key, that in argument 0, which is used. */
+/*
+ * The row about *key, that in argument 0, which is used.  NULL is a text that is not a
+ * key, or is none any more.
+ */
 static AkReason
 fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, const AkKey **key,
 		  int64 *wait)
@@ -100,6 +103,8 @@ fill_used(FunctionCallInfo fcinfo, Datum *values, bool *nulls, const AkKey **key
 	reason = admit_key(*key, token.data, token.len, wait);
 	if (reason == AK_REASON_GOOD)
 		(void) fill_profile(*key, values, nulls, &reason);
+	if (reason == AK_REASON_INVALID_KEY)
+		*key = NULL;
 	return reason;
 }
 

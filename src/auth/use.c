@@ -211,7 +211,7 @@ delay_guesser(void)
 	ErrorContextCallback hide;
 	long		left;
 
-	ak_hide_begin(&hide);
+	ak_hide_begin(&hide, ak_hide_statement);
 	while ((left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 												   until)) > 0)
 	{

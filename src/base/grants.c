@@ -87,6 +87,16 @@ ak_grants_compile(AkGrants *result, const AkGrant *grants, int count)
 	}
 }
 
+AkGrants *
+ak_grants_make(const AkGrant *grants, int count)
+{
+	AkGrants   *result = palloc_extended(ak_grants_size(grants, count),
+										 MCXT_ALLOC_HUGE);
+
+	ak_grants_compile(result, grants, count);
+	return result;
+}
+
 bool
 ak_grants_slot(const AkGrants *grants, uint32 i, AkGrant *grant)
 {
@@ -221,16 +231,6 @@ add_crossing(Intersection *both, const AkGrant *on_projects, int projects,
 									  on_environments[j].level));
 }
 
-static AkGrants *
-compile_copy(const AkGrant *grants, int count)
-{
-	AkGrants   *result = palloc_extended(ak_grants_size(grants, count),
-										 MCXT_ALLOC_HUGE);
-
-	ak_grants_compile(result, grants, count);
-	return result;
-}
-
 AkGrant *
 ak_grants_intersect(const AkGrant *a, int acount, const AkGrant *b, int bcount,
 					int *count)
@@ -244,8 +244,8 @@ ak_grants_intersect(const AkGrant *a, int acount, const AkGrant *b, int bcount,
 		palloc_extended(room * sizeof(AkGrant), MCXT_ALLOC_HUGE), 0
 	};
 
-	add_given(&both, a, acount, compile_copy(b, bcount));
-	add_given(&both, b, bcount, compile_copy(a, acount));
+	add_given(&both, a, acount, ak_grants_make(b, bcount));
+	add_given(&both, b, bcount, ak_grants_make(a, acount));
 	add_crossing(&both, a, acount, b, bcount);
 	add_crossing(&both, b, bcount, a, acount);
 	*count = both.count;

@@ -48,6 +48,9 @@ extern Size ak_grants_size(const AkGrant *grants, int count);
 extern void ak_grants_compile(AkGrants *result, const AkGrant *grants,
 							  int count);
 
+/* The same, palloc'd. */
+extern AkGrants *ak_grants_make(const AkGrant *grants, int count);
+
 /* The highest level of all grants that match; "hash" is ak_grants_hash's. */
 extern AkLevel ak_grants_level(const AkGrants *grants, uint32 hash,
 							   const AkName *project,

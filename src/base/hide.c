@@ -6,16 +6,16 @@
 
 #include "base/hide.h"
 
-static void
-hide_statement(void *arg)
+void
+ak_hide_statement(void *arg)
 {
 	errhidestmt(true);
 }
 
 void
-ak_hide_begin(ErrorContextCallback *callback)
+ak_hide_begin(ErrorContextCallback *callback, void (*hide) (void *))
 {
-	callback->callback = hide_statement;
+	callback->callback = hide;
 	callback->arg = NULL;
 	callback->previous = error_context_stack;
 	error_context_stack = callback;

@@ -8,10 +8,14 @@
 #include "postgres.h"
 
 /*
- * From the first to the second, no report has the statement in it: for what raises
- * errors by functions that do not know of a key.  An error ends it, too.
+ * From the first to the second, this function, which may be ak_hide_statement, is called
+ * for each report: for what raises errors by functions that do not know of a key.  An
+ * error ends it, too.
  */
-extern void ak_hide_begin(ErrorContextCallback *callback);
+extern void ak_hide_begin(ErrorContextCallback *callback, void (*hide) (void *));
 extern void ak_hide_end(const ErrorContextCallback *callback);
+
+/* No report has the statement in it. */
+extern void ak_hide_statement(void *arg);
 
 #endif							/* AK_HIDE_H */

@@ -12,12 +12,12 @@
 
 #include "keys/admin.h"
 
-#include "access/xact.h"
 #include "auth/authn.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/grants.h"
+#include "base/hide.h"
 #include "base/redact.h"
 #include "catalog/pg_type_d.h"
 #include "keys/options.h"
@@ -349,7 +349,7 @@ get_held_key(FunctionCallInfo fcinfo, AkGuess guess)
 	if (key != NULL && !key->superseded)
 		return key;
 	ak_use_refused(key);
-	ak_authz_refuse(key, ak_authz_check_key(key));
+	ak_authz_refuse(key);
 }
 
 /*
@@ -362,14 +362,17 @@ Datum
 apikey_revoke_self(PG_FUNCTION_ARGS)
 {
 	AkChange	change = {.actor.limited = true};
+	ErrorContextCallback hide;
 
+	ak_hide_begin(&hide, ak_hide_statement);
 	change.id = get_held_key(fcinfo, AK_GUESS_BY_CALL)->id;
 	change.actor.key_id = change.id;
 	if (!ak_admin_lock(&change))
-		ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
+		ak_authz_refuse(NULL);
 	(void) get_held_key(fcinfo, AK_GUESS_BY_STATEMENT);
 	if (ak_admin_revoke(&change, NULL))
 		ak_admin_record(&change, "revoke_self", NULL);
+	ak_hide_end(&hide);
 	PG_RETURN_VOID();
 }
 

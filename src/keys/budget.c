@@ -28,6 +28,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/hide.h"
 #include "base/ratelimit.h"
 #include "base/result.h"
 #include "common/int.h"
@@ -336,28 +337,21 @@ spend_amount(const pg_uuid_t *id, int64 amount, Budget *budget)
 		if (IsolationUsesXactSnapshot())
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update"),
-					 errhidestmt(true)));
+					 errmsg("could not serialize access due to concurrent update")));
 		CHECK_FOR_INTERRUPTS();
 	}
 	ak_sql_refuse_trigger(AK_TABLE_BUDGET);
 }
 
-/* Like ak_arg_refuse_null(), but the statement may have a key in it. */
 static int64
 get_amount(FunctionCallInfo fcinfo, int argno)
 {
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("amount must not be null"),
-				 errhidestmt(true)));
+	ak_arg_refuse_null(fcinfo, argno, "amount");
 	if (PG_GETARG_INT64(argno) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("amount must be at least 1"),
-				 errhint("To give back what was spent, roll the transaction back."),
-				 errhidestmt(true)));
+				 errhint("To give back what was spent, roll the transaction back.")));
 	return PG_GETARG_INT64(argno);
 }
 
@@ -376,8 +370,7 @@ refuse_amount(int64 amount, const Budget *budget)
 			 errmsg("API key has spent its budget"),
 			 errdetail("%sremaining=%lld budget=%lld", wait,
 					   (long long) budget->remaining,
-					   (long long) budget->budget),
-			 errhidestmt(true)));
+					   (long long) budget->budget)));
 }
 
 /* What remains of the budget of its root, or null.  The amount is argument "first". */
@@ -390,13 +383,7 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 	pg_uuid_t	id;
 	int64		amount;
 
-	/* what PostgreSQL would say, but the statement may have a key in it */
-	if (XactReadOnly)
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot execute %s in a read-only transaction",
-						"apikey_spend()"),
-				 errhidestmt(true)));
+	PreventCommandIfReadOnly("apikey_spend()");
 	amount = get_amount(fcinfo, first);
 	id = *ak_keycache_root(ak_authn_require(fcinfo, key_argno));
 	spending = spend_amount(&id, amount, &budget);
@@ -412,4 +399,17 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 	PG_RETURN_INT64(budget.remaining);
 }
 
-AK_VARIANTS(apikey_spend_key, apikey_spend_session, spend_argument, 0)
+/* The statement may have the key in it. */
+static Datum
+spend_hidden(FunctionCallInfo fcinfo, int key_argno, int first)
+{
+	ErrorContextCallback hide;
+	Datum		result;
+
+	ak_hide_begin(&hide, ak_hide_statement);
+	result = spend_argument(fcinfo, key_argno, first);
+	ak_hide_end(&hide);
+	return result;
+}
+
+AK_VARIANTS(apikey_spend_key, apikey_spend_session, spend_hidden, 0)

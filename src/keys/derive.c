@@ -40,7 +40,7 @@ typedef struct Places
 	int			grants;
 	int			lifetime;
 	int			metadata;
-}			Places;
+} Places;
 
 /* -------------------------------------------------------------- deriving */
 
@@ -141,7 +141,7 @@ lock_parent(const pg_uuid_t *id)
 		locked.transaction = 0;
 		ak_sql_begin();
 		if (ak_sql_execute(&lock, ak_value_uuid(id)) == 0)
-			ak_authz_refuse(NULL, AK_REASON_INVALID_KEY);
+			ak_authz_refuse(NULL);
 		strlcpy(locked.prefix, ak_sql_name(0, 1).data, sizeof(locked.prefix));
 		ak_sql_end();
 		locked.id = *id;
@@ -162,7 +162,7 @@ check_size(const AkValue *value, const char *name)
 }
 
 static void
-fill_derived(FunctionCallInfo fcinfo, const Places * at, Datum *values)
+fill_derived(FunctionCallInfo fcinfo, const Places *at, Datum *values)
 {
 	AkNewKey	key;
 	pg_uuid_t	parent;
@@ -199,11 +199,11 @@ fill_derived(FunctionCallInfo fcinfo, const Places * at, Datum *values)
 
 /* The statement may have the key in it. */
 static bool
-fill_derived_hidden(FunctionCallInfo fcinfo, const Places * at, Datum *values)
+fill_derived_hidden(FunctionCallInfo fcinfo, const Places *at, Datum *values)
 {
 	ErrorContextCallback hide;
 
-	ak_hide_begin(&hide);
+	ak_hide_begin(&hide, ak_hide_statement);
 	fill_derived(fcinfo, at, values);
 	ak_hide_end(&hide);
 	return true;
@@ -245,7 +245,6 @@ read_derived_grants(const pg_uuid_t *id)
 	AkKeyRow	row;
 	AkGrant    *grants;
 	int			ngrants;
-	AkGrants   *result;
 	Snapshot	snapshot;
 	bool		found = false;
 
@@ -256,11 +255,7 @@ read_derived_grants(const pg_uuid_t *id)
 		found = ak_store_key(snapshot, id, &row) &&
 			ak_lineage_read(snapshot, &row, &key, &grants, &ngrants);
 	}
-	if (!found)
-		return NULL;
-	result = palloc_extended(ak_grants_size(grants, ngrants), MCXT_ALLOC_HUGE);
-	ak_grants_compile(result, grants, ngrants);
-	return result;
+	return found ? ak_grants_make(grants, ngrants) : NULL;
 }
 
 AK_FUNCTION_INFO_V1(apikey_derived_grants);
@@ -313,10 +308,11 @@ ak_derive_purge(TimestampTz before)
 	};
 	AkDetail	detail;
 	uint64		count = 0;
+	uint64		deleted;
 
 	before = Min(before, ak_clock_now());
-	for (int depth = 0; depth < AK_ANCESTORS_MAX; depth++)
-		count += ak_sql_run(&delete_keys, ak_value_time(before));
+	while ((deleted = ak_sql_run(&delete_keys, ak_value_time(before))) > 0)
+		count += deleted;
 	if (count == 0)
 		return 0;
 	ak_detail_begin(&detail);

@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/finder.h"
 #include "base/guc.h"
+#include "base/hide.h"
 #include "funcapi.h"
 #include "keys/admin.h"
 #include "mb/pg_wchar.h"
@@ -422,12 +423,14 @@ search_argument(FunctionCallInfo fcinfo, bool report, bool joined)
 {
 	text	   *volatile content = NULL;
 	Search	   *search;
+	ErrorContextCallback hide;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	ak_schema_accept();
 	search = palloc0(sizeof(Search));
+	ak_hide_begin(&hide, ak_hide_statement);
 	PG_TRY();
 	{
 		const char *data;
@@ -453,6 +456,7 @@ search_argument(FunctionCallInfo fcinfo, bool report, bool joined)
 		wipe_argument(fcinfo, 0, content);
 	}
 	PG_END_TRY();
+	ak_hide_end(&hide);
 	return (Datum) 0;
 }
 
@@ -473,16 +477,14 @@ apikey_report_leak(PG_FUNCTION_ARGS)
 
 /* --------------------------------------------------- alert of a scanner */
 
-/* What is wrong with an alert.  It may hold keys, so the message repeats
- * nothing of it, and the log does not show the statement. */
+/* What is wrong with an alert.  It may hold keys, so the message repeats nothing of it. */
 pg_noreturn static void
 bad_alert(const char *problem)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s", problem),
-			 errhint("An alert has the form [{\"token\": \"...\", \"type\": \"...\", \"url\": \"...\", \"source\": \"...\"}]."),
-			 errhidestmt(true)));
+			 errhint("An alert has the form [{\"token\": \"...\", \"type\": \"...\", \"url\": \"...\", \"source\": \"...\"}].")));
 }
 
 /* A field of an element; without "required" it may be null or missing, and is
@@ -565,10 +567,12 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 	Jsonb	   *volatile alert = NULL;
 	Jsonb	   *volatile answer = NULL;
 	Search	   *search;
+	ErrorContextCallback hide;
 
 	ak_arg_refuse_null(fcinfo, 0, "alert");
 	ak_schema_accept();
 	search = palloc0(sizeof(Search));
+	ak_hide_begin(&hide, ak_hide_statement);
 	PG_TRY();
 	{
 		Leaks		leaks = {0};
@@ -583,5 +587,6 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 		wipe_argument(fcinfo, 0, alert);
 	}
 	PG_END_TRY();
+	ak_hide_end(&hide);
 	PG_RETURN_JSONB_P(answer);
 }

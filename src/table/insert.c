@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/hide.h"
 #include "base/inval.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -289,12 +290,12 @@ ak_insert_row(AkInsertion *insertion, AkTable table, const AkValue *row)
 	ErrorContextCallback hide;
 	Target	   *target;
 
-	ak_rowerror_begin(&hide);
+	ak_hide_begin(&hide, ak_rowerror_hide);
 	target = get_target(insertion, table);
 	fill_slot(insertion->estate, target, target->info->ri_newTupleSlot, row);
 	store_row(insertion->estate, target, target->info->ri_newTupleSlot);
 	ResetPerTupleExprContext(insertion->estate);
-	ak_rowerror_end(&hide);
+	ak_hide_end(&hide);
 }
 
 /* Those AFTER it, foreign keys among them. */
@@ -323,7 +324,7 @@ ak_insert_end(AkInsertion *insertion)
 	EState	   *estate = insertion->estate;
 	ErrorContextCallback hide;
 
-	ak_rowerror_begin(&hide);
+	ak_hide_begin(&hide, ak_rowerror_hide);
 	CommandCounterIncrement();
 	fire_triggers(insertion);
 	for (Target *target = insertion->targets; target; target = target->next)
@@ -336,7 +337,7 @@ ak_insert_end(AkInsertion *insertion)
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	FreeExecutorState(estate);
 	CommandCounterIncrement();
-	ak_rowerror_end(&hide);
+	ak_hide_end(&hide);
 	pfree(insertion);
 }
 

@@ -24,8 +24,8 @@ is_about_secrets(void)
 	return result;
 }
 
-static void
-hide_row(void *arg)
+void
+ak_rowerror_hide(void *arg)
 {
 	int			code = geterrcode();
 
@@ -37,19 +37,4 @@ hide_row(void *arg)
 		errdetail("The row is not shown, for it has secrets in it.");
 		errhidestmt(true);
 	}
-}
-
-void
-ak_rowerror_begin(ErrorContextCallback *callback)
-{
-	callback->callback = hide_row;
-	callback->arg = NULL;
-	callback->previous = error_context_stack;
-	error_context_stack = callback;
-}
-
-void
-ak_rowerror_end(const ErrorContextCallback *callback)
-{
-	error_context_stack = callback->previous;
 }

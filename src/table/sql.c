@@ -7,6 +7,7 @@
 #include "table/sql.h"
 
 #include "access/table.h"
+#include "base/hide.h"
 #include "executor/spi.h"
 #include "optimizer/cost.h"
 #include "table/layout.h"
@@ -190,7 +191,7 @@ ak_sql_execute_values(AkSql *sql, const AkValue *values, int count)
 
 	ak_sql_use_indexes();
 	make_plan(sql, values, count);
-	ak_rowerror_begin(&hide);
+	ak_hide_begin(&hide, ak_rowerror_hide);
 	running++;
 	PG_TRY();
 	{
@@ -201,7 +202,7 @@ ak_sql_execute_values(AkSql *sql, const AkValue *values, int count)
 		running--;
 	}
 	PG_END_TRY();
-	ak_rowerror_end(&hide);
+	ak_hide_end(&hide);
 	processed = SPI_processed;
 	if (((sql->flags & AK_SQL_ONE) != 0 && processed == 0) ||
 		((sql->flags & AK_SQL_MANY) != 0 && may_keep))

@@ -79,7 +79,10 @@ is(scalar keys %told, 1, 'in the same words');
 unlike((keys %told)[0], qr/disabled|expired|unknown|revoked/, 'without a reason');
 $node->safe_psql('postgres', "SELECT apikey_enable('$id')");
 foreach my $statement ("SELECT apikey_authorize('$key', 'web', 'production', 'frobnicate')",
-	"BEGIN; SELECT apikey_login('$key'); SELECT apikey_require('mars', 'production', 'read')")
+	"BEGIN; SELECT apikey_login('$key'); SELECT apikey_require('mars', 'production', 'read')",
+	map("BEGIN READ ONLY; SELECT $_", "apikey_spend('$key', 1)", "apikey_derive('$key', 'x')",
+		"apikey_revoke_self('$key')", "FROM apikey_report_leak('x=$key')",
+		qq{apikey_scanner_alert('[{"token": "$key", "type": "apikey"}]')}))
 {
 	my ($status) = $node->psql('postgres', $statement);
 

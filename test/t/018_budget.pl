@@ -210,12 +210,20 @@ foreach my $call ("apikey_spend('$key', 6)", "apikey_spend('$key', 0)", "apikey_
 	isnt($node->psql('postgres', "SELECT $call"), 0, 'a call that fails');
 }
 isnt($node->psql('postgres', "BEGIN READ ONLY; SELECT apikey_spend('$key', 1)"), 0, 'another');
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not today'; END$$;
+	CREATE TRIGGER veto BEFORE UPDATE ON apikey_budget FOR EACH ROW EXECUTE FUNCTION veto();
+});
+isnt($node->psql('postgres', "SELECT apikey_spend('$key', 1)"), 0, 'one that a trigger of somebody else stops');
+$node->safe_psql('postgres', 'DROP FUNCTION veto CASCADE');
 $node->safe_psql('postgres', "SELECT apikey_disable('$id')");
 isnt($node->psql('postgres', "SELECT apikey_spend('$key', 1)"), 0, 'and another');
 my $log = substr(slurp_file($node->logfile), $from);
 like($log, qr/ERROR:  API key has spent its budget/, 'the log has the refusal');
 like($log, qr/DETAIL:  remaining=5 budget=5$/m, 'with the reason');
 like($log, qr/DETAIL:  key is disabled/, 'and why a key was bad');
+like($log, qr/ERROR:  not today/, 'and the error of a trigger');
 unlike($log, qr/\Q$key\E/, 'but not the key');
+unlike($log, qr/STATEMENT:.*apikey_spend/, 'nor a statement that could hold one');
 
 done_testing();

@@ -221,6 +221,7 @@ while ($code =~ /(?<![!=]= )\b(?:(ERRCODE_\w+)|MAKE_SQLSTATE\(([^)]*)\))/g)
 	$raised{$state} //= {} if defined $state;
 }
 $raised{XX000} //= {} if $code =~ /\belog\(ERROR/;
+$raised{'25006'} //= {} if $code =~ /\bPreventCommandIfReadOnly\(/;
 $raised{'25P01'} //= {} if $code =~ /\bWarnNoTransactionBlock\(/;
 
 my %entries;	# state => text
