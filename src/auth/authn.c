@@ -283,7 +283,7 @@ ak_authn_require(FunctionCallInfo fcinfo, int argno)
 		return key;
 	if (argno < 0)
 		ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
-	ak_authz_refuse(key, reason);
+	ak_authz_refuse(key);
 }
 
 void

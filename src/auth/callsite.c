@@ -4,11 +4,11 @@
  *		scan: apikey_authorize, apikey_authorize_organization and what the planner
  *		makes of the latter; see callsite.h.
  *
- * Of apikey_authorize every nanosecond counts.
- * What it has found out about the key is *settled*: it holds within a statement until
- * something changes, and messages about changes are taken in at the first row and
- * every ACCEPT_EVERY rows after that.  All others take them in at each call, which
- * lets a revocation reach loops inside one statement.
+ * Of apikey_authorize every nanosecond counts.  What it has found out about the key is
+ * *settled*: it holds within a statement until something changes, and messages about
+ * changes are taken in at the first row and every ACCEPT_EVERY rows after that.  All
+ * others take them in at each call, which lets a revocation reach loops inside one
+ * statement.
  */
 #include "postgres.h"
 

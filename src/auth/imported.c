@@ -136,17 +136,17 @@ typedef struct ImportScheme
 {
 	const char *name;
 	AkScheme	scheme;
-	bool		formbricks;		/* its own part, and hexadecimal digits alone */
-	const char *strip_prefix;
+	const char *strip_prefix;	/* Formbricks: it says so itself, and has
+								 * hexadecimal digits alone */
 } ImportScheme;
 
 static const ImportScheme schemes[] = {
-	{"sha256", AK_SCHEME_SHA256, false, NULL},
-	{"sha512", AK_SCHEME_SHA512, false, NULL},
-	{"hmac-sha256", AK_SCHEME_HMAC_SHA256, false, NULL},
-	{"bcrypt", AK_SCHEME_BCRYPT, false, NULL},
-	{"formbricks-v1", AK_SCHEME_SHA256, true, ""},
-	{"formbricks-v2", AK_SCHEME_BCRYPT, true, "fbk_"}
+	{"sha256", AK_SCHEME_SHA256, NULL},
+	{"sha512", AK_SCHEME_SHA512, NULL},
+	{"hmac-sha256", AK_SCHEME_HMAC_SHA256, NULL},
+	{"bcrypt", AK_SCHEME_BCRYPT, NULL},
+	{"formbricks-v1", AK_SCHEME_SHA256, ""},
+	{"formbricks-v2", AK_SCHEME_BCRYPT, "fbk_"}
 };
 
 static const char *const hash_forms[AK_SCHEMES] = {
@@ -239,7 +239,7 @@ read_imported_rule(const AkImported *from, const ImportScheme *scheme, AkRule *r
 	{
 		const char *part = given[i] != NULL ? given[i] : "";
 
-		if (scheme->formbricks && given[i] != NULL)
+		if (scheme->strip_prefix != NULL && given[i] != NULL)
 			return find_fault(fault, names[i],
 							  "null: the scheme says what is hashed", NULL);
 		if (strlen(part) > AK_LOOKUP_BYTES)
@@ -248,7 +248,7 @@ read_imported_rule(const AkImported *from, const ImportScheme *scheme, AkRule *r
 							  NULL);
 		*parts[i] = ak_name_make(part, strlen(part));
 	}
-	if (scheme->formbricks)
+	if (scheme->strip_prefix != NULL)
 		rule->strip_prefix = ak_name_make(scheme->strip_prefix,
 										  strlen(scheme->strip_prefix));
 	return true;
@@ -284,9 +284,9 @@ read_hash(const AkImported *from, const ImportScheme *scheme, AkSecret *secret,
 	uint8	   *bytes = palloc(len);
 
 	if (!read_hex(from->hash, bytes, len) &&
-		(scheme->formbricks ||
+		(scheme->strip_prefix != NULL ||
 		 !read_base64(join_base64(from->hash), bytes, len)))
-		return find_fault(fault, "hash", scheme->formbricks ?
+		return find_fault(fault, "hash", scheme->strip_prefix != NULL ?
 						  "64 hexadecimal digits" : hash_forms[scheme->scheme],
 						  from->hash[0] == '$' ? first_use : NULL);
 	if (from->lookup != NULL)

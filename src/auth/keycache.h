@@ -79,7 +79,7 @@ typedef struct AkKey
 	AkName		organization;
 	AkKeyExtra *extra;			/* NULL: nothing of that */
 	AkGrants   *grants;
-	AkUse		use;			/* the only part that changes, but for "last" */
+	AkUse		use;			/* what changes, with extra->last */
 } AkKey;
 
 extern uint64 ak_keycache_epoch;

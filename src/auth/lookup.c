@@ -140,6 +140,7 @@ ak_lookup_is_new(const AkRule *rule)
 	static uint64 transaction;	/* ak_inval_transaction then */
 	static AkRule said;
 	static char bytes[2][AK_LOOKUP_BYTES];
+	bool		is_new;
 
 	if (rule->strip_prefix.len > AK_LOOKUP_BYTES ||
 		rule->after.len > AK_LOOKUP_BYTES)
@@ -153,11 +154,7 @@ ak_lookup_is_new(const AkRule *rule)
 	said.strip_prefix.len = rule->strip_prefix.len;
 	said.after.data = memcpy(bytes[1], rule->after.data, rule->after.len);
 	said.after.len = rule->after.len;
-	if (ak_store_has_rule(rule, false))
-	{
-		transaction = ak_inval_transaction;
-		return false;
-	}
+	is_new = !ak_store_has_rule(rule, false);
 	transaction = ak_inval_transaction;
-	return true;
+	return is_new;
 }

@@ -62,7 +62,6 @@ ak_actor_record(const AkEvent *event)
 void
 ak_actor_get(AkActor *actor)
 {
-	AkReason	reason;
 	AkKeyRow	row;
 	Snapshot	snapshot;
 	bool		found = false;
@@ -73,9 +72,8 @@ ak_actor_get(AkActor *actor)
 		return;
 	actor->limited = true;
 	actor->key = ak_authn_session();
-	reason = ak_authz_check_key(actor->key);
-	if (reason != AK_REASON_GOOD)
-		ak_authz_refuse(actor->key, reason);
+	if (ak_authz_check_key(actor->key) != AK_REASON_GOOD)
+		ak_authz_refuse(actor->key);
 	if (actor->key->organization_level < AK_LEVEL_WRITE)
 		refuse_actor("Changing keys takes organization level write.");
 	actor->key_id = actor->key->id;

@@ -20,9 +20,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-/* They are counted, one by one, when another one is derived. */
-#define MAX_DERIVED		1000000
-
 char *
 ak_options_print_id(const pg_uuid_t *id)
 {
@@ -145,6 +142,9 @@ ak_options_rate_limit(FunctionCallInfo fcinfo, int argno, AkRateLimit *limit)
 	ak_ratelimit_parse(limit, TextDatumGetCString(PG_GETARG_DATUM(argno)));
 	ak_counts_require("rate limits");
 }
+
+/* They are counted one by one when there is no more room. */
+#define MAX_DERIVED		1000000
 
 int
 ak_options_max_derived(FunctionCallInfo fcinfo, int argno)

@@ -11,7 +11,7 @@
 #include "keys/quota.h"
 
 #include "access/xact.h"
-#include "auth/lineage.h"
+#include "auth/keycache.h"
 #include "base/compat.h"
 #include "base/inval.h"
 #include "miscadmin.h"

@@ -396,9 +396,7 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 	ak_authz_organization(key, &key->organization, AK_LEVEL_READ);
 
 	if (key == NULL)
-		verdict.reason = ak_authz_check_text(key, len);
-	if (!given && !ak_authn_has_session())
-		verdict.reason = AK_REASON_NO_KEY;
+		verdict.reason = ak_authz_why_none(given, len);
 	explanation->reason = verdict.reason;
 	values[KEY_STATE] =
 		CStringGetTextDatum(ak_authz_reason(&verdict, ak_authz_tells("apikey_keys") ?

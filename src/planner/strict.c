@@ -348,7 +348,7 @@ require_key(void)
 		return;
 	ak_use_asked(key, reason);
 	ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
-	ak_authz_refuse(key, reason);
+	ak_authz_refuse(key);
 }
 
 static void

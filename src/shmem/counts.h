@@ -3,9 +3,9 @@
  *		Use counts and limits of keys, as all backends know them.
  *
  * For each key that was used lately: when last and from where, how often in which hour,
- * and how far its rate limit is used up.  What is *pending* is in no table yet; a worker takes it there.
- * A key of which nothing is pending makes room for another.  A standby has counts of its
- * own.
+ * and how far its rate limit is used up.  What is *pending* is in no table yet; a worker
+ * takes it there.  A key of which nothing is pending makes room for another.  A standby
+ * has counts of its own.
  *
  * Only the first three functions may be called where the extension is not preloaded.
  *

@@ -129,12 +129,6 @@ comes_before(TriggerData *trigger, const ForeignKeyCacheInfo *key)
 
 	if (isnull || !find_referred(key, &index, &column))
 		return false;
-
-	/*
-	 * the same COPY may have brought a parent, and only the next command sees
-	 * that
-	 */
-	CommandCounterIncrement();
 	ScanKeyInit(&scankey, column, BTEqualStrategyNumber,
 				get_opcode(key->conpfeqop[0]), value);
 	if (has_row(index, &scankey, InvalidAttrNumber, NULL))
