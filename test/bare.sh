@@ -1,0 +1,72 @@
+# A bare Debian, to install and try things in.  Source it, as root; then:
+#
+#	bare SUITE [OTHER...]	make one in $BARE, a temporary directory: it is of SUITE and
+#				has nothing that is not in each Debian.  What it lacks may be
+#				installed from the other suites, where PostgreSQL's libpq may
+#				come from, too
+#	inside COMMAND...	run a command there, as root.  What it has started ends with it
+#	give DIR		copy what git knows of this tree into DIR there
+#
+# Packages come from where this system gets its own.  The directory is removed when the
+# script ends.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+[ "$(id -u)" = 0 ] || die "only root can make another system"
+
+bare()
+{
+	local suite=$1 other is mirror script
+
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -1)
+	[ -n "$mirror" ] || die "apt knows no mirror of Debian here"
+	command -v debootstrap >/dev/null || test/install debootstrap
+	# suites that are younger than debootstrap are made as its youngest
+	script=/usr/share/debootstrap/scripts/$suite
+	[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
+
+	BARE=$(mktemp -d /var/tmp/bare.XXXXXX)
+	chmod 755 "$BARE"
+	trap 'rm -rf --one-file-system "$BARE"' EXIT
+	trap 'exit 1' HUP INT TERM
+	debootstrap --variant=minbase "$suite" "$BARE" "$mirror" "$script" >"$BARE.log" 2>&1 ||
+	{
+		cat "$BARE.log" >&2
+		exit 1
+	}
+	rm "$BARE.log"
+
+	shift
+	for other; do
+		echo "deb $mirror $other main" >>"$BARE/etc/apt/sources.list"
+		# the name of a suite is the archive's or the version's
+		for is in a n; do
+			printf 'Package: %s\nPin: release %s\nPin-Priority: %d\n\n' \
+				'*' "$is=$other" 100 'src:postgresql-*' "$is=$other" 500
+		done >>"$BARE/etc/apt/preferences"
+	done
+	printf '#!/bin/sh\nexit 101\n' >"$BARE/usr/sbin/policy-rc.d"
+	chmod +x "$BARE/usr/sbin/policy-rc.d"
+	# of a mirror that stands still, the suites that move on have expired
+	echo 'Acquire::Check-Valid-Until "false";' >"$BARE/etc/apt/apt.conf.d/bare"
+	inside apt-get -qq update
+}
+
+inside()
+{
+	unshare --mount --pid --fork --kill-child sh -eu -c '
+		cd "$1"
+		shift
+		mount -t proc proc proc
+		mount --rbind /dev dev
+		mount -t tmpfs tmpfs dev/shm
+		exec chroot . /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
+			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+			DEBIAN_FRONTEND=noninteractive "$@"' sh "$BARE" "$@"
+}
+
+give()
+{
+	mkdir -p "$BARE$1"
+	git -c safe.directory="$PWD" archive HEAD | tar -x -C "$BARE$1"
+}
