@@ -1,6 +1,8 @@
 # apikey: API keys that the database itself issues, keeps and checks
 #
 #	make && make install && make installcheck	as for any extension
+#	make extension-image DESTDIR=...	what a container image of the extension
+#			alone has in it, for extension_control_path of PostgreSQL 18
 #	make demo	see it at work on a throw-away server; KEEP=1 leaves that running
 #	make test	all tests, likewise; SUITE=regress for one suite, REGRESS=life
 #			for one topic of it, TAP=test/t/001_standby.pl for one file
@@ -10,14 +12,25 @@
 # The last four install what they miss by apt.  They work on a copy of this
 # tree and of PostgreSQL, and so change nothing here nor in the system.
 
+# Files are found from where this one is, so that one can build anywhere: make -f ../Makefile,
+# with VPATH or without.  A relative path, because bitcode has the names of its sources.
+HERE := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+HERE := $(or $(shell realpath --relative-to=. $(HERE) 2>/dev/null),$(HERE))
+files = $(patsubst $(HERE)/%,%,$(sort $(wildcard $(addprefix $(HERE)/,$(1)))))
+
 EXTENSION = apikey
 MODULE_big = apikey
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA = $(sort $(wildcard src/apikey--*.sql))
+OBJS := $(patsubst %.c,%.o,$(call files,src/*.c src/*/*.c))
+DATA := $(call files,src/apikey--*.sql)
+# Not by PGXS's DOCS, which puts the files of all extensions into one directory:
+# README.md is the name of many, and pages link to each other by their places.
+PAGES := $(call files,README.md CHANGELOG.md SECURITY.md LICENSE doc/*.* doc/*/*.*)
 PGFILEDESC = "apikey - issue, keep and check API keys"
 
 # Only what is marked PGDLLEXPORT is exported, before PostgreSQL 16 too.
-PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default")))'
+# The library is the same, byte by byte, wherever it is built.
+PG_CPPFLAGS = -I$(HERE)/src -DPGDLLEXPORT='__attribute__((visibility("default")))' \
+	-ffile-prefix-map=$(HERE)/= -ffile-prefix-map=$(CURDIR)=.
 # A decision is a few dozen nanoseconds for each row: where its functions begin
 # in a cache line shows.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden \
@@ -27,12 +40,12 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden \
 ifdef REGRESS
 override export REGRESS := install $(filter-out install,$(REGRESS))
 else ifneq ($(origin REGRESS),command line)
-REGRESS = install $(filter-out install,$(basename $(notdir $(sort $(wildcard sql/*.sql)))))
+REGRESS = install $(filter-out install,$(basename $(notdir $(call files,sql/*.sql))))
 endif
-ISOLATION = $(basename $(notdir $(sort $(wildcard test/isolation/specs/*.spec))))
+ISOLATION = $(basename $(notdir $(call files,test/isolation/specs/*.spec)))
 LOAD = --load-extension=pgcrypto --load-extension=apikey
-REGRESS_OPTS = --inputdir=. $(LOAD)
-ISOLATION_OPTS = --inputdir=test/isolation $(LOAD)
+REGRESS_OPTS = $(LOAD)
+ISOLATION_OPTS = --inputdir=$(HERE)/test/isolation $(LOAD)
 # The same results on every server, whatever it is set to
 ENCODING = UTF8
 NO_LOCALE = 1
@@ -54,11 +67,43 @@ endif
 
 include $(PGXS)
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*/*.h)
+# Sources are looked for where this file is, and nothing else: what has been built there
+# is of another build.
+srcdir := $(HERE)
+override VPATH :=
+vpath %.c $(HERE)
+vpath %.h $(HERE)
+vpath %.control $(HERE)
+
+$(OBJS) $(OBJS:.o=.bc): $(call files,src/*/*.h) | folders
+
+folders:
+	@mkdir -p $(sort $(dir $(OBJS)))
+
+pagesdir = $(DESTDIR)$(docdir)/extension/apikey
+
+install: install-pages
+uninstall: uninstall-pages
+
+install-pages:
+	$(MKDIR_P) $(addprefix '$(pagesdir)'/,$(sort $(dir $(PAGES))))
+	for page in $(PAGES); do $(INSTALL_DATA) $(HERE)/$$page '$(pagesdir)'/$$page || exit; done
+
+uninstall-pages:
+	rm -rf '$(pagesdir)'
+
+# Without bitcode: PostgreSQL looks for it in its own directory alone.
+extension-image: all
+	$(if $(DESTDIR),,$(error DESTDIR= must say where to))
+	$(MKDIR_P) '$(DESTDIR)/lib' '$(DESTDIR)/share/extension'
+	$(INSTALL_SHLIB) $(shlib) '$(DESTDIR)/lib/'
+	$(INSTALL_DATA) $(addprefix $(HERE)/,$(EXTENSION).control $(DATA)) '$(DESTDIR)/share/extension/'
+
+.PHONY: folders install-pages uninstall-pages extension-image
 
 else
 
-all install installcheck clean:
+all install installcheck extension-image clean:
 	@echo "PostgreSQL's server development files are missing: install postgresql-server-dev-N, or set PG_CONFIG" >&2
 	@exit 1
 
@@ -67,13 +112,13 @@ endif
 .PHONY: demo test bench indent
 
 demo:
-	@examples/demo.sh
+	@$(HERE)/examples/demo.sh
 
 test:
-	@test/run $(SUITE)
+	@$(HERE)/test/run $(SUITE)
 
 bench:
-	@bench/run
+	@$(HERE)/bench/run
 
 indent:
-	@test/indent src/*.c src/*/*.[ch]
+	@$(HERE)/test/indent $(HERE)/src/*.c $(HERE)/src/*/*.[ch]

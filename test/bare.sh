@@ -60,7 +60,7 @@ inside()
 		mount -t proc proc proc
 		mount --rbind /dev dev
 		mount -t tmpfs tmpfs dev/shm
-		exec chroot . /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
+		exec chroot . /usr/bin/env -i HOME=~root LANG=C.UTF-8 \
 			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 			DEBIAN_FRONTEND=noninteractive "$@"' sh "$BARE" "$@"
 }
