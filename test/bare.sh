@@ -5,7 +5,7 @@
 #				installed from the other suites, where PostgreSQL's libpq may
 #				come from, too
 #	inside COMMAND...	run a command there, as root.  What it has started ends with it
-#	give DIR		copy what git knows of this tree into DIR there
+#	give DIR		copy this tree into DIR there, as test/run does
 #
 # Packages come from where this system gets its own.  The directory is removed when the
 # script ends.
@@ -68,5 +68,5 @@ inside()
 give()
 {
 	mkdir -p "$BARE$1"
-	git -c safe.directory="$PWD" archive HEAD | tar -x -C "$BARE$1"
+	tree | tar -x -C "$BARE$1" --no-same-owner
 }

@@ -123,6 +123,14 @@ tree_files()
 			! -name '*.so' -print0
 }
 
+# A tar of them
+tree()
+{
+	tree_files | while IFS= read -r -d '' file; do
+		[ ! -e "$file" ] || printf '%s\0' "$file"
+	done | tar -c --null -T -
+}
+
 enter()
 {
 	local script become=
@@ -143,9 +151,7 @@ enter()
 	WORK=$(mktemp -d /tmp/apikey.XXXXXX)
 	trap 'rm -rf "$WORK"' EXIT
 	mkdir "$WORK/tree"
-	tree_files | while IFS= read -r -d '' file; do
-		[ ! -e "$file" ] || printf '%s\0' "$file"
-	done | tar -c --null -T - | tar -x -C "$WORK/tree" --no-same-owner
+	tree | tar -x -C "$WORK/tree" --no-same-owner
 	if [ "$(id -u)" = 0 ]; then
 		chown -R nobody "$WORK"
 		become="setpriv --reuid=nobody --regid=$(id -g nobody) --clear-groups"
