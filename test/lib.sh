@@ -42,7 +42,7 @@ missing()
 		share=$("$PG_CONFIG" --sharedir)
 	else
 		version=$(apt-cache pkgnames postgresql-server-dev- |
-			sed -n 's/.*-\(1[5-8]\)$/\1/p' | sort -n | tail -1)
+			sed -n 's/.*-\(1[5-9]\)$/\1/p' | sort -n | tail -1)
 		bin=/usr/lib/postgresql/$version/bin
 		share=/usr/share/postgresql/$version
 		dev=postgresql-server-dev-$version

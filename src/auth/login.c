@@ -57,7 +57,7 @@ fill_profile(const AkKey *key, Datum *values, bool *nulls, AkReason *reason)
 }
 
 /* "code" is for a key over its limit. */
-static pg_noreturn void
+pg_noreturn static void
 refuse_login(const AkKey *key, AkReason reason, int64 wait, int code)
 {
 	if (reason == AK_REASON_OVER_LIMIT)

@@ -55,12 +55,12 @@ ak_use_uncounted(void (*action) (void *), void *arg)
 /* Functions that are asked while a plan is made decide nothing. */
 static PlannedStmt *
 plan_uncounted(Query *query, const char *string, int options,
-			   ParamListInfo params)
+			   ParamListInfo params AK_EXPLAIN_PARAMETER)
 {
-	planner_hook_type plan = next_planner ? next_planner : standard_planner;
 	PlannedStmt *result;
 
-	UNCOUNTED(result = plan(query, string, options, params));
+	UNCOUNTED(result = next_planner(query, string, options,
+									params AK_EXPLAIN_ARGUMENT));
 	return result;
 }
 
@@ -68,26 +68,24 @@ plan_uncounted(Query *query, const char *string, int options,
 static void
 start_executor(QueryDesc *query, int flags)
 {
-	ExecutorStart_hook_type start = next_start ? next_start :
-	standard_ExecutorStart;
-
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
 	{
-		UNCOUNTED(start(query, flags));
+		UNCOUNTED(next_start(query, flags));
 		return;
 	}
 	if (query->plannedstmt->parallelModeNeeded)
 		ak_marks_share(ak_clock_now());
-	start(query, flags);
+	next_start(query, flags);
 }
 
 void
 ak_use_init(void)
 {
 	ak_use_counts = true;
-	next_planner = planner_hook;
+	next_planner = planner_hook ? planner_hook : standard_planner;
 	planner_hook = plan_uncounted;
-	next_start = ExecutorStart_hook;
+	next_start = ExecutorStart_hook ? ExecutorStart_hook :
+		standard_ExecutorStart;
 	ExecutorStart_hook = start_executor;
 }
 

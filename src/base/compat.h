@@ -1,6 +1,6 @@
 /*
  * compat.h
- *		What differs between the supported PostgreSQL versions, 15 to 18.
+ *		What differs between the supported PostgreSQL versions, 15 to 19.
  *
  * The only file that looks at PG_VERSION_NUM.  The rest of the code is
  * written for the newest version; this header supplies it on older ones.
@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
@@ -19,6 +20,7 @@
 #include "parser/parse_relation.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
+#include "utils/jsonb.h"
 
 #if PG_VERSION_NUM < 150000
 #error "apikey needs PostgreSQL 15 or later"
@@ -29,10 +31,6 @@
 #endif
 
 #if PG_VERSION_NUM < 160000
-#define ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, \
-							  arbiters, summarizing) \
-	ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, \
-						  arbiters)
 #define object_ownercheck(classid, objectid, roleid) \
 	pg_class_ownercheck(objectid, roleid)
 #define object_aclcheck(classid, objectid, roleid, mode) \
@@ -80,8 +78,75 @@ ak_is_named(const PlannedStmt *statement, RangeTblEntry *entry, Oid *role)
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v' /* never met */
 #define pg_noreturn pg_attribute_noreturn()
-#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys, \
+						flags) \
 	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#elif PG_VERSION_NUM < 190000
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys, \
+						flags) \
+	index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys)
+#endif
+
+#if PG_VERSION_NUM < 190000
+#define table_beginscan(rel, snapshot, nkeys, key, flags) \
+	table_beginscan(rel, snapshot, nkeys, key)
+
+/* JSON that is being made; its result when it is complete. */
+typedef struct JsonbInState
+{
+	JsonbValue *result;
+	JsonbParseState *parseState;
+} JsonbInState;
+
+#define pushJsonbValue(state, token, value) \
+	((state)->result = pushJsonbValue(&(state)->parseState, token, value))
+#endif
+
+/* The planner, and so its hook, is told what EXPLAIN wants. */
+#if PG_VERSION_NUM >= 190000
+#define AK_EXPLAIN_PARAMETER	, ExplainState *explain
+#define AK_EXPLAIN_ARGUMENT		, explain
+typedef const struct JumbleState AkJumbleState;
+#else
+#define AK_EXPLAIN_PARAMETER
+#define AK_EXPLAIN_ARGUMENT
+typedef struct JumbleState AkJumbleState;
+#endif
+
+/* The hook into the planner's making of a relation, "rel"; before, for tables only. */
+#if PG_VERSION_NUM >= 190000
+#define AK_BUILD_REL_PARAMETERS RelOptInfo *rel, RangeTblEntry *entry
+#define AK_BUILD_REL_ARGUMENTS	rel, entry
+#else
+#define AK_BUILD_REL_PARAMETERS Oid table, bool inherited, RelOptInfo *rel
+#define AK_BUILD_REL_ARGUMENTS	table, inherited, rel
+#define build_simple_rel_hook_type get_relation_info_hook_type
+#define build_simple_rel_hook	get_relation_info_hook
+#endif
+
+/*
+ * Add the entries for a new row to the indexes of its table.  Returns the indexes
+ * whose constraints are to be checked again later.
+ */
+static inline List *
+ak_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot,
+						EState *estate)
+{
+#if PG_VERSION_NUM >= 190000
+	return ExecInsertIndexTuples(info, estate, 0, slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL,
+								 false);
+#else
+	return ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* An index's field for its estimator had no parameters: none at all, to C23. */
+#if PG_VERSION_NUM >= 170000
+#define AK_COST_ESTIMATOR(function) (function)
+#else
+#define AK_COST_ESTIMATOR(function) ((void (*) ()) (function))
 #endif
 
 /*

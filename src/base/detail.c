@@ -30,7 +30,7 @@ begin_field(AkDetail *detail, const char *field)
 void
 ak_detail_begin(AkDetail *detail)
 {
-	detail->state = NULL;
+	memset(detail, 0, sizeof(*detail));
 	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
 }
 
@@ -113,6 +113,6 @@ ak_detail_end(AkDetail *detail)
 
 	if (detail == NULL)
 		ak_detail_begin(detail = &empty);
-	return JsonbValueToJsonb(pushJsonbValue(&detail->state, WJB_END_OBJECT,
-											NULL));
+	pushJsonbValue(&detail->state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(detail->state.result);
 }

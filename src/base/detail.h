@@ -9,13 +9,14 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/name.h"
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
 typedef struct AkDetail
 {
-	JsonbParseState *state;
+	JsonbInState state;
 } AkDetail;
 
 extern void ak_detail_begin(AkDetail *detail);

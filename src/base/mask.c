@@ -37,6 +37,7 @@
 #include "nodes/pg_list.h"
 #include "optimizer/planner.h"
 #include "parser/analyze.h"
+#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -294,7 +295,7 @@ hand_on(const Layer *layer, const char *sql)
 
 static void
 analyze_behind(const Layer *layer, ParseState *pstate, Query *query,
-			   JumbleState *jstate)
+			   AkJumbleState *jstate)
 {
 	const char *given = pstate->p_sourcetext;
 	const char *sql = hand_on(layer, given);
@@ -309,15 +310,17 @@ analyze_behind(const Layer *layer, ParseState *pstate, Query *query,
 
 static PlannedStmt *
 plan_behind(const Layer *layer, Query *query, const char *given, int options,
-			ParamListInfo params)
+			ParamListInfo params AK_EXPLAIN_PARAMETER)
 {
 	const char *sql = hand_on(layer, given);
 	PlannedStmt *volatile result = NULL;
 
 	if (layer->planner == NULL)
-		return standard_planner(query, sql, options, params);
+		return standard_planner(query, sql, options,
+								params AK_EXPLAIN_ARGUMENT);
 	WHILE_HANDED(sql, given,
-				 result = layer->planner(query, sql, options, params));
+				 result = layer->planner(query, sql, options,
+										 params AK_EXPLAIN_ARGUMENT));
 	return result;
 }
 
@@ -354,27 +357,31 @@ run_utility_behind(const Layer *layer, PlannedStmt *stmt, const char *given,
 }
 
 static void
-analyze_first(ParseState *pstate, Query *query, JumbleState *jstate)
+analyze_first(ParseState *pstate, Query *query, AkJumbleState *jstate)
 {
 	analyze_behind(&first, pstate, query, jstate);
 }
 
 static void
-analyze_second(ParseState *pstate, Query *query, JumbleState *jstate)
+analyze_second(ParseState *pstate, Query *query, AkJumbleState *jstate)
 {
 	analyze_behind(&second, pstate, query, jstate);
 }
 
 static PlannedStmt *
-plan_first(Query *query, const char *sql, int options, ParamListInfo params)
+plan_first(Query *query, const char *sql, int options,
+		   ParamListInfo params AK_EXPLAIN_PARAMETER)
 {
-	return plan_behind(&first, query, sql, options, params);
+	return plan_behind(&first, query, sql, options,
+					   params AK_EXPLAIN_ARGUMENT);
 }
 
 static PlannedStmt *
-plan_second(Query *query, const char *sql, int options, ParamListInfo params)
+plan_second(Query *query, const char *sql, int options,
+			ParamListInfo params AK_EXPLAIN_PARAMETER)
 {
-	return plan_behind(&second, query, sql, options, params);
+	return plan_behind(&second, query, sql, options,
+					   params AK_EXPLAIN_ARGUMENT);
 }
 
 static void

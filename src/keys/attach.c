@@ -246,7 +246,8 @@ register_current(Source *source, Datum id)
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   index->rd_indcollation[0], get_opcode(equal), id);
-	scan = index_beginscan(source->rel, index, SnapshotSelf, NULL, 1, 0);
+	scan = index_beginscan(source->rel, index, SnapshotSelf, NULL, 1, 0,
+						   SO_NONE);
 	index_rescan(scan, &key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 		if (read_new(source, slot, &organization, &project))
@@ -265,7 +266,8 @@ do_all(Source *source, bool remove)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(source->rel, NULL);
-	TableScanDesc scan = table_beginscan(source->rel, snapshot, 0, NULL);
+	TableScanDesc scan = table_beginscan(source->rel, snapshot, 0, NULL,
+										 SO_NONE);
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext,
 												"apikey projects",
 												ALLOCSET_DEFAULT_SIZES);

@@ -523,7 +523,7 @@ print_digest(const AkName *token)
 static Jsonb *
 read_alert(Jsonb *alert, Leaks *leaks, Search *search)
 {
-	AkDetail	answer = {NULL};
+	AkDetail	answer = {0};
 	int			count = JB_ROOT_COUNT(alert);
 
 	if (!JB_ROOT_IS_ARRAY(alert) || JB_ROOT_IS_SCALAR(alert))
@@ -556,8 +556,8 @@ read_alert(Jsonb *alert, Leaks *leaks, Search *search)
 		pushJsonbValue(&answer.state, WJB_END_OBJECT, NULL);
 		pfree(value);
 	}
-	return JsonbValueToJsonb(pushJsonbValue(&answer.state, WJB_END_ARRAY,
-											NULL));
+	pushJsonbValue(&answer.state, WJB_END_ARRAY, NULL);
+	return JsonbValueToJsonb(answer.state.result);
 }
 
 AK_FUNCTION_INFO_V1(apikey_scanner_alert);

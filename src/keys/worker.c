@@ -8,6 +8,7 @@
 
 #include "keys/worker.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "base/guc.h"
 #include "catalog/pg_class.h"

@@ -44,6 +44,7 @@
 #include "nodes/supportnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
 #include "optimizer/plancat.h"
 #include "parser/parsetree.h"
 #include "planner/condition.h"
@@ -55,7 +56,7 @@
 /* What the planner calls: the OID of our function. */
 static Oid	organization_support;
 
-static get_relation_info_hook_type next_relation_info;
+static build_simple_rel_hook_type next_build_rel;
 
 /* A call of apikey_authorize_organization: which one, and its arguments. */
 typedef struct OrganizationCall
@@ -231,13 +232,13 @@ replace_in_joins(PlannerInfo *root, Node *join)
 
 /* Called for each table of a query, before its conditions are looked at. */
 static void
-replace_calls(PlannerInfo *root, Oid relation, bool inhparent, RelOptInfo *rel)
+replace_calls(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
 {
 	ListCell   *cell;
 
-	if (next_relation_info != NULL)
-		next_relation_info(root, relation, inhparent, rel);
-	if (!OidIsValid(organization_support))
+	if (next_build_rel != NULL)
+		next_build_rel(root, AK_BUILD_REL_ARGUMENTS);
+	if (!OidIsValid(organization_support) || rel->rtekind != RTE_RELATION)
 		return;
 	foreach(cell, planner_rt_fetch(rel->relid, root)->securityQuals)
 		replace_in_conditions(root, lfirst(cell));
@@ -248,8 +249,8 @@ replace_calls(PlannerInfo *root, Oid relation, bool inhparent, RelOptInfo *rel)
 void
 ak_organization_init(void)
 {
-	next_relation_info = get_relation_info_hook;
-	get_relation_info_hook = replace_calls;
+	next_build_rel = build_simple_rel_hook;
+	build_simple_rel_hook = replace_calls;
 }
 
 /* ------------------------------------------------------ the support function */

@@ -256,7 +256,7 @@ prepare_index(PlannerInfo *root, IndexOptInfo *index, int column)
 			if (!column_is_fixed(root, index, i, BTEqualStrategyNumber, false))
 				return false;
 	index->amcanparallel = false;
-	index->amcostestimate = estimate_index_cost;
+	index->amcostestimate = AK_COST_ESTIMATOR(estimate_index_cost);
 	return true;
 }
 

@@ -278,8 +278,7 @@ store_row(EState *estate, const Target *target, TupleTableSlot *slot)
 	if (constraints != NULL)
 		check_row(estate, target, slot);
 	simple_table_tuple_insert(rel, slot);
-	recheck = ExecInsertIndexTuples(info, slot, estate, false, false, NULL,
-									NIL, false);
+	recheck = ak_insert_index_entries(info, slot, estate);
 	ExecARInsertTriggers(estate, info, slot, recheck, target->transition);
 	list_free(recheck);
 }

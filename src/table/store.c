@@ -399,7 +399,8 @@ ak_store_rules(AkRule **rules)
 	Relation	rel = ak_layout_open(AK_TABLE_SECRET, AccessShareLock);
 	Relation	index = index_open(ak_layout_index(AK_INDEX_SECRET_RULE),
 								   AccessShareLock);
-	IndexScanDesc scan = index_beginscan(rel, index, SnapshotAny, NULL, 1, 0);
+	IndexScanDesc scan = index_beginscan(rel, index, SnapshotAny, NULL, 1, 0,
+										 SO_NONE);
 	ScanKeyData key;
 	int			count = 0;
 	int			room = 4;
@@ -497,7 +498,8 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 	Relation	rel = ak_layout_open(AK_TABLE_GRANT, AccessShareLock);
 	Relation	index = index_open(ak_layout_index(AK_INDEX_GRANT_KEY),
 								   AccessShareLock);
-	IndexScanDesc scan = index_beginscan(rel, index, snapshot, NULL, 1, 0);
+	IndexScanDesc scan = index_beginscan(rel, index, snapshot, NULL, 1, 0,
+										 SO_NONE);
 	ScanKeyData key;
 	ItemPointer tid;
 	Buffer		map = InvalidBuffer;
