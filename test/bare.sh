@@ -57,10 +57,11 @@ inside()
 	unshare --mount --pid --fork --kill-child sh -eu -c '
 		cd "$1"
 		shift
+		home=~root
 		mount -t proc proc proc
 		mount --rbind /dev dev
 		mount -t tmpfs tmpfs dev/shm
-		exec chroot . /usr/bin/env -i HOME=~root LANG=C.UTF-8 \
+		exec chroot . /usr/bin/env -i HOME="$home" LANG=C.UTF-8 \
 			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 			DEBIAN_FRONTEND=noninteractive "$@"' sh "$BARE" "$@"
 }

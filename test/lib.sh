@@ -28,30 +28,64 @@ die()
 	exit 1
 }
 
+# Is there a PostgreSQL to build for?  Debian's client package has pgxs.mk, but not the
+# headers.
+has_headers()
+{
+	local headers
+
+	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) && [ -e "$headers/postgres.h" ]
+}
+
+# If not, it is Debian's newest.
+newest()
+{
+	command -v apt-get >/dev/null || die "no PostgreSQL with its headers here: set PG_CONFIG"
+	apt-cache pkgnames postgresql-server-dev- |
+		sed -n 's/.*-\(1[5-9]\)$/\1/p' | sort -n | tail -1
+}
+
+# The package with the headers of Debian's PostgreSQL $1, and its version: that of the
+# server, if one is there, or the newest.  It depends on clang and LLVM, a gigabyte that
+# only bitcode needs: so it is not installed, but downloaded and unpacked.
+headers_package()
+{
+	local package=postgresql-server-dev-$1 version
+
+	version=$(dpkg-query -W -f '${Version}' "postgresql-$1" 2>/dev/null) || version=
+	if [ -z "$version" ] || ! apt-cache show "$package=$version" >/dev/null 2>&1; then
+		version=$(apt-cache --no-all-versions show "$package" 2>/dev/null |
+			sed -n 's/^Version: //p')
+	fi
+	echo "$package=$version"
+}
+
+# The file into which apt downloads the package "$1", NAME=VERSION
+archive()
+{
+	local dir= file=$1
+
+	eval "$(apt-config shell dir Dir::Cache::archives/d)"
+	file=${file/=/_}
+	echo "$dir${file//:/%3a}_$(dpkg --print-architecture).deb"
+}
+
 # The packages to install for the suites "$1", one a line.  An installed PostgreSQL
 # is used as it is, else it is Debian's.
 missing()
 {
-	local headers version bin share dev installed package suites=" $1 "
+	local version bin share headers package suites=" $1 "
 
-	# Debian's client package has pgxs.mk, but not the headers
-	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) || headers=
-	if [ -e "$headers/postgres.h" ]; then
+	if has_headers; then
 		version=$("$PG_CONFIG" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
 		bin=$("$PG_CONFIG" --bindir)
 		share=$("$PG_CONFIG" --sharedir)
 	else
-		version=$(apt-cache pkgnames postgresql-server-dev- |
-			sed -n 's/.*-\(1[5-9]\)$/\1/p' | sort -n | tail -1)
+		version=$(newest)
 		bin=/usr/lib/postgresql/$version/bin
 		share=/usr/share/postgresql/$version
-		dev=postgresql-server-dev-$version
-		# no upgrade of a PostgreSQL that is there: the same minor version, if any
-		installed=$(dpkg-query -W -f '${Version}' "postgresql-$version" 2>/dev/null) || installed=
-		if [ -n "$installed" ] && apt-cache show "$dev=$installed" >/dev/null 2>&1; then
-			dev=$dev=$installed
-		fi
-		echo "$dev"
+		headers=$(headers_package "$version")
+		[ -e "$(archive "$headers")" ] || echo "$headers"
 	fi
 	[ -x "$bin/postgres" ] || echo "postgresql-$version"
 	[ -e /usr/include/stdio.h ] || echo libc6-dev
@@ -71,6 +105,9 @@ missing()
 	fi
 	if [[ $suites =~ \ (tap|fuzz)\  ]]; then
 		/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	fi
+	if [[ $suites =~ \ bench\  ]]; then
+		[ -e "$("$PG_CONFIG" --includedir 2>/dev/null)/libpq-fe.h" ] || echo libpq-dev
 	fi
 	[[ $suites =~ \ clients\  ]] || return 0
 	for package in psycopg psycopg2 asyncpg; do
@@ -109,10 +146,9 @@ install_missing()
 		command -v sudo >/dev/null || die "as root, install" $packages
 		sudo=sudo
 	fi
+	echo "Packages are missing: apt installs them${sudo:+, with sudo}."
 	update_lists
-	packages=$(missing "$1")
-	echo "Installing" $packages
-	$sudo test/install $packages
+	$sudo test/install $(missing "$1")
 }
 
 # The files of this tree that git knows or would add; without git, all.
@@ -133,7 +169,7 @@ tree()
 
 enter()
 {
-	local script become=
+	local script version become=
 
 	if [ -n "${APIKEY_WORK:-}" ]; then
 		WORK=$APIKEY_WORK
@@ -150,7 +186,12 @@ enter()
 	shift
 	WORK=$(mktemp -d /tmp/apikey.XXXXXX)
 	trap 'rm -rf "$WORK"' EXIT
-	mkdir "$WORK/tree"
+	mkdir "$WORK/tree" "$WORK/root"
+	if ! has_headers; then
+		version=$(newest)
+		PG_CONFIG=/usr/lib/postgresql/$version/bin/pg_config
+		dpkg-deb -x "$(archive "$(headers_package "$version")")" "$WORK/root"
+	fi
 	tree | tar -x -C "$WORK/tree" --no-same-owner
 	if [ "$(id -u)" = 0 ]; then
 		chown -R nobody "$WORK"
@@ -178,18 +219,21 @@ build()
 	local dir bin root=$WORK/root
 
 	bin=$("$PG_CONFIG" --bindir)
-	for dir in "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
+	for dir in pkglibdir sharedir includedir-server; do
+		dir=$("$PG_CONFIG" --$dir)
+		[ -d "$dir" ] || continue
 		mkdir -p "$root$dir"
-		cp -rs "$dir/." "$root$dir"
+		cp -rs --remove-destination "$dir/." "$root$dir"
 		find "$root$dir" -name 'apikey*' -prune -exec rm -r {} +
 	done
 	mkdir -p "$root$bin"
 	cp -rL "$bin/." "$root$bin"
 	PATH=$root$bin:$PATH
+	PG_CONFIG=$root$bin/pg_config
 
 	# no bitcode for the JIT: it takes as long as all else
 	make -s -j"$(nproc)" COPT=-Werror with_llvm=no &&
-		make -s install with_llvm=no DESTDIR="$root"
+		make -s install with_llvm=no
 }
 
 start()
