@@ -9,8 +9,11 @@
 #	make bench	measure
 #	make indent	format the C code the way PostgreSQL's is
 #
-# The last four install what they miss by apt.  They work on a copy of this
-# tree and of PostgreSQL, and so change nothing here nor in the system.
+#	make first-run	the demo on a bare Debian
+#
+# Demo, tests and measurements install what they miss by apt, with sudo unless
+# you are root.  They work on a copy of this tree and of PostgreSQL, and so change
+# nothing else in the system, nor anything here.
 
 # Files are found from where this one is, so that one can build anywhere: make -f ../Makefile,
 # with VPATH or without.  A relative path, because bitcode has the names of its sources.
@@ -109,7 +112,7 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test bench indent
+.PHONY: demo test bench indent first-run
 
 demo:
 	@$(HERE)/examples/demo.sh
@@ -122,3 +125,6 @@ bench:
 
 indent:
 	@$(HERE)/test/indent $(HERE)/src/*.c $(HERE)/src/*/*.[ch]
+
+first-run:
+	@$(HERE)/test/first-run

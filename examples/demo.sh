@@ -16,7 +16,7 @@ psql -Xq -d demo 2>&1 <examples/demo.sql |
 if [ -n "${KEEP:-}" ]; then
 	trap - EXIT
 	cat <<END
-The server stays. Connect to it as the application, or as the administrator:
+The server stays. Go on by yourself, as the application or as the administrator:
 
     psql -h $WORK -U app demo
     psql -h $WORK -U postgres demo
@@ -27,8 +27,11 @@ Stop it and remove everything:
 END
 else
 	cat <<END
-That was all, and the server goes away. To keep it and go on by yourself:
+That was all, and the server goes away. What to type next:
 
-    make demo KEEP=1
+    make demo KEEP=1            the same, and the server stays for you to try things
+    make && sudo make install   for a PostgreSQL of yours, see "Install" in README.md
+
+"Quick start" in README.md does this by hand, and doc/tutorial.md behind a web API.
 END
 fi
