@@ -78,10 +78,10 @@ vpath %.c $(HERE)
 vpath %.h $(HERE)
 vpath %.control $(HERE)
 
-$(OBJS) $(OBJS:.o=.bc): $(call files,src/*/*.h) | folders
-
-folders:
-	@mkdir -p $(sort $(dir $(OBJS)))
+folders = $(sort $(dir $(OBJS)))
+$(OBJS) $(OBJS:.o=.bc): $(call files,src/*/*.h) | $(folders)
+$(folders):
+	@mkdir -p $@
 
 pagesdir = $(DESTDIR)$(docdir)/extension/apikey
 
@@ -102,7 +102,7 @@ extension-image: all
 	$(INSTALL_SHLIB) $(shlib) '$(DESTDIR)/lib/'
 	$(INSTALL_DATA) $(addprefix $(HERE)/,$(EXTENSION).control $(DATA)) '$(DESTDIR)/share/extension/'
 
-.PHONY: folders install-pages uninstall-pages extension-image
+.PHONY: install-pages uninstall-pages extension-image
 
 else
 
