@@ -9,7 +9,8 @@
 #	make bench	measure
 #	make indent	format the C code the way PostgreSQL's is
 #
-#	make first-run	the demo on a bare Debian
+#	make first-run	the demo on a bare Debian, as root
+#	make packages	build all packages and try each, likewise; PART=pgxn only that
 #
 # Demo, tests and measurements install what they miss by apt, with sudo unless
 # you are root.  They work on a copy of this tree and of PostgreSQL, and so change
@@ -112,7 +113,7 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test bench indent first-run
+.PHONY: demo test bench indent first-run packages
 
 demo:
 	@$(HERE)/examples/demo.sh
@@ -128,3 +129,6 @@ indent:
 
 first-run:
 	@$(HERE)/test/first-run
+
+packages:
+	@$(HERE)/test/packages $(PART)
