@@ -22,6 +22,14 @@ CREATE SCHEMA apikey_internal;
 COMMENT ON SCHEMA apikey_internal IS
 'internals of the views, triggers and policies of the extension apikey; not to be called';
 
+CREATE FUNCTION apikey_internal.require_library(version text) RETURNS void
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'apikey_require_library';
+REVOKE ALL ON FUNCTION apikey_internal.require_library(text) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.require_library(text) IS
+'for scripts: raises 55000 if this session has loaded the library of an earlier version';
+SELECT apikey_internal.require_library('1.0');
+
 /* ---------------------------------------------------------------- types */
 
 CREATE TYPE apikey_level AS ENUM ('read', 'write', 'manage');
@@ -1809,11 +1817,10 @@ BEGIN
 		SELECT format('ALTER TABLE %s DISABLE TRIGGER %I',
 			t.tgrelid::regclass, t.tgname)
 		FROM pg_trigger t
-			JOIN pg_depend d ON d.objid = t.tgrelid
-			JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'apikey'
+			JOIN pg_trigger c ON c.tgrelid = t.tgrelid
 		WHERE t.tgfoid = '"RI_FKey_check_ins"'::regproc
-			AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
-			AND d.refclassid = 'pg_extension'::regclass
+			AND c.tgfoid = 'apikey_internal.changed()'::regprocedure
+			AND c.tgtype & 5 = 5 -- for each row, INSERT
 	LOOP
 		EXECUTE command;
 	END LOOP;

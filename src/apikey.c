@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "auth/use.h"
+#include "base/compat.h"
 #include "base/guc.h"
 #include "base/inval.h"
 #include "base/mask.h"
@@ -17,8 +18,10 @@
 #include "shmem/marks.h"
 #include "shmem/counts.h"
 #include "table/event.h"
+#include "table/schema.h"
+#include "utils/builtins.h"
 
-PG_MODULE_MAGIC;
+AK_MODULE_MAGIC("apikey", AK_VERSION);
 
 extern PGDLLEXPORT void _PG_init(void);
 
@@ -40,4 +43,16 @@ _PG_init(void)
 		ak_worker_init();
 		ak_mask_init();
 	}
+}
+
+/*
+ * Each script begins with it, or an old library would be asked for functions that it does
+ * not have.
+ */
+AK_FUNCTION_INFO_V1(apikey_require_library);
+Datum
+apikey_require_library(PG_FUNCTION_ARGS)
+{
+	ak_schema_require(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
 }

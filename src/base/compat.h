@@ -155,6 +155,15 @@ ak_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot,
  */
 #define AK_ARRAYS_KEEP_ORDER	(PG_VERSION_NUM >= 170000)
 
+/* From 18 on pg_get_loaded_modules() tells which library a session has loaded. */
+#if PG_VERSION_NUM >= 180000
+#define AK_MODULE_MAGIC(name_, version_) \
+	PG_MODULE_MAGIC_EXT(.name = name_, .version = version_)
+#else
+#define AK_MODULE_MAGIC(name_, version_) \
+	PG_MODULE_MAGIC
+#endif
+
 /*
  * A function that SQL calls.  PostgreSQL 15 exports only its finfo record
  * from a library of hidden symbols.

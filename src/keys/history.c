@@ -21,6 +21,7 @@
 #include "base/compat.h"
 #include "base/inval.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "keys/actor.h"
@@ -203,11 +204,18 @@ keep_revocation(TriggerData *trigger)
 
 /* -------------------------------------------------------------- triggers */
 
-/* Does the script make such a trigger for apikey_changed? */
+/*
+ * A table of a later version of the extension, which this library does not know: rows go
+ * with the keys that they belong to.
+ */
+#define LATER_TABLE		AK_TABLES
+
+/* Does a script make such a trigger for apikey_changed? */
 static bool
 is_change(TriggerEvent event, AkTable table)
 {
-	return table <= AK_TABLE_DERIVATION && TRIGGER_FIRED_AFTER(event) &&
+	return (table <= AK_TABLE_DERIVATION || table == LATER_TABLE) &&
+		TRIGGER_FIRED_AFTER(event) &&
 		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
 }
 
@@ -233,9 +241,13 @@ begin_trigger(FunctionCallInfo fcinfo, const char *function,
 
 	if (CALLED_AS_TRIGGER(fcinfo))
 	{
+		Oid			oid = RelationGetRelid(trigger->tg_relation);
+
 		ak_schema_accept();
-		if (ak_schema_find_table(RelationGetRelid(trigger->tg_relation), &table) &&
-			is_made(trigger->tg_event, table))
+		if (!ak_schema_find_table(oid, &table))
+			table = LATER_TABLE;
+		if (is_made(trigger->tg_event, table) &&
+			(table != LATER_TABLE || ak_schema_has_member(RelationRelationId, oid)))
 			return table;
 	}
 	ereport(ERROR,
@@ -264,16 +276,28 @@ announce(TriggerData *trigger, AkTable table)
 	const Oid  *tables = ak_schema_get()->tables;
 	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 
-	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT)
+	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT ||
+		table == LATER_TABLE)
 		ak_inval_announce(tables[AK_TABLE_REGISTRY_PROXY]);
-	else if (table == AK_TABLE_SUSPENSION ||
-			 (table == AK_TABLE_KEY && !insert) ||
-			 (table == AK_TABLE_GRANT &&
-			  !(insert && belongs_to_new_key(trigger))) ||
-			 (table == AK_TABLE_SECRET &&
-			  !(insert && belongs_to_new_key(trigger) &&
-				!is_found_anew(trigger))))
+	if (table == AK_TABLE_SUSPENSION || table == LATER_TABLE ||
+		(table == AK_TABLE_KEY && !insert) ||
+		(table == AK_TABLE_GRANT &&
+		 !(insert && belongs_to_new_key(trigger))) ||
+		(table == AK_TABLE_SECRET &&
+		 !(insert && belongs_to_new_key(trigger) &&
+		   !is_found_anew(trigger))))
 		ak_inval_announce(tables[AK_TABLE_KEY_PROXY]);
+}
+
+/* What a new row refers to is looked for by the library that knows the table. */
+pg_noreturn static void
+refuse_later_table(TriggerData *trigger)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" is not known to the library of version %s, which this session has loaded",
+					RelationGetRelationName(trigger->tg_relation), AK_VERSION),
+			 errhint("Reconnect, or restart the server if the library is in \"shared_preload_libraries\".")));
 }
 
 /*
@@ -294,6 +318,8 @@ apikey_changed(PG_FUNCTION_ARGS)
 	bool		copied = insert && !ours && is_copied(trigger);
 	Final		final;
 
+	if (insert && table == LATER_TABLE)
+		refuse_later_table(trigger);
 	ak_refer_check(trigger, copied);
 	if (table == AK_TABLE_DERIVATION)
 		ak_quota_forget();

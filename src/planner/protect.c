@@ -32,6 +32,7 @@
 #include "base/result.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_policy.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/policy.h"
@@ -131,7 +132,7 @@ after_judged(Node *condition)
 		return NULL;
 	name = get_func_name(call->funcid);
 	if (name == NULL || strcmp(name, AK_STRICT_JUDGED) != 0 ||
-		!ak_schema_has_function(call->funcid))
+		!ak_schema_has_member(ProcedureRelationId, call->funcid))
 		return NULL;
 	return lsecond(args);
 }
@@ -148,7 +149,7 @@ get_protection(const FuncExpr *call)
 {
 	const char *name = get_func_name(call->funcid);
 
-	if (name == NULL || !ak_schema_has_function(call->funcid))
+	if (name == NULL || !ak_schema_has_member(ProcedureRelationId, call->funcid))
 		return NULL;
 	if (strcmp(name, ak_protection_by_project.decide) == 0)
 		return &ak_protection_by_project;

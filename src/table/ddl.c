@@ -33,7 +33,7 @@ ak_ddl_function(const char *name, Oid *owner)
 		*owner = form->proowner;
 		ReleaseSysCache(tuple);
 	}
-	if (!OidIsValid(function) || !ak_schema_has_function(function))
+	if (!OidIsValid(function) || !ak_schema_has_member(ProcedureRelationId, function))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" of extension \"apikey\" is missing",

@@ -14,6 +14,7 @@
 #include "base/compat.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_proc.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "storage/lmgr.h"
@@ -34,7 +35,7 @@ has_only_our_triggers(Relation rel)
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if (!triggers->triggers[i].tgisinternal &&
-			!ak_schema_has_function(triggers->triggers[i].tgfoid))
+			!ak_schema_has_member(ProcedureRelationId, triggers->triggers[i].tgfoid))
 			return false;
 	return true;
 }

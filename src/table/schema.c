@@ -40,9 +40,6 @@ const AkTableForm ak_schema_tables[AK_TABLES] = {
 #include "table/tablelist.h"
 };
 
-/* The first number of the versions of the extension that this library serves. */
-#define MAJOR_VERSION	1
-
 pg_noreturn static void
 refuse_missing_extension(void)
 {
@@ -51,18 +48,45 @@ refuse_missing_extension(void)
 			 errmsg("extension \"apikey\" is not installed in this database")));
 }
 
+pg_noreturn static void
+refuse_version(const char *version)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension \"apikey\" has version %s, but this session has loaded the library of version %s",
+					version, AK_VERSION),
+			 errhint("Reconnect, or restart the server if the library is in \"shared_preload_libraries\"; if its new version is not installed, install that.")));
+}
+
+/* The first or the second number of a version. */
+static long
+get_number(const char *version, bool second)
+{
+	char	   *end;
+	long		first = strtol(version, &end, 10);
+
+	return !second ? first : *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+}
+
 /* Raises 55000 for tables that this library does not understand. */
 static void
 check_version(Datum value)
 {
 	char	   *version = TextDatumGetCString(value);
 
-	if (strtol(version, NULL, 10) != MAJOR_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"apikey\" has version %s, but this session has loaded the library of version %d",
-						version, MAJOR_VERSION),
-				 errhint("Reconnect, or restart the server if the library is in \"shared_preload_libraries\"; if its new version is not installed, install that.")));
+	if (get_number(version, false) != get_number(AK_VERSION, false))
+		refuse_version(version);
+}
+
+void
+ak_schema_require(const char *version)
+{
+	long		major = get_number(version, false);
+	long		own = get_number(AK_VERSION, false);
+
+	if (major > own ||
+		(major == own && get_number(version, true) > get_number(AK_VERSION, true)))
+		refuse_version(version);
 }
 
 /* The schema of an extension; InvalidOid if it is not there. */
@@ -294,12 +318,12 @@ ak_schema_find_table(Oid oid, AkTable *table)
 }
 
 bool
-ak_schema_has_function(Oid function)
+ak_schema_has_member(Oid classid, Oid object)
 {
 	Oid			extension = get_extension_oid("apikey", true);
 
 	return OidIsValid(extension) &&
-		getExtensionOfObject(ProcedureRelationId, function) == extension;
+		getExtensionOfObject(classid, object) == extension;
 }
 
 Oid

@@ -59,6 +59,9 @@ extern const AkTableForm ak_schema_tables[AK_TABLES];
 
 #define AK_INTERNAL	"apikey_internal"
 
+/* That of the extension which this library was made for: the default of apikey.control. */
+#define AK_VERSION	"1.0"
+
 typedef struct AkSchema
 {
 	Oid			namespace;		/* that the user has chosen */
@@ -95,8 +98,11 @@ extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
 /* Which of our tables is this, if any?  "table" may be NULL. */
 extern bool ak_schema_find_table(Oid oid, AkTable *table);
 
-/* Is this function a member of the extension? */
-extern bool ak_schema_has_function(Oid function);
+/* Is this object of the catalog "classid" a member of the extension? */
+extern bool ak_schema_has_member(Oid classid, Oid object);
+
+/* Raises 55000 if this library is older than the version. */
+extern void ak_schema_require(const char *version);
 
 /* pgcrypto's crypt(text, text).  Raises 55000 if it is not there. */
 extern Oid	ak_schema_crypt(void);

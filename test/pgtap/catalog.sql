@@ -70,6 +70,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.judged_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	-- who attaches a partition needs it
 	('apikey_internal.judge()', 'trigger', 'volatile', 'unsafe', false, true),
+	('apikey_internal.require_library(text)', 'void', 'volatile', 'unsafe', false, false),
 	('apikey_internal.masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
 	('apikey_internal.trigger_arguments(bytea)', 'text[]', 'immutable', 'safe', false, true),
 	('apikey_internal.rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),

@@ -12,12 +12,14 @@ our @EXPORT_OK = qw(set flush);
 our %EXPORT_TAGS = (DEFAULT => \@EXPORT);
 
 # A started server with the extension, a project "web" of "acme" and a project
-# "mars" of "globex".  Options go to init(); "conf" is added to the settings.
+# "mars" of "globex".  Options go to init(); "conf" is added to the settings;
+# "install_path" is another installation.
 sub start_node
 {
 	my ($name, %options) = @_;
 	my $conf = delete $options{conf} // '';
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $path = delete $options{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, $path ? (install_path => $path) : ());
 
 	$node->init(%options);
 	$node->append_conf('postgresql.conf', "jit = off\n$conf");
