@@ -229,7 +229,7 @@ sub upgrade
 # ------------------------------------------------------------- not preloaded
 
 {
-	my ($root, $path) = installation();
+	my ($pg_config, $path) = installation();
 	my $node = start_node('on_demand', install_path => $path);
 	my $old = $node->safe_psql('postgres', "SELECT extversion FROM pg_extension WHERE extname = 'apikey'");
 
@@ -245,7 +245,7 @@ sub upgrade
 	dump_to($node, 'before');
 	my $content = content($node, 'postgres', 't');
 
-	install_next($copy, $root);
+	install_next($copy, $pg_config);
 	$sessions{new} = session($node);
 	is("@{[ map library($_), @sessions{'old', 'new'} ]}", 'old new', 'new sessions load the new library');
 	is(attempt($sessions{old}, "SELECT apikey_internal.require_library('$next')"),
@@ -324,8 +324,8 @@ sub upgrade
 # ----------------------------------------------------------------- preloaded
 
 {
-	my ($root, $path) = installation();
-	my ($other_root, $other_path) = installation();
+	my ($pg_config, $path) = installation();
+	my (undef, $other_path) = installation();
 	my $node = start_node('preloaded', install_path => $path, allows_streaming => 1,
 		conf => "shared_preload_libraries = 'apikey'\napikey.flush_interval = 1\n");
 	my $old = $node->safe_psql('postgres', "SELECT extversion FROM pg_extension WHERE extname = 'apikey'");
@@ -341,7 +341,7 @@ sub upgrade
 
 	my %sessions = (warm => session($node));
 	check('before', $node, %sessions);
-	install_next($copy, $root);
+	install_next($copy, $pg_config);
 	$sessions{fresh} = session($node);
 	is("@{[ map library($_), @sessions{'warm', 'fresh'} ]}", 'old old', 'new sessions have the old library until the restart');
 	check('new files', $node, %sessions);
@@ -399,7 +399,7 @@ sub upgrade
 # An upgrade that waits for a short time only, and then begins anew, makes no deadlock that
 # others would see.  The subscriber comes first.
 {
-	my ($root, $path) = installation();
+	my ($pg_config, $path) = installation();
 	my $node = start_node('busy', install_path => $path, allows_streaming => 'logical');
 	my ($out, $err);
 	my %ended = (done => 0);
@@ -411,7 +411,7 @@ sub upgrade
 	my $publisher = $node->connstr('postgres') =~ s/'/''/gr;
 	$node->safe_psql('subscriber', "CREATE SUBSCRIPTION keys CONNECTION '$publisher' PUBLICATION keys WITH (create_slot = false)");
 	$node->poll_query_until('subscriber', "SELECT count(*) = 6 FROM pg_subscription_rel WHERE srsubstate = 'r'") or die 'no copy';
-	install_next($copy, $root);
+	install_next($copy, $pg_config);
 
 	append_to_file("$dir/load", q{
 SELECT key_id, key FROM apikey_create('acme', 'load', '[{"project": "web", "environment": "production", "level": "write"}]', max_derived => 3) \gset

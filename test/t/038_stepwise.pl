@@ -10,7 +10,7 @@ use Test::More;
 use Apikey;
 use Upgrade;
 
-my ($root, $path) = installation();
+my ($pg_config, $path) = installation();
 my $node = start_node('stepwise', install_path => $path);
 my $n = 0;
 
@@ -56,7 +56,7 @@ sub compare
 {
 	my ($default) = split /\n/, $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = 'apikey'");
 	my $fresh = describe($node, database());
-	my @old = grep $_ ne $default, map m!/apikey--([\d.]+)\.sql$!, glob "$root/*/*/*/*/extension/apikey--*.sql";
+	my @old = grep $_ ne $default, map m!/apikey--([\d.]+)\.sql$!, glob `$pg_config --sharedir` =~ s!\s*$!/extension/apikey--*.sql!r;
 	my $steps = 0;
 
 	cmp_ok(scalar @$fresh, '>', 1000, "$default: its catalog");
@@ -92,7 +92,7 @@ note "steps: $real_steps";
 
 # ------------------------------------------------------------ simulated
 
-install_next(make_next(), $root);
+install_next(make_next(), $pg_config);
 my ($fresh, $steps) = compare();
 cmp_ok($steps, '>', $real_steps, 'a step more');
 like(difference($real, $fresh), qr/^\+ column \| apikey_key \| note \| \d+ text not null 'none'::text/m, 'it is another version');

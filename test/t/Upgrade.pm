@@ -26,17 +26,16 @@ sub spew
 	close $out;
 }
 
-# A copy of the installation that is in use, to change: where it begins, and where its
-# programs' directory "bin" is, for install_path.
+# A copy of the installation that is in use, to change: its pg_config, and its directory
+# for install_path.
 sub installation
 {
-	my $bin = `$ENV{PG_CONFIG} --bindir` =~ s/\s+$//r;
-	my $here = `pg_config --bindir` =~ s/\s+$//r;
-	my $root = PostgreSQL::Test::Utils::tempdir;
+	my $all = dirname($tree) . '/root';
+	my $copy = PostgreSQL::Test::Utils::tempdir;
 
-	die "$here is no copy of $bin" if $here !~ s/\Q$bin\E$// || $here eq '';
-	system_or_bail('cp', '-a', "$here/.", $root);
-	return ($root, $root . dirname($bin));
+	$ENV{PG_CONFIG} =~ m!^\Q$all\E(/.*)/bin/pg_config$! or die "$ENV{PG_CONFIG} is not in $all";
+	system_or_bail('cp', '-a', "$all/.", $copy);
+	return ("$copy$1/bin/pg_config", "$copy$1");
 }
 
 # --------------------------------------------------------------- version 1.1
@@ -145,9 +144,9 @@ apikey_answer(PG_FUNCTION_ARGS)
 # Install it from there over what is in that installation.
 sub install_next
 {
-	my ($copy, $root) = @_;
+	my ($copy, $pg_config) = @_;
 
-	system_or_bail('make', '-s', '-C', $copy, 'install', 'with_llvm=no', "DESTDIR=$root");
+	system_or_bail('make', '-s', '-C', $copy, 'install', 'with_llvm=no', "PG_CONFIG=$pg_config");
 }
 
 # ------------------------------------------------------------- the catalog
