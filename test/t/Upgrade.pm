@@ -30,12 +30,13 @@ sub spew
 # for install_path.
 sub installation
 {
-	my $all = dirname($tree) . '/root';
+	my $work = dirname($tree);
 	my $copy = PostgreSQL::Test::Utils::tempdir;
+	my ($all, $bin) = $ENV{PG_CONFIG} =~ m!^(\Q$work\E/[^/]+)(/.*)/bin/pg_config$!
+	  or die "$ENV{PG_CONFIG} is not in $work";
 
-	$ENV{PG_CONFIG} =~ m!^\Q$all\E(/.*)/bin/pg_config$! or die "$ENV{PG_CONFIG} is not in $all";
 	system_or_bail('cp', '-a', "$all/.", $copy);
-	return ("$copy$1/bin/pg_config", "$copy$1");
+	return ("$copy$bin/bin/pg_config", "$copy$bin");
 }
 
 # --------------------------------------------------------------- version 1.1
