@@ -113,7 +113,7 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test bench indent first-run packages
+.PHONY: demo test bench indent first-run release packages
 
 demo:
 	@$(HERE)/examples/demo.sh
@@ -132,3 +132,6 @@ first-run:
 
 packages:
 	@$(HERE)/test/packages $(PART)
+
+release:
+	@$(HERE)/test/release

@@ -99,6 +99,7 @@ missing()
 		[ -x "$bin/pg_bsd_indent" ] || command -v pg_bsd_indent >/dev/null ||
 			! apt-cache show pg-bsd-indent >/dev/null 2>&1 || echo pg-bsd-indent
 		command -v nm >/dev/null || echo binutils
+		command -v git >/dev/null || echo git
 	fi
 	if [[ $suites =~ \ pgtap\  ]]; then
 		[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
@@ -165,6 +166,17 @@ tree()
 	tree_files | while IFS= read -r -d '' file; do
 		[ ! -e "$file" ] || printf '%s\0' "$file"
 	done | tar -c --null -T -
+}
+
+# What is released: into the zip or tar.gz $1
+release_archive()
+{
+	git -c safe.directory="$PWD" archive --prefix="apikey-$(release_version)/" -o "$1" HEAD
+}
+
+release_version()
+{
+	sed -n 's/^\t"version": "\(.*\)",/\1/p' META.json
 }
 
 enter()
