@@ -50,7 +50,7 @@ SELECT attempt(format('SELECT apikey_spend(%L, i) FROM generate_series(1, 5) i',
 SELECT bu_look(:'key_id') AS all_or_nothing;
 
 -- amounts that make no sense; nothing is ever added
-SELECT a, bu_spend(:'key', a) FROM unnest(array['NULL', '0', '-1', '-9223372036854775808', 'NULL::int', '2::smallint', '2.5', '''3''', '''x''']) a;
+SELECT a, regexp_replace(bu_spend(:'key', a), '(does not exist).*', '\1') FROM unnest(array['NULL', '0', '-1', '-9223372036854775808', 'NULL::int', '2::smallint', '2.5', '''3''', '''x''']) a;
 SELECT attempt('SELECT apikey_spend(NULL::bigint)'), attempt('SELECT apikey_spend(-5)');
 SELECT bu_look(:'key_id');
 
@@ -100,7 +100,7 @@ EXECUTE bu_int (9);
 EXECUTE bu_named (10);
 EXECUTE bu_untyped ('1');
 SELECT apikey_spend('5') AS a_literal_is_an_amount, attempt('SELECT apikey_spend(NULL)'), attempt('SELECT apikey_spend(''-5'')');
-SELECT attempt('SELECT apikey_spend(''x'')'), attempt('SELECT apikey_spend(''x''::text)') AS no_key;
+SELECT attempt('SELECT apikey_spend(''x'')'), regexp_replace(attempt('SELECT apikey_spend(''x''::text)'), '(does not exist).*', '\1') AS no_key;
 COMMIT;
 DEALLOCATE ALL;
 SELECT bu_look(:'key_id');

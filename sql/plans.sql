@@ -119,7 +119,7 @@ BEGIN
 	PERFORM set_config('enable_seqscan', 'off', true), set_config(off, 'off', true);
 	EXECUTE 'SELECT array_agg(id ORDER BY id) FROM v_doc WHERE ' || condition INTO by_index;
 	-- what an InitPlan returns is shown in one way or another
-	plan = (SELECT regexp_replace(string_agg(trim(p), '; ' ORDER BY trim(p) COLLATE "C"), '\$\d+|\(InitPlan \d+\)\.col\d+', 'PARAMETER') FROM v_plan('SELECT * FROM v_doc WHERE ' || condition) p WHERE p ~ 'Index Cond|Filter|Seq');
+	plan = (SELECT regexp_replace(string_agg(trim(p), '; ' ORDER BY trim(p) COLLATE "C"), '\$\d+|\(InitPlan \w+\)\.col\d+', 'PARAMETER') FROM v_plan('SELECT * FROM v_doc WHERE ' || condition) p WHERE p ~ 'Index Cond|Filter|Seq');
 	PERFORM set_config('enable_seqscan', 'on', true), set_config(kind, 'off', true) FROM unnest(kinds) kind;
 	EXECUTE 'SELECT array_agg(id ORDER BY id) FROM v_doc WHERE ' || condition INTO by_row;
 	PERFORM set_config(kind, 'on', true) FROM unnest(kinds) kind;
@@ -419,9 +419,19 @@ END $$;
 ALTER FUNCTION v_tried() OWNER TO regress_apikey_plans;
 ALTER POLICY v_owner ON v_theirs USING (v_tried());
 SELECT visible_rows FROM apikey_explain_rls('v_theirs', :'none');
-SELECT visible_rows FROM apikey_explain_rls('v_theirs');
+SELECT visible_rows, current_setting('transaction_read_only') AS read_only FROM apikey_explain_rls('v_theirs');
 SELECT current_user = session_user AS same_role, current_setting('search_path') AS search_path, current_setting('apikey.key') = left(:'some', 26) || '…' AS same_key,
 	current_setting('work_mem') <> '77kB' AS same_setting;
+-- nothing can be written meanwhile, and afterwards as before, even where an error ended it
+CREATE FUNCTION v_fails() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'read-only: %', current_setting('transaction_read_only'); END $$;
+ALTER FUNCTION v_fails() OWNER TO regress_apikey_plans;
+ALTER POLICY v_owner ON v_theirs USING (v_fails());
+BEGIN;
+SELECT attempt('SELECT apikey_explain_rls(''v_theirs'')'), attempt('CREATE TABLE v_written ()') AS written;
+SET TRANSACTION READ ONLY;
+SELECT attempt('SELECT apikey_explain_rls(''v_theirs'')'), attempt('CREATE TABLE v_more ()') AS read_only;
+ROLLBACK;
+ALTER POLICY v_owner ON v_theirs USING (v_tried());
 ALTER TABLE v_theirs NO FORCE ROW LEVEL SECURITY;
 -- whoever is not subject to policies sees no more than he may read
 CREATE ROLE regress_apikey_bypass BYPASSRLS;
@@ -463,7 +473,7 @@ RESET apikey.key;
 REVOKE CREATE ON SCHEMA public FROM regress_apikey_plans;
 DROP TABLE v_doc, v_case, v_stage, v_why, v_theirs;
 DROP COLLATION v_insensitive;
-DROP FUNCTION v_parallel_index, v_plan, v_check, v_with, v_rows, v_near, v_trap, v_tried;
+DROP FUNCTION v_parallel_index, v_plan, v_check, v_with, v_rows, v_near, v_trap, v_tried, v_fails;
 DROP DOMAIN v_id;
 DROP TYPE v_mood;
 DROP ROLE regress_apikey_plans;

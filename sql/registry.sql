@@ -67,8 +67,10 @@ SELECT apikey_add_project('0b0e7b8e-25f4-4d5c-8a1d-1d2f6d6a3f11'::uuid::text,
 	'5F0C7A2E-7C58-4C8E-9F5B-2B1D1C0A9E77'::uuid::text, '{live}');
 SELECT apikey_add_project('r_acme', 43::text), apikey_add_project('r_acme'::varchar, '43'::varchar);
 SELECT apikey_remove_project('43');
+\set VERBOSITY terse
 SELECT apikey_add_project('r_acme', 43);
 SELECT apikey_create('5F0C7A2E-7C58-4C8E-9F5B-2B1D1C0A9E77'::uuid, 'x');
+\set VERBOSITY default
 SELECT project, organization FROM apikey_project WHERE project IN ('42', '5f0c7a2e-7c58-4c8e-9f5b-2b1d1c0a9e77')
 ORDER BY 1;
 SELECT key AS key42, key_id AS id42 FROM apikey_create('1', 'int',

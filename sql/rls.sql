@@ -191,7 +191,9 @@ CREATE CAST (q_mood AS text) WITH FUNCTION q_cast(q_mood) AS IMPLICIT;
 CREATE TABLE q_cast (project q_mood, environment text);
 INSERT INTO q_cast SELECT p, e FROM unnest(enum_range(NULL::q_mood)) p, unnest('{production,development}'::text[]) e, generate_series(1, 50);
 ALTER TABLE q_cast ENABLE ROW LEVEL SECURITY;
+\set VERBOSITY terse
 CREATE POLICY by_hand ON q_cast USING (apikey_authorize(project, environment, 'read'));
+\set VERBOSITY default
 CREATE POLICY by_hand ON q_cast USING (apikey_authorize(project::text, environment, 'read'));
 GRANT SELECT ON q_cast TO regress_apikey_app;
 CREATE FUNCTION q_cast_plans(index text) RETURNS TABLE (plan text, result text, by_list bigint) LANGUAGE plpgsql AS $$

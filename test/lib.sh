@@ -28,6 +28,23 @@ die()
 	exit 1
 }
 
+# 15 for PostgreSQL 15.18
+major_version()
+{
+	"$PG_CONFIG" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/'
+}
+
+# The package of pgTAP for PostgreSQL "$1"; where Debian has none, for the newest before,
+# which will do: pgTAP is all SQL.
+pgtap_package()
+{
+	local version
+
+	version=$(apt-cache pkgnames postgresql- | sed -n 's/^postgresql-\([0-9]*\)-pgtap$/\1/p' |
+		awk -v version="$1" '$1 <= version' | sort -n | tail -1)
+	echo "postgresql-${version:-$1}-pgtap"
+}
+
 # Is there a PostgreSQL to build for?  Debian's client package has pgxs.mk, but not the
 # headers.
 has_headers()
@@ -77,7 +94,7 @@ missing()
 	local version bin share headers package suites=" $1 "
 
 	if has_headers; then
-		version=$("$PG_CONFIG" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+		version=$(major_version)
 		bin=$("$PG_CONFIG" --bindir)
 		share=$("$PG_CONFIG" --sharedir)
 	else
@@ -102,7 +119,9 @@ missing()
 		command -v git >/dev/null || echo git
 	fi
 	if [[ $suites =~ \ pgtap\  ]]; then
-		[ -e "$share/extension/pgtap.control" ] || echo "postgresql-$version-pgtap"
+		package=$(pgtap_package "$version")
+		[ -e "$share/extension/pgtap.control" ] ||
+			[ "$package" != "postgresql-$version-pgtap" ] || echo "$package"
 	fi
 	if [[ $suites =~ \ (tap|fuzz)\  ]]; then
 		/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "auth/authn.h"
 #include "auth/authz.h"
 #include "auth/reach.h"
@@ -344,12 +345,16 @@ look_at_all(void *arg)
 {
 	Explanation *explanation = arg;
 	int			level = NewGUCNestLevel();
+	bool		read_only = XactReadOnly;	/* an error brings it back, too */
 	bool		registry = ak_authz_tells("apikey_registry");
 	Oid			caller;
 	int			context;
 
-	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/*
+	 * not by its setting, which PostgreSQL 16 no longer lets a function
+	 * change
+	 */
+	XactReadOnly = true;
 	look_at_table(explanation);
 	ak_sql_begin();
 	look_at_policies(explanation);
@@ -363,6 +368,7 @@ look_at_all(void *arg)
 		look_for_unregistered(explanation);
 	look_at_plan(explanation);
 	AtEOXact_GUC(false, level);
+	XactReadOnly = read_only;
 	SetUserIdAndSecContext(caller, context);
 	ak_sql_end();
 }
