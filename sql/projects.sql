@@ -88,8 +88,7 @@ FROM p_key, (SELECT project FROM apikey_project UNION VALUES ('none'), (NULL), (
 -- a client by Unix socket is in no network
 SELECT key FROM apikey_create('p_acme', 'networks', '[{"project": "p_a", "environment": "*", "level": "read"}]',
 	allowed_networks => '{0.0.0.0/0,::/0}') \gset
-SELECT inet_client_addr() IS NULL AS unix_socket,
-	inet_client_addr() IS NOT NULL = apikey_authorize(:'key', 'p_a', 'production', 'read') AS right_verdict,
+SELECT inet_client_addr() IS NOT NULL = apikey_authorize(:'key', 'p_a', 'production', 'read') AS right_verdict,
 	CASE WHEN inet_client_addr() IS NULL THEN (apikey_explain(:'key', 'p_a', 'production', 'read')).reason ELSE 'address is not in the key''s networks' END AS reason;
 
 DROP TABLE p_key;

@@ -127,7 +127,8 @@ EXECUTE n_may (:'key');
 SELECT apikey_update(:'key_id', allowed_networks => '{0.0.0.0/0,::/0}');
 EXECUTE n_may (:'key');
 RESET apikey.client_address;
-EXECUTE n_may (:'key');
+EXECUTE n_may (:'key') \gset
+SELECT :'apikey_authorize' = (inet_client_addr() IS NOT NULL) AS right_verdict;
 SELECT apikey_update(:'key_id', remove => '{allowed_networks}');
 EXECUTE n_may (:'key');
 SET apikey.client_address = '10.1.2.3';
