@@ -200,7 +200,7 @@ release_version()
 
 enter()
 {
-	local script version become=
+	local script version headers become=
 
 	if [ -n "${APIKEY_WORK:-}" ]; then
 		WORK=$APIKEY_WORK
@@ -221,7 +221,11 @@ enter()
 	if ! has_headers; then
 		version=$(newest)
 		PG_CONFIG=/usr/lib/postgresql/$version/bin/pg_config
-		dpkg-deb -x "$(archive "$(headers_package "$version")")" "$WORK/root"
+		headers=$(headers_package "$version")
+		# a library that was built for a later minor version may not load
+		[ "${headers#*=}" = "$(dpkg-query -W -f '${Version}' "postgresql-$version")" ] ||
+			die "PostgreSQL here is older than its headers, $headers: upgrade it first"
+		dpkg-deb -x "$(archive "$headers")" "$WORK/root"
 	fi
 	tree | tar -x -C "$WORK/tree" --no-same-owner
 	if [ "$(id -u)" = 0 ]; then

@@ -1,4 +1,4 @@
-# README.md and the pages in doc/, as text.
+# README.md and the other papers beside it, and the pages in doc/, as text.
 package Pages;
 
 use strict;
@@ -15,7 +15,7 @@ our $tree = dirname(__FILE__) . '/../..';
 # The names of all pages, from the top of the tree
 sub pages
 {
-	my @pages = ('README.md');
+	my @pages = qw(README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md);
 
 	find(
 		{
