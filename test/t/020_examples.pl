@@ -217,10 +217,14 @@ my %settings = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', q{
 	SELECT name FROM pg_settings; });
 foreach my $name (pages())
 {
-	foreach my $setting (map /^([\w.]+)\h*=/gm, blocks(page($name), 'ini'))
+	# PostgREST's have hyphens
+	foreach my $line (map /^([\w.]+\h*=.*)$/gm, blocks(page($name), 'ini'))
 	{
-		# PostgREST's have hyphens
-		ok($settings{$setting}, "$name: setting $setting exists");
+		my ($setting) = $line =~ /^([\w.]+)/;
+		my ($since) = $line =~ /# PostgreSQL (\d+)$/;
+
+		ok($settings{$setting}, "$name: setting $setting exists")
+		  if $node->pg_version >= ($since // 0);
 	}
 }
 
