@@ -10,6 +10,8 @@
 #	make indent	format the C code the way PostgreSQL's is
 #
 #	make first-run	the demo on a bare Debian, as root
+#	make versions	all tests with each version of PostgreSQL, likewise; VERSION=17
+#			only with that
 #	make packages	build all packages and try each, likewise; PART=pgxn only that
 #
 # Demo, tests and measurements install what they miss by apt, with sudo unless
@@ -113,7 +115,7 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test bench indent first-run release packages
+.PHONY: demo test bench indent first-run release packages versions
 
 demo:
 	@$(HERE)/examples/demo.sh
@@ -129,6 +131,9 @@ indent:
 
 first-run:
 	@$(HERE)/test/first-run
+
+versions:
+	@$(HERE)/test/versions $(VERSION)
 
 packages:
 	@$(HERE)/test/packages $(PART)

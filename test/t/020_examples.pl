@@ -119,6 +119,8 @@ sub script
 		$script .= "\\echo \@\@\@ $n\n";
 		$script .= "\\set ON_ERROR_STOP off\n" if $error;
 		$script .= "$statements[$n]{text}\n";
+		# after an error, too, psql 17 takes for data what comes next
+		$script .= "\\.\n" if $statements[$n]{text} =~ /\bFROM STDIN;$/;
 		$script .= "\\set ON_ERROR_STOP on\n" if $error;
 		$script .= "\\echo \@\@\@ end :ERROR :SQLSTATE :ROW_COUNT :LAST_ERROR_MESSAGE\n";
 		$script .= "\\set ON_ERROR_STOP off\n$blind \\gset\n\\set ON_ERROR_STOP on\n\\echo \@\@\@ blind :blind\n";

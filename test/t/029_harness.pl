@@ -32,7 +32,7 @@ my ($out, $err);
 like($out, qr/^--- \Q$late\E ran out of time: 1 seconds$/m, 'says which one was late');
 unlike($out, qr/good.pl ran out of time/, 'and no other');
 like($out, qr/^--- the end of .*regress_log_.*\n(?:.*\n)*.*initdb/m, 'shows the end of its log');
-is(slurp_file("$dir/count"), "2 1\n", 'counts it as failed');
+is(slurp_file("$dir/count"), "2 1 0\n", 'counts it as failed');
 ok(!-e $node->data_dir . '/postmaster.pid', 'and has stopped its server');
 $node->{_pid} = undef;
 
