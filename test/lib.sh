@@ -70,7 +70,8 @@ headers_package()
 	local package=postgresql-server-dev-$1 version
 
 	version=$(dpkg-query -W -f '${Version}' "postgresql-$1" 2>/dev/null) || version=
-	if [ -z "$version" ] || ! apt-cache show "$package=$version" >/dev/null 2>&1; then
+	# what apt does not know it shows without a word
+	if [ -z "$version" ] || [ -z "$(apt-cache show "$package=$version" 2>/dev/null)" ]; then
 		version=$(apt-cache --no-all-versions show "$package" 2>/dev/null |
 			sed -n 's/^Version: //p')
 	fi
