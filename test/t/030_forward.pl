@@ -15,7 +15,7 @@ my $library = "$dir/forward";
 my $file = "$dir/texts";
 my $include = `"$ENV{PG_CONFIG}" --includedir-server`;
 chomp $include;
-system('gcc', '-O2', '-Wall', '-shared', '-fPIC', "-I$include", '-o', "$library.so", dirname(__FILE__) . '/forward.c') == 0
+system('gcc', '-O2', '-Wall', '-shared', '-fPIC', '-Isrc', "-I$include", '-o', "$library.so", dirname(__FILE__) . '/forward.c') == 0
   or die 'the library is not built';
 $ENV{FORWARD_FILE} = $file;
 

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "optimizer/planner.h"
@@ -38,7 +39,7 @@ forward(const char *hook, const char *text)
 }
 
 static void
-analyze(ParseState *pstate, Query *query, JumbleState *jstate)
+analyze(ParseState *pstate, Query *query, AkJumbleState *jstate)
 {
 	forward("analyze", pstate->p_sourcetext);
 	if (next_analyze)
@@ -47,11 +48,12 @@ analyze(ParseState *pstate, Query *query, JumbleState *jstate)
 }
 
 static PlannedStmt *
-plan(Query *query, const char *text, int options, ParamListInfo params)
+plan(Query *query, const char *text, int options,
+	 ParamListInfo params AK_EXPLAIN_PARAMETER)
 {
 	forward("plan", text);
-	return next_planner ? next_planner(query, text, options, params) :
-		standard_planner(query, text, options, params);
+	return (next_planner ? next_planner : standard_planner)
+		(query, text, options, params AK_EXPLAIN_ARGUMENT);
 }
 
 static void
