@@ -63,8 +63,8 @@ newest()
 }
 
 # The package with the headers of Debian's PostgreSQL $1, and its version: that of the
-# server, if one is there, or the newest.  It depends on clang and LLVM, a gigabyte that
-# only bitcode needs: so it is not installed, but downloaded and unpacked.
+# server, if one is there, or the newest.  It depends on clang and LLVM, 600 MB that only
+# bitcode needs: so it is not installed, but downloaded and unpacked.
 headers_package()
 {
 	local package=postgresql-server-dev-$1 version
