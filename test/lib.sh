@@ -57,7 +57,6 @@ has_headers()
 # If not, it is Debian's newest.
 newest()
 {
-	command -v apt-get >/dev/null || die "no PostgreSQL with its headers here: set PG_CONFIG"
 	apt-cache pkgnames postgresql-server-dev- |
 		sed -n 's/.*-\(1[5-9]\)$/\1/p' | sort -n | tail -1
 }
@@ -160,6 +159,8 @@ install_missing()
 {
 	local sudo= packages
 
+	has_headers || command -v apt-get >/dev/null ||
+		die "no PostgreSQL with its headers here: set PG_CONFIG"
 	packages=$(missing "$1")
 	[ -n "$packages" ] || return 0
 	command -v apt-get >/dev/null || die "missing:" $packages
