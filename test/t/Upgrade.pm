@@ -11,7 +11,7 @@ use Exporter 'import';
 use File::Basename;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw($next installation make_next install_next tables describe);
+our @EXPORT = qw($next installation make_next install_next tables describe $setup $decide $good $lived);
 
 my $tree = abs_path(dirname(__FILE__) . '/../..');
 my ($version) = slurp_file("$tree/apikey.control") =~ /^default_version = '([\d.]+)'$/m;
@@ -149,6 +149,83 @@ sub install_next
 
 	system_or_bail('make', '-s', '-C', $copy, 'install', 'with_llvm=no', "PG_CONFIG=$pg_config");
 }
+
+# ---------------------------------------------------------------- content
+
+# Keys whose verdict is known, and a function that changes keys in all ways; for a
+# database of Apikey's start_node().
+our $setup = q{
+	SET client_min_messages = error;
+	CREATE FUNCTION attempt(command text, OUT outcome text) LANGUAGE plpgsql AS $$
+	DECLARE
+		hint text;
+	BEGIN
+		EXECUTE command INTO outcome;
+		outcome = coalesce(nullif(outcome, ''), 'done');
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS outcome = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+		outcome = concat_ws(' | ', SQLSTATE, outcome, nullif(hint, ''));
+	END $$;
+	CREATE FUNCTION some_key(organization text, label text, level text) RETURNS TABLE (key_id uuid, key text) LANGUAGE sql AS $$
+		SELECT * FROM apikey_create(organization, label, jsonb_build_array(jsonb_build_object('project',
+			CASE organization WHEN 'acme' THEN 'web' ELSE 'mars' END, 'environment', 'production', 'level', level)), max_derived => 9);
+	$$;
+	CREATE TABLE token (name text PRIMARY KEY, key text, key_id uuid);
+	INSERT INTO token SELECT name, k.key, k.key_id FROM unnest('{good,revoked,overlap,superseded,parent}'::text[]) name, some_key('acme', name, 'write') k;
+	INSERT INTO token SELECT 'reader', k.key, k.key_id FROM some_key('acme', 'reader', 'read') k;
+	INSERT INTO token SELECT 'foreign', k.key, k.key_id FROM some_key('globex', 'foreign', 'write') k;
+	INSERT INTO token SELECT 'derived', d.key, d.key_id FROM token t, apikey_derive(t.key, 'derived', lifetime => '1 day') d WHERE name = 'parent';
+	INSERT INTO token SELECT 'sha256', 'secret', apikey_import('acme', 'sha256', 'sha256', encode(sha256('secret'), 'hex'),
+		grants => '[{"project": "web", "environment": "*", "level": "manage"}]');
+	INSERT INTO token SELECT 'bcrypt', 'fbk_slow', apikey_import('acme', 'bcrypt', 'formbricks-v2', crypt('slow', gen_salt('bf', 4)), encode(sha256('slow'), 'hex'),
+		grants => '[{"project": "*", "environment": "*", "level": "write"}]');
+	SELECT apikey_rotate(key_id, '1 day') FROM token WHERE name = 'overlap';
+	SELECT apikey_rotate(key_id) FROM token WHERE name = 'superseded';
+	SELECT apikey_revoke(key_id) FROM token WHERE name = 'revoked';
+	SELECT apikey_set_budget(key_id, 1000) FROM token WHERE name = 'good';
+
+	CREATE FUNCTION live(name text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		good record;
+		child record;
+		result text[];
+	BEGIN
+		SELECT * INTO good FROM some_key('acme', name, 'manage');
+		SELECT * INTO child FROM apikey_derive(good.key, name, lifetime => '1 hour');
+		result = array[apikey_authorize(child.key, 'web', 'production', 'manage')::text];
+		PERFORM apikey_add_project('acme', name), apikey_add_environment('web', name);
+		PERFORM apikey_grant(good.key_id, name, 'production', 'read'), apikey_update(good.key_id, label => name || '!');
+		PERFORM apikey_set_budget(good.key_id, 5);
+		result = result || apikey_spend(good.key, 2)::text;
+		PERFORM apikey_rotate(good.key_id, '1 hour');
+		result = result || apikey_authorize(good.key, name, 'production', 'read')::text;
+		PERFORM apikey_finish_rotation(good.key_id);
+		result = result || apikey_authorize(good.key, name, 'production', 'read')::text || (apikey_explain(good.key, name, 'production', 'read')).reason;
+		PERFORM apikey_add_project(name, name || '_own'), apikey_suspend(name), apikey_suspend('acme');
+		result = result || apikey_authorize(child.key, 'web', 'production', 'read')::text;
+		PERFORM apikey_resume('acme');
+		PERFORM apikey_import('acme', name, 'sha256', encode(sha256(name::bytea), 'hex'), grants => '[{"project": "web", "environment": "*", "level": "read"}]');
+		result = result || apikey_authorize(name, 'web', 'production', 'read')::text || apikey_authorize(name, 'web', 'production', 'write')::text;
+		PERFORM apikey_ungrant(good.key_id, 'web', 'production');
+		result = result || apikey_authorize(child.key, 'web', 'production', 'read')::text;
+		PERFORM apikey_disable(good.key_id), apikey_enable(good.key_id), apikey_rename_project(name, name || '_new'), apikey_remove_environment('web', name);
+		PERFORM apikey_delete(d.key_id) FROM some_key('acme', 'gone', 'read') d;
+		RETURN result;
+	END $$;
+
+	CREATE ROLE app;
+	GRANT SELECT ON token TO app;
+	CREATE TABLE doc (project text, environment text, n int);
+	INSERT INTO doc SELECT CASE i % 2 WHEN 0 THEN 'web' ELSE 'mars' END, 'production', i FROM generate_series(1, 2000) i;
+	CREATE INDEX ON doc (project, environment);
+	SELECT apikey_protect('doc', 'project', 'environment', strict => true);
+	GRANT SELECT, INSERT ON doc TO app;
+};
+# Who may write, by $decide
+our $good = 'bcrypt derived good overlap parent sha256';
+# What live() returns
+our $lived = q({true,3,true,false,"secret is superseded: the key was given another",false,true,false,false});
+our $decide = q{SELECT string_agg(name, ' ' ORDER BY name) FROM token WHERE apikey_authorize(key, 'web', 'production', 'write')};
 
 # ------------------------------------------------------------- the catalog
 
