@@ -12,6 +12,8 @@
 #	make first-run	the demo on a bare Debian, as root
 #	make versions	all tests with each version of PostgreSQL, likewise; VERSION=17
 #			only with that
+#	make upgrades	pg_upgrade from version to version, likewise; VERSION="17 18"
+#			only between these
 #	make packages	build all packages and try each, likewise; PART=pgxn only that
 #
 # Demo, tests and measurements install what they miss by apt, with sudo unless
@@ -115,7 +117,7 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test bench indent first-run release packages versions
+.PHONY: demo test bench indent first-run release packages versions upgrades
 
 demo:
 	@$(HERE)/examples/demo.sh
@@ -134,6 +136,9 @@ first-run:
 
 versions:
 	@$(HERE)/test/versions $(VERSION)
+
+upgrades:
+	@$(HERE)/test/pg_upgrade $(VERSION)
 
 packages:
 	@$(HERE)/test/packages $(PART)
