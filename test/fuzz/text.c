@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/finder.h"
 #include "base/redact.h"
 #include "base/token.h"

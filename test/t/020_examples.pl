@@ -226,7 +226,7 @@ foreach my $name (pages())
 		my ($since) = $line =~ /# PostgreSQL (\d+)$/;
 
 		ok($settings{$setting}, "$name: setting $setting exists")
-		  if $node->pg_version >= ($since // 0);
+		  if $node->pg_version->major >= ($since // 0);
 	}
 }
 
