@@ -381,6 +381,15 @@ SELECT apikey_delete(:key_id);
 	$node->safe_psql('postgres', "SELECT apikey_revoke('$id')");
 	$node->wait_for_catchup('keys');
 	is(may($node, $key, 'subscriber'), 'f', 'and what is revoked');
+
+	# the other way round it would hear of nothing more, until it is upgraded
+	$node->safe_psql('subscriber', 'ALTER TABLE apikey_key DROP COLUMN note');
+	($id, $key) = issue($node);
+	$node->wait_for_log(qr/logical replication target relation "public\.apikey_key" is missing replicated column: "note"/);
+	is(may($node, $key, 'subscriber'), 'f', 'a subscriber that lacks a column gets nothing');
+	$node->safe_psql('subscriber', q{ALTER TABLE apikey_key ADD COLUMN note text NOT NULL DEFAULT 'none'});
+	$node->wait_for_catchup('keys');
+	is(may($node, $key, 'subscriber'), 't', 'and goes on when it has it');
 	$node->safe_psql('subscriber', 'ALTER SUBSCRIPTION keys DISABLE; ALTER SUBSCRIPTION keys SET (slot_name = NONE); DROP SUBSCRIPTION keys');
 	$node->stop;
 }
