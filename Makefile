@@ -134,11 +134,14 @@ indent:
 first-run:
 	@$(HERE)/test/first-run
 
+# PGXS has a VERSION of its own.
+chosen = $(if $(filter command%,$(origin VERSION)),$(VERSION))
+
 versions:
-	@$(HERE)/test/versions $(VERSION)
+	@$(HERE)/test/versions $(chosen)
 
 upgrades:
-	@$(HERE)/test/pg_upgrade $(VERSION)
+	@$(HERE)/test/pg_upgrade $(chosen)
 
 packages:
 	@$(HERE)/test/packages $(PART)
