@@ -23,7 +23,10 @@
 # Files are found from where this one is, so that one can build anywhere: make -f ../Makefile,
 # with VPATH or without.  A relative path, because bitcode has the names of its sources.
 HERE := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-HERE := $(or $(shell realpath --relative-to=. $(HERE) 2>/dev/null),$(HERE))
+HERE := $(or $(shell realpath --relative-to=. '$(HERE)' 2>/dev/null),$(HERE))
+ifeq ($(wildcard $(HERE)/apikey.control),)
+$(error make cannot find files by a name with blanks or quotes: go to the directory of the Makefile)
+endif
 files = $(patsubst $(HERE)/%,%,$(sort $(wildcard $(addprefix $(HERE)/,$(1)))))
 
 EXTENSION = apikey
@@ -38,7 +41,7 @@ PGFILEDESC = "apikey - issue, keep and check API keys"
 # Only what is marked PGDLLEXPORT is exported, before PostgreSQL 16 too.
 # The library is the same, byte by byte, wherever it is built.
 PG_CPPFLAGS = -I$(HERE)/src -DPGDLLEXPORT='__attribute__((visibility("default")))' \
-	-ffile-prefix-map=$(HERE)/= -ffile-prefix-map=$(CURDIR)=.
+	-ffile-prefix-map='$(HERE)/=' -ffile-prefix-map='$(CURDIR)=.'
 # A decision is a few dozen nanoseconds for each row: where its functions begin
 # in a cache line shows.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden \

@@ -14,11 +14,18 @@
 
 [ "$(id -u)" = 0 ] || die "only root can make another system"
 
+# Where apt here has the packages from that bear the label "$1"
+mirror()
+{
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
+		"Label: $1" | head -1
+}
+
 bare()
 {
-	local suite=$1 other is mirror script
+	local suite=$1 other is mirror security script
 
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -1)
+	mirror=$(mirror Debian)
 	[ -n "$mirror" ] || die "apt knows no mirror of Debian here"
 	command -v debootstrap >/dev/null || test/install debootstrap
 	# suites that are younger than debootstrap are made as its youngest
@@ -27,7 +34,7 @@ bare()
 
 	BARE=$(mktemp -d /var/tmp/bare.XXXXXX)
 	chmod 755 "$BARE"
-	trap 'rm -rf --one-file-system "$BARE"' EXIT
+	trap 'rm -rf --one-file-system "$BARE" "$BARE.log"' EXIT
 	trap 'exit 1' HUP INT TERM
 	debootstrap --variant=minbase "$suite" "$BARE" "$mirror" "$script" >"$BARE.log" 2>&1 ||
 	{
@@ -35,6 +42,11 @@ bare()
 		exit 1
 	}
 	rm "$BARE.log"
+
+	# the newest minor version of PostgreSQL may be there alone
+	security=$(mirror Debian-Security)
+	[ -z "$security" ] ||
+		echo "deb $security $suite-security main" >>"$BARE/etc/apt/sources.list"
 
 	shift
 	for other; do

@@ -15,6 +15,7 @@
 set -eu -o pipefail
 
 unset MAKEFLAGS MFLAGS MAKELEVEL
+given=${PG_CONFIG:-}
 : "${PG_CONFIG:=pg_config}"
 for name in ${!PG*}; do
 	[ "$name" = PG_CONFIG ] || unset "$name"
@@ -159,17 +160,19 @@ install_missing()
 {
 	local sudo= packages
 
+	[ -z "$given" ] || has_headers || die "PG_CONFIG=$given has no headers of a server"
 	has_headers || command -v apt-get >/dev/null ||
 		die "no PostgreSQL with its headers here: set PG_CONFIG"
 	packages=$(missing "$1")
 	[ -n "$packages" ] || return 0
 	command -v apt-get >/dev/null || die "missing:" $packages
 	if [ "$(id -u)" != 0 ]; then
-		command -v sudo >/dev/null || die "as root, install" $packages
+		command -v sudo >/dev/null || die "no sudo here: as root, test/install" $packages
 		sudo=sudo
 	fi
 	echo "Packages are missing: apt installs them${sudo:+, with sudo}."
 	update_lists
+	has_headers || [ -n "$(newest)" ] || die "apt knows no package postgresql-server-dev-N"
 	$sudo test/install $(missing "$1")
 }
 
