@@ -162,7 +162,7 @@ RESET timezone;
 SELECT de_attempt(format('SELECT apikey_derive(%L, ''dx'', (SELECT jsonb_agg(jsonb_build_object(''project'', i, ''environment'', ''*'', ''level'', ''read'')) FROM generate_series(1, %s) i))', :'key', n)) FROM unnest('{1001}'::int[]) n;
 SELECT de_attempt(format('SELECT apikey_derive(%L, repeat(''x'', %s))', :'key', n)) FROM unnest('{10000,10001}'::int[]) n;
 SELECT de_attempt(format('SELECT apikey_derive(%L, ''dx'', metadata => jsonb_build_object(''a'', repeat(''x'', %s)))', :'key', n)) FROM unnest('{9000,10000}'::int[]) n;
-SELECT de_attempt(format('SELECT apikey_derive(%s, ''dx'')', a)) FROM unnest(ARRAY['NULL', '''''', '''nonsense''', quote_literal(overlay(:'key' PLACING '0' FROM 40))]) a;
+SELECT de_attempt(format('SELECT apikey_derive(%s, ''dx'')', a)) FROM unnest(ARRAY['NULL', '''''', '''nonsense''', quote_literal(overlay(:'key' PLACING '0000' FROM 40))]) a;
 SELECT m, de_attempt(format('SELECT apikey_update(%L, max_derived => %s)', :'key_id', m)) FROM unnest('{-1,1000001}'::int[]) m;
 SELECT m, de_attempt(format('SELECT apikey_create(''de_acme'', ''dx'', max_derived => %s)', m)) FROM unnest('{-1,1000001,0,7,NULL::int}'::text[]) m;
 SELECT apikey_update(:'key_id', max_derived => 0);

@@ -205,7 +205,7 @@ $other->safe_psql('postgres', 'DROP SUBSCRIPTION s');
 my $from = -s $node->logfile;
 set_budget(5);
 foreach my $call ("apikey_spend('$key', 6)", "apikey_spend('$key', 0)", "apikey_spend('$key', NULL)",
-	"apikey_spend(overlay('$key' PLACING 'x' FROM 40), 1)")
+	"apikey_spend(overlay('$key' PLACING 'xxxx' FROM 40), 1)")
 {
 	isnt($node->psql('postgres', "SELECT $call"), 0, 'a call that fails');
 }
