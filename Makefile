@@ -15,6 +15,7 @@
 #	make upgrades	pg_upgrade from version to version, likewise; VERSION="17 18"
 #			only between these
 #	make packages	build all packages and try each, likewise; PART=pgxn only that
+#	make release	what is missing for a release; if nothing is, the archive for PGXN
 #
 # Demo, tests and measurements install what they miss by apt, with sudo unless
 # you are root.  They work on a copy of this tree and of PostgreSQL, and so change

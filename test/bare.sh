@@ -6,13 +6,20 @@
 #				come from, too
 #	inside COMMAND...	run a command there, as root.  What it has started ends with it
 #	give DIR		copy this tree into DIR there, as test/run does
+#	check WHAT COMMAND...	whether it succeeds; what it says is shown if it does not
+#	conclude		end the script, and say last how many checks passed and failed
 #
-# Packages come from where this system gets its own.  The directory is removed when the
-# script ends.
+# Packages come from where this system gets its own.  $BARE is in $work, which is removed
+# when the script ends; there is one bare Debian at a time.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [ "$(id -u)" = 0 ] || die "only root can make another system"
+work=$(mktemp -d /var/tmp/bare.XXXXXX)
+trap 'rm -rf --one-file-system "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+BARE=$work/system
+: >"$work/results"
 
 # Where apt here has the packages from that bear the label "$1"
 mirror()
@@ -32,16 +39,13 @@ bare()
 	script=/usr/share/debootstrap/scripts/$suite
 	[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
 
-	BARE=$(mktemp -d /var/tmp/bare.XXXXXX)
-	chmod 755 "$BARE"
-	trap 'rm -rf --one-file-system "$BARE" "$BARE.log"' EXIT
-	trap 'exit 1' HUP INT TERM
-	debootstrap --variant=minbase "$suite" "$BARE" "$mirror" "$script" >"$BARE.log" 2>&1 ||
+	rm -rf --one-file-system "$BARE"
+	mkdir "$BARE"
+	debootstrap --variant=minbase "$suite" "$BARE" "$mirror" "$script" >"$work/debootstrap" 2>&1 ||
 	{
-		cat "$BARE.log" >&2
+		cat "$work/debootstrap" >&2
 		exit 1
 	}
-	rm "$BARE.log"
 
 	# the newest minor version of PostgreSQL may be there alone
 	security=$(mirror Debian-Security)
@@ -82,4 +86,25 @@ give()
 {
 	mkdir -p "$BARE$1"
 	tree | tar -x -C "$BARE$1" --no-same-owner
+}
+
+check()
+{
+	local what=$1 result=ok
+
+	shift
+	"$@" >"$work/log" 2>&1 || result="not ok"
+	echo "$result - $what" | tee -a "$work/results"
+	[ "$result" = ok ] || tail -n 80 "$work/log"
+	[ "$result" = ok ]
+}
+
+conclude()
+{
+	local failed
+
+	failed=$(grep -c '^not ok' "$work/results") || true
+	printf '\n%d passed, %d failed\n' "$(grep -c '^ok' "$work/results" || true)" "$failed"
+	[ "$failed" = 0 ]
+	exit
 }

@@ -55,10 +55,10 @@ has_headers()
 	headers=$("$PG_CONFIG" --includedir-server 2>/dev/null) && [ -e "$headers/postgres.h" ]
 }
 
-# If not, it is Debian's newest.
+# If not, it is the newest of the Debian here, or inside a bare one.
 newest()
 {
-	apt-cache pkgnames postgresql-server-dev- |
+	"$@" apt-cache pkgnames postgresql-server-dev- |
 		sed -n 's/.*-\(1[5-9]\)$/\1/p' | sort -n | tail -1
 }
 

@@ -2,7 +2,7 @@
 # a dump of the first restored into each: everything is there, works, and is as it would
 # be if the extension had been installed there.
 #
-# Started by test/pg_upgrade, with the directories of the installations.
+# Started by test/pg_upgrade, with the directories of the installations in UPGRADE_PATHS.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Test::More;
 use Apikey;
 use Upgrade;
 
-my @paths = @ARGV;
+my @paths = split / /, $ENV{UPGRADE_PATHS};
 my $dir = PostgreSQL::Test::Utils::tempdir;
 my $n = 0;
 
@@ -160,15 +160,6 @@ sub catalog
 
 	return [ map s/ BEGIN ATOMIC .*//r, grep !/^trigger \| \w+ \| "RI_FKey_check_ins" /, @{ describe($node, $database,
 		'DROP TABLE IF EXISTS owned; ALTER TABLE apikey_event DROP COLUMN IF EXISTS ticket; REVOKE ALL ON FUNCTION apikey_suspend FROM app') } ];
-}
-
-sub difference
-{
-	my ($old, $new) = @_;
-	my %old = map { $_ => 1 } @$old;
-	my %new = map { $_ => 1 } @$new;
-
-	return join "\n", (map "- $_", grep !$new{$_}, @$old), (map "+ $_", grep !$old{$_}, @$new);
 }
 
 sub version { return $_[0] =~ m!/(\d+)$! ? $1 : $_[0] }

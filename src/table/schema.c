@@ -58,14 +58,16 @@ refuse_version(const char *version)
 			 errhint("Reconnect, or restart the server if the library is in \"shared_preload_libraries\"; if its new version is not installed, install that.")));
 }
 
-/* The first or the second number of a version. */
+/* So that 1.2 comes before 1.10: the first number by so many, and the second. */
+#define MAJOR	1000000
+
 static long
-get_number(const char *version, bool second)
+version_number(const char *version)
 {
 	char	   *end;
-	long		first = strtol(version, &end, 10);
+	long		major = strtol(version, &end, 10);
 
-	return !second ? first : *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+	return major * MAJOR + (*end == '.' ? strtol(end + 1, NULL, 10) : 0);
 }
 
 /* Raises 55000 for tables that this library does not understand. */
@@ -74,18 +76,14 @@ check_version(Datum value)
 {
 	char	   *version = TextDatumGetCString(value);
 
-	if (get_number(version, false) != get_number(AK_VERSION, false))
+	if (version_number(version) / MAJOR != version_number(AK_VERSION) / MAJOR)
 		refuse_version(version);
 }
 
 void
 ak_schema_require(const char *version)
 {
-	long		major = get_number(version, false);
-	long		own = get_number(AK_VERSION, false);
-
-	if (major > own ||
-		(major == own && get_number(version, true) > get_number(AK_VERSION, true)))
+	if (version_number(version) > version_number(AK_VERSION))
 		refuse_version(version);
 }
 

@@ -197,10 +197,10 @@ is(refusals('0.0.0.0'), '1|0', '0.0.0.0 is one');
 # --------------------------------------------------------------- how many
 
 is(sql('SHOW apikey.guess_limit') . sql('SHOW apikey.guess_delay'), '200', 'the defaults: 20 a minute, no delay');
-my $before = sql("SELECT clock_timestamp()");
+my $began = sql("SELECT clock_timestamp()");
 sql("SET apikey.client_address = '10.100.0.1'; SELECT guess(50)");
 is(refusals('10.100.0.1'), '50|30', 'of fifty at once thirty are over the limit of 20');
-is(sql("SELECT first_at BETWEEN '$before' AND last_at, last_at BETWEEN '$before' AND clock_timestamp() FROM apikey_guesses WHERE address = '10.100.0.1'"), 't|t', 'first and last');
+is(sql("SELECT first_at BETWEEN '$began' AND last_at, last_at BETWEEN '$began' AND clock_timestamp() FROM apikey_guesses WHERE address = '10.100.0.1'"), 't|t', 'first and last');
 sql("SET apikey.client_address = '10.100.0.2'; SET apikey.guess_limit = 1; SELECT guess(3)");
 is(refusals('10.100.0.2'), '3|2', 'a limit of 1');
 my $script = PostgreSQL::Test::Utils::tempdir . '/guess';

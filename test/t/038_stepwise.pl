@@ -40,16 +40,6 @@ sub database
 	return $name;
 }
 
-# What one has and the other has not
-sub difference
-{
-	my ($old, $new) = @_;
-	my %old = map { $_ => 1 } @$old;
-	my %new = map { $_ => 1 } @$new;
-
-	return join "\n", (map "- $_", grep !$new{$_}, @$old), (map "+ $_", grep !$old{$_}, @$new);
-}
-
 # From each version that there is a whole script of, one step after the other, and in one
 # statement.  Returns the catalog of the default version, and how many steps there were.
 sub compare

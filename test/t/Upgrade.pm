@@ -11,7 +11,7 @@ use Exporter 'import';
 use File::Basename;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw($next installation make_next install_next tables describe $setup $decide $good $lived);
+our @EXPORT = qw($next installation make_next install_next tables describe difference $setup $decide $good $lived);
 
 my $tree = abs_path(dirname(__FILE__) . '/../..');
 my ($version) = slurp_file("$tree/apikey.control") =~ /^default_version = '([\d.]+)'$/m;
@@ -289,6 +289,16 @@ sub describe
 	my ($node, $database, $sql) = @_;
 
 	return [ split /\n/, $node->safe_psql($database, 'BEGIN; SET LOCAL client_min_messages = warning; ' . ($sql // '') . "; $describe; ROLLBACK") ];
+}
+
+# What one description has and the other has not
+sub difference
+{
+	my ($old, $new) = @_;
+	my %old = map { $_ => 1 } @$old;
+	my %new = map { $_ => 1 } @$new;
+
+	return join "\n", (map "- $_", grep !$new{$_}, @$old), (map "+ $_", grep !$old{$_}, @$new);
 }
 
 1;
