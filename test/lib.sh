@@ -192,10 +192,13 @@ tree()
 	done | tar -c --null -T -
 }
 
-# What is released: into the zip or tar.gz $1
+# release_archive FILE [PATH...]: what is released, or these of it, into a zip or tar.gz
 release_archive()
 {
-	git -c safe.directory="$PWD" archive --prefix="apikey-$(release_version)/" -o "$1" HEAD
+	local file=$1
+
+	shift
+	git -c safe.directory="$PWD" archive --prefix="apikey-$(release_version)/" -o "$file" HEAD "$@"
 }
 
 release_version()
