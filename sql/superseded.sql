@@ -63,7 +63,7 @@ BEGIN
 	IF call LIKE 'SESSION %' THEN
 		SET LOCAL ROLE regress_apikey_superseded;
 	END IF;
-	EXECUTE format('SELECT (%s)::text', replace(replace(regexp_replace(call, '^[A-Z]+ ', ''), 'KEY', quote_literal(key)), 'ID', quote_literal(id))) INTO said;
+	EXECUTE format('SELECT (%s)::text', replace(replace(regexp_replace(call, '^[A-Z]+ ', ''), 'ID', quote_literal(id)), 'KEY', quote_literal(key))) INTO said;
 	RAISE EXCEPTION USING ERRCODE = 'ZZZZZ', MESSAGE = coalesce(left(said, 1 + 40 * (said !~ '^\(')::int), 'null');
 EXCEPTION WHEN OTHERS THEN
 	RETURN CASE SQLSTATE WHEN 'ZZZZZ' THEN SQLERRM ELSE SQLSTATE || ' ' || SQLERRM END;
