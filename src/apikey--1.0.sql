@@ -1779,7 +1779,7 @@ BEGIN
 			AND d.refclassid = 'pg_extension'::regclass
 			AND a.grantee <> c.relowner
 		UNION
-		SELECT format('REVOKE ALL ON FUNCTION %s FROM %I',
+		SELECT format('REVOKE ALL ON ROUTINE %s FROM %I',
 			f.oid::regprocedure, r.rolname)
 		FROM pg_depend d
 			JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'apikey'

@@ -110,6 +110,14 @@ ak_sql_end(void)
 	SPI_finish();
 }
 
+void
+ak_sql_commit(void)
+{
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	SPI_finish();
+}
+
 /* Could one of them keep a row from being changed? */
 static bool
 has_before_triggers(const TriggerDesc *triggers)

@@ -96,6 +96,12 @@ extern int64 ak_sql_int64(int row, int column);
 extern AkValue ak_sql_value(int row, int column);
 extern char *ak_sql_string(int row, int column);
 
+/*
+ * For procedures: commit, and begin another transaction, which has no snapshot yet.  The
+ * procedure was called by CALL, in no transaction block, and as the current user.
+ */
+extern void ak_sql_commit(void);
+
 /* Memory of the caller of ak_sql_begin(). */
 extern void *ak_sql_alloc(Size size);
 

@@ -5,7 +5,8 @@
 #
 # A function has a section, whose heading is its name.  There stand
 # - a ```text block: "name(arguments) RETURNS result" of each variant, as the catalog has
-#   them; one with "any" stands for those with text in its place as well,
+#   them, of a procedure without a result; one with "any" stands for those with text in its
+#   place as well,
 # - a paragraph whose first sentence is the COMMENT,
 # - perhaps "Errors:" and a list, each element with its SQLSTATE,
 # - a line in italics: who may call it, and how,
@@ -52,7 +53,8 @@ sub plain
 
 my (%variants, %facts, %comments);
 foreach (rows(qq{
-	SELECT proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+	SELECT proname, pg_get_function_arguments(p.oid),
+		coalesce(' RETURNS ' || pg_get_function_result(p.oid), ''),
 		obj_description(p.oid),
 		CASE WHEN has_function_privilege('public', p.oid, 'EXECUTE') THEN 'Open' ELSE 'Closed' END
 		|| ' to PUBLIC. ' || CASE WHEN prosecdef THEN 'SECURITY DEFINER. ' ELSE '' END
@@ -64,7 +66,7 @@ foreach (rows(qq{
 		AND p.pronamespace <> 'apikey_internal'::regnamespace}))
 {
 	my ($name, $arguments, $result, $comment, $facts) = @$_;
-	my $signature = plain("$name($arguments) RETURNS $result");
+	my $signature = plain("$name($arguments)$result");
 
 	push @{ $variants{$name} }, $signature;
 	$comments{$signature} = $comment;
