@@ -328,6 +328,25 @@ COMMENT ON TABLE apikey_use_hour IS
 'how often each API key was used and refused on this server, by hour, for apikey.usage_days days';
 CREATE INDEX apikey_use_hour_idx ON apikey_use_hour (hour);
 
+/* ---------------------------------------------------------- replication */
+
+/*
+ * A row for each subscription that apikey_subscribe made in this database.  It stays when
+ * DROP SUBSCRIPTION is called by hand: what the tables above hold is that of the publisher
+ * all the same.  "subscription" is its OID; in a database that was restored another one,
+ * or none, has the name.  No message comes when time passes: see src/auth/staleness.h.
+ */
+CREATE TABLE apikey_subscription (
+	name text COLLATE "C" NOT NULL,
+	publication text COLLATE "C" NOT NULL,
+	max_staleness interval,
+	subscription oid NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT apikey_subscription_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE apikey_subscription IS
+'subscriptions of this database to the API keys of another one; never published';
+
 SELECT pg_catalog.pg_extension_config_dump('apikey_project', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_environment', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_suspension', '');
@@ -339,6 +358,7 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_derivation', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_event', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_subscription', '');
 
 /* -------------------------------------------------------- invalidation */
 
@@ -378,6 +398,9 @@ CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_budget FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_derivation FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
+-- whether keys are refused rests on it
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_subscription FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_project FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
@@ -394,6 +417,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_budget FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_derivation FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_subscription FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_environment ENABLE ALWAYS TRIGGER apikey_changed,
@@ -409,6 +434,8 @@ ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
 ALTER TABLE apikey_budget ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_derivation ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_subscription ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 
 CREATE FUNCTION apikey_internal.keep() RETURNS trigger

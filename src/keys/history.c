@@ -214,7 +214,7 @@ keep_revocation(TriggerData *trigger)
 static bool
 is_change(TriggerEvent event, AkTable table)
 {
-	return (table <= AK_TABLE_DERIVATION || table == LATER_TABLE) &&
+	return (table <= AK_TABLE_SUBSCRIPTION || table == LATER_TABLE) &&
 		TRIGGER_FIRED_AFTER(event) &&
 		(TRIGGER_FIRED_FOR_ROW(event) || TRIGGER_FIRED_BY_TRUNCATE(event));
 }
@@ -287,6 +287,8 @@ announce(TriggerData *trigger, AkTable table)
 		 !(insert && belongs_to_new_key(trigger) &&
 		   !is_found_anew(trigger))))
 		ak_inval_announce(tables[AK_TABLE_KEY_PROXY]);
+	if (table == AK_TABLE_SUBSCRIPTION)
+		ak_inval_announce(tables[table]);	/* as staleness.h wants it */
 }
 
 /* What a new row refers to is looked for by the library that knows the table. */
