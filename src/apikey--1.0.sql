@@ -273,6 +273,32 @@ CREATE TABLE apikey_derivation (
 COMMENT ON TABLE apikey_derivation IS
 'how many live keys may be derived from an API key; from one without a row, none';
 
+/* ------------------------------------------------------------ publishing */
+
+/*
+ * One row, made by apikey_publish, and renewed by the background worker each time it
+ * writes, as long as the database has a logical replication slot; see src/keys/worker.h.
+ * It is published, so that a subscriber sees how old what it knows is: "at" is by the
+ * clock of the publisher, "every" how often it is renewed, null if it is not, because the
+ * extension is not preloaded there.  "version" is the one of the extension, "pepper" and
+ * "hmac_key" are fingerprints of what the files of apikey.pepper_file and
+ * apikey.hmac_key_file hold, null without such a file.
+ *
+ * No index has a column that changes, so the row stays on its page.
+ */
+CREATE TABLE apikey_heartbeat (
+	one boolean NOT NULL DEFAULT true,
+	at timestamptz NOT NULL,
+	every interval,
+	version text COLLATE "C" NOT NULL,
+	pepper bytea,
+	hmac_key bytea,
+	CONSTRAINT apikey_heartbeat_pkey PRIMARY KEY (one),
+	CONSTRAINT apikey_heartbeat_one CHECK (one)
+);
+COMMENT ON TABLE apikey_heartbeat IS
+'when the publisher of the keys was last heard of, which version it has, and fingerprints of its key files';
+
 /* -------------------------------------------------------------- history */
 
 CREATE TABLE apikey_event (
@@ -355,6 +381,7 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_budget', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_derivation', '');
+SELECT pg_catalog.pg_extension_config_dump('apikey_heartbeat', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_event', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use', '');
 SELECT pg_catalog.pg_extension_config_dump('apikey_use_hour', '');

@@ -142,12 +142,12 @@ SELECT is_empty($$SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM fu
 -- Relations
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_suspension', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
-	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_subscription', 'r'),
+	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_heartbeat', 'r'), ('apikey_subscription', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
 	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
 	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
-	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');
+	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_heartbeat'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,
 	'nobody but the owner has a privilege on any of them');
 SELECT is_empty($$SELECT relname, attname, atttypid::regtype FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0
@@ -253,6 +253,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
 	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment, organization)'),
 	('apikey_budget', 'apikey_budget_pkey', true, true, 'btree (key_id)'),
+	('apikey_heartbeat', 'apikey_heartbeat_pkey', true, true, 'btree (one)'),
 	('apikey_event', 'apikey_event_pkey', true, true, 'btree (event_id)'),
 	('apikey_event', 'apikey_event_at_idx', false, false, 'btree (at)'),
 	('apikey_use', 'apikey_use_pkey', true, true, 'btree (key_id)'),

@@ -373,7 +373,7 @@ SELECT apikey_delete(:key_id);
 	unlike($err, qr/ERROR/, 'without an error');
 	like($out, qr/^number of failed transactions: 0 /m, 'nor a deadlock');
 	note $out;
-	check_notes($node, 'upgraded', map { $_ => 1 } qw(apikey_suspension apikey_use apikey_use_hour apikey_budget apikey_secret apikey_derivation apikey_key apikey_grant));
+	check_notes($node, 'upgraded', map { $_ => 1 } qw(apikey_suspension apikey_use apikey_use_hour apikey_budget apikey_secret apikey_derivation apikey_heartbeat apikey_key apikey_grant));
 
 	my ($id, $key) = issue($node);
 	$node->wait_for_catchup('keys');

@@ -183,6 +183,7 @@ our $setup = q{
 	SELECT apikey_rotate(key_id) FROM token WHERE name = 'superseded';
 	SELECT apikey_revoke(key_id) FROM token WHERE name = 'revoked';
 	SELECT apikey_set_budget(key_id, 1000) FROM token WHERE name = 'good';
+	INSERT INTO apikey_heartbeat (at, version) VALUES (now(), '1.0');
 
 	CREATE FUNCTION live(name text) RETURNS text LANGUAGE plpgsql AS $$
 	DECLARE
