@@ -1808,6 +1808,229 @@ REVOKE ALL ON FUNCTION apikey_unused(interval) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_unused(interval) IS
 'list the active API keys that were not used on this server for a given time';
 
+/* -------------------------------------------------------- other servers */
+
+CREATE FUNCTION apikey_internal.synchronous_names() RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_synchronous_names';
+COMMENT ON FUNCTION apikey_internal.synchronous_names() IS
+'for the view apikey_replicas: the names in synchronous_standby_names';
+
+/*
+ * Who follows: the walsenders of standbys, the slots of standbys and of subscribers of
+ * this database, and the standbys that synchronous_standby_names names and that are not
+ * there.  What else there is:
+ *
+ * - What receives WAL and applies none, as pg_receivewal does, decides nothing: it never
+ *   tells what it has applied.  A physical slot in which nobody is may be a standby's.
+ * - A logical walsender is connected to a database, a standby to none.
+ * - A slot does not tell its publication.  It is a subscriber's if there is a publication
+ *   of apikey_key at all, and, while somebody is in it, if the command that began its
+ *   stream names one, or cannot be read.
+ * - The slot in which a subscriber copies a table has a name of PostgreSQL's own making.
+ *   What it has copied is not held to what comes later before it has caught up; then the
+ *   slot goes.
+ *
+ * "applied" is what it has told to have applied.  It is null for a standby that is not
+ * connected: its slot knows what it has received.
+ */
+CREATE FUNCTION apikey_internal.replicas()
+RETURNS TABLE (name text, kind text, state text, synchronous boolean,
+	applied pg_lsn, lag_bytes bigint, lag interval, reported_at timestamptz,
+	retained_bytes bigint, slot name, address inet)
+LANGUAGE SQL VOLATILE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH here AS MATERIALIZED (
+		SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+				ELSE pg_current_wal_lsn() END AS lsn,
+			CASE WHEN pg_is_in_recovery() THEN '{}'
+				ELSE apikey_internal.synchronous_names() END AS names
+	), published AS MATERIALIZED (
+		SELECT p.pubname FROM pg_publication p
+		WHERE p.puballtables
+			OR EXISTS (SELECT FROM pg_publication_rel r
+				WHERE r.prpubid = p.oid AND r.prrelid = 'apikey_key'::regclass)
+			OR EXISTS (SELECT FROM pg_publication_namespace n
+				JOIN pg_class c ON c.relnamespace = n.pnnspid
+				WHERE n.pnpubid = p.oid AND c.oid = 'apikey_key'::regclass)
+	), sender AS MATERIALIZED (
+		SELECT r.pid, r.application_name, r.client_addr, r.state, r.replay_lsn,
+			r.replay_lag, r.reply_time, r.sync_state, a.datid,
+			r.replay_lsn IS NULL AND (r.write_lsn IS NOT NULL
+				OR r.application_name IN ('pg_receivewal', 'pg_basebackup')) AS applies_nothing,
+			replace(replace(substring(a.query FROM
+				$$publication_names"? '((?:[^']|'')*)'[,)]$$), $$''$$, $$'$$), '""', '"') AS publications
+		FROM pg_stat_replication r JOIN pg_stat_activity a ON a.pid = r.pid
+	), slot AS MATERIALIZED (
+		SELECT s.slot_name, s.slot_type, s.plugin, s.database, s.active_pid,
+			s.restart_lsn, s.confirmed_flush_lsn, s.wal_status,
+			s.slot_name ~ '^pg_\d+_sync_\d+_\d+$' AS copies,
+			(pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz AS inactive_since,
+			coalesce((pg_catalog.to_jsonb(s) ->> 'synced')::boolean, false) AS synced
+		FROM pg_replication_slots s
+	), follower AS (
+		SELECT coalesce(r.application_name, s.slot_name) AS name,
+			CASE s.slot_type WHEN 'logical' THEN 'subscriber' ELSE 'standby' END AS kind,
+			CASE WHEN s.wal_status = 'lost' THEN 'lost'
+				WHEN s.slot_type = 'logical' AND s.copies THEN 'initial copy'
+				WHEN r.pid IS NULL THEN 'disconnected'
+				WHEN r.state = 'streaming' THEN 'streaming'
+				ELSE 'catching up' END AS state,
+			coalesce(r.replay_lsn,
+				CASE s.slot_type WHEN 'logical' THEN s.confirmed_flush_lsn END) AS applied,
+			s.slot_name, s.restart_lsn, s.inactive_since,
+			r.pid, r.sync_state, r.replay_lag, r.reply_time, r.client_addr
+		FROM slot s LEFT JOIN sender r ON r.pid = s.active_pid
+		WHERE CASE WHEN s.slot_type = 'physical'
+				THEN s.wal_status IS NOT NULL AND r.applies_nothing IS NOT TRUE
+			ELSE s.plugin = 'pgoutput' AND s.database = current_database()
+				AND EXISTS (SELECT FROM published p WHERE r.publications IS NULL
+					OR position(p.pubname IN r.publications) > 0) END
+			AND NOT (s.synced AND pg_is_in_recovery())
+		UNION ALL
+		SELECT r.application_name, 'standby',
+			CASE r.state WHEN 'streaming' THEN 'streaming' ELSE 'catching up' END,
+			r.replay_lsn, NULL, NULL, NULL,
+			r.pid, r.sync_state, r.replay_lag, r.reply_time, r.client_addr
+		FROM sender r
+		WHERE r.datid IS NULL AND NOT r.applies_nothing
+			AND r.state IN ('catchup', 'streaming', 'stopping')
+			AND NOT EXISTS (SELECT FROM slot s WHERE s.active_pid = r.pid)
+		UNION ALL
+		SELECT DISTINCT n.name, 'standby', 'disconnected',
+			NULL::pg_lsn, NULL::name, NULL::pg_lsn, NULL::timestamptz,
+			NULL::integer, NULL, NULL::interval, NULL::timestamptz, NULL::inet
+		FROM here h, pg_catalog.unnest(h.names) n (name)
+		WHERE NOT EXISTS (SELECT FROM sender r
+				WHERE lower(r.application_name) = lower(n.name))
+			AND NOT EXISTS (SELECT FROM slot s WHERE lower(s.slot_name::text) = lower(n.name))
+	), behind AS (
+		SELECT f.*, h.names,
+			(h.lsn - CASE WHEN p.lsn < h.lsn THEN p.lsn WHEN p.lsn IS NOT NULL THEN h.lsn END)::bigint AS lag_bytes,
+			(h.lsn - f.restart_lsn)::bigint AS retained_bytes
+		FROM follower f, here h, LATERAL (SELECT coalesce(f.applied, f.restart_lsn)) p (lsn)
+	)
+	SELECT b.name, b.kind, b.state,
+		coalesce(b.sync_state IN ('sync', 'quorum'), EXISTS (
+			SELECT FROM pg_catalog.unnest(b.names) n (name) WHERE lower(n.name) = lower(b.name))),
+		b.applied, b.lag_bytes,
+		CASE WHEN b.lag_bytes = 0 THEN '0'::interval
+			ELSE clock_timestamp() - CASE WHEN b.pid IS NULL THEN b.inactive_since
+				ELSE least(b.reply_time, clock_timestamp()) - coalesce(b.replay_lag, '0') END
+			END,
+		b.reply_time, b.retained_bytes, b.slot_name, b.client_addr
+	FROM behind b;
+END;
+COMMENT ON FUNCTION apikey_internal.replicas() IS
+'for the view apikey_replicas: the servers and databases that follow, and how far they are';
+
+CREATE VIEW apikey_replicas AS
+SELECT name, kind, state, synchronous, lag_bytes, lag, reported_at, retained_bytes,
+	slot, address
+FROM apikey_internal.replicas();
+COMMENT ON VIEW apikey_replicas IS
+'the standbys, and the subscribers of this database, that decide by its keys, and how far behind they are';
+
+/*
+ * For the procedures below, at each look: has each follower applied what stands before
+ * "mark"?  One that was seen before and is gone has it not; but a table that was being
+ * copied is, when its slot is gone.
+ */
+CREATE FUNCTION apikey_internal.followers(mark pg_lsn, seen jsonb,
+	OUT everywhere boolean, OUT followers jsonb)
+RETURNS record
+LANGUAGE SQL VOLATILE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH present AS MATERIALIZED (
+		SELECT r.name, r.kind, r.slot, r.state, coalesce(r.applied >= followers.mark, false) AS has_it
+		FROM apikey_internal.replicas() r
+	), gone AS (
+		SELECT coalesce(s.slot, s.name) AS name, s.kind
+		FROM jsonb_to_recordset(followers.seen) s (name text, kind text, slot text, state text)
+		WHERE s.state <> 'initial copy'
+		EXCEPT ALL
+		SELECT coalesce(p.slot, p.name), p.kind FROM present p
+	), every AS (
+		SELECT p.name, p.kind, p.slot::text, p.state, p.has_it FROM present p
+		UNION ALL
+		SELECT g.name, g.kind, NULL, 'disconnected', false FROM gone g
+	)
+	SELECT coalesce(bool_and(e.has_it), true),
+		coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(e) ORDER BY e.kind, e.name), '[]')
+	FROM every e;
+END;
+REVOKE ALL ON FUNCTION apikey_internal.followers(pg_lsn, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.followers(pg_lsn, jsonb) IS
+'for the procedures: whether all that follow have applied the WAL up to a place';
+
+/*
+ * What takes rights away and cannot wait for a standby that hangs.  Each procedure does
+ * what the function of its name does, with its arguments, errors and events, and commits:
+ * under synchronous_commit = local, whatever the session has set.  Then it waits until
+ * all in apikey_replicas have it, and no longer than "timeout" (0: not at all).  What
+ * follows never makes it fail: that it says in its result.
+ *
+ * everywhere	has each follower it? True if there is none.
+ * followers	an array of objects: name, kind, slot, state as in the view, has_it
+ *
+ * Both are INOUT, for a CALL may then leave them out; what is given is not looked at.
+ *
+ * 25001 in a transaction block, or after other changes in the same transaction, before
+ * anything is done; 25006 on a standby; 22004 and 22023 for a timeout that is null or
+ * negative.  An error in the wait, such as 57014 for a cancel, has a DETAIL that says
+ * what is committed.
+ *
+ * Roles need EXECUTE on the procedure alone.
+ */
+CREATE PROCEDURE apikey_revoke_everywhere(key_id uuid, timeout interval DEFAULT '10 s',
+	reason text DEFAULT NULL, INOUT everywhere boolean DEFAULT NULL,
+	INOUT followers jsonb DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_revoke_everywhere(uuid, interval, text, boolean, jsonb)
+FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_revoke_everywhere(uuid, interval, text, boolean, jsonb) IS
+'revoke an API key at once, then wait until all that follow have it';
+
+CREATE PROCEDURE apikey_disable_everywhere(key_id uuid, timeout interval DEFAULT '10 s',
+	reason text DEFAULT NULL, INOUT everywhere boolean DEFAULT NULL,
+	INOUT followers jsonb DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_disable_everywhere(uuid, interval, text, boolean, jsonb)
+FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_disable_everywhere(uuid, interval, text, boolean, jsonb) IS
+'disable an API key at once, then wait until all that follow have it';
+
+CREATE PROCEDURE apikey_ungrant_everywhere(key_id uuid, project text, environment text,
+	timeout interval DEFAULT '10 s', INOUT everywhere boolean DEFAULT NULL,
+	INOUT followers jsonb DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_ungrant_everywhere(uuid, text, text, interval, boolean,
+	jsonb) FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_ungrant_everywhere(uuid, text, text, interval, boolean, jsonb) IS
+'take away the grant of an API key at once, then wait until all that follow have it';
+
+CREATE PROCEDURE apikey_suspend_everywhere(organization text,
+	timeout interval DEFAULT '10 s', reason text DEFAULT NULL,
+	INOUT everywhere boolean DEFAULT NULL, INOUT followers jsonb DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_suspend_everywhere(text, interval, text, boolean, jsonb)
+FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_suspend_everywhere(text, interval, text, boolean, jsonb) IS
+'suspend an organization at once, then wait until all that follow have it';
+
+/*
+ * The wait alone, for all that was committed before, by whatever means: deleting keys,
+ * removing projects, SQL.
+ */
+CREATE PROCEDURE apikey_wait_everywhere(timeout interval DEFAULT '10 s',
+	INOUT everywhere boolean DEFAULT NULL, INOUT followers jsonb DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_wait_everywhere(interval, boolean, jsonb) FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_wait_everywhere(interval, boolean, jsonb) IS
+'wait until all that follow have what is committed here';
+
 /* ----------------------------------------------------------- privileges */
 
 /*

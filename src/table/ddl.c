@@ -19,26 +19,13 @@
 Oid
 ak_ddl_function(const char *name, Oid *owner)
 {
-	Oid			namespace = ak_schema_get()->internal;
-	HeapTuple	tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(name),
-										PointerGetDatum(buildoidvector(NULL, 0)),
-										ObjectIdGetDatum(namespace));
-	Oid			function = InvalidOid;
+	Oid			function = ak_schema_function(ak_schema_get()->internal, name, NULL, 0);
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-
-		function = form->oid;
-		*owner = form->proowner;
-		ReleaseSysCache(tuple);
-	}
-	if (!OidIsValid(function) || !ak_schema_has_member(ProcedureRelationId, function))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("function \"%s\" of extension \"apikey\" is missing",
-						name),
-				 errhint("Restore what was dropped or changed.")));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	*owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
 	return function;
 }
 

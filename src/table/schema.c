@@ -324,6 +324,29 @@ ak_schema_has_member(Oid classid, Oid object)
 		getExtensionOfObject(classid, object) == extension;
 }
 
+static Oid
+find_function(Oid namespace, const char *name, const Oid *types, int count)
+{
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						   CStringGetDatum(name),
+						   PointerGetDatum(buildoidvector(types, count)),
+						   ObjectIdGetDatum(namespace));
+}
+
+Oid
+ak_schema_function(Oid namespace, const char *name, const Oid *types, int count)
+{
+	Oid			function = find_function(namespace, name, types, count);
+
+	if (!OidIsValid(function) || !ak_schema_has_member(ProcedureRelationId, function))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function \"%s\" of extension \"apikey\" is missing",
+						name),
+				 errhint("Restore what was dropped or changed.")));
+	return function;
+}
+
 Oid
 ak_schema_crypt(void)
 {
@@ -332,10 +355,8 @@ ak_schema_crypt(void)
 	Oid			function = InvalidOid;
 
 	if (OidIsValid(extension))
-		function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-								   CStringGetDatum("crypt"),
-								   PointerGetDatum(buildoidvector(arguments, 2)),
-								   ObjectIdGetDatum(extension_namespace(extension, false)));
+		function = find_function(extension_namespace(extension, false), "crypt",
+								 arguments, lengthof(arguments));
 	if (!OidIsValid(function) ||
 		getExtensionOfObject(ProcedureRelationId, function) != extension)
 		ereport(ERROR,

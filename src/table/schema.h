@@ -101,6 +101,13 @@ extern bool ak_schema_find_table(Oid oid, AkTable *table);
 /* Is this object of the catalog "classid" a member of the extension? */
 extern bool ak_schema_has_member(Oid classid, Oid object);
 
+/*
+ * A function of ours with this name and these types of arguments, in one of our schemas.
+ * Raises 55000 if it is missing.
+ */
+extern Oid	ak_schema_function(Oid namespace, const char *name,
+							   const Oid *types, int count);
+
 /* Raises 55000 if this library is older than the version. */
 extern void ak_schema_require(const char *version);
 

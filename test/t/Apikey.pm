@@ -32,11 +32,12 @@ sub start_node
 	return $node;
 }
 
-# A new key of "acme" that may write in web, production: its id and its text.
+# A new key of "acme" that may write in web, production: its id and its text.  It is
+# committed under "commit", as synchronous_commit has it.
 sub issue
 {
-	my ($node, $database) = @_;
-	my $row = $node->safe_psql($database // 'postgres', q{
+	my ($node, $database, $commit) = @_;
+	my $row = $node->safe_psql($database // 'postgres', ($commit ? "SET synchronous_commit = $commit;" : '') . q{
 		SELECT key_id, key FROM apikey_create('acme', 'test',
 			'[{"project": "web", "environment": "production", "level": "write"}]')});
 
