@@ -279,6 +279,20 @@ ak_secret_hash(AkScheme scheme, const char *str, int len,
 }
 
 bool
+ak_secret_fingerprint(AkSecretFile file, uint8 fingerprint[AK_FINGERPRINT_LEN])
+{
+	static const char fixed[] = "apikey fingerprint of a key file";
+	KeyFile    *key = file == AK_SECRET_PEPPER ? &pepper : &hmac_key;
+	uint8		whole[AK_HASH_LEN];
+
+	if (!has_file_key(key))
+		return false;
+	compute_hmac(key, NULL, 0, fixed, sizeof(fixed) - 1, whole);
+	memcpy(fingerprint, whole, AK_FINGERPRINT_LEN);
+	return true;
+}
+
+bool
 ak_secret_bcrypt(Oid crypt, const char *str, int len, const char *hash)
 {
 	struct varlena *secret = cstring_to_text_with_len(str, len);

@@ -92,6 +92,21 @@ extern int	ak_secret_hash(AkScheme scheme, const char *str, int len,
 						   uint8 hash[AK_HASH_MAX]);
 
 /*
+ * What tells the key in a file from another one, and nothing else about it; false if there
+ * is no file.  Another server that has the same file comes to the same.
+ */
+typedef enum AkSecretFile
+{
+	AK_SECRET_PEPPER = 0,
+	AK_SECRET_HMAC_KEY
+} AkSecretFile;
+
+#define AK_FINGERPRINT_LEN	8
+
+extern bool ak_secret_fingerprint(AkSecretFile file,
+								  uint8 fingerprint[AK_FINGERPRINT_LEN]);
+
+/*
  * Is this the bcrypt hash of the text?  "hash" has the form $2b$<cost>$<53
  * characters>; "crypt" is pgcrypto's function.  Takes 200 ms at cost 12.
  */

@@ -57,6 +57,11 @@ typedef struct AkTableForm
 
 extern const AkTableForm ak_schema_tables[AK_TABLES];
 
+/* Those that decide, and so are published to databases that subscribe. */
+extern const AkTable ak_schema_published[];
+
+#define AK_PUBLISHED	7
+
 #define AK_INTERNAL	"apikey_internal"
 
 /* That of the extension which this library was made for: the default of apikey.control. */
