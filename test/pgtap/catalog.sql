@@ -25,6 +25,11 @@ INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsa
 	'apikey_derive(text,text,jsonb,interval,jsonb)', 'apikey_derive(text,jsonb,jsonb,interval)']) s;
 INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer,timestamp with time zone,text,text)',
 	'uuid', 'volatile', 'unsafe', true, false), ('apikey_check_import(text,text,text,text,text,text)', 'record', 'stable', 'safe', false, false);
+-- procedures, which commit, return what is INOUT
+INSERT INTO expected SELECT s, NULL, 'volatile', 'unsafe', false, false FROM unnest(array[
+	'apikey_revoke_everywhere(uuid,interval,text,boolean,jsonb)', 'apikey_disable_everywhere(uuid,interval,text,boolean,jsonb)',
+	'apikey_ungrant_everywhere(uuid,text,text,interval,boolean,jsonb)', 'apikey_suspend_everywhere(text,interval,text,boolean,jsonb)',
+	'apikey_wait_everywhere(interval,boolean,jsonb)']) s;
 -- where two identifiers are asked about, each may be text or anything else
 INSERT INTO expected SELECT replace(format(s, p, e), 'any', '"any"'), r, 'stable', 'safe', false, true
 	FROM (VALUES ('apikey_authorize(%s,%s,text)', 'boolean'), ('apikey_authorize(text,%s,%s,text)', 'boolean'),
@@ -90,6 +95,10 @@ INSERT INTO expected VALUES
 	('apikey_internal.check_key(uuid,boolean)', 'void', 'stable', 'safe', false, true),
 	('apikey_internal.level_of(text)', 'apikey_level', 'stable', 'safe', false, true),
 	('apikey_internal.idle_since(interval)', 'timestamp with time zone', 'stable', 'safe', false, true),
+	('apikey_internal.synchronous_names()', 'text[]', 'stable', 'safe', false, true),
+	('apikey_internal.replicas()', 'TABLE(name text, kind text, state text, synchronous boolean, applied pg_lsn, lag_bytes bigint, lag interval, reported_at timestamp with time zone, retained_bytes bigint, slot name, address inet)',
+		'volatile', 'unsafe', true, true),
+	('apikey_internal.followers(pg_lsn,jsonb)', 'record', 'volatile', 'unsafe', true, false),
 	('apikey_internal.unknown()', 'record', 'stable', 'safe', false, true),
 	('apikey_internal.organization(anyelement,text)', 'anyelement', 'stable', 'safe', false, true),
 	('apikey_internal.organization(anyelement,text,record)', 'anyelement', 'stable', 'safe', false, true),
@@ -106,7 +115,7 @@ SELECT bag_eq($$SELECT signature, pg_get_function_result(oid),
 		prosecdef, EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
 	FROM function$$, 'SELECT * FROM expected', 'every function is what it should be, and no other exists');
 SELECT bag_eq($$SELECT proname::text FROM function WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
-	'{apikey_reach,apikey_who_can,apikey_unused,derived_status}'::text[], 'all in C, but what looks at keys');
+	'{apikey_reach,apikey_who_can,apikey_unused,derived_status,replicas,followers}'::text[], 'all in C, but what looks at keys, and at who follows');
 SELECT is_empty($$SELECT signature FROM function WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND prosqlbody IS NULL$$,
 	'what SQL functions name is bound once and for all');
 SELECT is_empty($$SELECT signature, pg_describe_object(refclassid, refobjid, 0) FROM function f JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = f.oid
@@ -122,7 +131,7 @@ SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_intern
 	'the planner is told about apikey_authorize');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.organization_support'::regproc$$,
 	$$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize\_organization(%'$$, 'and about apikey_authorize_organization');
-SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses|derived_grants)$' THEN 100 ELSE 1 END$$,
+SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses|derived_grants|replicas)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
 	'none returns bytes');
@@ -145,7 +154,7 @@ SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind 
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_heartbeat', 'r'), ('apikey_subscription', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
 	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
-	('apikey_protected', 'v')$$, 'tables and views, and no sequence');
+	('apikey_protected', 'v'), ('apikey_replicas', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_heartbeat'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,

@@ -46,7 +46,9 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_purge_events(now())$$, $$SELECT apikey_set_budget(gen_random_uuid(), 5)$$, $$SELECT apikey_set_budget(gen_random_uuid(), NULL)$$,
 	$$SELECT apikey_internal.last_used(key_id) FROM token$$, $$SELECT apikey_internal.last_used_from(key_id) FROM token$$, $$SELECT apikey_internal.usage_of(key_id) FROM token$$,
 	$$SELECT apikey_internal.usage_hours_of(key_id) FROM token$$, $$SELECT apikey_internal.guesses()$$,
-	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$,
+	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$, $$SELECT apikey_internal.replicas()$$, $$SELECT apikey_internal.followers('0/0', '[]')$$,
+	$$CALL apikey_revoke_everywhere(gen_random_uuid())$$, $$CALL apikey_disable_everywhere(gen_random_uuid())$$,
+	$$CALL apikey_ungrant_everywhere(gen_random_uuid(), 'web', '*')$$, $$CALL apikey_suspend_everywhere('acme')$$, $$CALL apikey_wait_everywhere()$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed()', '42501', NULL, 'nor use the trigger');
 SELECT throws_ok('CREATE TRIGGER t BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION apikey_internal.keep()', '42501', NULL, 'nor the one of the history');
@@ -111,6 +113,22 @@ SELECT lives_ok('SELECT apikey_set_budget(key_id, 50, ''1 day'') FROM token', 's
 SELECT results_eq('SELECT organization = ''acme'', budget, remaining, refills_at > refilled_at FROM apikey_budgets', $$VALUES (true, 50::bigint, 50::bigint, true)$$, 'sees budgets');
 SELECT throws_ok('SELECT * FROM apikey_budget', '42501', NULL, 'not the table');
 SELECT throws_ok('SELECT apikey_disable(key_id) FROM token', '42501', NULL, 'does nothing else to a key');
+RESET ROLE;
+
+-- a role that may stop keys and nothing else reaches the procedure, which wants no transaction around it
+CREATE ROLE stopper;
+GRANT EXECUTE ON PROCEDURE apikey_revoke_everywhere TO stopper;
+SET ROLE stopper;
+SELECT throws_ok('CALL apikey_revoke_everywhere(gen_random_uuid())', '25001', NULL, 'may call it');
+SELECT throws_ok('SELECT apikey_revoke(gen_random_uuid())', '42501', NULL, 'not what it calls');
+RESET ROLE;
+
+-- a role that watches who follows
+CREATE ROLE watcher;
+GRANT SELECT ON apikey_replicas TO watcher;
+SET ROLE watcher;
+SELECT lives_ok('SELECT * FROM apikey_replicas', 'reads the view');
+SELECT throws_ok('SELECT * FROM apikey_internal.replicas()', '42501', NULL, 'not the function behind it');
 RESET ROLE;
 
 -- a role that reads the history
