@@ -9,6 +9,7 @@
 #include "base/guc.h"
 #include "base/inval.h"
 #include "base/mask.h"
+#include "base/secret.h"
 #include "fmgr.h"
 #include "keys/worker.h"
 #include "planner/organization.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{
+		ak_secret_init();
 		ak_demand_init();
 		ak_marks_init();
 		ak_guess_init();

@@ -220,6 +220,15 @@ compute_hmac(const KeyFile *key, const uint8 *salt, int salt_len,
 				 errhidestmt(true)));
 }
 
+void
+ak_secret_init(void)
+{
+	uint8		hash[AK_HASH_LEN];
+
+	ak_secret_digest("", 0, hash);
+	compute_hmac(NULL, NULL, 0, "", 0, hash);
+}
+
 AkScheme
 ak_secret_new_verifier(const uint8 salt[AK_SALT_LEN], const void *secret,
 					   int len, uint8 verifier[AK_HASH_LEN])

@@ -62,6 +62,12 @@ extern void ak_secret_random(void *buf, size_t len);
  */
 extern void ak_secret_uuid(pg_uuid_t *id, TimestampTz now);
 
+/*
+ * Make what hashing needs, which takes OpenSSL longer than a decision takes us.  To be
+ * called by _PG_init where the extension is preloaded: sessions inherit it.
+ */
+extern void ak_secret_init(void);
+
 /* SHA-256 of the text of a key.  That of a native key is in no table. */
 extern void ak_secret_digest(const char *str, int len,
 							 uint8 digest[AK_HASH_LEN]);
