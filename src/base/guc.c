@@ -183,13 +183,87 @@ assign_mask_prefixes(const char *newval, void *extra)
 	(void) ak_redact_parse(newval, &ak_guc_mask_prefixes);
 }
 
-void
-ak_guc_init(void)
+/*
+ * What is of use only where the extension is preloaded is defined elsewhere only if
+ * somebody has set it: PostgreSQL 15 sorts all settings anew for each that is added, and
+ * so these made a new session wait longer than its first decision does.
+ */
+static bool
+is_defined_here(const char *name)
+{
+	return process_shared_preload_libraries_in_progress ||
+		GetConfigOption(name, true, false) != NULL;
+}
+
+static void
+init_of_preloaded(void)
 {
 	/* a setting of the server's start, if the library is loaded there */
 	GucContext	at_start = process_shared_preload_libraries_in_progress ?
 	PGC_POSTMASTER : PGC_SIGHUP;
 
+	if (is_defined_here("apikey.mask_log"))
+		DefineCustomBoolVariable("apikey.mask_log",
+								 "Mask API keys in the server log and in what is shown of statements.",
+								 "Where the extension is in shared_preload_libraries.",
+								 &ak_guc_mask_log, true, PGC_SUSET, 0,
+								 NULL, NULL, NULL);
+	if (is_defined_here("apikey.mask_libraries"))
+		DefineCustomStringVariable("apikey.mask_libraries",
+								   "Libraries that only show statements, and so may get them masked.", NULL,
+								   &ak_guc_mask_libraries,
+								   "pg_stat_statements, auto_explain", at_start,
+								   GUC_LIST_INPUT,
+								   NULL, NULL, NULL);
+	if (is_defined_here("apikey.usage_size"))
+		DefineCustomIntVariable("apikey.usage_size",
+								"Shared memory for the use and the rate limits of API keys.", NULL,
+								&ak_guc_usage_size, 16384, 256, MAX_KILOBYTES,
+								at_start, GUC_UNIT_KB,
+								NULL, NULL, NULL);
+
+	/* A crash may lose what was counted in this time. */
+	if (is_defined_here("apikey.flush_interval"))
+		DefineCustomIntVariable("apikey.flush_interval",
+								"Time after which the use of API keys is written to a table.", NULL,
+								&ak_guc_flush_interval, 10, 1, 3600,
+								PGC_SIGHUP, GUC_UNIT_S,
+								NULL, NULL, NULL);
+	if (is_defined_here("apikey.usage_days"))
+		DefineCustomIntVariable("apikey.usage_days",
+								"Days for which the use of API keys is kept by hour.",
+								"0 keeps no hours.",
+								&ak_guc_usage_days, 30, 0, 3650, PGC_SIGHUP, 0,
+								NULL, NULL, NULL);
+	if (is_defined_here("apikey.derived_retention"))
+		DefineCustomIntVariable("apikey.derived_retention",
+								"Time for which derived API keys are kept when they have expired.",
+								"-1 keeps them.",
+								&ak_guc_derived_retention, SECS_PER_DAY, -1,
+								INT_MAX, PGC_SIGHUP, GUC_UNIT_S,
+								NULL, NULL, NULL);
+	if (is_defined_here("apikey.usage_address"))
+		DefineCustomBoolVariable("apikey.usage_address",
+								 "Keep the client's address of the last use of an API key.", NULL,
+								 &ak_guc_usage_address, true, PGC_SIGHUP, 0,
+								 NULL, NULL, NULL);
+	if (is_defined_here("apikey.guess_limit"))
+		DefineCustomIntVariable("apikey.guess_limit",
+								"Bad API keys a minute from one address, above which more are delayed.", NULL,
+								&ak_guc_guess_limit, 20, 1, 1000000, PGC_SUSET, 0,
+								NULL, NULL, NULL);
+	if (is_defined_here("apikey.guess_delay"))
+		DefineCustomIntVariable("apikey.guess_delay",
+								"Time by which they are delayed.",
+								"0 delays none.",
+								&ak_guc_guess_delay, 0, 0, 60000,
+								PGC_SUSET, GUC_UNIT_MS,
+								NULL, NULL, NULL);
+}
+
+void
+ak_guc_init(void)
+{
 	defining = true;
 
 	/* No flag hides the key from pg_settings: the show hook masks it there. */
@@ -230,67 +304,18 @@ ak_guc_init(void)
 							 "Notify channel \"apikey\" of changes.", NULL,
 							 &ak_guc_notify, true, PGC_SUSET, 0,
 							 NULL, NULL, NULL);
-	DefineCustomBoolVariable("apikey.mask_log",
-							 "Mask API keys in the server log and in what is shown of statements.",
-							 "Where the extension is in shared_preload_libraries.",
-							 &ak_guc_mask_log, true, PGC_SUSET, 0,
-							 NULL, NULL, NULL);
 	DefineCustomStringVariable("apikey.mask_prefixes",
 							   "Prefixes of other systems whose API keys are masked too.", NULL,
 							   &mask_prefixes_setting, "fbk", PGC_SUSET,
 							   GUC_LIST_INPUT,
 							   check_mask_prefixes, assign_mask_prefixes, NULL);
-	DefineCustomStringVariable("apikey.mask_libraries",
-							   "Libraries that only show statements, and so may get them masked.", NULL,
-							   &ak_guc_mask_libraries,
-							   "pg_stat_statements, auto_explain", at_start,
-							   GUC_LIST_INPUT,
-							   NULL, NULL, NULL);
 	DefineCustomIntVariable("apikey.cache_size",
 							"Memory for cached API keys in each backend.", NULL,
 							&ak_guc_cache_size, 4096, 64, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
-	/* The rest is of use only where the extension is preloaded. */
-	DefineCustomIntVariable("apikey.usage_size",
-							"Shared memory for the use and the rate limits of API keys.", NULL,
-							&ak_guc_usage_size, 16384, 256, MAX_KILOBYTES,
-							at_start, GUC_UNIT_KB,
-							NULL, NULL, NULL);
-
-	/* A crash may lose what was counted in this time. */
-	DefineCustomIntVariable("apikey.flush_interval",
-							"Time after which the use of API keys is written to a table.", NULL,
-							&ak_guc_flush_interval, 10, 1, 3600,
-							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("apikey.usage_days",
-							"Days for which the use of API keys is kept by hour.",
-							"0 keeps no hours.",
-							&ak_guc_usage_days, 30, 0, 3650, PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("apikey.derived_retention",
-							"Time for which derived API keys are kept when they have expired.",
-							"-1 keeps them.",
-							&ak_guc_derived_retention, SECS_PER_DAY, -1,
-							INT_MAX, PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomBoolVariable("apikey.usage_address",
-							 "Keep the client's address of the last use of an API key.", NULL,
-							 &ak_guc_usage_address, true, PGC_SIGHUP, 0,
-							 NULL, NULL, NULL);
-	DefineCustomIntVariable("apikey.guess_limit",
-							"Bad API keys a minute from one address, above which more are delayed.", NULL,
-							&ak_guc_guess_limit, 20, 1, 1000000, PGC_SUSET, 0,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("apikey.guess_delay",
-							"Time by which they are delayed.",
-							"0 delays none.",
-							&ak_guc_guess_delay, 0, 0, 60000,
-							PGC_SUSET, GUC_UNIT_MS,
-							NULL, NULL, NULL);
-
+	init_of_preloaded();
 	MarkGUCPrefixReserved("apikey");
 	defining = false;
 }

@@ -189,6 +189,13 @@ is($plain->safe_psql('postgres', $before), $was, 'nothing is stored');
 is($plain->safe_psql('postgres', "SELECT label, rate_limit IS NULL FROM apikey_keys"), 'test|t', 'nor changed');
 is(may($plain, $plain_key), 't', 'the key works');
 
+# settings that have an effect only where it is preloaded
+my $setting = q{LOAD 'apikey'; SELECT count(*), max(setting), max(vartype) FROM pg_settings WHERE name = 'apikey.guess_limit'};
+is($node->safe_psql('postgres', $setting), '1|20|integer', 'preloaded: there is such a setting');
+is($plain->safe_psql('postgres', $setting), '0||', 'not preloaded: there is none');
+is($plain->safe_psql('postgres', "SET apikey.guess_limit = 5; $setting"), '1|5|integer', 'unless it was set');
+like(try($plain, "LOAD 'apikey'; SET apikey.guess_limit = 5"), qr/^42602: invalid configuration parameter name/, 'which comes too late then');
+
 # a dump carries limits to either
 my $dump = PostgreSQL::Test::Utils::tempdir . '/dump';
 my $look = 'SELECT key_id, label, rate_limit, rate_count, rate_interval, rate_burst FROM apikey_keys JOIN apikey_key USING (key_id, label) ORDER BY 1';
