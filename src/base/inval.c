@@ -13,6 +13,7 @@ uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
 uint64		ak_inval_transaction = 1;
 
 uint64		ak_inval_flushes;
+uint64		ak_inval_messages;
 
 static const AkWatch *watched;
 static int	nwatched;
@@ -29,6 +30,7 @@ ak_inval_forget(void)
 static void
 count_message(Datum arg, Oid relation)
 {
+	ak_inval_messages++;
 	if (!OidIsValid(relation))
 	{
 		ak_inval_forget();
@@ -73,7 +75,6 @@ ak_inval_watch(const AkWatch *relations, int count)
 {
 	watched = relations;
 	nwatched = count;
-	ak_inval_forget();
 }
 
 void

@@ -47,8 +47,8 @@ typedef struct AkWatch
 } AkWatch;
 
 /*
- * Listen to messages that name these relations, and no others; the array is not copied.
- * All generations count up.
+ * Listen to messages that name these relations, and no others.  The array is not copied,
+ * and may change; an invalid OID stands for none.
  */
 extern void ak_inval_watch(const AkWatch *relations, int count);
 
@@ -75,6 +75,9 @@ extern uint64 ak_inval_transaction;
 
 /* Messages that counted a generation up, since the backend started. */
 extern uint64 ak_inval_flushes;
+
+/* Messages about whatever relation: if there were none nothing has changed meanwhile. */
+extern uint64 ak_inval_messages;
 
 /* Fill in the moment that is now; is it still the same one? */
 extern void ak_inval_set_moment(AkMoment *moment);

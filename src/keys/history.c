@@ -273,12 +273,11 @@ is_found_anew(TriggerData *trigger)
 static void
 announce(TriggerData *trigger, AkTable table)
 {
-	const Oid  *tables = ak_schema_get()->tables;
 	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 
 	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT ||
 		table == LATER_TABLE)
-		ak_inval_announce(tables[AK_TABLE_REGISTRY_PROXY]);
+		ak_inval_announce(ak_schema_table(AK_TABLE_REGISTRY_PROXY));
 	if (table == AK_TABLE_SUSPENSION || table == LATER_TABLE ||
 		(table == AK_TABLE_KEY && !insert) ||
 		(table == AK_TABLE_GRANT &&
@@ -286,9 +285,9 @@ announce(TriggerData *trigger, AkTable table)
 		(table == AK_TABLE_SECRET &&
 		 !(insert && belongs_to_new_key(trigger) &&
 		   !is_found_anew(trigger))))
-		ak_inval_announce(tables[AK_TABLE_KEY_PROXY]);
+		ak_inval_announce(ak_schema_table(AK_TABLE_KEY_PROXY));
 	if (table == AK_TABLE_SUBSCRIPTION)
-		ak_inval_announce(tables[table]);	/* as staleness.h wants it */
+		ak_inval_announce(ak_schema_table(table));	/* as staleness.h wants it */
 }
 
 /* What a new row refers to is looked for by the library that knows the table. */

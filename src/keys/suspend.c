@@ -29,7 +29,7 @@ static void
 lock_organization(const AkName *organization)
 {
 	PreventCommandIfReadOnly("INSERT");
-	LockDatabaseObject(ak_schema_get()->tables[AK_TABLE_SUSPENSION],
+	LockDatabaseObject(ak_schema_table(AK_TABLE_SUSPENSION),
 					   hash_bytes((const unsigned char *) organization->data,
 								  organization->len), 0, ExclusiveLock);
 	ak_schema_accept();

@@ -235,7 +235,7 @@ set_option(const char *name, const char *value)
 static void
 become_owner(void)
 {
-	Oid			table = ak_schema_get()->tables[AK_TABLE_USE];
+	Oid			table = ak_schema_table(AK_TABLE_USE);
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 
 	if (!HeapTupleIsValid(tuple))

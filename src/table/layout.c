@@ -11,6 +11,7 @@
 #include "access/table.h"
 #include "base/compat.h"
 #include "base/inval.h"
+#include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
@@ -36,13 +37,17 @@ static const struct
 #include "table/tablelist.h"
 };
 
-/* What was found, by the relcache entry of a generation. */
+/* What was found, by the relcache entry of a generation; 0: nothing yet. */
 static struct
 {
-	uint64		generation;		/* 0: nothing yet */
+	uint64		generation;
 	AttrNumber	columns[AK_COLUMNS_MAX];
 }			layouts[AK_TABLES];
-static Oid	index_oids[AK_INDEXES];
+static struct
+{
+	uint64		generation;
+	Oid			oid;
+}			found_indexes[AK_INDEXES];
 
 pg_noreturn static void
 refuse_layout(const char *kind, const char *name, Relation rel)
@@ -55,18 +60,23 @@ refuse_layout(const char *kind, const char *name, Relation rel)
 			 errhidestmt(true)));
 }
 
+/* Columns mostly have the order of tablelist.h: so begin behind the one found last. */
 static AttrNumber
-find_layout_column(Relation rel, const AkColumn *column)
+find_layout_column(Relation rel, const AkColumn *column, AttrNumber last)
 {
-	AttrNumber	number = get_attnum(RelationGetRelid(rel), column->name);
-	Oid			type = column->type;
+	TupleDesc	desc = RelationGetDescr(rel);
+	Oid			type = column->type == AK_LEVEL_TYPE ? ak_schema_get()->level : column->type;
 
-	if (type == AK_LEVEL_TYPE)
-		type = ak_schema_get()->level;
-	if (number <= 0 ||
-		TupleDescAttr(RelationGetDescr(rel), number - 1)->atttypid != type)
-		refuse_layout("column", column->name, rel);
-	return number;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		int			at = (last + i) % desc->natts;
+		Form_pg_attribute attribute = TupleDescAttr(desc, at);
+
+		if (attribute->atttypid == type && !attribute->attisdropped &&
+			strcmp(NameStr(attribute->attname), column->name) == 0)
+			return at + 1;
+	}
+	refuse_layout("column", column->name, rel);
 }
 
 /* Are all rows in it, or all but those with a null in its first column? */
@@ -104,30 +114,30 @@ find_layout_index(Relation rel, AkIndex which)
 {
 	Oid			oid = get_relname_relid(indexes[which].name,
 										ak_schema_get()->namespace);
-	List	   *of_table = RelationGetIndexList(rel);
 	Relation	index;
 	bool		good;
 
-	if (!list_member_oid(of_table, oid))
+	if (!OidIsValid(oid) || IndexGetRelation(oid, true) != RelationGetRelid(rel))
 		refuse_layout("index", indexes[which].name, rel);
 	index = index_open(oid, AccessShareLock);
 	good = is_as_listed(index, which);
 	index_close(index, AccessShareLock);
 	if (!good)
 		refuse_layout("index", indexes[which].name, rel);
-	list_free(of_table);
 	return oid;
 }
 
 static void
 find_layout(AkTable table, Relation rel)
 {
+	AttrNumber	last = 0;
+
 	layouts[table].generation = 0;	/* as it stays after an error */
 	for (int i = 0; i < ak_schema_tables[table].ncolumns; i++)
-		layouts[table].columns[i] = find_layout_column(rel, &ak_schema_tables[table].columns[i]);
-	for (int i = 0; i < AK_INDEXES; i++)
-		if (indexes[i].table == table)
-			index_oids[i] = find_layout_index(rel, i);
+	{
+		last = find_layout_column(rel, &ak_schema_tables[table].columns[i], last);
+		layouts[table].columns[i] = last;
+	}
 }
 
 /*
@@ -156,9 +166,17 @@ ak_layout_columns(AkTable table)
 }
 
 Oid
-ak_layout_index(AkIndex index)
+ak_layout_index(Relation rel, AkIndex index)
 {
-	return index_oids[index];
+	uint64		generation;
+
+	while (found_indexes[index].generation !=
+		   (generation = ak_inval_generation(AK_TOPIC_SCHEMA)))
+	{
+		found_indexes[index].oid = find_layout_index(rel, index);
+		found_indexes[index].generation = generation;
+	}
+	return found_indexes[index].oid;
 }
 
 AkTable

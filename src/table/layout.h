@@ -3,8 +3,8 @@
  *		Where the columns and indexes of our tables are, in this database.
  *
  * They are found by name, whatever columns users or another version of the extension
- * have added or dropped.  One that is missing, or of another type, raises 55000 when its
- * table is opened: other tables still work.
+ * have added or dropped.  A column that is missing, or of another type, raises 55000 when
+ * its table is opened, an index when it is needed: other tables still work.
  */
 #ifndef AK_LAYOUT_H
 #define AK_LAYOUT_H
@@ -49,8 +49,10 @@ extern void ak_layout_read(AkTable table, Relation rel, HeapTuple tuple,
 /* May the column be shown: is it one in C, without a salt, hash or digest in it? */
 extern bool ak_layout_shows(Relation rel, const char *column);
 
-/* An index of an open table, and which table that is. */
-extern Oid	ak_layout_index(AkIndex index);
+/* An index of the table, which is looked up when it is first needed. */
+extern Oid	ak_layout_index(Relation rel, AkIndex index);
+
+/* Which table is that? */
 extern AkTable ak_layout_table(AkIndex index);
 
 #endif							/* AK_LAYOUT_H */

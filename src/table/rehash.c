@@ -123,7 +123,7 @@ ak_rehash_store(const pg_uuid_t *id, AkScheme old,
 	Relation	rel;
 
 	/* opening a table that is locked does not wait */
-	if (!ConditionalLockRelationOid(ak_schema_get()->tables[AK_TABLE_SECRET],
+	if (!ConditionalLockRelationOid(ak_schema_table(AK_TABLE_SECRET),
 									RowExclusiveLock))
 		return;
 	rel = ak_layout_open(AK_TABLE_SECRET, RowExclusiveLock);

@@ -32,11 +32,11 @@ ak_scan_begin(AkScan *scan, AkIndex index, ScanDirection direction,
 	}
 	if (direction == NoMovementScanDirection)
 	{
-		scan->desc = systable_beginscan(scan->rel, ak_layout_index(index), true,
+		scan->desc = systable_beginscan(scan->rel, ak_layout_index(scan->rel, index), true,
 										snapshot, nkeys, placed);
 		return;
 	}
-	scan->index = index_open(ak_layout_index(index), AccessShareLock);
+	scan->index = index_open(ak_layout_index(scan->rel, index), AccessShareLock);
 	scan->desc = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
 											nkeys, placed);
 }

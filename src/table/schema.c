@@ -31,6 +31,9 @@
 static AkSchema schema;
 static uint64 schema_generation;	/* 0: "schema" is not filled in */
 
+/* Our tables as far as they were looked up; InvalidOid: not yet. */
+static AkWatch watched[AK_TABLES];
+
 const AkTableForm ak_schema_tables[AK_TABLES] = {
 #define AK_TABLE(symbol, name) \
 	[AK_TABLE_##symbol] = {#name, AK_TOPIC_SCHEMA, Natts_##name, {
@@ -92,47 +95,60 @@ ak_schema_require(const char *version)
 		refuse_version(version);
 }
 
-/* The schema of an extension; InvalidOid if it is not there. */
-static Oid
-extension_namespace(Oid extension, bool check)
+/* An extension, and its schema; false if it is not there. */
+static bool
+find_extension(const char *name, Oid *extension, Oid *namespace, bool check)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Oid			namespace = InvalidOid;
+	bool		found;
 	bool		isnull;
 
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	found = HeapTupleIsValid(tuple);
+	if (found)
 	{
-		namespace = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		*extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+		*namespace = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
 		if (check)
 			check_version(heap_getattr(tuple, Anum_pg_extension_extversion,
 									   RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return namespace;
+	return found;
 }
 
-/* A table must belong to the extension: its name alone proves nothing. */
+/*
+ * A table of this schema, InvalidOid if there is none.  It must belong to the extension:
+ * its name alone proves nothing.
+ */
 static Oid
-find_table(const char *name, Oid namespace, Oid extension)
+find_table(const AkSchema *in, AkTable table)
 {
-	Oid			table = get_relname_relid(name, namespace);
+	const AkTableForm *form = &ak_schema_tables[table];
+	Oid			oid = get_relname_relid(form->name, form->ncolumns > 0 ?
+										in->namespace : in->internal);
 
-	if (!OidIsValid(table) ||
-		getExtensionOfObject(RelationRelationId, table) != extension)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" of extension \"apikey\" is missing",
-						name),
-				 errhint("Run ALTER EXTENSION apikey UPDATE; if that does not help, restore the table.")));
-	return table;
+	if (!OidIsValid(oid) ||
+		getExtensionOfObject(RelationRelationId, oid) != in->extension)
+		return InvalidOid;
+	return oid;
+}
+
+pg_noreturn static void
+refuse_missing_table(AkTable table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" of extension \"apikey\" is missing",
+					ak_schema_tables[table].name),
+			 errhint("Run ALTER EXTENSION apikey UPDATE; if that does not help, restore the table.")));
 }
 
 /* So must the other schema. */
@@ -175,60 +191,77 @@ find_levels(AkSchema *found)
 static void
 find_schema(AkSchema *found)
 {
-	Oid			extension = get_extension_oid("apikey", true);
-	Oid			namespace = InvalidOid;
-
-	if (OidIsValid(extension))
-		namespace = extension_namespace(extension, true);
-	if (!OidIsValid(namespace))
-		refuse_missing_extension();
-
 	memset(found, 0, sizeof(AkSchema));
-	found->namespace = namespace;
-	found->internal = find_internal(extension);
-	for (int table = 0; table < AK_TABLES; table++)
-		found->tables[table] = find_table(ak_schema_tables[table].name,
-										  ak_schema_tables[table].ncolumns > 0 ?
-										  namespace : found->internal,
-										  extension);
+	if (!find_extension("apikey", &found->extension, &found->namespace, true))
+		refuse_missing_extension();
+	found->internal = find_internal(found->extension);
 	find_levels(found);
 }
 
-static void
-watch_schema(const AkSchema *found)
+/*
+ * Messages must be heard about the proxies, which tell of changes, and about a table that
+ * DROP EXTENSION drops; the others are looked up when they are needed.
+ */
+static bool
+is_always_watched(AkTable table)
 {
-	static AkWatch watched[AK_TABLES];
+	return table == AK_TABLE_KEY || ak_schema_tables[table].ncolumns == 0;
+}
 
+/* The tables that are in "watched", and those that must be. */
+static void
+find_tables(const AkSchema *in, AkWatch *found)
+{
 	for (int table = 0; table < AK_TABLES; table++)
 	{
-		watched[table].relation = found->tables[table];
-		watched[table].topic = ak_schema_tables[table].topic;
+		found[table].relation = InvalidOid;
+		found[table].topic = ak_schema_tables[table].topic;
+		if (is_always_watched(table) || OidIsValid(watched[table].relation))
+			found[table].relation = find_table(in, table);
+		if (is_always_watched(table) && !OidIsValid(found[table].relation))
+			refuse_missing_table(table);
 	}
+}
+
+/* Take note of what was found.  True if it is news: then nothing that is cached counts. */
+static bool
+note_schema(const AkSchema *found, const AkWatch *tables)
+{
+	if (memcmp(found, &schema, sizeof(AkSchema)) == 0 &&
+		memcmp(tables, watched, sizeof(watched)) == 0)
+		return false;
+	schema = *found;
+	memcpy(watched, tables, sizeof(watched));
 	ak_inval_watch(watched, AK_TABLES);
+	ak_inval_forget();
+	return true;
 }
 
 /*
- * Look everything up again, until twice the same is found.  What was watched before stays
- * so until then, and no message is lost; a change between looking and watching shows at
- * the second look.
+ * Look everything up again.  What was watched before stays so until then, and no message
+ * is lost; one that came in between looking and watching may have been about what is
+ * watched only now: then look once more.
  */
 static void
 resolve_schema(void)
 {
-	for (;;)
-	{
-		uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
-		AkSchema	found;
+	uint64		generation;
+	uint64		messages;
+	AkSchema	found;
+	AkWatch		tables[AK_TABLES];
 
+	memset(tables, 0, sizeof(tables));
+	do
+	{
+		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		messages = ak_inval_messages;
 		find_schema(&found);
-		if (memcmp(&found, &schema, sizeof(AkSchema)) == 0)
-		{
-			schema_generation = generation;
-			return;
-		}
-		schema = found;
-		watch_schema(&found);
-	}
+		find_tables(&found, tables);
+		if (!note_schema(&found, tables))
+			break;
+		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+	} while (messages != ak_inval_messages);
+	schema_generation = generation;
 }
 
 void
@@ -240,15 +273,33 @@ ak_schema_accept(void)
 }
 
 Oid
+ak_schema_table(AkTable table)
+{
+	while (!OidIsValid(watched[table].relation))
+	{
+		uint64		messages = ak_inval_messages;
+		Oid			oid = find_table(&schema, table);
+
+		if (messages != ak_inval_messages)
+			ak_schema_accept();
+		else if (OidIsValid(oid))
+			watched[table].relation = oid;
+		else
+			refuse_missing_table(table);
+	}
+	return watched[table].relation;
+}
+
+Oid
 ak_schema_lock(AkTable table, LOCKMODE mode)
 {
 	for (;;)
 	{
-		Oid			oid = schema.tables[table];
+		Oid			oid = ak_schema_table(table);
 
 		LockRelationOid(oid, mode);
 		ak_schema_accept();
-		if (schema.tables[table] == oid)
+		if (watched[table].relation == oid)
 			return oid;
 		UnlockRelationOid(oid, mode);
 	}
@@ -311,7 +362,7 @@ bool
 ak_schema_find_table(Oid oid, AkTable *table)
 {
 	for (int i = 0; i < AK_TABLES; i++)
-		if (schema.tables[i] == oid)
+		if (ak_schema_table(i) == oid)
 		{
 			if (table != NULL)
 				*table = i;
@@ -355,13 +406,13 @@ ak_schema_function(Oid namespace, const char *name, const Oid *types, int count)
 Oid
 ak_schema_crypt(void)
 {
-	Oid			extension = get_extension_oid("pgcrypto", true);
 	Oid			arguments[] = {TEXTOID, TEXTOID};
 	Oid			function = InvalidOid;
+	Oid			extension;
+	Oid			namespace;
 
-	if (OidIsValid(extension))
-		function = find_function(extension_namespace(extension, false), "crypt",
-								 arguments, lengthof(arguments));
+	if (find_extension("pgcrypto", &extension, &namespace, false))
+		function = find_function(namespace, "crypt", arguments, lengthof(arguments));
 	if (!OidIsValid(function) ||
 		getExtensionOfObject(ProcedureRelationId, function) != extension)
 		ereport(ERROR,

@@ -3,9 +3,10 @@
  *		OIDs of our objects in this database, and what is known of our tables.
  *
  * Objects are found through pg_extension: one counts only if it is a member of the
- * extension.  They are looked up again after a message about one of the tables, which
- * DROP EXTENSION sends, but ANALYZE too: only if they have changed is
- * everything else dropped.
+ * extension.  Tables are looked up when they are first needed, so that the first decision
+ * of a session waits for few of them.  All that was found is looked up again after a
+ * message about one of the tables, which DROP EXTENSION sends, but ANALYZE too: only if
+ * it has changed is everything else dropped.
  *
  * An extension of another major version, the first number, is not served (55000).
  */
@@ -69,9 +70,9 @@ extern const AkTable ak_schema_published[];
 
 typedef struct AkSchema
 {
+	Oid			extension;
 	Oid			namespace;		/* that the user has chosen */
 	Oid			internal;		/* AK_INTERNAL, which is closed to all */
-	Oid			tables[AK_TABLES];
 	Oid			level;			/* the type apikey_level */
 	Oid			levels[AK_LEVELS];	/* and its values */
 } AkSchema;
@@ -94,13 +95,16 @@ extern const AkSchema *ak_schema_get(void);
 /* The name of the schema, palloc'd.  Raises 55000 if it was dropped meanwhile. */
 extern const char *ak_schema_name(void);
 
+/* A table, as of the last ak_schema_accept().  Raises 55000 if it is missing. */
+extern Oid	ak_schema_table(AkTable table);
+
 /*
  * Lock a table, and return its OID: that of the table which is ours once the lock is
- * held.  Raises 55000 if the extension was dropped meanwhile.
+ * held.  Raises 55000 if it is missing, or the extension was dropped meanwhile.
  */
 extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
 
-/* Which of our tables is this, if any?  "table" may be NULL. */
+/* Which of our tables is this, if any?  "table" may be NULL.  Raises 55000 if one is missing. */
 extern bool ak_schema_find_table(Oid oid, AkTable *table);
 
 /* Is this object of the catalog "classid" a member of the extension? */

@@ -38,7 +38,7 @@
 Snapshot
 ak_store_snapshot(void)
 {
-	return RegisterSnapshot(GetCatalogSnapshot(ak_schema_get()->tables[AK_TABLE_KEY]));
+	return RegisterSnapshot(GetCatalogSnapshot(ak_schema_table(AK_TABLE_KEY)));
 }
 
 void
@@ -397,7 +397,7 @@ int
 ak_store_rules(AkRule **rules)
 {
 	Relation	rel = ak_layout_open(AK_TABLE_SECRET, AccessShareLock);
-	Relation	index = index_open(ak_layout_index(AK_INDEX_SECRET_RULE),
+	Relation	index = index_open(ak_layout_index(rel, AK_INDEX_SECRET_RULE),
 								   AccessShareLock);
 	IndexScanDesc scan = index_beginscan(rel, index, SnapshotAny, NULL, 1, 0,
 										 SO_NONE);
@@ -496,7 +496,7 @@ ak_store_grants(Snapshot snapshot, const pg_uuid_t *id, AkGrant **grants,
 				bool *uncommitted)
 {
 	Relation	rel = ak_layout_open(AK_TABLE_GRANT, AccessShareLock);
-	Relation	index = index_open(ak_layout_index(AK_INDEX_GRANT_KEY),
+	Relation	index = index_open(ak_layout_index(rel, AK_INDEX_GRANT_KEY),
 								   AccessShareLock);
 	IndexScanDesc scan = index_beginscan(rel, index, snapshot, NULL, 1, 0,
 										 SO_NONE);

@@ -22,13 +22,14 @@ is(may($node, (issue($node))[1], 'two'), 'f', 'a key of one database means nothi
 # dropped and made again, in the session itself and under another's warm cache
 my $warm = $node->background_psql('postgres', on_error_stop => 0);
 is($warm->query_safe($may->($key)), 't', 'warm');
-my $again = $node->safe_psql('postgres', $may->($key) . q{
+my $budget = q{SELECT apikey_set_budget(key_id, 1) FROM apikey_create('acme', 'budget');};
+my $again = $node->safe_psql('postgres', $may->($key) . $budget . q{
 	DROP EXTENSION apikey;
 	CREATE EXTENSION apikey;
-	SELECT apikey_add_project('acme', 'web') IS NULL;} . $may->($key) . q{
+	SELECT apikey_add_project('acme', 'web') IS NULL;} . $may->($key) . $budget . q{
 	SELECT key FROM apikey_create('acme', 'new',
 		'[{"project": "web", "environment": "production", "level": "write"}]')});
-my ($before, undef, $after, $new) = split /\n/, $again;
+my ($before, undef, undef, $after, undef, $new) = split /\n/, $again;
 is($before, 't', 'before DROP EXTENSION');
 is($after, 'f', 'the old key after CREATE EXTENSION in the same session');
 is($warm->query_safe($may->($key)), 'f', 'and in the session that was warm');
