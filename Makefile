@@ -6,6 +6,7 @@
 #	make demo	see it at work on a throw-away server; KEEP=1 leaves that running
 #	make test	all tests, likewise; SUITE=regress for one suite, REGRESS=life
 #			for one topic of it, TAP=test/t/001_standby.pl for one file
+#	make citus	what a coordinator and workers do, with a PG_CONFIG that has Citus
 #	make bench	measure
 #	make indent	format the C code the way PostgreSQL's is
 #
@@ -121,13 +122,16 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test bench indent first-run release packages versions upgrades
+.PHONY: demo test citus bench indent first-run release packages versions upgrades
 
 demo:
 	@$(HERE)/examples/demo.sh
 
 test:
 	@$(HERE)/test/run $(SUITE)
+
+citus:
+	@$(HERE)/test/run citus
 
 bench:
 	@$(HERE)/bench/run

@@ -1230,6 +1230,10 @@ COMMENT ON FUNCTION apikey_spend(bigint) IS
 
 /* ---------------------------------------------------- the session's key */
 
+/*
+ * With Citus, log-in and log-out go to all servers that the transaction reaches, see
+ * src/auth/citus.h: 55000 where they would not.
+ */
 CREATE FUNCTION apikey_login(key text)
 RETURNS TABLE (key_id uuid, organization text, organization_level text,
 	label text, expires_at timestamptz,

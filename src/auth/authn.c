@@ -119,6 +119,26 @@ find_suspension(Snapshot snapshot, AkKey *key)
 }
 
 /*
+ * A database without keys that is asked about one, by the checksum, was to have some: it
+ * would refuse them all in silence.  So this tells nobody anything about a key.
+ */
+static void
+warn_of_no_keys(void)
+{
+	static TimestampTz said;
+	TimestampTz now = ak_clock_now();
+
+	if (ak_store_may_have_keys() ||
+		(said != 0 && now - said < USECS_PER_MINUTE))
+		return;
+	said = now;
+	ereport(WARNING,
+			(errmsg("this database has no API keys"),
+			 errhint("If it should have those of another, subscribe to them."),
+			 errhidestmt(true)));
+}
+
+/*
  * Verify against the tables, and cache the key if it proves itself.  "parsed" is
  * NULL if the text has not the form of a native key.
  */
@@ -151,6 +171,8 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 			ak_lineage_read(snapshot, &row, &found, &grants, &ngrants);
 		if (proved)
 			find_suspension(snapshot, &found);
+		else if (parsed != NULL)
+			warn_of_no_keys();
 	}
 	if (proved)
 		key = ak_keycache_add(&found, grants, ngrants);

@@ -10,10 +10,10 @@
 #include "access/xact.h"
 #include "auth/authn.h"
 #include "auth/authz.h"
+#include "auth/citus.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
-#include "base/guc.h"
 #include "base/ratelimit.h"
 #include "base/result.h"
 #include "catalog/pg_type.h"
@@ -180,11 +180,11 @@ fill_login(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 	if (reason != AK_REASON_GOOD)
 		refuse_login(key, reason, wait, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
-	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
 	warn_of_other_key(DatumGetUUIDP(values[AK_PROFILE_KEY_ID]));
 	token = TextDatumGetCString(PG_GETARG_DATUM(0));
-	ak_guc_set_key(token);
+	ak_citus_set_key(token);
 	explicit_bzero(token, strlen(token));
+	WarnNoTransactionBlock(is_top_level(fcinfo), "apikey_login");
 	return true;
 }
 
@@ -194,7 +194,7 @@ AK_FUNCTION_INFO_V1(apikey_logout);
 Datum
 apikey_logout(PG_FUNCTION_ARGS)
 {
-	ak_guc_set_key("");
+	ak_citus_set_key("");
 	PG_RETURN_VOID();
 }
 
@@ -280,7 +280,7 @@ apikey_pre_request(PG_FUNCTION_ARGS)
 			refuse_login(key, reason, wait,
 						 MAKE_SQLSTATE('P', 'T', '4', '2', '9'));
 	}
-	ak_guc_set_key(token == NULL ? "" : token);
+	ak_citus_set_key(token == NULL ? "" : token);
 	if (token != NULL)
 		explicit_bzero(token, strlen(token));
 	PG_RETURN_VOID();

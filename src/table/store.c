@@ -626,15 +626,21 @@ ak_store_organization(Snapshot snapshot, const AkName *organization, int limit,
 							 &key, limit, rows);
 }
 
-/* Where nobody was ever suspended the table has no page: that costs half of a search. */
+/* A table that never had a row has no page: to see that costs half of a search. */
 static bool
-is_any_suspended(void)
+has_page(AkTable table)
 {
-	Relation	rel = ak_layout_open(AK_TABLE_SUSPENSION, AccessShareLock);
-	bool		any = RelationGetNumberOfBlocks(rel) > 0;
+	Relation	rel = ak_layout_open(table, AccessShareLock);
+	bool		has = RelationGetNumberOfBlocks(rel) > 0;
 
 	table_close(rel, AccessShareLock);
-	return any;
+	return has;
+}
+
+bool
+ak_store_may_have_keys(void)
+{
+	return has_page(AK_TABLE_KEY);
 }
 
 bool
@@ -645,7 +651,7 @@ ak_store_suspension(Snapshot snapshot, const AkName *organization,
 	bool		found;
 
 	*reason = ak_name_make("", 0);
-	if (!is_any_suspended())
+	if (!has_page(AK_TABLE_SUSPENSION))
 		return false;
 	found = ak_scan_one(&scan, AK_INDEX_SUSPENSION_PKEY, snapshot,
 						Anum_apikey_suspension_organization, F_TEXTEQ,

@@ -151,6 +151,9 @@ extern int	ak_store_derived(Snapshot snapshot, const pg_uuid_t *parent,
 /* How many may be derived from it; 0 for none. */
 extern int	ak_store_max_derived(Snapshot snapshot, const pg_uuid_t *id);
 
+/* False only if there is not a single key. */
+extern bool ak_store_may_have_keys(void);
+
 /* Is this organization suspended?  If so, why: empty if that is not stored. */
 extern bool ak_store_suspension(Snapshot snapshot, const AkName *organization,
 								AkName *reason);

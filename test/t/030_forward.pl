@@ -1,6 +1,6 @@
 # What is masked is what is shown.  A library that sends statements on, wherever it
 # stands in shared_preload_libraries, gets them as they came; and so does whoever asks
-# for the text of the message.
+# for the text of the message.  On another server the statement logs in.
 
 use strict;
 use warnings;
@@ -40,6 +40,14 @@ $node->safe_psql('postgres', q{
 	CREATE PROCEDURE nested(text) LANGUAGE plpgsql AS
 		$$ BEGIN EXECUTE format('SET LOCAL apikey.key = %L', $1); EXECUTE format('SELECT %L', $1); END $$;
 });
+
+# another server, with the same keys
+my $second = PostgreSQL::Test::Cluster->new('second');
+$second->init;
+$second->start;
+$second->safe_psql('postgres', 'CREATE ROLE app');
+$node->command_ok([ 'pg_dump', '-f', "$dir/dump", 'postgres' ], 'dump');
+$second->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$dir/dump" ], 'restore');
 
 my @statements = (
 	"BEGIN; SET LOCAL apikey.key = '$key'; COMMIT;",
@@ -112,8 +120,8 @@ foreach my $order (
 
 	# sent on, it logs in
 	my ($set) = grep /SET LOCAL/, texts('utility');
-	is( $node->safe_psql('postgres', "SET ROLE app; BEGIN; $set; SELECT * FROM doc; COMMIT"),
-		'web|production', "$libraries: what was sent on logs in");
+	is( $_->safe_psql('postgres', "SET ROLE app; BEGIN; $set; SELECT * FROM doc; COMMIT"),
+		'web|production', "$libraries: what was sent on logs in on the " . $_->name) foreach $node, $second;
 
 	my $new = substr(slurp_file($node->logfile), $log);
 	unlike($new, qr/\Q$key\E/, "$libraries: no key in the log");
@@ -127,5 +135,5 @@ foreach my $order (
 	else { like($shown, qr/\Q$key\E/, "$libraries: keys in pg_stat_statements"); }
 	$node->safe_psql('postgres', 'SELECT pg_stat_statements_reset()');
 }
-$node->stop;
+$_->stop foreach $node, $second;
 done_testing();
