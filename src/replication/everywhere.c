@@ -8,10 +8,11 @@
  * no standby: this server refuses from there on.
  *
  * What is to be waited for is the end of a record of no meaning, which is written to the
- * WAL next: whoever has applied it has applied all that was committed before.  A hot
- * standby tells what it has applied when it receives something, else every
- * wal_receiver_status_interval, so such a record is written before each look at it.  No
- * COMMIT waits, so none is broken off; no decoding plugin sees such a record.
+ * WAL next: whoever has applied it has applied all that was committed before.  No decoding
+ * plugin sees it.  A hot standby tells what it has applied when it has applied all that it
+ * has received, a subscriber when it has applied a transaction or is told that there was
+ * none for it; what they have told is looked at again and again.  So no COMMIT waits, and
+ * none is broken off.
  *
  * Who follows, and how far, is asked of apikey_internal.followers, beside the view
  * apikey_replicas.
@@ -210,7 +211,6 @@ wait_for_followers(long timeout)
 		MemoryContextReset(look);
 		pause_waiting(Min(pause, left));
 		pause = Min(2 * pause, LONGEST_PAUSE);
-		(void) write_record();
 	}
 	followers.record = datumCopy(followers.record, false, -1);
 	MemoryContextDelete(look);

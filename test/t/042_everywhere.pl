@@ -108,7 +108,6 @@ $primary->safe_psql('postgres', q{
 # ----------------------------------------------------- what is said is true
 
 my ($id, $key) = issue_everywhere();
-# within less than what a standby takes to report by itself
 my ($late, $partly) = (0, 0);
 foreach my $round (1 .. 15)
 {
@@ -338,8 +337,18 @@ $primary->safe_psql('postgres', 'DROP PUBLICATION apikey');
 is($primary->safe_psql('postgres', "SELECT string_agg(name, ' ' ORDER BY name) FROM apikey_replicas"), 'standby',
 	'without a publication of keys nobody subscribes to them');
 
-$_->quit foreach values %asks, $caller, $hanging;
 $primary->safe_psql('verifier', 'ALTER SUBSCRIPTION verifier DISABLE; ALTER SUBSCRIPTION verifier SET (slot_name = NONE); DROP SUBSCRIPTION verifier');
+
+# with nothing else on the way, within less than what a standby takes to report by itself
+($id, $key) = issue($primary);
+my $slow = 0;
+foreach my $call ("apikey_wait_everywhere('8 s')", "apikey_disable_everywhere('$id', '8 s')", "apikey_revoke_everywhere('$id', '8 s')")
+{
+	$slow++ if answer($call) ne 't, standby:standby streaming t';
+}
+is($slow, 0, 'a standby tells before it would by itself');
+
+$_->quit foreach values %asks, $caller, $hanging;
 $standby->stop;
 $primary->stop;
 done_testing();
