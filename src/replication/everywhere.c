@@ -14,6 +14,8 @@
  * none for it; what they have told is looked at again and again.  So no COMMIT waits, and
  * none is broken off.
  *
+ * Nor does it wait for a COMMIT of others that hangs: those that notify hold each other up.
+ *
  * Who follows, and how far, is asked of apikey_internal.followers, beside the view
  * apikey_replicas.
  */
@@ -33,6 +35,7 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "table/event.h"
 #include "table/schema.h"
 #include "table/sql.h"
 #include "utils/datum.h"
@@ -176,11 +179,12 @@ pause_waiting(long milliseconds)
 }
 
 /*
- * Wait until all have what is committed, or the time is over.  Returns the record
- * (everywhere, followers), in the current memory context.
+ * Wait until all have what is committed, or the time is over; and send these messages,
+ * NIL then, as soon as no other COMMIT is in the way.  Returns the record (everywhere,
+ * followers), in the current memory context.
  */
 static Datum
-wait_for_followers(long timeout)
+wait_for_followers(long timeout, List **messages)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	static const Oid types[] = {PG_LSNOID, JSONBOID};
@@ -200,11 +204,16 @@ wait_for_followers(long timeout)
 	{
 		long		left;
 
+		if (*messages != NIL && ak_event_notify(*messages))
+		{
+			*messages = NIL;
+			commit_here();
+		}
 		MemoryContextSwitchTo(look);
 		followers = look_at_followers(&function, mark, seen);
 		MemoryContextSwitchTo(before);
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-		if (followers.everywhere || left <= 0)
+		if ((followers.everywhere && *messages == NIL) || left <= 0)
 			break;
 		pfree(DatumGetPointer(seen));
 		seen = datumCopy(followers.list, false, -1);
@@ -235,6 +244,7 @@ take_away(FunctionCallInfo fcinfo, int timeout_argno, const char *name,
 	NullableDatum args[MAX_ARGS];
 	ErrorContextCallback context;
 	long		timeout;
+	List	   *messages;
 	Datum		result;
 
 	check_transaction(fcinfo);
@@ -243,12 +253,15 @@ take_away(FunctionCallInfo fcinfo, int timeout_argno, const char *name,
 	for (int i = 0; i < count; i++)
 		args[i] = fcinfo->args[i < timeout_argno ? i : i + 1];
 	call_function(name, types, args, count);
+	messages = ak_event_postpone();
 	commit_here();
 
 	ak_hide_begin(&context, say_done);
 	context.arg = unconstify(char *, done);
-	result = wait_for_followers(timeout);
+	result = wait_for_followers(timeout, &messages);
 	ak_hide_end(&context);
+	if (messages != NIL)
+		ak_event_warn();
 	return result;
 }
 
@@ -299,6 +312,8 @@ AK_FUNCTION_INFO_V1(apikey_wait_everywhere);
 Datum
 apikey_wait_everywhere(PG_FUNCTION_ARGS)
 {
+	List	   *messages = NIL;
+
 	check_transaction(fcinfo);
-	return wait_for_followers(get_timeout(fcinfo, 0));
+	return wait_for_followers(get_timeout(fcinfo, 0), &messages);
 }

@@ -10,11 +10,13 @@
 #include "base/client.h"
 #include "base/guc.h"
 #include "base/secret.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type_d.h"
 #include "commands/async.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "storage/lock.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
@@ -65,6 +67,21 @@ send_messages(void)
 	else
 		foreach(cell, messages)
 			Async_Notify(CHANNEL, ((Message *) lfirst(cell))->payload);
+}
+
+/*
+ * PostgreSQL puts messages into the queue under this lock, and keeps it until the end of
+ * the transaction: a COMMIT that waits for a standby has it all the while.  False if
+ * somebody has it.
+ */
+static bool
+lock_queue(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, 0);
+	return LockAcquire(&tag, AccessExclusiveLock, false, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
 }
 
 static void
@@ -121,6 +138,46 @@ queue_message(const char *payload)
 	strcpy(message->payload, payload);
 	messages = lappend(messages, message);
 	MemoryContextSwitchTo(before);
+}
+
+List *
+ak_event_postpone(void)
+{
+	List	   *payloads = NIL;
+	ListCell   *cell;
+
+	if ((messages == NIL && !many) || lock_queue())
+		return NIL;
+	if (many)
+		payloads = list_make1(pstrdup(MANY));
+	else
+		foreach(cell, messages)
+			payloads = lappend(payloads, pstrdup(((Message *) lfirst(cell))->payload));
+	messages = NIL;
+	many = false;
+	return payloads;
+}
+
+bool
+ak_event_notify(const List *payloads)
+{
+	ListCell   *cell;
+
+	if (!lock_queue())
+		return false;
+	foreach(cell, payloads)
+		queue_message(lfirst(cell));
+	return true;
+}
+
+void
+ak_event_warn(void)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("channel \"%s\" was not notified", CHANNEL),
+			 errdetail("Another transaction that notifies has not ended its COMMIT."),
+			 errhint("Clear all caches of keys outside of the database.")));
 }
 
 static void

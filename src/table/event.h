@@ -26,6 +26,7 @@
 
 #include "base/detail.h"
 #include "base/name.h"
+#include "nodes/pg_list.h"
 #include "table/insert.h"
 #include "utils/uuid.h"
 
@@ -47,5 +48,16 @@ extern void ak_event_init(void);
  * must have been called.
  */
 extern void ak_event_append(AkInsertion *insertion, const AkEvent *event);
+
+/*
+ * For a COMMIT that cannot wait for those of others, as those wait for each other that
+ * notify: where one is on its way, take back what this one would send, and return it, in
+ * the current memory context; else NIL.  Within a later transaction the second one sends
+ * it, at its COMMIT; false if it would still have to wait.  If it is to be given up, the
+ * third one says so.
+ */
+extern List *ak_event_postpone(void);
+extern bool ak_event_notify(const List *payloads);
+extern void ak_event_warn(void);
 
 #endif							/* AK_EVENT_H */

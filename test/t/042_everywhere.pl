@@ -154,20 +154,41 @@ is( $primary->psql('postgres', "SET lock_timeout = '200ms';\\set VERBOSITY sqlst
 	3, 'its lock on the key keeps others away, as long as their lock_timeout lets it');
 like($err, qr/55P03/, 'which says so');
 is(asked($key), 'ttf', 'and nothing was done');
+
+# other keys are revoked at once all the same, though commits that notify wait for each other
+my ($stuck_id, $stuck) = ($id, $key);
+($id, $key) = split /\|/, $asks{primary}->query_safe(q{SET synchronous_commit = local; SET apikey.notify = off;
+	SELECT key_id, key FROM apikey_create('acme', 'test',
+		'[{"project": "web", "environment": "production", "level": "write"}]');});
+$asks{primary}->query_safe("SELECT apikey_authorize('$key', 'web', 'production', 'write');");
+my $listener = $primary->background_psql('postgres');
+$listener->query_safe('LISTEN apikey;');
+my $began = time;
+is( $primary->safe_psql('postgres', "CALL apikey_revoke_everywhere('$id', '300 ms')") =~ s/\|.*//r, 'f', 'who hangs is "not yet"');
+cmp_ok(time - $began, '<', 30, 'and nobody waits for it');
+is(asked($key), 'fff', 'the primary refuses, in a warm session');
+$primary->psql('postgres', "CALL apikey_revoke_everywhere('$id', '0', 'once more')", stderr => \$err);
+like($err, qr/WARNING:  channel "apikey" was not notified\nDETAIL:  Another transaction/, 'a message that cannot be sent is missed');
+my $patient = $primary->background_psql('postgres');
+$patient->query_until(qr/sent/, "\\echo sent\nCALL apikey_revoke_everywhere('$id', '1 h', 'and again');\n");
+$primary->poll_query_until('postgres',
+	"SELECT revoked_reason = 'and again' FROM apikey_keys WHERE key_id = '$id'") or die 'not revoked';
+unlike($listener->query_safe('SELECT 1;'), qr/notification/, 'while one waits it is not sent');
+
 $primary->safe_psql('postgres', "SELECT pg_cancel_backend($blocked)");
 $hanging->query_until(qr/done/, "\n");
 like($hanging->{stderr}, qr/WARNING:  canceling wait for synchronous replication/, 'a cancelled wait is a warning');
 $hanging->{stderr} = '';
-is(asked($key), 'ftf', 'and committed here');
-
-my ($stuck_id, $stuck) = ($id, $key);
-($id, $key) = issue($primary, 'postgres', 'local');
-$asks{primary}->query_safe("SELECT apikey_authorize('$key', 'web', 'production', 'write');");
-my $began = time;
-is(answer("apikey_revoke_everywhere('$id', '300 ms')"),
-	'f, standby:standby streaming f, subscriber:verifier streaming t', 'who hangs is "not yet", others have it');
-cmp_ok(time - $began, '<', 30, 'and nobody waits for it');
-is(asked($key), 'fff', 'the primary refuses, in a warm session');
+is(asked($stuck), 'ftf', 'and committed here');
+my $heard = '';
+for (my $n = 0; $n < 600 && $heard !~ /$id/; $n++)
+{
+	$heard .= $listener->query_safe('SELECT pg_sleep(0.05);');
+}
+like($heard, qr/"action": "revoke", "key_id": "$id"/, 'the message is sent when it can be');
+$primary->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL %'");
+like(answer("apikey_wait_everywhere('300 ms')"),
+	qr/^f, standby:standby streaming f, subscriber:verifier streaming t/, 'all but the standby have it');
 is(asked($stuck), 'ftf', 'the standby knows nothing of it, as was said');
 like(answer("apikey_wait_everywhere('0')"), qr/^f, standby:standby streaming f,/, 'a timeout of 0 does not wait');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
@@ -348,7 +369,7 @@ foreach my $call ("apikey_wait_everywhere('8 s')", "apikey_disable_everywhere('$
 }
 is($slow, 0, 'a standby tells before it would by itself');
 
-$_->quit foreach values %asks, $caller, $hanging;
+$_->quit foreach values %asks, $caller, $hanging, $listener;
 $standby->stop;
 $primary->stop;
 done_testing();
