@@ -368,7 +368,8 @@ CREATE TABLE apikey_subscription (
 	max_staleness interval,
 	subscription oid NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT now(),
-	CONSTRAINT apikey_subscription_pkey PRIMARY KEY (name)
+	CONSTRAINT apikey_subscription_pkey PRIMARY KEY (name),
+	CONSTRAINT apikey_subscription_max_staleness CHECK (max_staleness > '0')
 );
 COMMENT ON TABLE apikey_subscription IS
 'subscriptions of this database to the API keys of another one; never published';
@@ -1724,6 +1725,12 @@ AS 'MODULE_PATHNAME', 'apikey_level_of';
 COMMENT ON FUNCTION apikey_internal.level_of(text) IS
 'for apikey_who_can: the level that a verb asks for; raises 22023 for one that does not exist';
 
+CREATE FUNCTION apikey_internal.refuses_all() RETURNS boolean
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_refuses_all';
+COMMENT ON FUNCTION apikey_internal.refuses_all() IS
+'does this database refuse every API key, because its subscription has brought no heartbeat for max_staleness?';
+
 /*
  * The rules of authz.h as a query: a registered pair, a grant on it or on '*' of
  * high enough a level, a good key of the organization that owns the project.  Both
@@ -1764,7 +1771,8 @@ BEGIN ATOMIC
 			AND (k.expires_at IS NULL
 				OR k.expires_at > greatest(statement_timestamp(), now()))
 			AND NOT EXISTS (SELECT FROM apikey_suspension s
-				WHERE s.organization = e.organization)),
+				WHERE s.organization = e.organization)
+			AND NOT (SELECT apikey_internal.refuses_all())),
 	able AS (
 		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix, g.level, 0 AS depth
 		FROM good g WHERE g.parent_id IS NULL
@@ -2034,6 +2042,74 @@ LANGUAGE C AS 'MODULE_PATHNAME';
 REVOKE ALL ON PROCEDURE apikey_wait_everywhere(interval, boolean, jsonb) FROM PUBLIC;
 COMMENT ON PROCEDURE apikey_wait_everywhere(interval, boolean, jsonb) IS
 'wait until all that follow have what is committed here';
+
+/* --------------------------------------------------------- subscribing */
+
+/*
+ * Both take a superuser (42501) in a session without a key, and commit: 25001 where they
+ * cannot, 25006 in a read-only transaction and on a standby.
+ *
+ * connection: a connection string of libpq, to a database that has called apikey_publish.
+ * It is kept by PostgreSQL, which shows it to superusers alone, and is in no message.
+ * name: of the subscription, and of its replication slot at the publisher; the
+ * application_name that synchronous_standby_names may name.  max_staleness: at most 366
+ * days, without months; null for any.  publication: null for one of the same name.
+ *
+ * Errors: 22023 for an argument that makes no sense, for this very database, and for a
+ * max_staleness of less than three heartbeats; 22004 for a null connection or name; 08006
+ * where the publisher is not reached; 42704 for no such publication; 42710 for a
+ * subscription or a slot that exists; 42501 for tables that the role may not read there;
+ * 55000 where something is not as it must be: version, schema, tables of the publication,
+ * key files, heartbeat, tables that are not empty; 55006 for a slot that is held up;
+ * 55P03 where transactions there have not ended within lock_timeout, or one minute; and
+ * what the publisher raises.
+ */
+CREATE PROCEDURE apikey_subscribe(connection text, name text DEFAULT 'apikey',
+	max_staleness interval DEFAULT NULL, publication text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_subscribe(text, text, interval, text) FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_subscribe(text, text, interval, text) IS
+'decide by the API keys of another database: make a subscription to what apikey_publish published there, and wait until all is here';
+
+/*
+ * 42704 for a subscription that apikey_subscribe has not made, 22004 for a null.  Where the
+ * publisher is not reached a warning tells how to drop the slot there.
+ */
+CREATE PROCEDURE apikey_unsubscribe(name text DEFAULT 'apikey')
+LANGUAGE C
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON PROCEDURE apikey_unsubscribe(text) FROM PUBLIC;
+COMMENT ON PROCEDURE apikey_unsubscribe(text) IS
+'end a subscription of apikey_subscribe, and remove all keys, projects and counts of use that are here';
+
+/*
+ * An apply worker that fails is started again every few seconds, and so is "streaming" for
+ * a moment; after three heartbeats that do not come it is "stopped" all the same.  A
+ * standby has no workers: there the heartbeat alone tells.
+ */
+CREATE VIEW apikey_subscriptions AS
+SELECT s.name, s.publication,
+	CASE WHEN p.oid IS NULL THEN 'missing'
+		WHEN NOT p.subenabled THEN 'disabled'
+		WHEN NOT pg_is_in_recovery() AND NOT EXISTS (SELECT FROM pg_stat_subscription w
+				WHERE w.subid = p.oid AND w.relid IS NULL AND w.pid IS NOT NULL)
+			THEN 'stopped'
+		WHEN r.ready < r.tables THEN 'copying'
+		WHEN h.staleness > greatest(h.every * 3::float8, '30 seconds') THEN 'stopped'
+		ELSE 'streaming' END AS state,
+	r.ready AS tables_ready, r.tables, h.at AS heartbeat_at, h.staleness, s.max_staleness,
+	s.max_staleness IS NOT NULL AND apikey_internal.refuses_all() AS refusing
+FROM apikey_subscription s
+	LEFT JOIN pg_subscription p ON p.subname = s.name
+		AND p.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
+	LATERAL (SELECT count(*) FILTER (WHERE t.srsubstate = 'r') AS ready, count(*) AS tables
+		FROM pg_subscription_rel t WHERE t.srsubid = p.oid) r
+	LEFT JOIN (SELECT b.at, b.every,
+			greatest(statement_timestamp(), now()) - b.at AS staleness
+		FROM apikey_heartbeat b) h ON true;
+COMMENT ON VIEW apikey_subscriptions IS
+'the subscription of this database to the API keys of another one: does it go on, and how old is what it has brought?';
 
 /* ----------------------------------------------------------- privileges */
 

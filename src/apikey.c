@@ -14,6 +14,7 @@
 #include "keys/worker.h"
 #include "planner/organization.h"
 #include "planner/strict.h"
+#include "shmem/alarm.h"
 #include "shmem/demand.h"
 #include "shmem/guess.h"
 #include "shmem/marks.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 		ak_secret_init();
 		ak_demand_init();
 		ak_marks_init();
+		ak_alarm_init();
 		ak_guess_init();
 		ak_use_init();
 		ak_worker_init();

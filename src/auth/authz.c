@@ -7,6 +7,7 @@
 #include "auth/authz.h"
 
 #include "auth/registry.h"
+#include "auth/staleness.h"
 #include "base/clock.h"
 #include "miscadmin.h"
 #include "table/schema.h"
@@ -31,6 +32,8 @@ ak_authz_check_key(const AkKey *key)
 		return AK_REASON_SUSPENDED;
 	if (unlikely(key->outside_networks))
 		return AK_REASON_OUTSIDE_NETWORKS;
+	if (ak_staleness_refuses())
+		return AK_REASON_STALE;
 	return AK_REASON_GOOD;
 }
 
@@ -147,6 +150,7 @@ static const char *const reasons[AK_REASONS][2] = {
 		"address is not in the key's networks",
 		"address is not in the networks of the key that it is derived from"
 	},
+	[AK_REASON_STALE] = {"this database has not heard from the publisher of its keys for too long"},
 	[AK_REASON_OVER_LIMIT] = {"key is over its rate limit"},
 	[AK_REASON_GOOD] = {"good"},
 	[AK_REASON_NOTHING_ASKED] = {"project, environment or verb is null"},

@@ -27,6 +27,7 @@ typedef enum AkReason
 	AK_REASON_DISABLED,
 	AK_REASON_SUSPENDED,		/* its organization is */
 	AK_REASON_OUTSIDE_NETWORKS,
+	AK_REASON_STALE,			/* no key is good here, see staleness.h */
 	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */
 	AK_REASON_GOOD,				/* and nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */

@@ -165,6 +165,24 @@ ak_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot,
 #endif
 
 /*
+ * What libpqwalreceiver is told of a connection besides: for logical replication, and no
+ * password is asked for.
+ */
+#if PG_VERSION_NUM >= 170000
+#define AK_WALRCV_LOGICAL	true, true, false
+#define AK_WALRCV_CHECK		, false
+#elif PG_VERSION_NUM >= 160000
+#define AK_WALRCV_LOGICAL	true, false
+#define AK_WALRCV_CHECK		, false
+#else
+#define AK_WALRCV_LOGICAL	true
+#define AK_WALRCV_CHECK
+#endif
+
+/* What subscriptions of this version have besides, see replication/subscribe.c. */
+#define AK_HAS_FAILOVER_SLOTS	(PG_VERSION_NUM >= 170000)
+
+/*
  * A function that SQL calls.  PostgreSQL 15 exports only its finfo record
  * from a library of hidden symbols.
  */

@@ -166,6 +166,7 @@ get_status(const AkFound *found, const AkKey *key)
 		case AK_REASON_SUSPENDED:
 			return "suspended";
 		case AK_REASON_OUTSIDE_NETWORKS:
+		case AK_REASON_STALE:
 		case AK_REASON_GOOD:
 			return "active";
 		default:

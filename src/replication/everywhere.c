@@ -31,10 +31,8 @@
 #include "catalog/pg_control.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "pgstat.h"
-#include "storage/latch.h"
+#include "replication/step.h"
 #include "table/event.h"
 #include "table/schema.h"
 #include "table/sql.h"
@@ -47,7 +45,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 /* Between two looks at the followers, in ms: at first, and at most */
 #define FIRST_PAUSE		1
@@ -57,31 +54,6 @@
 #define MAX_ARGS		4
 
 /* -------------------------------------------------------------- beginning */
-
-/*
- * Raises 25001 where it could not commit, or would commit something else as well; and
- * 25006 on a standby.
- */
-static void
-check_transaction(FunctionCallInfo fcinfo)
-{
-	const char *name = get_func_name(fcinfo->flinfo->fn_oid);
-	CallContext *call = (CallContext *) fcinfo->context;
-
-	if (call == NULL || !IsA(call, CallContext) || call->atomic ||
-		IsSubTransaction())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("%s cannot run inside a transaction block", name),
-				 errhint("It commits at once: CALL it outside of BEGIN and COMMIT, from no function, and with a driver in autocommit mode.")));
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("%s cannot run after other changes in the same transaction",
-						name),
-				 errhint("It would commit them, and wait for no standby to have them. COMMIT first.")));
-	PreventCommandIfReadOnly(name);
-}
 
 /* In ms, three weeks at most.  Raises 22004 and 22023. */
 static long
@@ -169,15 +141,6 @@ look_at_followers(FmgrInfo *function, XLogRecPtr mark, Datum seen)
 	return followers;
 }
 
-static void
-pause_waiting(long milliseconds)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
 /*
  * Wait until all have what is committed, or the time is over; and send these messages,
  * NIL then, as soon as no other COMMIT is in the way.  Returns the record (everywhere,
@@ -218,7 +181,7 @@ wait_for_followers(long timeout, List **messages)
 		pfree(DatumGetPointer(seen));
 		seen = datumCopy(followers.list, false, -1);
 		MemoryContextReset(look);
-		pause_waiting(Min(pause, left));
+		ak_step_rest(Min(pause, left));
 		pause = Min(2 * pause, LONGEST_PAUSE);
 	}
 	followers.record = datumCopy(followers.record, false, -1);
@@ -247,7 +210,7 @@ take_away(FunctionCallInfo fcinfo, int timeout_argno, const char *name,
 	List	   *messages;
 	Datum		result;
 
-	check_transaction(fcinfo);
+	ak_step_check(fcinfo);
 	timeout = get_timeout(fcinfo, timeout_argno);
 	ak_schema_accept();
 	for (int i = 0; i < count; i++)
@@ -314,6 +277,6 @@ apikey_wait_everywhere(PG_FUNCTION_ARGS)
 {
 	List	   *messages = NIL;
 
-	check_transaction(fcinfo);
+	ak_step_check(fcinfo);
 	return wait_for_followers(get_timeout(fcinfo, 0), &messages);
 }

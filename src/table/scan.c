@@ -41,6 +41,17 @@ ak_scan_begin(AkScan *scan, AkIndex index, ScanDirection direction,
 											nkeys, placed);
 }
 
+void
+ak_scan_table(AkScan *scan, AkTable table, Snapshot snapshot)
+{
+	scan->table = table;
+	scan->rel = ak_layout_open(table, AccessShareLock);
+	scan->direction = NoMovementScanDirection;
+	scan->index = NULL;
+	scan->desc = systable_beginscan(scan->rel, InvalidOid, false, snapshot, 0,
+									NULL);
+}
+
 bool
 ak_scan_one(AkScan *scan, AkIndex index, Snapshot snapshot, AttrNumber column,
 			RegProcedure equal, Datum value)

@@ -36,6 +36,9 @@ typedef struct AkScan
 extern void ak_scan_begin(AkScan *scan, AkIndex index, ScanDirection direction,
 						  Snapshot snapshot, int nkeys, const ScanKeyData *keys);
 
+/* All rows of a table that has few, in no order, without an index. */
+extern void ak_scan_table(AkScan *scan, AkTable table, Snapshot snapshot);
+
 /* Go to the next row; false if there is none. */
 extern bool ak_scan_next(AkScan *scan);
 

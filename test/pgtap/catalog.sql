@@ -29,7 +29,7 @@ INSERT INTO expected VALUES ('apikey_import(text,text,text,text,text,jsonb,apike
 INSERT INTO expected SELECT s, NULL, 'volatile', 'unsafe', false, false FROM unnest(array[
 	'apikey_revoke_everywhere(uuid,interval,text,boolean,jsonb)', 'apikey_disable_everywhere(uuid,interval,text,boolean,jsonb)',
 	'apikey_ungrant_everywhere(uuid,text,text,interval,boolean,jsonb)', 'apikey_suspend_everywhere(text,interval,text,boolean,jsonb)',
-	'apikey_wait_everywhere(interval,boolean,jsonb)']) s;
+	'apikey_wait_everywhere(interval,boolean,jsonb)', 'apikey_subscribe(text,text,interval,text)', 'apikey_unsubscribe(text)']) s;
 -- where two identifiers are asked about, each may be text or anything else
 INSERT INTO expected SELECT replace(format(s, p, e), 'any', '"any"'), r, 'stable', 'safe', false, true
 	FROM (VALUES ('apikey_authorize(%s,%s,text)', 'boolean'), ('apikey_authorize(text,%s,%s,text)', 'boolean'),
@@ -54,6 +54,7 @@ INSERT INTO expected VALUES
 	('apikey_spend(text,bigint)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_spend(bigint)', 'bigint', 'volatile', 'unsafe', true, true),
 	('apikey_who_can(text,text,text)', 'TABLE(key_id uuid, organization text, label text, key text, level apikey_level)', 'stable', 'unsafe', true, false),
+	('apikey_internal.refuses_all()', 'boolean', 'stable', 'safe', false, true),
 	('apikey_key_id()', 'uuid', 'stable', 'safe', false, true),
 	('apikey_logout()', 'void', 'volatile', 'unsafe', false, true),
 	('apikey_internal.budget_period(timestamp with time zone,interval,timestamp with time zone)', 'record', 'immutable', 'safe', false, true),
@@ -154,7 +155,7 @@ SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind 
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_heartbeat', 'r'), ('apikey_subscription', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
 	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
-	('apikey_protected', 'v'), ('apikey_replicas', 'v')$$, 'tables and views, and no sequence');
+	('apikey_protected', 'v'), ('apikey_replicas', 'v'), ('apikey_subscriptions', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_heartbeat'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,

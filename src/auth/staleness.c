@@ -1,0 +1,238 @@
+/*
+ * staleness.c
+ *		A database that subscribes to the keys of another one; see staleness.h.
+ *
+ * It also says in the log that a subscription does nothing any more.  Whoever asks about
+ * keys looks after it, at least once a minute: where nobody asks, nothing is accepted that
+ * should not be.
+ */
+#include "postgres.h"
+
+#include "auth/staleness.h"
+
+#include "access/htup_details.h"
+#include "access/parallel.h"
+#include "base/compat.h"
+#include "catalog/pg_subscription.h"
+#include "common/int.h"
+#include "miscadmin.h"
+#include "shmem/alarm.h"
+#include "table/scan.h"
+#include "table/store.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#define LOOK_AFTER_IT	USECS_PER_MINUTE
+
+/* The publisher is late if so many heartbeats in a row are missing, but not before ... */
+#define MISSED_HEARTBEATS	3
+#define LATE_AFTER			(30 * USECS_PER_SEC)
+
+/* What our tables say */
+typedef struct Heard
+{
+	char	   *subscription;	/* NULL: there is none */
+	int64		max_staleness;	/* 0: any */
+	TimestampTz at;				/* the last heartbeat; DT_NOBEGIN: none */
+	int64		every;			/* 0: it does not come */
+} Heard;
+
+uint64		ak_staleness_generation;
+TimestampTz ak_staleness_look_at;
+
+static bool refuses;			/* as of the last look, at ... */
+static TimestampTz looked_at;
+
+int64
+ak_staleness_span(const Interval *interval)
+{
+	int64		span;
+
+	if (interval->month != 0 || interval->day < -366 || interval->day > 366 ||
+		pg_add_s64_overflow(interval->time, interval->day * USECS_PER_DAY, &span) ||
+		span > AK_STALENESS_MAX)
+		return 0;
+	return Max(span, 0);
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static int64
+read_span(const AkScan *scan, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = ak_scan_value(scan, column, &isnull);
+
+	return isnull ? 0 : ak_staleness_span(DatumGetIntervalP(value));
+}
+
+/* Of several subscriptions that which allows least counts. */
+static void
+read_subscriptions(Snapshot snapshot, Heard *heard)
+{
+	AkScan		scan;
+
+	ak_scan_table(&scan, AK_TABLE_SUBSCRIPTION, snapshot);
+	while (ak_scan_next(&scan))
+	{
+		int64		span = read_span(&scan, Anum_apikey_subscription_max_staleness);
+		bool		isnull;
+		Datum		name = ak_scan_value(&scan, Anum_apikey_subscription_name,
+										 &isnull);
+
+		if (heard->subscription != NULL &&
+			(span == 0 ||
+			 (heard->max_staleness > 0 && heard->max_staleness <= span)))
+			continue;
+		heard->subscription = TextDatumGetCString(name);
+		heard->max_staleness = span;
+	}
+	ak_scan_end(&scan);
+}
+
+static void
+read_heartbeat(Snapshot snapshot, Heard *heard)
+{
+	AkScan		scan;
+
+	ak_scan_table(&scan, AK_TABLE_HEARTBEAT, snapshot);
+	if (ak_scan_next(&scan))
+	{
+		bool		isnull;
+		Datum		at = ak_scan_value(&scan, Anum_apikey_heartbeat_at, &isnull);
+
+		if (!isnull && !TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(at)))
+			heard->at = DatumGetTimestampTz(at);
+		heard->every = read_span(&scan, Anum_apikey_heartbeat_every);
+	}
+	ak_scan_end(&scan);
+}
+
+/* Returns the generation that was current before. */
+static uint64
+read_tables(Heard *heard)
+{
+	uint64		generation = 0;
+	Snapshot	snapshot;
+
+	/* from here on messages about it are heard */
+	(void) ak_schema_table(AK_TABLE_SUBSCRIPTION);
+	AK_STORE_READ(snapshot)
+	{
+		memset(heard, 0, sizeof(Heard));
+		heard->at = DT_NOBEGIN;
+		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		read_subscriptions(snapshot, heard);
+		if (heard->subscription != NULL)
+			read_heartbeat(snapshot, heard);
+	}
+	return generation;
+}
+
+/* Was nothing heard for so long? */
+static bool
+is_older(const Heard *heard, int64 span, TimestampTz now)
+{
+	return heard->at == DT_NOBEGIN || heard->at + span < now;
+}
+
+/* -------------------------------------------------------------------- log */
+
+/* What is wrong with the subscription, as a sentence, palloc'd; NULL: nothing. */
+static char *
+get_trouble(const Heard *heard, TimestampTz now)
+{
+	HeapTuple	tuple = SearchSysCache2(SUBSCRIPTIONNAME,
+										ObjectIdGetDatum(MyDatabaseId),
+										CStringGetDatum(heard->subscription));
+	bool		enabled;
+
+	if (!HeapTupleIsValid(tuple))
+		return psprintf("Subscription \"%s\" does not exist.", heard->subscription);
+	enabled = ((Form_pg_subscription) GETSTRUCT(tuple))->subenabled;
+	ReleaseSysCache(tuple);
+	if (!enabled)
+		return psprintf("Subscription \"%s\" is disabled.", heard->subscription);
+	if (heard->at == DT_NOBEGIN)
+		return refuses ? pstrdup("There was no heartbeat of the publisher.") : NULL;
+	if (refuses ||
+		(heard->every > 0 &&
+		 is_older(heard, Max(heard->every * MISSED_HEARTBEATS, LATE_AFTER), now)))
+		return psprintf("The last heartbeat of the publisher is from %s.",
+						timestamptz_to_str(heard->at));
+	return NULL;
+}
+
+/* For the log alone: clients can do nothing about it. */
+static void
+warn_of_trouble(const char *trouble)
+{
+	int			level = client_min_messages;
+
+	client_min_messages = ERROR;
+	ereport(WARNING,
+			(errmsg("this database does not follow the publisher of its API keys"),
+			 errdetail_internal("%s", trouble),
+			 refuses ? errhint("Every key is refused.") :
+			 errhint("A key that is revoked there is accepted here."),
+			 errhidestmt(true)));
+	client_min_messages = level;
+}
+
+static void
+look_after(const Heard *heard, TimestampTz now)
+{
+	char	   *trouble = get_trouble(heard, now);
+
+	if (trouble != NULL && ak_alarm_raise())
+		warn_of_trouble(trouble);
+	else if (trouble == NULL && ak_alarm_end())
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("this database follows the publisher of its API keys again"),
+				 errhidestmt(true)));
+	if (trouble != NULL)
+		pfree(trouble);
+}
+
+/* ------------------------------------------------------------------ looking */
+
+bool
+ak_staleness_look(void)
+{
+	TimestampTz now = ak_clock_now();
+	Heard		heard = {0};
+	uint64		generation;
+
+	if (looked_at == now &&
+		ak_staleness_generation == ak_inval_generation(AK_TOPIC_SCHEMA))
+		return refuses;
+
+	ak_staleness_generation = 0;	/* as it stays after an error */
+	generation = read_tables(&heard);
+	refuses = heard.max_staleness > 0 &&
+		is_older(&heard, heard.max_staleness, now);
+	ak_staleness_look_at = DT_NOEND;
+	if (heard.subscription != NULL)
+	{
+		ak_staleness_look_at = refuses ? DT_NOBEGIN : now + LOOK_AFTER_IT;
+		if (!refuses && heard.max_staleness > 0)
+			ak_staleness_look_at = Min(ak_staleness_look_at,
+									   heard.at + heard.max_staleness);
+		if (!IsParallelWorker())
+			look_after(&heard, now);
+		pfree(heard.subscription);
+	}
+	looked_at = now;
+	ak_staleness_generation = generation;
+	return refuses;
+}
+
+AK_FUNCTION_INFO_V1(apikey_refuses_all);
+Datum
+apikey_refuses_all(PG_FUNCTION_ARGS)
+{
+	ak_schema_accept();
+	PG_RETURN_BOOL(ak_staleness_refuses());
+}
