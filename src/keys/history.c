@@ -29,6 +29,7 @@
 #include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"
 #include "table/event.h"
+#include "table/follow.h"
 #include "table/refer.h"
 #include "table/schema.h"
 #include "table/sql.h"
@@ -319,6 +320,8 @@ apikey_changed(PG_FUNCTION_ARGS)
 	bool		copied = insert && !ours && is_copied(trigger);
 	Final		final;
 
+	if (ak_follow_has_table(table))
+		ak_follow_refuse_change();
 	if (insert && table == LATER_TABLE)
 		refuse_later_table(trigger);
 	ak_refer_check(trigger, copied);

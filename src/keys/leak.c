@@ -29,6 +29,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "table/event.h"
+#include "table/follow.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -430,6 +431,8 @@ search_argument(FunctionCallInfo fcinfo, bool report, bool joined)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	ak_schema_accept();
+	if (report)
+		ak_follow_refuse_change();
 	search = palloc0(sizeof(Search));
 	ak_hide_begin(&hide, ak_hide_statement);
 	PG_TRY();
@@ -572,6 +575,7 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 
 	ak_arg_refuse_null(fcinfo, 0, "alert");
 	ak_schema_accept();
+	ak_follow_refuse_change();
 	search = palloc0(sizeof(Search));
 	ak_hide_begin(&hide, ak_hide_statement);
 	PG_TRY();

@@ -22,6 +22,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "table/follow.h"
 #include "table/sql.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -319,7 +320,8 @@ purge_derived(void)
 	set_option("session_replication_role", "origin");
 	if (!begin_as_owner("deleting derived API keys that have expired"))
 		return;
-	ak_derive_purge(now - ak_guc_derived_retention * USECS_PER_SEC);
+	if (!ak_follow_is_on())
+		ak_derive_purge(now - ak_guc_derived_retention * USECS_PER_SEC);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 }

@@ -21,6 +21,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
+#include "table/follow.h"
 #include "table/rowerror.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -73,6 +74,8 @@ ak_insert_begin(AkInsertKind kind)
 
 	insertion->kind = kind;
 	PreventCommandIfReadOnly("INSERT");
+	if (kind != AK_INSERT_EVENT)
+		ak_follow_refuse_change();
 	insertion->estate = CreateExecutorState();
 	AfterTriggerBeginQuery();
 	insertion->estate->es_output_cid = GetCurrentCommandId(true);

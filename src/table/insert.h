@@ -11,7 +11,8 @@
  * keys among them, fire at its end, which is also the end of a command: what comes
  * later sees the rows.  An error in between is cleaned up by the transaction.
  *
- * A READ ONLY transaction is refused, but no privilege is asked for.  A row that a
+ * A READ ONLY transaction is refused, and all but an event where the database subscribes
+ * to keys (follow.h), but no privilege is asked for.  A row that a
  * trigger keeps from being stored raises 09000.  ak_schema_accept() must have been
  * called.
  */

@@ -18,6 +18,7 @@
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "storage/lmgr.h"
+#include "table/follow.h"
 #include "table/layout.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
@@ -122,6 +123,8 @@ ak_rehash_store(const pg_uuid_t *id, AkScheme old,
 {
 	Relation	rel;
 
+	if (ak_follow_is_on())
+		return;
 	/* opening a table that is locked does not wait */
 	if (!ConditionalLockRelationOid(ak_schema_table(AK_TABLE_SECRET),
 									RowExclusiveLock))

@@ -10,6 +10,7 @@
 #include "base/hide.h"
 #include "executor/spi.h"
 #include "optimizer/cost.h"
+#include "table/follow.h"
 #include "table/layout.h"
 #include "table/rowerror.h"
 #include "utils/guc.h"
@@ -139,6 +140,8 @@ lock_table(AkTable table)
 	bool		result = has_before_triggers(rel->trigdesc);
 
 	table_close(rel, NoLock);
+	if (ak_follow_has_table(table))
+		ak_follow_refuse_change();
 	return result;
 }
 

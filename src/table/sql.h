@@ -3,7 +3,8 @@
  *		SQL that changes our tables, through SPI.
  *
  * All constraints and triggers apply; before that the table is locked as a
- * change needs it, and checked (layout.h).  The callers are SECURITY DEFINER
+ * change needs it, and checked (layout.h); 55000 where the database subscribes to it
+ * (follow.h), though the statement might find no row.  The callers are SECURITY DEFINER
  * functions with a SET clause: statements run as the owner of the extension, and
  * settings made here end with the caller.  ak_schema_accept() must have been called.
  *

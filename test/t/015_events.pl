@@ -227,11 +227,15 @@ is($other->safe_psql('postgres', "SELECT count(*) FROM apikey_event WHERE action
 $other->psql('postgres', 'DELETE FROM apikey_event', stderr => \$stderr);
 like($stderr, qr/events cannot be changed or removed/, 'subscriber: nobody else may');
 
-# What was revoked there alone stays so, and the subscription goes on.
+# There nobody changes keys, but the owner of the tables.  What is revoked there alone stays
+# so, and the subscription goes on.
 my ($kept_id, $kept) = issue($node);
 push @keys, $kept;
 $node->wait_for_catchup('apikey');
-$other->safe_psql('postgres', "SELECT apikey_revoke('$kept_id')");
+$other->psql('postgres', "SELECT apikey_revoke('$kept_id')", stderr => \$stderr);
+like($stderr, qr/API keys cannot be changed in a database that subscribes to those of another/, 'subscriber: revoking is for the publisher');
+$other->safe_psql('postgres', "ALTER TABLE apikey_key DISABLE TRIGGER apikey_changed; UPDATE apikey_key SET revoked_at = now() WHERE key_id = '$kept_id';
+	ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed");
 my $state = "SELECT revoked_at, label FROM apikey_key WHERE key_id = '$kept_id'";
 my $revoked = $other->safe_psql('postgres', $state);
 $node->safe_psql('postgres', "SELECT apikey_update('$kept_id', label => 'from there')");

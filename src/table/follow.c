@@ -1,0 +1,99 @@
+/*
+ * follow.c
+ *		Does this database subscribe to the keys of another one?  See follow.h.
+ */
+#include "postgres.h"
+
+#include "table/follow.h"
+
+#include "replication/logicalworker.h"
+#include "table/scan.h"
+#include "utils/catcache.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+
+static bool follows;
+static bool known;				/* is that what it is, but for our tables? */
+static uint64 known_generation; /* of these */
+
+static void
+forget_subscriptions(Datum arg, int cache, uint32 hash)
+{
+	known = false;
+}
+
+/* Is one of the tables in a subscription? */
+static bool
+is_subscribed(void)
+{
+	bool		found = false;
+
+	for (int i = 0; i < AK_TABLES && !found; i++)
+		if (ak_follow_has_table(i))
+		{
+			CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+												   ObjectIdGetDatum(ak_schema_get()->tables[i]));
+
+			found = list->n_members > 0;
+			ReleaseSysCacheList(list);
+		}
+	return found;
+}
+
+/* Has apikey_subscribe made one? */
+static bool
+has_subscription(void)
+{
+	AkScan		scan;
+	bool		found;
+
+	ak_scan_begin(&scan, AK_INDEX_SUBSCRIPTION_PKEY, NoMovementScanDirection,
+				  NULL, 0, NULL);
+	found = ak_scan_next(&scan);
+	ak_scan_end(&scan);
+	return found;
+}
+
+/* What changes while it is looked at, is looked at again. */
+static void
+look_up_subscriptions(void)
+{
+	static bool listening;
+
+	if (!listening)
+		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, forget_subscriptions, 0);
+	listening = true;
+	while (!known || known_generation != ak_inval_generation(AK_TOPIC_SCHEMA))
+	{
+		uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		bool		found;
+
+		known = true;
+		known_generation = 0;	/* as it stays after an error */
+		found = is_subscribed() || has_subscription();
+		follows = found;
+		known_generation = generation;
+	}
+}
+
+bool
+ak_follow_is_on(void)
+{
+	if (unlikely(!known ||
+				 known_generation != ak_inval_generation(AK_TOPIC_SCHEMA)))
+		look_up_subscriptions();
+	return follows;
+}
+
+void
+ak_follow_refuse_change(void)
+{
+	if (likely(!ak_follow_is_on()) || IsLogicalWorker())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("API keys cannot be changed in a database that subscribes to those of another"),
+			 errdetail("They come from there, where nobody would hear of what is done here."),
+			 errhint("Do it at the publisher. If the subscription is to end, apikey_unsubscribe ends it."),
+			 errhidestmt(true)));
+}
