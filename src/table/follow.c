@@ -32,7 +32,7 @@ is_subscribed(void)
 		if (ak_follow_has_table(i))
 		{
 			CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
-												   ObjectIdGetDatum(ak_schema_get()->tables[i]));
+												   ObjectIdGetDatum(ak_schema_table(i)));
 
 			found = list->n_members > 0;
 			ReleaseSysCacheList(list);
