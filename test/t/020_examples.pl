@@ -37,7 +37,7 @@ use Test::More;
 
 my $seed = $ENV{APIKEY_SEED} // int rand 1_000_000;
 my $node = PostgreSQL::Test::Cluster->new('examples');
-$node->init;
+$node->init(allows_streaming => 'logical');
 $node->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'apikey'");
 $node->start;
 
