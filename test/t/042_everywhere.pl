@@ -269,8 +269,8 @@ is(asked($key), 'fff', 'and refuses');
 # A statement that fails with this SQLSTATE
 sub fails
 {
-	my ($node, $sql, $state, $name) = @_;
-	my $status = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$sql", on_error_stop => 1, stderr => \my $err);
+	my ($node, $sql, $state, $name, $database) = @_;
+	my $status = $node->psql($database // 'postgres', "\\set VERBOSITY sqlstate\n$sql", on_error_stop => 1, stderr => \my $err);
 
 	is($status, 3, $name);
 	like($err, qr/ERROR:  $state$/m, "$name: $state");
@@ -291,6 +291,7 @@ fails($primary, "SET default_transaction_read_only = on; CALL apikey_revoke_ever
 fails($standby, "CALL apikey_revoke_everywhere('$id');", '25006', 'on a standby');
 fails($standby, "CALL apikey_wait_everywhere();", '25006', 'which waits for nobody');
 fails($primary, "CALL apikey_revoke_everywhere('00000000-0000-0000-0000-000000000000');", '42704', 'no such key');
+fails($primary, "CALL apikey_revoke_everywhere('$id');", '55000', 'in a database that subscribes', 'verifier');
 is(asked($key), 'ttt', 'nothing was done');
 
 # by a session's key, as by apikey_revoke
