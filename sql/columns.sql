@@ -104,7 +104,6 @@ SELECT c.change, without(c.change, fresh()) FROM (VALUES
 	('ALTER TABLE apikey_grant DROP CONSTRAINT apikey_grant_key; CREATE INDEX apikey_grant_key ON apikey_grant (key_id, project, environment, level) WHERE level <> ''read'''),
 	('ALTER TABLE apikey_grant RENAME TO c_grant'),
 	('ALTER EXTENSION apikey DROP TABLE apikey_grant; ALTER TABLE apikey_grant RENAME TO c_grant; CREATE TABLE apikey_grant (LIKE c_grant INCLUDING ALL)'),
-	('ALTER TABLE apikey_internal.key_proxy RENAME TO c_proxy; ALTER TABLE apikey_event ADD z int'),
 	('ALTER TABLE apikey_budget RENAME TO c_budget'),
 	('ALTER INDEX apikey_key_pkey RENAME TO apikey_key_id; CREATE INDEX apikey_key_pkey ON apikey_secret (key_id)'),
 	('UPDATE pg_extension SET extversion = ''1.99'' WHERE extname = ''apikey''; ALTER TABLE apikey_event ADD z int'),

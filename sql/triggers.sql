@@ -74,7 +74,6 @@ SELECT o.*, z_fire(o.relation, o.at, o.function, replace(o.command, 'ID', :'key_
 	('apikey_use', 'AFTER UPDATE ON FOR EACH ROW', 'apikey_internal.changed()', 'UPDATE apikey_use SET uses = 0'),
 	('apikey_use', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_internal.keep()', 'UPDATE apikey_use SET uses = 0'),
 	('apikey_use_hour', 'AFTER TRUNCATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'TRUNCATE apikey_use_hour'),
-	('apikey_internal.key_proxy', 'AFTER INSERT ON FOR EACH ROW', 'apikey_internal.changed()', 'INSERT INTO apikey_internal.key_proxy DEFAULT VALUES'),
 	('apikey_key', 'BEFORE UPDATE ON FOR EACH ROW', 'apikey_internal.changed()', 'SELECT apikey_disable($$ID$$)'),
 	('apikey_key', 'AFTER UPDATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'SELECT apikey_disable($$ID$$)'),
 	('apikey_key', 'BEFORE TRUNCATE ON FOR EACH STATEMENT', 'apikey_internal.changed()', 'TRUNCATE apikey_key CASCADE'),

@@ -390,18 +390,6 @@ SELECT pg_catalog.pg_extension_config_dump('apikey_subscription', '');
 
 /* -------------------------------------------------------- invalidation */
 
-/*
- * Both tables stay empty.  A relcache invalidation message that names one of
- * them tells every backend that cached keys, or the cached registry,
- * may have changed; see src/base/inval.h.
- */
-CREATE TABLE apikey_internal.key_proxy ();
-COMMENT ON TABLE apikey_internal.key_proxy IS
-'always empty: its invalidation tells every backend to forget keys';
-CREATE TABLE apikey_internal.registry_proxy ();
-COMMENT ON TABLE apikey_internal.registry_proxy IS
-'always empty: its invalidation tells every backend to forget the registry';
-
 CREATE FUNCTION apikey_internal.changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'apikey_changed';
 REVOKE ALL ON FUNCTION apikey_internal.changed() FROM PUBLIC;

@@ -57,6 +57,7 @@ prove_by_other(AkKey *key, const AkSecret *secret)
 	key->old_secret = !secret->imported || secret->expires_at != DT_NOEND;
 	key->superseded = secret->expires_at <= ak_clock_now();
 	key->proof_ends = key->superseded ? DT_NOEND : secret->expires_at;
+	key->version = secret->xmin;
 }
 
 /*
@@ -139,12 +140,13 @@ warn_of_no_keys(void)
 }
 
 /*
- * Verify against the tables, and cache the key if it proves itself.  "parsed" is
- * NULL if the text has not the form of a native key.
+ * Verify against the tables, and cache the key if it proves itself, in place of its
+ * outdated entry, which may be NULL.  "parsed" is NULL if the text has not the form of a
+ * native key.
  */
 static const AkKey *
 verify_by_tables(const AkToken *parsed, const char *token, int len,
-				 const uint8 *digest)
+				 const uint8 *digest, const AkKey *outdated)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey verification",
@@ -152,8 +154,6 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 	MemoryContext before = MemoryContextSwitchTo(work);
 	AkKey		found;
 	AkKeyRow	row;
-	AkGrant    *grants;
-	int			ngrants = 0;
 	Snapshot	snapshot;
 	bool		proved = false;
 	const AkKey *key = NULL;
@@ -163,19 +163,24 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 		memset(&found, 0, sizeof(found));
 		memcpy(found.digest, digest, AK_HASH_LEN);
 		/* no message can have come in since the snapshot was taken */
-		found.generation = ak_inval_generation(AK_TOPIC_KEYS);
+		found.number = ak_inval_number;
 		proved = parsed != NULL ?
 			verify_native(snapshot, parsed, &found, &row) :
 			verify_imported(snapshot, token, len, &found, &row);
-		proved = proved &&
-			ak_lineage_read(snapshot, &row, &found, &grants, &ngrants);
+		proved = proved && ak_lineage_read(snapshot, &row, &found);
 		if (proved)
+		{
 			find_suspension(snapshot, &found);
+			if (!ak_keycache_keep_grants(&found, outdated))
+				ak_lineage_grants(snapshot, &found);
+		}
 		else if (parsed != NULL)
 			warn_of_no_keys();
 	}
 	if (proved)
-		key = ak_keycache_add(&found, grants, ngrants);
+		key = ak_keycache_add(&found, outdated);
+	else if (outdated != NULL)
+		ak_keycache_discard(outdated);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return key;
@@ -183,7 +188,7 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 
 /* Verify a text that is in no cache. */
 static const AkKey *
-verify_text(const char *token, int len, const uint8 *digest)
+verify_text(const char *token, int len, const uint8 *digest, const AkKey *outdated)
 {
 	AkToken		parsed;
 	const AkKey *key = NULL;
@@ -191,10 +196,10 @@ verify_text(const char *token, int len, const uint8 *digest)
 	/* the checksum: a random string costs no look at the tables */
 	if (ak_token_parse(token, len, &parsed) != AK_TOKEN_VALID)
 		return ak_lookup_any() ?
-			verify_by_tables(NULL, token, len, digest) : NULL;
+			verify_by_tables(NULL, token, len, digest, outdated) : NULL;
 	PG_TRY();
 	{
-		key = verify_by_tables(&parsed, token, len, digest);
+		key = verify_by_tables(&parsed, token, len, digest, outdated);
 	}
 	PG_FINALLY();
 	{
@@ -209,14 +214,15 @@ ak_authn_find(const char *token, int len)
 {
 	uint8		digest[AK_HASH_LEN];
 	const AkKey *key;
+	const AkKey *outdated;
 
 	if (len <= 0 || len > AK_KEY_TEXT_MAX)
 		return NULL;
 	if ((len < AK_TOKEN_MIN || len > AK_TOKEN_MAX) && !ak_lookup_any())
 		return NULL;
 	ak_secret_digest(token, len, digest);
-	key = ak_keycache_find(digest);
-	return key != NULL ? key : verify_text(token, len, digest);
+	key = ak_keycache_find(digest, &outdated);
+	return key != NULL ? key : verify_text(token, len, digest, outdated);
 }
 
 const AkKey *

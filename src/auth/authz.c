@@ -55,7 +55,8 @@ ak_authz_level(const AkKey *key, const AkName *project,
 
 	/* foreign keys promise it, but no decision rests on them alone */
 	if (level != AK_LEVEL_NONE &&
-		!ak_registry_contains(&key->organization, hash, project, environment))
+		!ak_registry_contains(&key->organization, key->organization_hash, hash,
+							  project, environment))
 		return AK_LEVEL_NONE;
 	return level;
 }
@@ -86,7 +87,7 @@ ak_authz_project(const AkKey *key, const AkName *project,
 	verdict.level = ak_authz_level(key, project, environment);
 	verdict.reason = AK_REASON_UNREGISTERED;
 	if (verdict.level == AK_LEVEL_NONE &&
-		!ak_registry_contains(&key->organization,
+		!ak_registry_contains(&key->organization, key->organization_hash,
 							  ak_grants_hash(project, environment), project,
 							  environment))
 		return verdict;

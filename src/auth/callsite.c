@@ -204,18 +204,15 @@ ak_callsite_refused(FunctionCallInfo fcinfo, const AkKey *key)
 /* ------------------------------------------------------ apikey_authorize */
 
 /*
- * Counts up with everything that can change a decision: keys, grants, the
- * registry, the extension itself, the key cache, the session's key, and, within a
- * statement, the time that counts.  Each of these only counts up, and so the sum
- * stays the same only if all of them do.
+ * Counts up with everything that can change a decision: a message of whatever kind, the
+ * key cache, the session's key, and, within a statement, the time that counts.  Each of
+ * these only counts up, and so the sum stays the same only if all of them do.
  */
 static inline uint64
 count_changes(void)
 {
-	return ak_inval_generation(AK_TOPIC_SCHEMA) +
-		ak_inval_generation(AK_TOPIC_KEYS) +
-		ak_inval_generation(AK_TOPIC_REGISTRY) +
-		ak_inval_transaction + ak_keycache_epoch + ak_guc_key_serial;
+	return ak_inval_number + ak_inval_transaction + ak_keycache_epoch +
+		ak_guc_key_serial;
 }
 
 /*

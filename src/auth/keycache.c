@@ -20,6 +20,7 @@ static MemoryContext context;
 static AkKey **buckets;
 static uint32 nbuckets;			/* a power of two */
 static dlist_head recency = DLIST_STATIC_INIT(recency); /* newest first */
+static uint64 last_serial;		/* of grants */
 
 /* The digest is as good as random. */
 static AkKey **
@@ -65,9 +66,10 @@ grow_buckets(void)
 		pfree(old);
 }
 
-static void
-discard_key(AkKey *key)
+void
+ak_keycache_discard(const AkKey *outdated)
 {
+	AkKey	   *key = unconstify(AkKey *, outdated);
 	AkKey	  **link = bucket_of(key->digest);
 
 	while (*link != key)
@@ -80,11 +82,66 @@ discard_key(AkKey *key)
 	pfree(key);
 }
 
+/* Has this topic ended, since the entry was read, for the key or one of its ancestors? */
+static bool
+has_ended(const AkKey *key, AkTopic topic)
+{
+	uint32		hash = ak_inval_hash(&key->id, sizeof(pg_uuid_t));
+
+	if (ak_inval_ended(ak_inval_part(topic, hash), key->number))
+		return true;
+	for (int i = 0; i < ak_keycache_ancestors(key); i++)
+	{
+		hash = ak_inval_hash(&key->extra->ancestors[i], sizeof(pg_uuid_t));
+		if (ak_inval_ended(ak_inval_part(topic, hash), key->number))
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_suspension_ended(const AkKey *key)
+{
+	return ak_inval_ended(ak_inval_part(AK_TOPIC_SUSPENSION,
+										key->organization_hash), key->number);
+}
+
+bool
+ak_keycache_renew(const AkKey *key)
+{
+	if (has_ended(key, AK_TOPIC_KEY) || has_ended(key, AK_TOPIC_GRANTS) ||
+		has_suspension_ended(key))
+		return false;
+	unconstify(AkKey *, key)->number = ak_inval_number;
+	return true;
+}
+
+/*
+ * No message has named the grants.  But the key was read by a snapshot that may see a
+ * commit whose message is still to come: of the key and its grants, it may have changed
+ * both.  So all else must be what it was, too: then the entry is, as a whole, what was
+ * true before that commit.  That there is no suspension may be so anew, which no version
+ * shows.
+ */
+bool
+ak_keycache_keep_grants(AkKey *key, const AkKey *outdated)
+{
+	if (outdated == NULL || outdated->uncommitted || key->uncommitted ||
+		outdated->version != key->version ||
+		outdated->suspended != key->suspended ||
+		has_suspension_ended(outdated) || has_ended(outdated, AK_TOPIC_GRANTS))
+		return false;
+	key->grants = outdated->grants;
+	key->grants_serial = outdated->grants_serial;
+	return true;
+}
+
 const AkKey *
-ak_keycache_find(const uint8 digest[AK_HASH_LEN])
+ak_keycache_find(const uint8 digest[AK_HASH_LEN], const AkKey **outdated)
 {
 	AkKey	   *key;
 
+	*outdated = NULL;
 	if (nbuckets == 0)
 		return NULL;
 	key = *bucket_of(digest);
@@ -94,7 +151,7 @@ ak_keycache_find(const uint8 digest[AK_HASH_LEN])
 		return NULL;
 	if (!ak_keycache_usable(key))
 	{
-		discard_key(key);
+		*outdated = key;
 		return NULL;
 	}
 	dlist_move_head(&recency, &key->recency);
@@ -127,10 +184,9 @@ put_bytes(char **to, const void *from, Size size)
  * have.
  */
 static AkKey *
-make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
+make_entry(const AkKey *from)
 {
-	Size		grants_size = MAXALIGN(ak_grants_size(grants, ngrants));
-	Size		size = MAXALIGN(sizeof(AkKey)) + grants_size +
+	Size		size = MAXALIGN(sizeof(AkKey)) + MAXALIGN(from->grants->size) +
 	MAXALIGN(from->organization.len) +
 	(from->extra ? MAXALIGN(sizeof(AkKeyExtra)) +
 	 MAXALIGN(from->extra->note.len) : 0) +
@@ -139,9 +195,9 @@ make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
 	char	   *to = MemoryContextAllocHuge(context, size);
 	AkKey	   *key = put_bytes(&to, from, sizeof(AkKey));
 
-	key->grants = (AkGrants *) to;
-	ak_grants_compile(key->grants, grants, ngrants);
-	to += grants_size;
+	key->grants = put_bytes(&to, from->grants, from->grants->size);
+	if (key->grants_serial == 0)
+		key->grants_serial = ++last_serial;
 	key->organization.data = put_bytes(&to, from->organization.data,
 									   from->organization.len);
 	if (from->extra != NULL)
@@ -161,13 +217,15 @@ make_entry(const AkKey *from, const AkGrant *grants, int ngrants)
 }
 
 const AkKey *
-ak_keycache_add(const AkKey *from, const AkGrant *grants, int ngrants)
+ak_keycache_add(const AkKey *from, const AkKey *outdated)
 {
 	AkKey	   *key;
 	AkKey	  **bucket;
 
 	grow_buckets();
-	key = make_entry(from, grants, ngrants);
+	key = make_entry(from);
+	if (outdated != NULL)
+		ak_keycache_discard(outdated);
 	bucket = bucket_of(key->digest);
 	key->next = *bucket;
 	*bucket = key;
@@ -179,7 +237,8 @@ ak_keycache_add(const AkKey *from, const AkGrant *grants, int ngrants)
 	while (ak_keycache_stats.bytes > (int64) ak_guc_cache_size * 1024 &&
 		   ak_keycache_stats.keys > 1)
 	{
-		discard_key(dlist_container(AkKey, recency, dlist_tail_node(&recency)));
+		ak_keycache_discard(dlist_container(AkKey, recency,
+											dlist_tail_node(&recency)));
 		ak_keycache_stats.evictions++;
 	}
 	return key;

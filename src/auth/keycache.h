@@ -5,7 +5,8 @@
  *
  * An entry holds what decisions need of a key that has proved itself, whether it
  * may be used or not.  It never changes, except for what use.c counts.  It is
- * usable while the generation that it was read under is the current one, the secret
+ * usable while no message has come in about the key, its grants, those of the keys that
+ * it is derived from, or the suspension of its organization; while the secret
  * that proved it is as good as it was, and, if the key has networks, the client's
  * address is the same; if it rests on rows written by this transaction, only at the
  * moment at which it was made.
@@ -62,8 +63,10 @@ typedef struct AkKey
 	uint8		digest[AK_HASH_LEN];
 	TimestampTz proof_ends;		/* the secret is as good until then */
 	uint64		address;		/* serial of the client's address, 0 for any */
-	uint64		generation;		/* that was current before it was read */
+	uint64		number;			/* of the last message of which it is known
+								 * that it did not end it */
 	bool		uncommitted;	/* rests on rows written by this transaction */
+	uint64		version;		/* of the rows but for grants and suspension */
 
 	bool		slow;			/* proved by a slow hash */
 	bool		old_secret;		/* proved by the secret before a rotation ... */
@@ -77,17 +80,22 @@ typedef struct AkKey
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	const AkRateLimit *limit;	/* NULL: there is none */
 	AkName		organization;
+	uint32		organization_hash;	/* see inval.h */
 	AkKeyExtra *extra;			/* NULL: nothing of that */
-	AkGrants   *grants;
+	const AkGrants *grants;		/* of it and its ancestors, worked out */
+	uint64		grants_serial;	/* another one each time that they are read */
 	AkUse		use;			/* what changes, with extra->last */
 } AkKey;
 
 extern uint64 ak_keycache_epoch;
 
+/* Have all messages come in about something else?  Then it is as good as read now. */
+extern bool ak_keycache_renew(const AkKey *key);
+
 static inline bool
 ak_keycache_usable(const AkKey *key)
 {
-	return key->generation == ak_inval_generation(AK_TOPIC_KEYS) &&
+	return (key->number == ak_inval_number || ak_keycache_renew(key)) &&
 		(key->proof_ends == DT_NOEND ||
 		 key->proof_ends > ak_clock_now()) &&
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
@@ -113,15 +121,27 @@ ak_keycache_root(const AkKey *key)
 /* Room for what few keys have, of a key that is still to be added; palloc'd. */
 extern AkKeyExtra *ak_keycache_extra(AkKey *key);
 
-/* The usable key of this digest, or NULL. */
-extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN]);
+/*
+ * The usable key of this digest, or NULL.  Then *outdated is the entry that it had, or
+ * NULL.
+ */
+extern const AkKey *ak_keycache_find(const uint8 digest[AK_HASH_LEN],
+									 const AkKey **outdated);
 
 /*
- * Add a copy of a key of which all is filled in but what is private to keycache.c
- * and the compiled grants.
+ * May a key that has just been read, all but its grants, have those of its outdated
+ * entry?  If so, gives it them.
  */
-extern const AkKey *ak_keycache_add(const AkKey *from, const AkGrant *grants,
-									int ngrants);
+extern bool ak_keycache_keep_grants(AkKey *key, const AkKey *outdated);
+
+/*
+ * Add a copy of a key of which all is filled in but what is private to keycache.c, in
+ * place of the outdated entry, unless that is NULL.
+ */
+extern const AkKey *ak_keycache_add(const AkKey *from, const AkKey *outdated);
+
+/* Discard an outdated entry. */
+extern void ak_keycache_discard(const AkKey *outdated);
 
 typedef struct AkCacheStats
 {

@@ -9,6 +9,7 @@
 #include "auth/authz.h"
 #include "base/client.h"
 #include "base/guc.h"
+#include "base/inval.h"
 
 /* Set what refuses a key, and whether an ancestor is the cause. */
 static void
@@ -49,6 +50,7 @@ add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
 	key->expires_at = of_ancestor ? Min(key->expires_at, row->expires_at) :
 		row->expires_at;
 	key->uncommitted |= row->secret.uncommitted;
+	key->version = hash_combine64(key->version, row->secret.xmin);
 }
 
 /* The parent of the key whose row this is; false if there is none that it may have. */
@@ -60,21 +62,19 @@ read_parent(Snapshot snapshot, const AkKeyRow *row, AkKeyRow *parent)
 }
 
 bool
-ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key,
-				AkGrant **grants, int *ngrants)
+ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key)
 {
 	AkKeyExtra *extra;
 
 	add_row(key, row, false);
 	key->organization = row->organization;
+	key->organization_hash = ak_inval_hash(row->organization.data,
+										   row->organization.len);
 	key->organization_level = row->derived ? AK_LEVEL_NONE :
 		row->organization_level;
-	*ngrants = ak_store_grants(snapshot, &key->id, grants, &key->uncommitted);
 	while (row->derived)
 	{
 		AkKeyRow   *parent = palloc(sizeof(AkKeyRow));
-		AkGrant    *given;
-		int			ngiven;
 
 		extra = ak_keycache_extra(key);
 		if (extra->nancestors == AK_ANCESTORS_MAX ||
@@ -82,13 +82,28 @@ ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key,
 			return false;
 		extra->ancestors[extra->nancestors++] = row->parent_id;
 		add_row(key, parent, true);
-		ngiven = ak_store_grants(snapshot, &row->parent_id, &given,
-								 &key->uncommitted);
-		*grants = ak_grants_intersect(*grants, *ngrants, given, ngiven, ngrants);
 		row = parent;
 	}
 	key->limit = row->limit.count > 0 ? &row->limit : NULL;
 	return true;
+}
+
+void
+ak_lineage_grants(Snapshot snapshot, AkKey *key)
+{
+	AkGrant    *grants;
+	int			count = ak_store_grants(snapshot, &key->id, &grants,
+										&key->uncommitted);
+
+	for (int i = 0; i < ak_keycache_ancestors(key); i++)
+	{
+		AkGrant    *given;
+		int			ngiven = ak_store_grants(snapshot, &key->extra->ancestors[i],
+											 &given, &key->uncommitted);
+
+		grants = ak_grants_intersect(grants, count, given, ngiven, &count);
+	}
+	key->grants = ak_grants_make(grants, count);
 }
 
 bool

@@ -5,7 +5,7 @@
  * At each moment a derived key may do what its own row and grants say, and what its
  * parent may do.  All of that is read at once, by one snapshot, and worked out into one
  * entry of the key cache: a decision costs what it costs for any key.  What changes an
- * ancestor ends the entry, as every change of a key does.
+ * ancestor ends the entry, as a change of the key itself does.
  */
 #ifndef AK_LINEAGE_H
 #define AK_LINEAGE_H
@@ -17,12 +17,14 @@
 #include "table/store.h"
 
 /*
- * Fill in what "row" says of a key, of which "key" has the id, and its ancestors; and
- * their grants, palloc'd.  False, and no key, where an ancestor is missing, is of
- * another organization, or is one too many: no foreign key lets such a row in.
+ * Fill in what "row" says of a key, of which "key" has the id, and its ancestors; all but
+ * the grants.  False, and no key, where an ancestor is missing, is of another
+ * organization, or is one too many: no foreign key lets such a row in.
  */
-extern bool ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key,
-							AkGrant **grants, int *ngrants);
+extern bool ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key);
+
+/* And their grants, palloc'd. */
+extern void ak_lineage_grants(Snapshot snapshot, AkKey *key);
 
 /*
  * Read the one that a key, whose row is in "row", comes from in the end: it takes that

@@ -12,7 +12,8 @@
 static MemoryContext context;	/* of the list */
 static AkRule *rules;
 static int	nrules;
-static uint64 generation;		/* of the list; 0: there is none */
+static uint64 number;			/* of messages before the list was made; 0:
+								 * there is none */
 
 static bool
 same_rule(const AkRule *a, const AkRule *b)
@@ -39,9 +40,9 @@ static void
 read_rules(void)
 {
 	MemoryContext before;
-	uint64		now = ak_inval_generation(AK_TOPIC_KEYS);
+	uint64		now = ak_inval_number;
 
-	generation = 0;				/* so that an error leaves nothing valid */
+	number = 0;					/* so that an error leaves nothing valid */
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "apikey rules",
 										ALLOCSET_SMALL_SIZES);
@@ -50,13 +51,13 @@ read_rules(void)
 	nrules = ak_store_rules(&rules);
 	MemoryContextSwitchTo(before);
 	qsort(rules, nrules, sizeof(AkRule), compare_rules);
-	generation = now;
+	number = now;
 }
 
 bool
 ak_lookup_any(void)
 {
-	if (generation != ak_inval_generation(AK_TOPIC_KEYS))
+	if (number == 0 || ak_inval_ended(AK_PART_RULES, number))
 		read_rules();
 	return nrules > 0;
 }

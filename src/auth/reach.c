@@ -14,9 +14,9 @@
 /* An entry: one allocation, with the bytes of the names behind. */
 typedef struct Reach
 {
-	pg_uuid_t	key_id;
-	uint64		key_generation; /* 0: not to be used again */
-	uint64		registry_generation;
+	uint64		grants_serial;	/* of the key; 0: not to be used again */
+	AkPart		registry;		/* that it rests on, as it was ... */
+	uint64		number;			/* ... before any message after this */
 	AkLevel		level;
 	AkReachOf	of;
 	bool		anywhere;		/* not only within ... */
@@ -152,6 +152,7 @@ add_grant(Names *names, const Wanted *wanted, const AkGrant *grant,
 		environment = wanted->within;
 	}
 	if (ak_registry_contains(&wanted->key->organization,
+							 wanted->key->organization_hash,
 							 ak_grants_hash(&grant->project, environment),
 							 &grant->project, environment))
 		add_pair(names, wanted, &grant->project, environment);
@@ -207,9 +208,8 @@ collect_all(Names *names, const Wanted *wanted)
 static bool
 is_entry_of(const Reach *reach, const Wanted *wanted)
 {
-	return reach->key_generation == wanted->key->generation &&
-		reach->registry_generation == ak_inval_generation(AK_TOPIC_REGISTRY) &&
-		memcmp(&reach->key_id, &wanted->key->id, sizeof(pg_uuid_t)) == 0 &&
+	return reach->grants_serial == wanted->key->grants_serial &&
+		!ak_inval_ended(reach->registry, reach->number) &&
 		reach->level == wanted->level && reach->of == wanted->of &&
 		reach->anywhere == (wanted->within == NULL) &&
 		(reach->anywhere || ak_name_equal(&reach->within, wanted->within));
@@ -228,7 +228,7 @@ put_name(char **to, const AkName *name)
 
 /* Cache a list, as the latest. */
 static Reach *
-cache_list(const Wanted *wanted, uint64 generation, const Names *names)
+cache_list(const Wanted *wanted, uint64 number, const Names *names)
 {
 	static const AkName nothing = {"", 0};
 	const AkName *within = wanted->within ? wanted->within : &nothing;
@@ -244,10 +244,11 @@ cache_list(const Wanted *wanted, uint64 generation, const Names *names)
 	reach = MemoryContextAllocHuge(context, size + within->len);
 	to = (char *) &reach->names[names->count];
 	reach->bytes = GetMemoryChunkSpace(reach);
-	reach->key_id = wanted->key->id;
-	reach->key_generation = wanted->key->uncommitted ? 0 :
-		wanted->key->generation;
-	reach->registry_generation = generation;
+	reach->grants_serial = wanted->key->uncommitted ? 0 :
+		wanted->key->grants_serial;
+	reach->registry = ak_inval_part(AK_TOPIC_REGISTRY,
+									wanted->key->organization_hash);
+	reach->number = number;
 	reach->level = wanted->level;
 	reach->of = wanted->of;
 	reach->anywhere = wanted->within == NULL;
@@ -294,12 +295,12 @@ make_list(const Wanted *wanted)
 											   "apikey reach scan",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(work);
-	uint64		generation = ak_inval_generation(AK_TOPIC_REGISTRY);
+	uint64		number = ak_inval_number;
 	Names		names = {palloc(16 * sizeof(AkName)), 0, 16};
 	Reach	   *reach;
 
 	collect_all(&names, wanted);
-	reach = cache_list(wanted, generation, &names);
+	reach = cache_list(wanted, number, &names);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return reach;

@@ -4,8 +4,9 @@
  *		this?
  *
  * The same rules as in authz.h, for all that is registered at once.  The
- * lists made last are cached, by key and registry as they were then: a query asks
- * again for each scan, and each rescan, of a table.
+ * lists made last are cached, as long as the grants of the key and the registry of its
+ * organization stay what they were: a query asks again for each scan, and each rescan, of
+ * a table.
  */
 #ifndef AK_REACH_H
 #define AK_REACH_H

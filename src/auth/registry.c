@@ -15,26 +15,38 @@
 typedef struct Pair
 {
 	struct Pair *next;
-	uint32		hash;
+	uint64		number;			/* of the last message of which it is known
+								 * that it did not end the answer */
+	uint32		hash;			/* of all three */
+	AkPart		part;			/* of the registry, that it rests on */
+	bool		registered;		/* the answer */
+	uint16		organization_len;
 	uint16		project_len;
 	uint16		environment_len;
-	uint16		organization_len;	/* 0: not registered */
 	char		names[FLEXIBLE_ARRAY_MEMBER];	/* the three, one after
 												 * another */
 } Pair;
+
+/* What is asked. */
+typedef struct Question
+{
+	const AkName *organization;
+	const AkName *project;
+	const AkName *environment;
+	uint32		organization_hash;
+	uint32		hash;			/* of all three */
+} Question;
 
 Size		ak_registry_bytes;
 
 static MemoryContext context;	/* holds buckets and pairs, nothing else */
 static Pair **buckets;
-static uint64 buckets_generation;
 
-/* Start anew if what is cached is outdated, too much, or nothing yet. */
+/* Start anew if what is cached is too much, or nothing yet. */
 static void
 prepare_buckets(void)
 {
-	if (buckets != NULL && ak_registry_bytes < AK_REGISTRY_BYTES &&
-		buckets_generation == ak_inval_generation(AK_TOPIC_REGISTRY))
+	if (buckets != NULL && ak_registry_bytes < AK_REGISTRY_BYTES)
 		return;
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "apikey registry",
@@ -43,51 +55,63 @@ prepare_buckets(void)
 	MemoryContextReset(context);
 	ak_registry_bytes = BUCKETS * sizeof(Pair *);
 	buckets = MemoryContextAllocZero(context, ak_registry_bytes);
-	buckets_generation = ak_inval_generation(AK_TOPIC_REGISTRY);
 }
 
 static Pair *
-find_pair(uint32 hash, const AkName *project, const AkName *environment)
+find_pair(const Question *question)
 {
-	Pair	   *pair = buckets[hash % BUCKETS];
+	const AkName *organization = question->organization;
+	const AkName *project = question->project;
+	const AkName *environment = question->environment;
+	Pair	   *pair = buckets[question->hash % BUCKETS];
 
 	while (pair != NULL &&
-		   !(pair->hash == hash && pair->project_len == project->len &&
+		   !(pair->hash == question->hash &&
+			 pair->organization_len == organization->len &&
+			 pair->project_len == project->len &&
 			 pair->environment_len == environment->len &&
-			 memcmp(pair->names, project->data, project->len) == 0 &&
-			 memcmp(pair->names + project->len, environment->data,
-					environment->len) == 0))
+			 memcmp(pair->names, organization->data, organization->len) == 0 &&
+			 memcmp(pair->names + organization->len, project->data,
+					project->len) == 0 &&
+			 memcmp(pair->names + organization->len + project->len,
+					environment->data, environment->len) == 0))
 		pair = pair->next;
 	return pair;
 }
 
+/* Cache a pair whose answer is not known yet. */
 static Pair *
-cache_pair(uint32 hash, const AkName *project, const AkName *environment,
-		   const AkName *organization)
+cache_pair(const Question *question)
 {
-	Size		size = offsetof(Pair, names) + project->len +
-	environment->len + organization->len;
+	const AkName *organization = question->organization;
+	const AkName *project = question->project;
+	const AkName *environment = question->environment;
+	Size		size = offsetof(Pair, names) + organization->len + project->len +
+	environment->len;
 	Pair	   *pair = MemoryContextAlloc(context, size);
 	char	   *names = pair->names;
 
-	pair->hash = hash;
+	pair->number = 0;
+	pair->hash = question->hash;
+	pair->part = ak_inval_part(AK_TOPIC_REGISTRY, question->organization_hash);
+	pair->registered = false;
+	pair->organization_len = organization->len;
 	pair->project_len = project->len;
 	pair->environment_len = environment->len;
-	pair->organization_len = organization->len;
+	memcpy(names, organization->data, organization->len);
+	names += organization->len;
 	memcpy(names, project->data, project->len);
 	names += project->len;
 	memcpy(names, environment->data, environment->len);
-	names += environment->len;
-	memcpy(names, organization->data, organization->len);
-	pair->next = buckets[hash % BUCKETS];
-	buckets[hash % BUCKETS] = pair;
+	pair->next = buckets[question->hash % BUCKETS];
+	buckets[question->hash % BUCKETS] = pair;
 	ak_registry_bytes += size;
 	return pair;
 }
 
-/* Read the pair from the table, and cache it. */
-static Pair *
-read_pair(uint32 hash, const AkName *project, const AkName *environment)
+/* Read the answer from the table. */
+static void
+read_answer(const Question *question, Pair *pair)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
 											   "apikey registry scan",
@@ -95,34 +119,47 @@ read_pair(uint32 hash, const AkName *project, const AkName *environment)
 	MemoryContext before = MemoryContextSwitchTo(work);
 	Snapshot	snapshot;
 	AkEnvironmentRow row;
-	Pair	   *pair;
+	uint64		number = 0;
+	bool		registered = false;
 
 	AK_STORE_READ(snapshot)
 	{
-		row.organization = ak_name_make("", 0);
-		(void) ak_store_environment(snapshot, project, environment, &row);
+		number = ak_inval_number;
+		registered = ak_store_environment(snapshot, question->project,
+										  question->environment, &row) &&
+			ak_name_equal(&row.organization, question->organization);
 	}
-	pair = cache_pair(hash, project, environment, &row.organization);
+	pair->registered = registered;
+	pair->number = number;
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
-	return pair;
 }
 
 bool
-ak_registry_contains(const AkName *organization, uint32 hash,
-					 const AkName *project, const AkName *environment)
+ak_registry_contains(const AkName *organization, uint32 organization_hash,
+					 uint32 hash, const AkName *project,
+					 const AkName *environment)
 {
+	Question	question = {
+		organization, project, environment, organization_hash,
+		hash + organization_hash
+	};
 	Pair	   *pair;
 
-	if (project->len > AK_NAME_MAX || environment->len > AK_NAME_MAX ||
+	if (organization->len > AK_NAME_MAX || project->len > AK_NAME_MAX ||
+		environment->len > AK_NAME_MAX ||
 		ak_name_equal(environment, &ak_name_all))
 		return false;
 	prepare_buckets();
-	pair = find_pair(hash, project, environment);
+	pair = find_pair(&question);
 	if (pair == NULL)
-		pair = read_pair(hash, project, environment);
-	return pair->organization_len > 0 &&
-		pair->organization_len == organization->len &&
-		memcmp(pair->names + pair->project_len + pair->environment_len,
-			   organization->data, organization->len) == 0;
+		pair = cache_pair(&question);
+	if (unlikely(pair->number != ak_inval_number))
+	{
+		if (pair->number == 0 || ak_inval_ended(pair->part, pair->number))
+			read_answer(&question, pair);
+		else
+			pair->number = ak_inval_number;
+	}
+	return pair->registered;
 }

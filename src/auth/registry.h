@@ -1,9 +1,9 @@
 /*
  * registry.h
- *		The registry cache: which organization has this environment of this project?
+ *		The registry cache: has this organization this environment of this project?
  *
- * Answers, negative ones too, are cached until the registry changes or
- * AK_REGISTRY_BYTES are full; then all are dropped.
+ * Answers, negative ones too, are cached until the registry of the organization that was
+ * asked for changes.  When AK_REGISTRY_BYTES are full all are dropped.
  */
 #ifndef AK_REGISTRY_H
 #define AK_REGISTRY_H
@@ -15,10 +15,11 @@
 #define AK_REGISTRY_BYTES	(4 * 1024 * 1024)
 
 /*
- * Is this pair, whose ak_grants_hash() is "hash", registered for this organization?
- * An environment '*' never is.
+ * Is this pair, whose ak_grants_hash() is "hash", registered for this organization, whose
+ * ak_inval_hash() is given too?  An environment '*' never is.
  */
-extern bool ak_registry_contains(const AkName *organization, uint32 hash,
+extern bool ak_registry_contains(const AkName *organization,
+								 uint32 organization_hash, uint32 hash,
 								 const AkName *project,
 								 const AkName *environment);
 

@@ -117,13 +117,11 @@ read_tables(Heard *heard)
 	uint64		generation = 0;
 	Snapshot	snapshot;
 
-	/* from here on messages about it are heard */
-	(void) ak_schema_table(AK_TABLE_SUBSCRIPTION);
 	AK_STORE_READ(snapshot)
 	{
 		memset(heard, 0, sizeof(Heard));
 		heard->at = DT_NOBEGIN;
-		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		generation = ak_inval_schema;
 		read_subscriptions(snapshot, heard);
 		if (heard->subscription != NULL)
 			read_heartbeat(snapshot, heard);
@@ -206,7 +204,7 @@ ak_staleness_look(void)
 	uint64		generation;
 
 	if (looked_at == now &&
-		ak_staleness_generation == ak_inval_generation(AK_TOPIC_SCHEMA))
+		ak_staleness_generation == ak_inval_schema)
 		return refuses;
 
 	ak_staleness_generation = 0;	/* as it stays after an error */

@@ -11,7 +11,7 @@
  *
  * No message comes when time passes.  So a backend keeps until when it need not look again,
  * and reads the row anew only after that, once a statement.  A change of apikey_subscription
- * brings a message of AK_TOPIC_SCHEMA.
+ * names all parts, see inval.h.
  */
 #ifndef AK_STALENESS_H
 #define AK_STALENESS_H
@@ -33,7 +33,7 @@ extern bool ak_staleness_look(void);
 static inline bool
 ak_staleness_refuses(void)
 {
-	if (likely(ak_staleness_generation == ak_inval_generation(AK_TOPIC_SCHEMA) &&
+	if (likely(ak_staleness_generation == ak_inval_schema &&
 			   (ak_staleness_look_at == DT_NOEND ||
 				ak_staleness_look_at >= ak_clock_now())))
 		return false;

@@ -29,8 +29,8 @@ is_slot_of(const AkGrants *grants, uint32 at, uint32 hash, const AkName *project
 		memcmp(names + project->len, environment->data, environment->len) == 0;
 }
 
-Size
-ak_grants_size(const AkGrant *grants, int count)
+static Size
+size_of_grants(const AkGrant *grants, int count)
 {
 	Size		size = offsetof(AkGrants, slots) +
 	slot_count(count) * sizeof(AkGrantSlot);
@@ -40,14 +40,17 @@ ak_grants_size(const AkGrant *grants, int count)
 	return size;
 }
 
-void
-ak_grants_compile(AkGrants *result, const AkGrant *grants, int count)
+AkGrants *
+ak_grants_make(const AkGrant *grants, int count)
 {
+	Size		size = size_of_grants(grants, count);
+	AkGrants   *result = palloc_extended(size, MCXT_ALLOC_HUGE);
 	uint32		nslots = slot_count(count);
 	Size		names = offsetof(AkGrants, slots) +
 	nslots * sizeof(AkGrantSlot);
 
 	memset(result, 0, names);
+	result->size = size;
 	result->count = count;
 	result->mask = nslots - 1;
 	for (int i = 0; i < count; i++)
@@ -85,15 +88,6 @@ ak_grants_compile(AkGrants *result, const AkGrant *grants, int count)
 		if (ak_name_equal(&grant->environment, &ak_name_all))
 			result->any_environment = true;
 	}
-}
-
-AkGrants *
-ak_grants_make(const AkGrant *grants, int count)
-{
-	AkGrants   *result = palloc_extended(ak_grants_size(grants, count),
-										 MCXT_ALLOC_HUGE);
-
-	ak_grants_compile(result, grants, count);
 	return result;
 }
 

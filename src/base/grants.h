@@ -4,8 +4,7 @@
  *
  * AkGrants answers "which level on this project and environment?" by hash
  * probes: one for the exact pair, and one more for each kind of '*' that the
- * key has at all.  It is one piece of memory, which the caller allocates and
- * may copy, and does not change.
+ * key has at all.  It is one piece of memory, which may be copied, and does not change.
  *
  * Whether a pair is registered, and for which organization, is for registry.h
  * to say.
@@ -36,6 +35,7 @@ typedef struct AkGrantSlot
 
 typedef struct AkGrants
 {
+	uint32		size;			/* bytes of all of it */
 	uint32		count;
 	uint32		mask;			/* number of slots, a power of two, less 1 */
 	bool		any_project;	/* is there a grant on project '*'? */
@@ -43,12 +43,7 @@ typedef struct AkGrants
 	AkGrantSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } AkGrants;
 
-/* Of several grants on one pair the highest counts. */
-extern Size ak_grants_size(const AkGrant *grants, int count);
-extern void ak_grants_compile(AkGrants *result, const AkGrant *grants,
-							  int count);
-
-/* The same, palloc'd. */
+/* Of several grants on one pair the highest counts.  palloc'd. */
 extern AkGrants *ak_grants_make(const AkGrant *grants, int count);
 
 /* The highest level of all grants that match; "hash" is ak_grants_hash's. */

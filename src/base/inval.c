@@ -1,51 +1,64 @@
 /*
  * inval.c
- *		When must a backend drop what it has cached? See inval.h.
+ *		When must a backend forget what it has cached, and what of it?  See inval.h.
  */
 #include "postgres.h"
 
 #include "base/inval.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "utils/inval.h"
 
-uint64		ak_inval_generations[AK_TOPICS] = {1, 1, 1};
+/* The OID of the first part; that of the last is the last before FirstNormalObjectId. */
+#define FIRST_PART	((Oid) (FirstNormalObjectId - AK_PARTS))
+
+uint64		ak_inval_number = 1;
+uint64		ak_inval_named[AK_PARTS];
+uint64		ak_inval_schema = 1;
 uint64		ak_inval_transaction = 1;
 
 uint64		ak_inval_flushes;
 uint64		ak_inval_messages;
 
-static const AkWatch *watched;
+static const Oid *watched;
 static int	nwatched;
+static Oid	lowest_watched = PG_UINT32_MAX;
+static Oid	highest_watched = InvalidOid;
+
+static void
+end_part(AkPart part)
+{
+	ak_inval_flushes++;
+	ak_inval_named[part] = ++ak_inval_number;
+}
 
 void
 ak_inval_forget(void)
 {
-	ak_inval_flushes++;
-	for (int topic = 0; topic < AK_TOPICS; topic++)
-		ak_inval_generations[topic]++;
+	end_part(AK_PART_ALL);
+	ak_inval_schema++;
 }
 
-/* An invalid "relation" stands for all of them. */
+/* Called for every message about any relation.  An invalid one stands for all. */
 static void
 count_message(Datum arg, Oid relation)
 {
 	ak_inval_messages++;
-	if (!OidIsValid(relation))
-	{
+	if (relation == FIRST_PART + AK_PART_ALL || !OidIsValid(relation))
 		ak_inval_forget();
-		return;
-	}
-	for (int i = 0; i < nwatched; i++)
-	{
-		if (watched[i].relation == relation)
-		{
-			if (watched[i].topic != AK_TOPIC_SCHEMA)
-				ak_inval_flushes++;
-			ak_inval_generations[watched[i].topic]++;
-			return;
-		}
-	}
+	else if (relation >= FIRST_PART && relation < FIRST_PART + AK_PARTS)
+		end_part(relation - FIRST_PART);
+	else if (relation >= lowest_watched && relation <= highest_watched)
+		for (int i = 0; i < nwatched; i++)
+			if (watched[i] == relation)
+			{
+				ak_inval_number++;
+				ak_inval_schema++;
+				return;
+			}
 }
 
 static void
@@ -71,16 +84,41 @@ ak_inval_init(void)
 }
 
 void
-ak_inval_watch(const AkWatch *relations, int count)
+ak_inval_watch(const Oid *relations, int count)
 {
 	watched = relations;
 	nwatched = count;
+	lowest_watched = PG_UINT32_MAX;
+	highest_watched = InvalidOid;
+	for (int i = 0; i < count; i++)
+		if (OidIsValid(relations[i]))
+		{
+			lowest_watched = Min(lowest_watched, relations[i]);
+			highest_watched = Max(highest_watched, relations[i]);
+		}
 }
 
+/*
+ * PostgreSQL takes the relation's OID, or its row of pg_class.  By OID it would look for
+ * the row, of which it reads no more than what is set here.
+ */
 void
-ak_inval_announce(Oid relation)
+ak_inval_announce(AkPart part)
 {
-	CacheInvalidateRelcacheByRelid(relation);
+	union
+	{
+		HeapTupleHeaderData header;
+		char		bytes[MAXALIGN(SizeofHeapTupleHeader) + sizeof(FormData_pg_class)];
+	}			row;
+	HeapTupleData tuple = {.t_data = &row.header};
+	Form_pg_class form;
+
+	memset(&row, 0, sizeof(row));
+	row.header.t_hoff = MAXALIGN(SizeofHeapTupleHeader);
+	form = (Form_pg_class) GETSTRUCT(&tuple);
+	form->oid = FIRST_PART + part;
+	form->relisshared = false;
+	CacheInvalidateRelcacheByTuple(&tuple);
 }
 
 void

@@ -243,8 +243,6 @@ read_derived_grants(const pg_uuid_t *id)
 {
 	AkKey		key;
 	AkKeyRow	row;
-	AkGrant    *grants;
-	int			ngrants;
 	Snapshot	snapshot;
 	bool		found = false;
 
@@ -253,9 +251,11 @@ read_derived_grants(const pg_uuid_t *id)
 		memset(&key, 0, sizeof(key));
 		key.id = *id;
 		found = ak_store_key(snapshot, id, &row) &&
-			ak_lineage_read(snapshot, &row, &key, &grants, &ngrants);
+			ak_lineage_read(snapshot, &row, &key);
+		if (found)
+			ak_lineage_grants(snapshot, &key);
 	}
-	return found ? ak_grants_make(grants, ngrants) : NULL;
+	return found ? key.grants : NULL;
 }
 
 AK_FUNCTION_INFO_V1(apikey_derived_grants);

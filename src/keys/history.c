@@ -41,17 +41,33 @@
 
 static TimestampTz purging = DT_NOBEGIN;	/* events before this time */
 
-/* A column of the row; false if there is none of this name, or it is null. */
+/* A column of a row; false if there is no row, none of this name, or it is null. */
 static bool
-get_row_value(TriggerData *trigger, const char *name, Oid type, Datum *value)
+get_value(TriggerData *trigger, HeapTuple row, const char *name, Oid type,
+		  Datum *value)
 {
 	AttrNumber	column = ak_trigger_column(trigger->tg_relation, name, type);
 	bool		isnull = true;
 
-	if (trigger->tg_trigtuple != NULL && column > 0)
-		*value = heap_getattr(trigger->tg_trigtuple, column,
+	if (row != NULL && column > 0)
+		*value = heap_getattr(row, column,
 							  RelationGetDescr(trigger->tg_relation), &isnull);
 	return !isnull;
+}
+
+/* The same of the row as it was, or the new one. */
+static bool
+get_row_value(TriggerData *trigger, const char *name, Oid type, Datum *value)
+{
+	return get_value(trigger, trigger->tg_trigtuple, name, type, value);
+}
+
+/* The row as it is now; NULL if there is none. */
+static HeapTuple
+get_new_row(TriggerData *trigger)
+{
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple :
+		TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? trigger->tg_trigtuple : NULL;
 }
 
 /*
@@ -257,17 +273,52 @@ begin_trigger(FunctionCallInfo fcinfo, const char *function,
 					function)));
 }
 
-/* Is the secret of a new key found in a way in which none was before? */
+/* Is the secret, as it is now, found in a way in which none was before? */
 static bool
 is_found_anew(TriggerData *trigger)
 {
 	Datum		value;
 	AkRule		rule;
 
-	if (!get_row_value(trigger, "lookup_rule", TEXTARRAYOID, &value))
+	if (!get_value(trigger, get_new_row(trigger), "lookup_rule", TEXTARRAYOID, &value))
 		return false;
 	rule = ak_store_read_rule(value);
 	return ak_lookup_is_new(&rule);
+}
+
+/* The part of a topic that a row belongs to; that of all where none can be told. */
+static AkPart
+get_part(TriggerData *trigger, HeapTuple row, AkTopic topic)
+{
+	bool		by_id = topic == AK_TOPIC_KEY || topic == AK_TOPIC_GRANTS;
+	Datum		value;
+	AkName		organization;
+
+	if (!get_value(trigger, row, by_id ? "key_id" : "organization",
+				   by_id ? UUIDOID : TEXTOID, &value))
+		return AK_PART_ALL;
+	if (by_id)
+		return ak_inval_part(topic, ak_inval_hash(DatumGetUUIDP(value),
+												  sizeof(pg_uuid_t)));
+	organization = ak_name_of_text(value);
+	if (ak_name_equal(&organization, &ak_name_all))
+		return AK_PART_ALL;
+	return ak_inval_part(topic, ak_inval_hash(organization.data,
+											  organization.len));
+}
+
+/* Both parts, if a row has moved from one to the other. */
+static void
+announce_parts(TriggerData *trigger, AkTopic topic)
+{
+	AkPart		before = get_part(trigger, trigger->tg_trigtuple, topic);
+	AkPart		after = before;
+
+	ak_inval_announce(before);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		after = get_part(trigger, trigger->tg_newtuple, topic);
+	if (after != before)
+		ak_inval_announce(after);
 }
 
 /* Tell all backends, unless none can have it in its cache. */
@@ -276,19 +327,36 @@ announce(TriggerData *trigger, AkTable table)
 {
 	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 
-	if (table == AK_TABLE_PROJECT || table == AK_TABLE_ENVIRONMENT ||
-		table == LATER_TABLE)
-		ak_inval_announce(ak_schema_table(AK_TABLE_REGISTRY_PROXY));
-	if (table == AK_TABLE_SUSPENSION || table == LATER_TABLE ||
-		(table == AK_TABLE_KEY && !insert) ||
-		(table == AK_TABLE_GRANT &&
-		 !(insert && belongs_to_new_key(trigger))) ||
-		(table == AK_TABLE_SECRET &&
-		 !(insert && belongs_to_new_key(trigger) &&
-		   !is_found_anew(trigger))))
-		ak_inval_announce(ak_schema_table(AK_TABLE_KEY_PROXY));
-	if (table == AK_TABLE_SUBSCRIPTION)
-		ak_inval_announce(ak_schema_table(table));	/* as staleness.h wants it */
+	switch (table)
+	{
+		case AK_TABLE_PROJECT:
+		case AK_TABLE_ENVIRONMENT:
+			announce_parts(trigger, AK_TOPIC_REGISTRY);
+			break;
+		case AK_TABLE_SUSPENSION:
+			announce_parts(trigger, AK_TOPIC_SUSPENSION);
+			break;
+		case AK_TABLE_KEY:
+			if (!insert)
+				announce_parts(trigger, AK_TOPIC_KEY);
+			break;
+		case AK_TABLE_SECRET:
+			if (!insert || !belongs_to_new_key(trigger))
+				announce_parts(trigger, AK_TOPIC_KEY);
+			if (is_found_anew(trigger))
+				ak_inval_announce(AK_PART_RULES);
+			break;
+		case AK_TABLE_GRANT:
+			if (!insert || !belongs_to_new_key(trigger))
+				announce_parts(trigger, AK_TOPIC_GRANTS);
+			break;
+		case AK_TABLE_SUBSCRIPTION: /* see staleness.h */
+		case LATER_TABLE:
+			ak_inval_announce(AK_PART_ALL);
+			break;
+		default:
+			break;
+	}
 }
 
 /* What a new row refers to is looked for by the library that knows the table. */

@@ -482,6 +482,7 @@ ak_projects_check(const AkName *organization, const AkGrant *grant)
 	if ((all_projects && all_environments) ||
 		(!all_projects && !all_environments &&
 		 ak_registry_contains(organization,
+							  ak_inval_hash(organization->data, organization->len),
 							  ak_grants_hash(project, environment), project,
 							  environment)))
 		return;

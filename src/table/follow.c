@@ -6,6 +6,7 @@
 
 #include "table/follow.h"
 
+#include "base/inval.h"
 #include "replication/logicalworker.h"
 #include "table/scan.h"
 #include "utils/catcache.h"
@@ -63,9 +64,9 @@ look_up_subscriptions(void)
 	if (!listening)
 		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, forget_subscriptions, 0);
 	listening = true;
-	while (!known || known_generation != ak_inval_generation(AK_TOPIC_SCHEMA))
+	while (!known || known_generation != ak_inval_schema)
 	{
-		uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		uint64		generation = ak_inval_schema;
 		bool		found;
 
 		known = true;
@@ -80,7 +81,7 @@ bool
 ak_follow_is_on(void)
 {
 	if (unlikely(!known ||
-				 known_generation != ak_inval_generation(AK_TOPIC_SCHEMA)))
+				 known_generation != ak_inval_schema))
 		look_up_subscriptions();
 	return follows;
 }

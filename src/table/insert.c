@@ -204,7 +204,7 @@ forget_checks(void *arg)
 static void
 prepare_checks(void)
 {
-	uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+	uint64		generation = ak_inval_schema;
 	TimestampTz statement = ak_clock_now();
 	MemoryContextCallback *callback;
 

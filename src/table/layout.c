@@ -151,7 +151,7 @@ ak_layout_open(AkTable table, LOCKMODE mode)
 	uint64		generation;
 
 	while (layouts[table].generation !=
-		   (generation = ak_inval_generation(AK_TOPIC_SCHEMA)))
+		   (generation = ak_inval_schema))
 	{
 		find_layout(table, rel);
 		layouts[table].generation = generation;
@@ -171,7 +171,7 @@ ak_layout_index(Relation rel, AkIndex index)
 	uint64		generation;
 
 	while (found_indexes[index].generation !=
-		   (generation = ak_inval_generation(AK_TOPIC_SCHEMA)))
+		   (generation = ak_inval_schema))
 	{
 		found_indexes[index].oid = find_layout_index(rel, index);
 		found_indexes[index].generation = generation;

@@ -32,14 +32,13 @@ static AkSchema schema;
 static uint64 schema_generation;	/* 0: "schema" is not filled in */
 
 /* Our tables as far as they were looked up; InvalidOid: not yet. */
-static AkWatch watched[AK_TABLES];
+static Oid	watched[AK_TABLES];
 
 const AkTableForm ak_schema_tables[AK_TABLES] = {
 #define AK_TABLE(symbol, name) \
-	[AK_TABLE_##symbol] = {#name, AK_TOPIC_SCHEMA, Natts_##name, {
+	[AK_TABLE_##symbol] = {#name, Natts_##name, {
 #define AK_COLUMN(table, name, type, nullable) {#name, type, nullable},
 #define AK_TABLE_END(name) }},
-#define AK_PROXY(symbol, name, topic) [AK_TABLE_##symbol] = {#name, topic},
 #include "table/tablelist.h"
 };
 
@@ -131,9 +130,7 @@ find_extension(const char *name, Oid *extension, Oid *namespace, bool check)
 static Oid
 find_table(const AkSchema *in, AkTable table)
 {
-	const AkTableForm *form = &ak_schema_tables[table];
-	Oid			oid = get_relname_relid(form->name, form->ncolumns > 0 ?
-										in->namespace : in->internal);
+	Oid			oid = get_relname_relid(ak_schema_tables[table].name, in->namespace);
 
 	if (!OidIsValid(oid) ||
 		getExtensionOfObject(RelationRelationId, oid) != in->extension)
@@ -199,33 +196,22 @@ find_schema(AkSchema *found)
 }
 
 /*
- * Messages must be heard about the proxies, which tell of changes, and about a table that
- * DROP EXTENSION drops; the others are looked up when they are needed.
+ * The tables that are in "watched", and one that must be: messages must be heard about a
+ * table that DROP EXTENSION drops.  The others are looked up when they are needed.
  */
-static bool
-is_always_watched(AkTable table)
-{
-	return table == AK_TABLE_KEY || ak_schema_tables[table].ncolumns == 0;
-}
-
-/* The tables that are in "watched", and those that must be. */
 static void
-find_tables(const AkSchema *in, AkWatch *found)
+find_tables(const AkSchema *in, Oid *found)
 {
 	for (int table = 0; table < AK_TABLES; table++)
-	{
-		found[table].relation = InvalidOid;
-		found[table].topic = ak_schema_tables[table].topic;
-		if (is_always_watched(table) || OidIsValid(watched[table].relation))
-			found[table].relation = find_table(in, table);
-		if (is_always_watched(table) && !OidIsValid(found[table].relation))
-			refuse_missing_table(table);
-	}
+		found[table] = table == AK_TABLE_KEY || OidIsValid(watched[table]) ?
+			find_table(in, table) : InvalidOid;
+	if (!OidIsValid(found[AK_TABLE_KEY]))
+		refuse_missing_table(AK_TABLE_KEY);
 }
 
 /* Take note of what was found.  True if it is news: then nothing that is cached counts. */
 static bool
-note_schema(const AkSchema *found, const AkWatch *tables)
+note_schema(const AkSchema *found, const Oid *tables)
 {
 	if (memcmp(found, &schema, sizeof(AkSchema)) == 0 &&
 		memcmp(tables, watched, sizeof(watched)) == 0)
@@ -248,18 +234,17 @@ resolve_schema(void)
 	uint64		generation;
 	uint64		messages;
 	AkSchema	found;
-	AkWatch		tables[AK_TABLES];
+	Oid			tables[AK_TABLES];
 
-	memset(tables, 0, sizeof(tables));
 	do
 	{
-		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		generation = ak_inval_schema;
 		messages = ak_inval_messages;
 		find_schema(&found);
 		find_tables(&found, tables);
 		if (!note_schema(&found, tables))
 			break;
-		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+		generation = ak_inval_schema;
 	} while (messages != ak_inval_messages);
 	schema_generation = generation;
 }
@@ -268,14 +253,14 @@ void
 ak_schema_accept(void)
 {
 	AcceptInvalidationMessages();
-	if (unlikely(schema_generation != ak_inval_generation(AK_TOPIC_SCHEMA)))
+	if (unlikely(schema_generation != ak_inval_schema))
 		resolve_schema();
 }
 
 Oid
 ak_schema_table(AkTable table)
 {
-	while (!OidIsValid(watched[table].relation))
+	while (!OidIsValid(watched[table]))
 	{
 		uint64		messages = ak_inval_messages;
 		Oid			oid = find_table(&schema, table);
@@ -283,11 +268,14 @@ ak_schema_table(AkTable table)
 		if (messages != ak_inval_messages)
 			ak_schema_accept();
 		else if (OidIsValid(oid))
-			watched[table].relation = oid;
+		{
+			watched[table] = oid;
+			ak_inval_watch(watched, AK_TABLES);
+		}
 		else
 			refuse_missing_table(table);
 	}
-	return watched[table].relation;
+	return watched[table];
 }
 
 Oid
@@ -299,7 +287,7 @@ ak_schema_lock(AkTable table, LOCKMODE mode)
 
 		LockRelationOid(oid, mode);
 		ak_schema_accept();
-		if (watched[table].relation == oid)
+		if (watched[table] == oid)
 			return oid;
 		UnlockRelationOid(oid, mode);
 	}

@@ -15,14 +15,12 @@
 
 #include "postgres.h"
 
-#include "base/inval.h"
 #include "base/level.h"
 #include "storage/lockdefs.h"
 
 typedef enum AkTable
 {
 #define AK_TABLE(symbol, name) AK_TABLE_##symbol,
-#define AK_PROXY(symbol, name, topic) AK_TABLE_##symbol,
 #include "table/tablelist.h"
 	AK_TABLES
 } AkTable;
@@ -51,8 +49,7 @@ typedef struct AkColumn
 typedef struct AkTableForm
 {
 	const char *name;
-	AkTopic		topic;			/* of a message about it */
-	int			ncolumns;		/* 0 of a proxy, which is in AK_INTERNAL */
+	int			ncolumns;
 	AkColumn	columns[AK_COLUMNS_MAX];
 } AkTableForm;
 

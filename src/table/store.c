@@ -50,7 +50,7 @@ ak_store_release(Snapshot snapshot)
 uint64
 ak_store_read(Snapshot *snapshot)
 {
-	uint64		generation = ak_inval_generation(AK_TOPIC_SCHEMA);
+	uint64		generation = ak_inval_schema;
 
 	*snapshot = ak_store_snapshot();
 	return generation;
@@ -60,7 +60,7 @@ uint64
 ak_store_reread(Snapshot *snapshot, uint64 before)
 {
 	ak_store_release(*snapshot);
-	if (before == ak_inval_generation(AK_TOPIC_SCHEMA))
+	if (before == ak_inval_schema)
 		return 0;
 	CHECK_FOR_INTERRUPTS();
 	return ak_store_read(snapshot);
@@ -164,6 +164,7 @@ read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 	row->secret.key_id = *DatumGetUUIDP(KEY(key_id));
 	row->secret.expires_at = DT_NOEND;
 	row->secret.uncommitted = is_uncommitted(tuple);
+	row->secret.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	if (!KEY_ISNULL(scheme) && !KEY_ISNULL(salt) && !KEY_ISNULL(verifier))
 		set_proof(&row->secret, KEY(scheme), KEY(salt), KEY(verifier));
 	row->organization_level = KEY_ISNULL(organization_level) ? AK_LEVEL_NONE :
@@ -343,6 +344,7 @@ end_secret(AkScan *scan, AkSecret *secret)
 		if (!AK_ISNULL(&row, apikey_secret, lookup_rule))
 			secret->rule = ak_store_read_rule(AK_VALUE(&row, apikey_secret, lookup_rule));
 		secret->uncommitted = is_uncommitted(scan->tuple);
+		secret->xmin = HeapTupleHeaderGetRawXmin(scan->tuple->t_data);
 		secret->tid = scan->tuple->t_self;
 		set_proof(secret, AK_VALUE(&row, apikey_secret, scheme),
 				  AK_VALUE(&row, apikey_secret, salt),

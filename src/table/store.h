@@ -47,6 +47,7 @@ typedef struct AkSecret
 	AkRule		rule;			/* ... by this rule */
 	TimestampTz expires_at;		/* DT_NOEND: with the key */
 	bool		uncommitted;
+	TransactionId xmin;			/* of its row: the version of it */
 	ItemPointerData tid;		/* of its row in apikey_secret */
 } AkSecret;
 
@@ -54,7 +55,7 @@ typedef struct AkKeyRow
 {
 	AkName		organization;
 	AkName		prefix;
-	AkSecret	secret;			/* the newest; uncommitted if this row is */
+	AkSecret	secret;			/* the newest, which is in this row */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */
 	bool		disabled;

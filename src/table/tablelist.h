@@ -7,8 +7,6 @@
  * AK_TABLE(symbol, name), its columns, and AK_TABLE_END(name)
  * AK_COLUMN(table, name, type, nullable): what has no fixed OID, apikey_level, is of
  *		type AK_LEVEL_TYPE
- * AK_PROXY(symbol, name, topic): a table of the other schema, always empty, that
- *		messages of this topic name
  * AK_INDEX(symbol, table, name, columns...): the columns that it begins with
  *
  * So there are AK_TABLE_KEY, Anum_apikey_key_label, Natts_apikey_key, AK_INDEX_KEY_PKEY
@@ -24,9 +22,6 @@
 #endif
 #ifndef AK_TABLE_END
 #define AK_TABLE_END(name)
-#endif
-#ifndef AK_PROXY
-#define AK_PROXY(symbol, name, topic)
 #endif
 #ifndef AK_INDEX
 #define AK_INDEX(symbol, table, name, ...)
@@ -155,9 +150,6 @@ AK_COLUMN(apikey_use_hour, uses, INT8OID, false)
 AK_COLUMN(apikey_use_hour, refusals, INT8OID, false)
 AK_TABLE_END(apikey_use_hour)
 
-AK_PROXY(KEY_PROXY, key_proxy, AK_TOPIC_KEYS)
-AK_PROXY(REGISTRY_PROXY, registry_proxy, AK_TOPIC_REGISTRY)
-
 AK_INDEX(PROJECT_PKEY, PROJECT, apikey_project_pkey,
 		 Anum_apikey_project_project)
 AK_INDEX(ENVIRONMENT_PKEY, ENVIRONMENT, apikey_environment_pkey,
@@ -192,5 +184,4 @@ AK_INDEX(USE_HOUR_PKEY, USE_HOUR, apikey_use_hour_pkey,
 #undef AK_TABLE
 #undef AK_COLUMN
 #undef AK_TABLE_END
-#undef AK_PROXY
 #undef AK_INDEX

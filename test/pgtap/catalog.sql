@@ -153,7 +153,7 @@ SELECT is_empty($$SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM fu
 SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind IN ('r', 'v', 'S', 'm', 'p', 'f')$$,
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_suspension', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_heartbeat', 'r'), ('apikey_subscription', 'r'),
-	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'), ('key_proxy', 'r'), ('registry_proxy', 'r'),
+	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'),
 	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
 	('apikey_protected', 'v'), ('apikey_replicas', 'v'), ('apikey_subscriptions', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,

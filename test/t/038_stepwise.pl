@@ -92,7 +92,7 @@ my $database = database();
 foreach my $forgotten (
 	'ALTER TABLE apikey_key ALTER note DROP DEFAULT',
 	'ALTER TABLE apikey_grant ALTER note DROP NOT NULL',
-	'ALTER TABLE apikey_internal.key_proxy DROP note',
+	'ALTER TABLE apikey_derivation DROP note',
 	q{ALTER TABLE apikey_budget ALTER note SET DEFAULT 'other'},
 	'ALTER TABLE apikey_use ALTER note TYPE varchar',
 	'ALTER TABLE apikey_use RESET (fillfactor)',
