@@ -2097,7 +2097,7 @@ FROM apikey_subscription s
 			greatest(statement_timestamp(), now()) - b.at AS staleness
 		FROM apikey_heartbeat b) h ON true;
 COMMENT ON VIEW apikey_subscriptions IS
-'the subscription of this database to the API keys of another one: does it go on, and how old is what it has brought?';
+'the subscription of this database to the API keys of another one: how far, and how old, is what it has brought';
 
 /* ----------------------------------------------------------- privileges */
 

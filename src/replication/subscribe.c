@@ -355,8 +355,8 @@ static void
 tell_progress(const AkMaking * making, const Progress * progress)
 {
 	ereport(NOTICE,
-			(errmsg(INT64_FORMAT " of " INT64_FORMAT " tables are there",
-					progress->ready, progress->tables),
+			(errmsg("%d of %d tables are there",
+					(int) progress->ready, (int) progress->tables),
 			 progress->rows == 0 ? 0 :
 			 errdetail(INT64_FORMAT " rows of the next have been copied.",
 					   progress->rows),
