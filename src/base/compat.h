@@ -179,6 +179,13 @@ ak_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot,
 #define AK_WALRCV_CHECK
 #endif
 
+/* The two halves of this session's virtual transaction, as pg_locks writes it */
+#if PG_VERSION_NUM >= 170000
+#define AK_MY_VXID	MyProcNumber, MyProc->vxid.lxid
+#else
+#define AK_MY_VXID	MyBackendId, MyProc->lxid
+#endif
+
 /* What subscriptions of this version have besides, see replication/subscribe.c. */
 #define AK_HAS_FAILOVER_SLOTS	(PG_VERSION_NUM >= 170000)
 

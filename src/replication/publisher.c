@@ -244,7 +244,6 @@ ak_publisher_is_here(AkPublisher *publisher)
 {
 	TimeLineID	timeline;
 	char	   *identifier = walrcv_identify_system(publisher->connection, &timeline);
-	LocalTransactionId number = MyProc->lxid;
 
 	if (strcmp(identifier, psprintf(UINT64_FORMAT, GetSystemIdentifier())) != 0)
 		return false;
@@ -254,6 +253,6 @@ ak_publisher_is_here(AkPublisher *publisher)
 												   " WHERE l.locktype = 'virtualxid' AND l.pid = %d"
 												   " AND l.virtualxid = '%d/%u' AND d.oid = %u"
 												   " AND d.datname = current_database()",
-												   MyProcPid, MyBackendId, number,
+												   MyProcPid, AK_MY_VXID,
 												   MyDatabaseId))->nrows > 0;
 }
