@@ -210,9 +210,9 @@ $node->safe_psql('planted', q{
 is($node->safe_psql('planted', 'SELECT * FROM evil.mark'), '',
 	'CREATE EXTENSION calls nothing that stood in its schema');
 is( $node->safe_psql('planted', q{
-		SELECT count(*), bool_or(has_table_privilege('mallory', c.oid, 'SELECT')) FROM pg_class c
+		SELECT count(*) > 20, bool_or(has_table_privilege('mallory', c.oid, 'SELECT')) FROM pg_class c
 		WHERE relname LIKE 'apikey%' AND relkind IN ('r', 'v')}),
-	'21|f', 'and takes all privileges back there, too');
+	't|f', 'and takes all privileges back there, too');
 my ($planted, undef, $refusal) = $node->psql('planted', q{
 	CREATE TABLE doc (project varchar, environment varchar);
 	SELECT shared.apikey_protect('doc', 'project', 'environment')});
