@@ -109,7 +109,7 @@ ak_publisher_version(AkPublisher *publisher)
 }
 
 static void
-read_answer(WalRcvExecResult * result, AkAnswer *answer)
+collect_answer(WalRcvExecResult * result, AkAnswer *answer)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(result->tupledesc,
 													&TTSOpsMinimalTuple);
@@ -163,7 +163,7 @@ ak_publisher_ask(AkPublisher *publisher, int ncolumns, const char *query)
 						result->err != NULL ? pchomp(result->err) : "no answer"),
 				 errhidestmt(true)));
 	answer->ncolumns = ncolumns;
-	read_answer(result, answer);
+	collect_answer(result, answer);
 	walrcv_clear_result(result);
 	return answer;
 }
