@@ -127,6 +127,11 @@ missing()
 	if [[ $suites =~ \ (tap|fuzz)\  ]]; then
 		/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
 	fi
+	# poolers, for the one file that tries them
+	if [[ $suites =~ \ tap\  && ${TAP:-poolers} == *poolers* ]]; then
+		[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
+		[ -x /usr/sbin/pgpool ] || echo pgpool2
+	fi
 	if [[ $suites =~ \ bench\  ]]; then
 		[ -e "$("$PG_CONFIG" --includedir 2>/dev/null)/libpq-fe.h" ] || echo libpq-dev
 	fi
@@ -134,7 +139,6 @@ missing()
 	for package in psycopg psycopg2 asyncpg; do
 		[ -e "/usr/lib/python3/dist-packages/$package" ] || echo "python3-$package"
 	done
-	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
 	command -v curl >/dev/null || echo curl
 	command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
 	# Java itself would be 260 MB
