@@ -120,7 +120,7 @@ typedef struct Followers
 	bool		everywhere;
 	Datum		list;			/* jsonb */
 	Datum		record;			/* both */
-}			Followers;
+} Followers;
 
 /* Who has applied this?  "seen" is the list of the look before. */
 static Followers
