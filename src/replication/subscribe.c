@@ -323,6 +323,7 @@ make_or_take_back(AkMaking * making)
 
 /* ---------------------------------------------------------------- waiting */
 
+/* Errors of which kinds are counted depends on the version. */
 typedef struct Progress
 {
 	int64		ready;			/* tables */
@@ -338,8 +339,10 @@ get_progress(Oid subscription, Progress * progress)
 	(void) ak_sql_query(psprintf("SELECT pg_catalog.count(*) FILTER (WHERE r.srsubstate = 'r'),"
 								 " pg_catalog.count(*),"
 								 " coalesce(pg_catalog.sum(c.tuples_processed), 0)::pg_catalog.int8,"
-								 " (SELECT coalesce(pg_catalog.sum(e.apply_error_count + e.sync_error_count), 0)::pg_catalog.int8"
-								 " FROM pg_catalog.pg_stat_get_subscription_stats(%u) e)"
+								 " (SELECT coalesce(pg_catalog.sum(n.value::pg_catalog.int8), 0)::pg_catalog.int8"
+								 " FROM pg_catalog.pg_stat_get_subscription_stats(%u) e,"
+								 " pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(e)) n"
+								 " WHERE n.key ~ '_error_count$')"
 								 " FROM pg_catalog.pg_subscription_rel r"
 								 " LEFT JOIN pg_catalog.pg_stat_progress_copy c ON c.relid = r.srrelid"
 								 " AND c.datid = %u WHERE r.srsubid = %u",
