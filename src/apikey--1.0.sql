@@ -77,18 +77,19 @@ CREATE INDEX apikey_environment_organization_idx
 	ON apikey_environment (organization, project, environment);
 
 /*
- * An organization needs no other row: it may have keys and no project.
+ * An organization needs no other row: it may have keys and no project.  "*" is the
+ * quarantine of the database: it refuses the keys that were made, or imported, up to then.
  */
 CREATE TABLE apikey_suspension (
 	organization text COLLATE "C" NOT NULL,
 	suspended_at timestamptz NOT NULL,
 	reason text,
 	CONSTRAINT apikey_suspension_pkey PRIMARY KEY (organization),
-	CONSTRAINT apikey_suspension_organization_name CHECK (organization NOT IN ('', '*')
+	CONSTRAINT apikey_suspension_organization_name CHECK (organization <> ''
 		AND octet_length(organization) <= 512)
 );
 COMMENT ON TABLE apikey_suspension IS
-'organizations that are suspended: none of their keys may do anything';
+'organizations that are suspended: none of their keys may do anything; "*" for the quarantine of the database';
 
 /* ----------------------------------------------------------------- keys */
 
@@ -572,6 +573,34 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_resume(text) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_resume(text) IS
 'accept the API keys of an organization again after apikey_suspend';
+
+/*
+ * For a copy of a database, which has the keys of the original.  Until the quarantine is
+ * lifted each key that is there now is refused, and what is derived from it; none is
+ * changed.  Keys that are made later are accepted.
+ *
+ * "server" is the cluster_name of the server, "database" the name of the database: 22023
+ * if it is another one, 22004 for a null.  Where this may be the original (others follow
+ * it, it has replication slots, its keys were asked for on this server, the server has no
+ * name), it is 55000, unless "insist" is pg_postmaster_start_time(), which the hint shows.
+ *
+ * Called again, it takes in the keys that were made meanwhile.  Each call is an event.
+ */
+CREATE FUNCTION apikey_quarantine(server text, database text, reason text DEFAULT NULL,
+	insist timestamptz DEFAULT NULL) RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_quarantine(text, text, text, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_quarantine(text, text, text, timestamptz) IS
+'refuse every API key that a copy of a database came with, until apikey_lift_quarantine';
+
+/* If there is no quarantine nothing happens. */
+CREATE FUNCTION apikey_lift_quarantine() RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_lift_quarantine() FROM PUBLIC;
+COMMENT ON FUNCTION apikey_lift_quarantine() IS
+'accept the API keys again that apikey_quarantine refuses';
 
 /* -------------------------------------------------------- life of a key */
 
@@ -1517,11 +1546,12 @@ BEGIN ATOMIC
 	WITH RECURSIVE chain AS (
 		SELECT k.organization, k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
 			EXISTS (SELECT FROM apikey_suspension s
-				WHERE s.organization = k.organization) AS suspended, 0 AS depth
+				WHERE s.organization = k.organization) AS suspended, 0 AS depth,
+			greatest(k.created_at, k.imported_at) AS since
 		FROM apikey_key k WHERE k.key_id = derived_status.key_id
 		UNION ALL
 		SELECT k.organization, k.parent_id, k.revoked_at, k.expires_at, k.disabled_at,
-			c.suspended, c.depth + 1
+			c.suspended, c.depth + 1, greatest(k.created_at, k.imported_at)
 		FROM chain c JOIN apikey_key k ON k.key_id = c.parent_id
 			AND k.organization = c.organization WHERE c.depth < 4)
 	SELECT CASE WHEN bool_or(revoked_at IS NOT NULL) OR bool_and(parent_id IS NOT NULL)
@@ -1529,6 +1559,8 @@ BEGIN ATOMIC
 		WHEN min(expires_at) <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN bool_or(disabled_at IS NOT NULL) THEN 'disabled'
 		WHEN bool_or(suspended) THEN 'suspended'
+		WHEN min(since) <= (SELECT suspended_at FROM apikey_suspension
+			WHERE organization = '*') THEN 'quarantined'
 		ELSE 'active' END
 	FROM chain;
 END;
@@ -1543,6 +1575,8 @@ SELECT key_id, k.organization, label,
 		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
 		WHEN u.suspended_at IS NOT NULL THEN 'suspended'
+		WHEN greatest(k.created_at, k.imported_at) <= (SELECT q.suspended_at
+			FROM apikey_suspension q WHERE q.organization = '*') THEN 'quarantined'
 		ELSE 'active' END AS status,
 	organization_level, expires_at, created_at, created_by, allowed_networks,
 	metadata, disabled_at, revoked_at,
@@ -1759,7 +1793,9 @@ BEGIN ATOMIC
 			AND (k.expires_at IS NULL
 				OR k.expires_at > greatest(statement_timestamp(), now()))
 			AND NOT EXISTS (SELECT FROM apikey_suspension s
-				WHERE s.organization = e.organization)
+				WHERE s.organization = e.organization
+					OR (s.organization = '*' AND s.suspended_at
+						>= greatest(k.created_at, k.imported_at)))
 			AND NOT (SELECT apikey_internal.refuses_all())),
 	able AS (
 		SELECT g.key_id, g.organization, g.label, g.scheme, g.prefix, g.level, 0 AS depth

@@ -108,13 +108,26 @@ verify_imported(Snapshot snapshot, const char *token, int len,
 	return true;
 }
 
-/* Is the organization of this key suspended, and why? */
+/*
+ * Is the organization of this key suspended, or the database quarantined since it was
+ * made, and why?
+ */
 static void
-find_suspension(Snapshot snapshot, AkKey *key)
+find_suspension(Snapshot snapshot, AkKey *key, TimestampTz made)
 {
 	AkName		reason;
+	TimestampTz since;
 
-	key->suspended = ak_store_suspension(snapshot, &key->organization, &reason);
+	if (!ak_store_may_have_suspensions())
+		return;
+	key->suspended = ak_store_suspension(snapshot, &key->organization, &since,
+										 &reason);
+	if (!key->suspended)
+	{
+		key->quarantined = ak_store_suspension(snapshot, &ak_name_all, &since,
+											   &reason) && made <= since;
+		key->suspended = key->quarantined;
+	}
 	if (key->suspended && !key->revoked && !key->disabled && reason.len > 0)
 		ak_keycache_extra(key)->note = reason;
 }
@@ -170,7 +183,7 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 		proved = proved && ak_lineage_read(snapshot, &row, &found);
 		if (proved)
 		{
-			find_suspension(snapshot, &found);
+			find_suspension(snapshot, &found, row.since);
 			if (!ak_keycache_keep_grants(&found, outdated))
 				ak_lineage_grants(snapshot, &found);
 		}

@@ -29,7 +29,7 @@ ak_authz_check_key(const AkKey *key)
 	if (unlikely(key->disabled))
 		return AK_REASON_DISABLED;
 	if (unlikely(key->suspended))
-		return AK_REASON_SUSPENDED;
+		return key->quarantined ? AK_REASON_QUARANTINED : AK_REASON_SUSPENDED;
 	if (unlikely(key->outside_networks))
 		return AK_REASON_OUTSIDE_NETWORKS;
 	if (ak_staleness_refuses())
@@ -147,6 +147,7 @@ static const char *const reasons[AK_REASONS][2] = {
 		"key is disabled", "key is derived from one that is disabled"
 	},
 	[AK_REASON_SUSPENDED] = {"organization is suspended"},
+	[AK_REASON_QUARANTINED] = {"database is quarantined"},
 	[AK_REASON_OUTSIDE_NETWORKS] = {
 		"address is not in the key's networks",
 		"address is not in the networks of the key that it is derived from"
@@ -180,7 +181,8 @@ ak_authz_reason(const AkVerdict *verdict, const AkKey *key)
 	bool		noted = note != NULL && note->len > 0 &&
 	(verdict->reason == AK_REASON_REVOKED ||
 	 verdict->reason == AK_REASON_DISABLED ||
-	 verdict->reason == AK_REASON_SUSPENDED);
+	 verdict->reason == AK_REASON_SUSPENDED ||
+	 verdict->reason == AK_REASON_QUARANTINED);
 
 	if (noted)
 		return psprintf("%s: %.*s", reason, note->len, note->data);

@@ -26,6 +26,7 @@ typedef enum AkReason
 	AK_REASON_EXPIRED,
 	AK_REASON_DISABLED,
 	AK_REASON_SUSPENDED,		/* its organization is */
+	AK_REASON_QUARANTINED,		/* the database is */
 	AK_REASON_OUTSIDE_NETWORKS,
 	AK_REASON_STALE,			/* no key is good here, see staleness.h */
 	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */

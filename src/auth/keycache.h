@@ -45,7 +45,8 @@ typedef struct AkUse
 /* What few keys have. */
 typedef struct AkKeyExtra
 {
-	AkName		note;			/* why revoked, else disabled, else suspended */
+	AkName		note;			/* why revoked, else disabled, else suspended
+								 * or quarantined */
 	uint32		inherited;		/* bits of AkReasons that are an ancestor's */
 	int			nancestors;
 	pg_uuid_t	ancestors[AK_ANCESTORS_MAX];	/* the parent first */
@@ -74,7 +75,8 @@ typedef struct AkKey
 	pg_uuid_t	id;
 	bool		revoked;
 	bool		disabled;
-	bool		suspended;		/* its organization is */
+	bool		suspended;		/* its organization is, or ... */
+	bool		quarantined;	/* ... the database, since it was made */
 	bool		outside_networks;	/* the client is in none of its networks */
 	AkLevel		organization_level;
 	TimestampTz expires_at;		/* DT_NOEND: never */

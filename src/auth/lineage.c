@@ -62,8 +62,9 @@ read_parent(Snapshot snapshot, const AkKeyRow *row, AkKeyRow *parent)
 }
 
 bool
-ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key)
+ak_lineage_read(Snapshot snapshot, AkKeyRow *own, AkKey *key)
 {
+	const AkKeyRow *row = own;
 	AkKeyExtra *extra;
 
 	add_row(key, row, false);
@@ -82,6 +83,7 @@ ak_lineage_read(Snapshot snapshot, const AkKeyRow *row, AkKey *key)
 			return false;
 		extra->ancestors[extra->nancestors++] = row->parent_id;
 		add_row(key, parent, true);
+		own->since = Min(own->since, parent->since);
 		row = parent;
 	}
 	key->limit = row->limit.count > 0 ? &row->limit : NULL;

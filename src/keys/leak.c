@@ -166,6 +166,8 @@ get_status(const AkFound *found, const AkKey *key)
 			return "disabled";
 		case AK_REASON_SUSPENDED:
 			return "suspended";
+		case AK_REASON_QUARANTINED:
+			return "quarantined";
 		case AK_REASON_OUTSIDE_NETWORKS:
 		case AK_REASON_STALE:
 		case AK_REASON_GOOD:

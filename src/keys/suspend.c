@@ -14,19 +14,15 @@
 #include "common/hashfn.h"
 #include "keys/actor.h"
 #include "keys/options.h"
+#include "keys/suspend.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "table/event.h"
 #include "table/schema.h"
 #include "table/sql.h"
 
-/*
- * Lock an organization, which may have no row, until the end of the transaction.  So
- * what comes next sees all that was done to its suspension before, in whatever isolation
- * level: two that change it wait for each other, and neither fails.
- */
-static void
-lock_organization(const AkName *organization)
+void
+ak_suspend_lock(const AkName *organization)
 {
 	PreventCommandIfReadOnly("INSERT");
 	LockDatabaseObject(ak_schema_table(AK_TABLE_SUSPENSION),
@@ -45,7 +41,7 @@ begin_with_organization(FunctionCallInfo fcinfo)
 	ak_schema_accept();
 	organization = ak_arg_required_name(fcinfo, 0, "organization");
 	ak_arg_refuse_all(&organization, "organization");
-	lock_organization(&organization);
+	ak_suspend_lock(&organization);
 	return organization;
 }
 

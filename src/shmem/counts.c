@@ -483,6 +483,22 @@ ak_counts_totals(AkCountsTotals *totals)
 	ak_shared_each(&keys, InvalidOid, LW_SHARED, count_row, totals);
 }
 
+static void
+note_any(void *row, void *arg)
+{
+	*(bool *) arg = true;
+}
+
+bool
+ak_counts_any(void)
+{
+	bool		any = false;
+
+	if (ak_counts_is_on())
+		ak_shared_each(&keys, MyDatabaseId, LW_SHARED, note_any, &any);
+	return any;
+}
+
 /* ------------------------------------------------------------- flushing */
 
 typedef struct Databases

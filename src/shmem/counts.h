@@ -104,6 +104,9 @@ typedef struct AkCounts
 /* Of a key of this database; false if nothing is known. */
 extern bool ak_counts_get(const pg_uuid_t *id, AkCounts *counts);
 
+/* Was any key of this database used here, or refused, as far as is still known? */
+extern bool ak_counts_any(void);
+
 /*
  * What was read from the table and from here belongs together if this was true, with
  * the same epoch, before and after: no flush was about to end.

@@ -175,6 +175,9 @@ read_key(AkKeyRow *row, const AkRow *key, HeapTuple tuple)
 	row->allowed_networks = KEY_ISNULL(allowed_networks) ? (Datum) 0 :
 		PointerGetDatum(PG_DETOAST_DATUM_COPY(KEY(allowed_networks)));
 	read_limit(&row->limit, key);
+	row->since = DatumGetTimestampTz(KEY(created_at));
+	if (!KEY_ISNULL(imported_at))
+		row->since = Max(row->since, DatumGetTimestampTz(KEY(imported_at)));
 	row->derived = !KEY_ISNULL(parent_id);
 	if (row->derived)
 		row->parent_id = *DatumGetUUIDP(KEY(parent_id));
@@ -646,15 +649,19 @@ ak_store_may_have_keys(void)
 }
 
 bool
+ak_store_may_have_suspensions(void)
+{
+	return has_page(AK_TABLE_SUSPENSION);
+}
+
+bool
 ak_store_suspension(Snapshot snapshot, const AkName *organization,
-					AkName *reason)
+					TimestampTz *since, AkName *reason)
 {
 	AkScan		scan;
 	bool		found;
 
 	*reason = ak_name_make("", 0);
-	if (!has_page(AK_TABLE_SUSPENSION))
-		return false;
 	found = ak_scan_one(&scan, AK_INDEX_SUSPENSION_PKEY, snapshot,
 						Anum_apikey_suspension_organization, F_TEXTEQ,
 						ak_name_to_text(organization));
@@ -663,6 +670,8 @@ ak_store_suspension(Snapshot snapshot, const AkName *organization,
 		AkRow		row;
 
 		ak_scan_read(&scan, &row);
+		*since = DatumGetTimestampTz(AK_VALUE(&row, apikey_suspension,
+											  suspended_at));
 		if (!AK_ISNULL(&row, apikey_suspension, reason))
 			*reason = copy_reason(AK_VALUE(&row, apikey_suspension, reason));
 	}

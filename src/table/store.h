@@ -63,6 +63,7 @@ typedef struct AkKeyRow
 	AkName		reason;			/* why revoked, else why disabled */
 	Datum		allowed_networks;	/* cidr[], or 0 for any */
 	AkRateLimit limit;
+	TimestampTz since;			/* created, or imported, if that was later */
 	bool		derived;
 	pg_uuid_t	parent_id;		/* if derived */
 } AkKeyRow;
@@ -155,8 +156,15 @@ extern int	ak_store_max_derived(Snapshot snapshot, const pg_uuid_t *id);
 /* False only if there is not a single key. */
 extern bool ak_store_may_have_keys(void);
 
-/* Is this organization suspended?  If so, why: empty if that is not stored. */
+/* False only if no organization is suspended, and the database not quarantined. */
+extern bool ak_store_may_have_suspensions(void);
+
+/*
+ * Is this organization, or "*", suspended?  If so, when, and why: empty if that is not
+ * stored.
+ */
 extern bool ak_store_suspension(Snapshot snapshot, const AkName *organization,
+								TimestampTz *since,
 								AkName *reason);
 
 /* Is there a limit to what this key may spend? */
