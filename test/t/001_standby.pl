@@ -80,6 +80,18 @@ $primary->safe_psql('postgres', "SELECT apikey_resume('acme')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 't1', 'resumed: allowed again');
 
+# a quarantine; here is the original, with a standby
+my $quarantine = "apikey_quarantine('primary', 'postgres'";
+is($primary->psql('postgres', "SELECT $quarantine)", stderr => \my $original), 3, 'the original is not quarantined by accident');
+like($original, qr/this may be the original, not a copy.*are connected to it: 1\./s, 'as a standby follows it');
+my ($insist) = $original =~ /insist => ('[^']+')/;
+$primary->safe_psql('postgres', "SELECT $quarantine, insist => $insist)");
+$primary->wait_for_catchup($standby);
+is($session->query_safe($ask) . $session->query_safe($count), 'f0', 'but if one insists, and then on the standby, too');
+$primary->safe_psql('postgres', 'SELECT apikey_lift_quarantine()');
+$primary->wait_for_catchup($standby);
+is($session->query_safe($ask) . $session->query_safe($count), 't1', 'lifted: allowed again');
+
 # rotated, however far behind the clock of the standby may be
 my ($rotating_id, $old) = issue($primary);
 my $asked = "SELECT apikey_authorize('$old', 'web', 'production', 'write'), status FROM apikey_find_keys('$old');";

@@ -107,6 +107,18 @@ foreach my $format ('plain', 'custom')
 	is($node->safe_psql($format, q{SELECT apikey_resume('globex'); SELECT status FROM apikey_keys WHERE organization = 'globex' ORDER BY label}),
 		"\ndisabled\nrevoked\nactive", "$format: a suspended organization is resumed");
 	unlike(slurp_file($file), qr/\Q$key\E/, "$format: the dump has no key in it");
+	# a copy, quarantined, stays so in a copy of its own
+	$node->safe_psql($format, "SELECT apikey_quarantine('dump', '$format', 'a copy', pg_postmaster_start_time())");
+	is(may($node, $key, $format), 'f', "$format: quarantined");
+	is(may($node, (issue($node, $format))[1], $format), 't', "$format: its own keys work");
+	$node->safe_psql('postgres', "CREATE DATABASE copy_$format");
+	$node->command_ok([ 'pg_dump', "--format=$format", '-f', "$file-2", $format ], "$format: dump of it");
+	$node->command_ok($format eq 'plain'
+		? [ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', "copy_$format", '-f', "$file-2" ]
+		: [ 'pg_restore', '--exit-on-error', '-d', "copy_$format", "$file-2" ], "$format: restore of it");
+	is(may($node, $key, "copy_$format"), 'f', "$format: still quarantined");
+	$node->safe_psql($format, 'SELECT apikey_lift_quarantine()');
+	is(may($node, $key, $format), 't', "$format: lifted");
 	$node->safe_psql($format, "SELECT apikey_revoke('$id')");
 	is(may($node, $key, $format), 'f', "$format: revoking works");
 }

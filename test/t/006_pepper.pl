@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Apikey;
 
-my $node = start_node('pepper');
+my $node = start_node('pepper', allows_streaming => 1);
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 sub spew
@@ -51,6 +51,21 @@ is(may($node, $key), 'f', 'nor without one');
 is(may($node, $plain), 't', 'the other one still does');
 is( $node->safe_psql('postgres', "SELECT (apikey_explain('$key', 'web', 'production', 'read')).reason"),
 	'invalid key', 'and there is no telling why');
+
+# a copy without the file accepts nothing that was made under it, a quarantined one nothing at all
+$node->backup('copy');
+my $copy = PostgreSQL::Test::Cluster->new('copy');
+$copy->init_from_backup($node, 'copy');
+$copy->append_conf('postgresql.conf', "shared_preload_libraries = 'apikey'");
+$copy->start;
+is(may($copy, $key), 'f', 'a copy without the file');
+is(may($copy, $plain), 't', '... accepts a key that was made without a pepper');
+isnt($copy->psql('postgres', "SELECT apikey_quarantine('copy', 'postgres')"), 0, '... which makes it look like an original');
+my $insist = 'insist => pg_postmaster_start_time()';
+isnt($copy->psql('postgres', "SELECT apikey_quarantine('production', 'postgres', $insist)"), 0, 'another name');
+$copy->safe_psql('postgres', "SELECT apikey_quarantine('copy', 'postgres', $insist)");
+is(may($copy, $plain), 'f', 'unless it is quarantined');
+$copy->stop;
 
 # one session that changes over, with a warm cache
 is( $node->safe_psql('postgres', "
