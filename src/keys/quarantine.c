@@ -50,7 +50,7 @@ begin_quarantine(void)
 
 /* Raises 22023 unless the caller knows where this is. */
 static void
-check_names(FunctionCallInfo fcinfo)
+check_where(FunctionCallInfo fcinfo)
 {
 	const char *database = get_database_name(MyDatabaseId);
 
@@ -152,7 +152,7 @@ apikey_quarantine(PG_FUNCTION_ARGS)
 	AkValue		reason;
 
 	begin_quarantine();
-	check_names(fcinfo);
+	check_where(fcinfo);
 	reason = ak_options_reason(fcinfo, REASON);
 	check_copy(fcinfo);
 	ak_suspend_lock(&ak_name_all);
