@@ -8,6 +8,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use IPC::Run;
 use Apikey;
 
 my $node = start_node('oracle', conf => "fsync = off\nautovacuum = off\n");
@@ -694,7 +695,35 @@ $script .= q{RESET ROLE;
 	SELECT 'plans', count(*), count(*) FILTER (WHERE generic_plans < 30 OR custom_plans > 0) FROM pg_prepared_statements;
 };
 
-my $output = $node->safe_psql('postgres', $script);
+# Meanwhile others change what is none of this: all the time, messages come in, which name
+# other parts of what is cached, and now and then the same.
+$node->safe_psql('postgres', q{
+	CREATE TABLE others AS SELECT k.key_id FROM generate_series(1, 300), apikey_create('others', 'other', '[]') k;
+	CREATE PROCEDURE change_others() LANGUAGE plpgsql AS $$
+	DECLARE
+		other uuid;
+	BEGIN
+		WHILE EXISTS (SELECT FROM others) LOOP
+			SELECT key_id INTO other FROM others ORDER BY random() LIMIT 1;
+			PERFORM apikey_disable(other), apikey_enable(other);
+			COMMIT;
+			PERFORM apikey_add_project('others', 'other'), apikey_grant(other, 'other', 'production', 'read');
+			COMMIT;
+			PERFORM apikey_remove_project('other'), apikey_suspend('others');
+			COMMIT;
+			PERFORM apikey_resume('others');
+			COMMIT;
+			PERFORM pg_sleep(0.002);
+		END LOOP;
+	END $$;
+});
+my $others = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL change_others()' ], '2>', \my $failed);
+my $output = $node->safe_psql('postgres', $script . 'SELECT $$flushes$$, flushes FROM apikey_cache_stats();');
+$node->safe_psql('postgres', 'DELETE FROM others');
+$others->finish;
+is($failed, '', 'others changed what is theirs');
+my ($flushes) = $output =~ /^flushes\|(\d+)$/m;
+cmp_ok($flushes, '>', 1000, "$flushes messages came in");
 my ($prepared, $other) = $output =~ /^plans\|(\d+)\|(\d+)$/m;
 cmp_ok($prepared, '>', 10, "$prepared prepared statements");
 is($other, 0, 'all with generic plans');
