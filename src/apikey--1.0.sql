@@ -52,6 +52,9 @@ CREATE TABLE apikey_project (
 		AND octet_length(organization) <= 512),
 	CONSTRAINT apikey_project_organization_key UNIQUE (organization, project)
 );
+-- what is published by organization cannot be changed unless it is in the identity
+ALTER TABLE apikey_project
+	REPLICA IDENTITY USING INDEX apikey_project_organization_key;
 COMMENT ON TABLE apikey_project IS
 'registry of projects: each belongs to exactly one organization';
 
@@ -159,9 +162,13 @@ CREATE INDEX apikey_key_expires_idx
 CREATE INDEX apikey_key_parent_idx
 	ON apikey_key (parent_id, expires_at) WHERE parent_id IS NOT NULL;
 
-/* For pages too, of an organization and of all, and for others to refer to. */
+/*
+ * For pages too, of an organization and of all, for others to refer to, and for what
+ * publishes by organization.
+ */
 ALTER TABLE apikey_key
 	ADD CONSTRAINT apikey_key_organization_key UNIQUE (organization, key_id);
+ALTER TABLE apikey_key REPLICA IDENTITY USING INDEX apikey_key_organization_key;
 ALTER TABLE apikey_key
 	ADD CONSTRAINT apikey_key_pkey PRIMARY KEY (key_id);
 ALTER TABLE apikey_key
@@ -190,11 +197,16 @@ CREATE TABLE apikey_secret (
 	lookup bytea,
 	replaced_at timestamptz,
 	lookup_rule text[] COLLATE "C",
-	CONSTRAINT apikey_secret_pkey PRIMARY KEY (key_id),
+	organization text COLLATE "C" NOT NULL,
+	CONSTRAINT apikey_secret_organization_key UNIQUE (organization, key_id),
 	CONSTRAINT apikey_secret_lookup_key UNIQUE (lookup),
-	CONSTRAINT apikey_secret_key_fkey FOREIGN KEY (key_id)
-		REFERENCES apikey_key (key_id) ON DELETE CASCADE
+	CONSTRAINT apikey_secret_key_fkey FOREIGN KEY (key_id, organization)
+		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE
 );
+ALTER TABLE apikey_secret
+	ADD CONSTRAINT apikey_secret_pkey PRIMARY KEY (key_id);
+ALTER TABLE apikey_secret
+	REPLICA IDENTITY USING INDEX apikey_secret_organization_key;
 COMMENT ON TABLE apikey_secret IS
 'other secrets of API keys: from before the last rotation, or imported';
 -- all different rules are found by it, see src/auth/lookup.h
@@ -228,7 +240,11 @@ CREATE INDEX apikey_grant_project_idx
 ALTER TABLE apikey_grant
 	ADD CONSTRAINT apikey_grant_key UNIQUE NULLS NOT DISTINCT
 		(key_id, project, environment) INCLUDE (level);
--- has no primary key, but must be publishable all the same
+/*
+ * No unique index is without a column that may be null, so the identity is all of the row.
+ * By that a subscriber finds it through the first index, from PostgreSQL 16 on; 15 reads
+ * the table.
+ */
 ALTER TABLE apikey_grant REPLICA IDENTITY FULL;
 
 /*

@@ -299,17 +299,18 @@ AK_ROW_FUNCTION(apikey_create, fill_create)
 
 /* False if another one has the digest. */
 static bool
-write_imported(const pg_uuid_t *id, const AkSecret *secret,
+write_imported(const AkNewKey *key, const AkSecret *secret,
 			   const uint8 lookup[AK_HASH_LEN])
 {
 	static AkSql insert_secret = {
 		AK_TABLE_SECRET, 0,
-		.query = "INSERT INTO $S.apikey_secret (key_id, scheme, salt, verifier, lookup, lookup_rule)"
-		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (lookup) DO NOTHING"
+		.query = "INSERT INTO $S.apikey_secret (key_id, organization, scheme, salt, verifier,"
+		" lookup, lookup_rule) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (lookup) DO NOTHING"
 	};
 	AkName		digest = {(const char *) lookup, AK_HASH_LEN};
 
-	return ak_sql_run(&insert_secret, ak_value_uuid(id), ak_create_scheme(secret),
+	return ak_sql_run(&insert_secret, ak_value_uuid(&key->id),
+					  ak_value_name(&key->organization), ak_create_scheme(secret),
 					  ak_value_bytes(&secret->salt),
 					  ak_value_bytes(&secret->verifier),
 					  ak_value_bytes(&digest),
@@ -397,7 +398,7 @@ apikey_import(PG_FUNCTION_ARGS)
 	if (from.after != NULL)
 		ak_detail_add(&key.detail, "after", from.after);
 	ak_create_write("import", &key);
-	if (!write_imported(&key.id, &secret, lookup))
+	if (!write_imported(&key, &secret, lookup))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("an API key with this hash was imported before"),

@@ -61,8 +61,8 @@ keep_secret(const pg_uuid_t *id, TimestampTz end)
 	static AkSql keep = {
 		AK_TABLE_SECRET, 0,
 		.query = "INSERT INTO $S.apikey_secret"
-		" (key_id, scheme, salt, verifier, expires_at, replaced_at)"
-		" SELECT key_id, scheme, salt, verifier, $2, " AK_SQL_NOW
+		" (key_id, organization, scheme, salt, verifier, expires_at, replaced_at)"
+		" SELECT key_id, organization, scheme, salt, verifier, $2, " AK_SQL_NOW
 		" FROM $S.apikey_key WHERE key_id = $1"
 		" ON CONFLICT (key_id) DO UPDATE SET scheme = excluded.scheme,"
 		" salt = excluded.salt, verifier = excluded.verifier, lookup = NULL,"

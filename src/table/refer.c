@@ -282,14 +282,19 @@ is_contradicted(AkTable table, Datum id, const AkName *organization)
 		return has_foreign_grant_now(id, organization);
 	if (table == AK_TABLE_KEY)
 	{
+		ScanKeyData secret;
 		ScanKeyData parent;
 
 		ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
+					F_UUID_EQ, id);
+		ScanKeyInit(&secret, Anum_apikey_secret_key_id, BTEqualStrategyNumber,
 					F_UUID_EQ, id);
 		ScanKeyInit(&parent, Anum_apikey_key_parent_id, BTEqualStrategyNumber,
 					F_UUID_EQ, id);
 		return has_row(AK_INDEX_GRANT_KEY, &key,
 					   Anum_apikey_grant_organization, organization) ||
+			has_row(AK_INDEX_SECRET_PKEY, &secret,
+					Anum_apikey_secret_organization, organization) ||
 			has_row(AK_INDEX_KEY_PARENT, &parent,
 					Anum_apikey_key_organization, organization);
 	}

@@ -78,6 +78,7 @@ AK_COLUMN(apikey_secret, verifier, BYTEAOID, false)
 AK_COLUMN(apikey_secret, lookup, BYTEAOID, true)
 AK_COLUMN(apikey_secret, replaced_at, TIMESTAMPTZOID, true)
 AK_COLUMN(apikey_secret, lookup_rule, TEXTARRAYOID, true)
+AK_COLUMN(apikey_secret, organization, TEXTOID, false)
 AK_TABLE_END(apikey_secret)
 
 AK_TABLE(GRANT, apikey_grant)

@@ -258,6 +258,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_derivation', 'apikey_derivation_pkey', true, true, 'btree (key_id)'),
 	('apikey_subscription', 'apikey_subscription_pkey', true, true, 'btree (name)'),
 	('apikey_secret', 'apikey_secret_pkey', true, true, 'btree (key_id)'),
+	('apikey_secret', 'apikey_secret_organization_key', true, false, 'btree (organization, key_id)'),
 	('apikey_secret', 'apikey_secret_lookup_key', true, false, 'btree (lookup)'),
 	('apikey_secret', 'apikey_secret_rule_idx', false, false, 'btree (lookup_rule)'),
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
@@ -270,10 +271,13 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_use_hour', 'apikey_use_hour_pkey', true, true, 'btree (key_id, hour)'),
 	('apikey_use_hour', 'apikey_use_hour_idx', false, false, 'btree (hour)'),
 	('apikey_event', 'apikey_event_key_idx', false, false, 'btree (key_id NULLS FIRST, event_id)')$$, 'indexes');
+SELECT bag_eq($$SELECT relname::text, relreplident::text, (SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = r.oid AND indisreplident) FROM relation r WHERE relkind = 'r' AND relreplident <> 'd'$$,
+	$$VALUES ('apikey_project', 'i', 'apikey_project_organization_key'), ('apikey_key', 'i', 'apikey_key_organization_key'), ('apikey_secret', 'i', 'apikey_secret_organization_key'), ('apikey_grant', 'f', NULL)$$,
+	'the organization is in the identity of what is published');
 SELECT is_empty('SELECT indexrelid::regclass FROM pg_index i JOIN relation r ON r.oid = indrelid WHERE NOT indisvalid OR NOT indimmediate', 'which are valid and immediate');
 SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
-	('apikey_secret', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
+	('apikey_secret', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_budget', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
 	('apikey_derivation', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
 	('apikey_key', 'FOREIGN KEY (parent_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
