@@ -2083,6 +2083,28 @@ REVOKE ALL ON PROCEDURE apikey_wait_everywhere(interval, boolean, jsonb) FROM PU
 COMMENT ON PROCEDURE apikey_wait_everywhere(interval, boolean, jsonb) IS
 'wait until all that follow have what is committed here';
 
+/* ---------------------------------------------------------- publishing */
+
+/*
+ * Makes the publication, or brings one that it has made up to date: after ALTER EXTENSION
+ * UPDATE, and after a dump was restored, for that has publications without these tables.
+ * organizations: those whose rows are published, with the quarantine and the heartbeat;
+ * null for all.  A publication for others is refused.  Makes the heartbeat too, but for a
+ * database that subscribes itself, through which that of its publisher passes.
+ *
+ * Errors: 42501 in a session with a key; 55000 where wal_level is too low; 22004 for a null
+ * name or organization; 22023 for a name that is empty, too long or '*', and for no
+ * organization; 42710 for a publication with other tables, or for other organizations.
+ */
+CREATE FUNCTION apikey_publish(name text DEFAULT 'apikey',
+	organizations text[] DEFAULT NULL)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_publish(text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_publish(text, text[]) IS
+'publish what other databases need to decide by these API keys, and no use counts';
+
 /* --------------------------------------------------------- subscribing */
 
 /*

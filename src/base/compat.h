@@ -155,6 +155,13 @@ ak_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot,
  */
 #define AK_ARRAYS_KEEP_ORDER	(PG_VERSION_NUM >= 170000)
 
+/* From 19 on a logical slot by itself has the WAL written for it. */
+#if PG_VERSION_NUM >= 190000
+#define AK_WAL_LEVEL_LOGICAL	WAL_LEVEL_REPLICA
+#else
+#define AK_WAL_LEVEL_LOGICAL	WAL_LEVEL_LOGICAL
+#endif
+
 /* From 18 on pg_get_loaded_modules() tells which library a session has loaded. */
 #if PG_VERSION_NUM >= 180000
 #define AK_MODULE_MAGIC(name_, version_) \

@@ -19,10 +19,12 @@
 #include "postmaster/interrupt.h"
 #include "shmem/demand.h"
 #include "shmem/counts.h"
+#include "shmem/shared.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "table/follow.h"
+#include "table/heartbeat.h"
 #include "table/sql.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -309,6 +311,26 @@ flush_database(Oid database, bool purge)
 }
 
 /*
+ * For those that subscribe.  A key file that cannot be read ends the worker, but the
+ * heartbeat is written by then.
+ */
+static void
+renew_heartbeat(void)
+{
+	static void (*const steps[]) (void) = {ak_heartbeat_renew, ak_heartbeat_tell_files};
+
+	for (int i = 0; i < (int) lengthof(steps); i++)
+	{
+		if (!begin_as_owner("telling those that subscribe to API keys"))
+			return;
+		if (!ak_follow_is_on())
+			steps[i] ();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+}
+
+/*
  * Whoever refers to a key may keep it, or goes with it: foreign keys hold here, too.  An
  * error ends the worker, but what was counted is written by then.
  */
@@ -389,6 +411,7 @@ apikey_flush_main(Datum database)
 	if (GetConfigOption("transaction_timeout", true, false) != NULL)
 		set_option("transaction_timeout", "0");
 	flush_database(DatumGetObjectId(database), order.purge);
+	renew_heartbeat();
 	if (order.purge && ak_guc_derived_retention >= 0)
 		purge_derived();
 }
@@ -498,7 +521,9 @@ static bool
 start_workers(uint32 requests)
 {
 	Oid		   *databases;
+	Oid		   *published;
 	int			count = ak_counts_databases(&databases);
+	int			npublished = ak_shared_slot_databases(&published);
 	bool		enough = true;
 	Flush	   *flush;
 
@@ -509,6 +534,11 @@ start_workers(uint32 requests)
 		flush = get_flush(databases[i]);
 		flush->wanted = !is_worker_running(flush);
 	}
+	for (int i = 0; i < npublished; i++)
+	{
+		flush = get_flush(published[i]);
+		flush->wanted = !is_worker_running(flush);
+	}
 	while (enough && (flush = pick_flush()) != NULL)
 	{
 		if (database_exists(flush->database))
@@ -517,6 +547,7 @@ start_workers(uint32 requests)
 			ak_counts_forget(flush->database, DT_NOEND);
 	}
 	pfree(databases);
+	pfree(published);
 	return enough;
 }
 

@@ -8,6 +8,9 @@
  * connects, writes, and ends.  It is connected for some milliseconds only, so that
  * it does not keep the database from being dropped or copied.
  *
+ * A database with a logical replication slot has one again and again: it renews the
+ * heartbeat of what apikey_publish has published, see table/heartbeat.h.
+ *
  * So a crash loses what was counted in the last apikey.flush_interval, and a stop
  * nothing.  A standby has no launcher, until it is promoted; it keeps what it
  * counts in memory, and when it is stopped in a file.

@@ -13,7 +13,7 @@
  * The tables that are emptied: those that are published, what refers to them, and then the
  * use of the keys, which is no reason not to subscribe.
  */
-#define AK_UNSUBSCRIBE_KEYS		(AK_PUBLISHED + 2)
+#define AK_UNSUBSCRIBE_KEYS		AK_PUBLISHED
 #define AK_UNSUBSCRIBE_TABLES	(AK_UNSUBSCRIBE_KEYS + 2)
 
 extern const AkTable ak_unsubscribe_tables[AK_UNSUBSCRIBE_TABLES];

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/pg_bitutils.h"
+#include "replication/slot.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -379,4 +380,22 @@ ak_shared_each(const AkSharedTable *table, Oid database, LWLockMode mode,
 		}
 		LWLockRelease(&table->locks[p].lock);
 	}
+}
+
+int
+ak_shared_slot_databases(Oid **databases)
+{
+	int			count = 0;
+
+	*databases = palloc(Max(max_replication_slots, 1) * sizeof(Oid));
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+
+		if (slot->in_use && OidIsValid(slot->data.database))
+			(*databases)[count++] = slot->data.database;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return count;
 }

@@ -152,4 +152,7 @@ typedef void (*AkSharedAction) (void *row, void *arg);
 extern void ak_shared_each(const AkSharedTable *table, Oid database,
 						   LWLockMode mode, AkSharedAction action, void *arg);
 
+/* The databases with logical replication slots, palloc'd, perhaps twice; returns how many. */
+extern int	ak_shared_slot_databases(Oid **databases);
+
 #endif							/* AK_SHARED_H */

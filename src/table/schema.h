@@ -55,10 +55,13 @@ typedef struct AkTableForm
 
 extern const AkTableForm ak_schema_tables[AK_TABLES];
 
-/* Those that decide, and so are published to databases that subscribe. */
+/*
+ * Those that decide, and so are published to databases that subscribe; and two that refer
+ * to keys, without rows, see publish.c.
+ */
 extern const AkTable ak_schema_published[];
 
-#define AK_PUBLISHED	7
+#define AK_PUBLISHED	9
 
 #define AK_INTERNAL	"apikey_internal"
 

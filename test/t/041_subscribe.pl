@@ -24,7 +24,7 @@ log_statement = none
 };
 my $publisher = start_node('publisher', allows_streaming => 'logical', conf => $conf);
 my ($id, $key) = issue($publisher);
-my @tables = map "apikey_$_", qw(project environment suspension key secret grant heartbeat);
+my @tables = map "apikey_$_", qw(project environment suspension key secret grant heartbeat budget derivation);
 my %there;
 
 sub there
@@ -152,9 +152,9 @@ is($_->[0]->safe_psql($_->[1], 'SELECT (SELECT count(*) FROM pg_subscription), (
 
 # ---------------------------------------------------------------- on one server
 
-like(subscribe($publisher, 'near', 'postgres', ''), qr/00000: 7 of 7 tables are there/, 'a publisher on the same server');
+like(subscribe($publisher, 'near', 'postgres', ''), qr/00000: 9 of 9 tables are there/, 'a publisher on the same server');
 is(may($publisher, $key, 'near'), 't', 'its keys are good');
-is(state($publisher, 'near'), 'streaming|7|f', 'the state');
+is(state($publisher, 'near'), 'streaming|9|f', 'the state');
 is($publisher->safe_psql('near', q{SELECT action, detail ->> 'publication' FROM apikey_events WHERE action = 'subscribe'}), 'subscribe|apikey', 'the event');
 like(subscribe($publisher, 'near', 'postgres', ''), qr/55000: this database subscribes to API keys already/, 'once is enough');
 like(subscribe($verifier, 'far', 'postgres', ''), qr/42710: replication slot "apikey" exists already at the publisher.*name of its own/s, 'another subscriber needs another name');
@@ -162,7 +162,7 @@ like(subscribe($verifier, 'far', 'postgres', ''), qr/42710: replication slot "ap
 # ------------------------------------------------------ the barrier, on another one
 
 beat();
-like(subscribe($verifier, 'far', 'postgres', ", 'verifier', '3 s', 'apikey'"), qr/7 of 7 tables are there/, 'another server');
+like(subscribe($verifier, 'far', 'postgres', ", 'verifier', '3 s', 'apikey'"), qr/9 of 9 tables are there/, 'another server');
 set($publisher, synchronous_standby_names => 'verifier');
 wait_for($publisher, 'postgres', q{SELECT sync_state = 'sync' FROM pg_stat_replication WHERE application_name = 'verifier'}, 'which is synchronous');
 my $session = $verifier->background_psql('far', on_error_stop => 1);
@@ -190,7 +190,7 @@ $session = $verifier->background_psql('far');
 $session->query_safe("PREPARE ask AS SELECT apikey_authorize('$key', 'web', 'production', 'write'), count(*) FILTER (WHERE apikey_authorize('$key', 'web', e, 'write')) FROM (VALUES ('production'), ('production')) v (e);");
 is($session->query_safe('EXECUTE ask;'), 't|2', 'fresh');
 $verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier DISABLE');
-is(state($verifier, 'far'), 'disabled|7|f', 'disabled');
+is(state($verifier, 'far'), 'disabled|9|f', 'disabled');
 wait_for($verifier, 'far', 'SELECT refusing FROM apikey_subscriptions', 'and after max_staleness');
 is($session->query_safe('EXECUTE ask;'), 'f|0', 'everything is refused');
 is(why($verifier, 'far'), $stale, 'and explained');
@@ -209,7 +209,7 @@ $verifier->safe_psql('postgres', 'CREATE DATABASE restored');
 $verifier->command_ok([ 'pg_restore', '-d', 'restored', $verifier->basedir . '/dump' ], 'restored');
 is(why($verifier, 'restored'), $stale, 'a restored dump of a subscriber refuses all');
 like(call($verifier, 'restored', "CALL apikey_unsubscribe('verifier')"), qr/01000: replication slot "verifier" is left at the publisher.*a copy of/s, 'and ends without the slot of the other');
-is(state($verifier, 'far'), 'streaming|7|f', 'which goes on');
+is(state($verifier, 'far'), 'streaming|9|f', 'which goes on');
 
 # ------------------------------------------------------------------- the end
 
@@ -223,7 +223,7 @@ like(call($publisher, 'near', "CALL apikey_unsubscribe('x')"), qr/42704: subscri
 is(call($publisher, 'near', 'CALL apikey_unsubscribe()'), '', 'apikey_unsubscribe');
 my $count = join ' + ', map "(SELECT count(*) FROM $_)", @tables, 'apikey_subscription', 'pg_subscription_rel';
 is($publisher->safe_psql('near', "SELECT $count"), '0', 'leaves nothing');
-like(subscribe($publisher, 'near', 'postgres', ''), qr/7 of 7 tables are there/, 'and the next subscription works');
+like(subscribe($publisher, 'near', 'postgres', ''), qr/9 of 9 tables are there/, 'and the next subscription works');
 is(may($publisher, $key, 'near'), 't', 'as before');
 
 $publisher->stop('immediate');
