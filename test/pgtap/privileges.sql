@@ -29,7 +29,7 @@ SELECT throws_ok('SELECT * FROM ' || relname, '42501', NULL, 'may not read ' || 
 FROM pg_class WHERE relname LIKE 'apikey\_%' AND relkind IN ('r', 'v');
 SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array[
 	$$SELECT apikey_add_project('acme', 'x')$$, $$SELECT apikey_add_environment('web', 'x')$$, $$SELECT apikey_rename_project('web', 'x')$$,
-	$$SELECT apikey_remove_project('web')$$, $$SELECT apikey_suspend('acme')$$, $$SELECT apikey_suspend('acme', 'x')$$, $$SELECT apikey_resume('acme')$$,
+	$$SELECT apikey_remove_project('web')$$, $$SELECT apikey_publish()$$, $$SELECT apikey_suspend('acme')$$, $$SELECT apikey_suspend('acme', 'x')$$, $$SELECT apikey_resume('acme')$$,
 	$$SELECT apikey_quarantine('a', 'b')$$, $$SELECT apikey_lift_quarantine()$$,
 	$$SELECT apikey_attach_projects('token', 'key', 'key')$$, $$SELECT apikey_detach_projects('token')$$,
 	$$SELECT apikey_remove_environment('web', 'production')$$,
