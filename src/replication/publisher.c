@@ -242,10 +242,10 @@ ak_publisher_warn(const char *name, const char *why)
 bool
 ak_publisher_is_here(AkPublisher *publisher)
 {
-	TimeLineID	timeline;
-	char	   *identifier = walrcv_identify_system(publisher->connection, &timeline);
+	/* identifier, timeline, position, database */
+	AkAnswer   *system = ak_publisher_ask(publisher, 4, "IDENTIFY_SYSTEM");
 
-	if (strcmp(identifier, psprintf(UINT64_FORMAT, GetSystemIdentifier())) != 0)
+	if (strcmp(AK_ANSWER(system, 0, 0), psprintf(UINT64_FORMAT, GetSystemIdentifier())) != 0)
 		return false;
 	return ak_publisher_ask(publisher, 1, psprintf(
 												   "SELECT ''::text FROM pg_catalog.pg_locks l,"
