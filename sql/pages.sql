@@ -81,7 +81,7 @@ DECLARE
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
 		IF line !~ 'Join Filter: \(u.organization = k.organization\)' THEN
-			RETURN NEXT replace(line, 'SubPlan expr_', 'SubPlan ');
+			RETURN NEXT regexp_replace(line, '((?:Sub|Init)Plan )(?:expr_)?(\d+)(?: \(returns \$\d+\))?', '\1\2');
 		END IF;
 	END LOOP;
 END $$;
