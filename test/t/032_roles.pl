@@ -58,8 +58,8 @@ foreach my $role (sort keys %task)
 		$task{$role}, "$role: the functions of its task");
 
 	# each of all functions is called, with nulls
-	my $told = run_as($role, "SELECT proname || ' ' || (message LIKE '42501 permission denied for function %') AS denied FROM (
-		SELECT proname, attempt('SELECT apikey.' || proname || '(' || coalesce((SELECT string_agg('NULL::' || CASE t WHEN '\"any\"'::regtype THEN 'text' ELSE t::regtype::text END, ', ' ORDER BY n)
+	my $told = run_as($role, "SELECT proname || ' ' || (message ~ '^42501 permission denied for (function|procedure) ') AS denied FROM (
+		SELECT proname, attempt((SELECT CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END FROM pg_proc p WHERE p.oid = f.oid) || ' apikey.' || proname || '(' || coalesce((SELECT string_agg('NULL::' || CASE t WHEN '\"any\"'::regtype THEN 'text' ELSE t::regtype::text END, ', ' ORDER BY n)
 			FROM unnest(proargtypes) WITH ORDINALITY a (t, n)), '') || ')') AS message
 		FROM ($functions) f WHERE pronamespace = 'apikey'::regnamespace) c GROUP BY 1 ORDER BY 1");
 	my %denied = map { /^apikey_(\w+) (\w+)$/ } split /\n/, $told;
