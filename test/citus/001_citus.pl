@@ -56,7 +56,7 @@ sub follow
 {
 	my ($worker) = @_;
 
-	$worker->safe_psql('postgres', "CALL apikey_subscribe('host=127.0.0.1 port=@{[ $coordinator->port ]} dbname=postgres user=@{[ getpwuid $< ]}', name => '@{[ $worker->name ]}')");
+	$worker->safe_psql('postgres', "CALL apikey_subscribe('host=127.0.0.1 port=@{[ $coordinator->port ]} dbname=postgres user=@{[ getpwuid $< ]}', name => '@{[ $worker->name ]}', publication => 'apikey')");
 }
 follow($_) foreach @workers;
 
@@ -121,8 +121,8 @@ my $fewer = as_app($coordinator, "BEGIN; $login $count COMMIT");
 like($fewer, qr/^test\n\d+$/, 'shards were moved');
 isnt($fewer, "test\n4000", 'without keys there it shows no rows');
 like(slurp_file($added->logfile), qr/WARNING:  this database has no API keys/, 'and its log warns');
-is( $coordinator->safe_psql('postgres', q{SELECT string_agg(result, ',' ORDER BY nodename, nodeport = } . $added->port . q{)
-		FROM run_command_on_workers('SELECT count(*) > 0 FROM apikey_keys')}), 't,t,f', 'which is seen from the coordinator');
+is( $coordinator->safe_psql('postgres', q{SELECT string_agg(result, ',' ORDER BY nodeport = } . $added->port . q{)
+		FROM run_command_on_workers($$SELECT coalesce(max(state), 'no keys') FROM apikey_subscriptions$$)}), 'streaming,streaming,no keys', 'which is seen from the coordinator');
 follow($added);
 $coordinator->wait_for_catchup('worker_3');
 is(as_app($coordinator, "BEGIN; $login $count COMMIT"), "test\n4000", 'with keys it shows them');
