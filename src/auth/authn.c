@@ -20,6 +20,7 @@
 #include "table/rehash.h"
 #include "table/schema.h"
 #include "table/store.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 /*
@@ -134,22 +135,25 @@ find_suspension(Snapshot snapshot, AkKey *key, TimestampTz made)
 
 /*
  * A database without keys that is asked about one, by the checksum, was to have some: it
- * would refuse them all in silence.  So this tells nobody anything about a key.
+ * would refuse them all in silence.  In the log alone: clients can do nothing about it.
  */
 static void
 warn_of_no_keys(void)
 {
 	static TimestampTz said;
 	TimestampTz now = ak_clock_now();
+	int			level = client_min_messages;
 
 	if (ak_store_may_have_keys() ||
 		(said != 0 && now - said < USECS_PER_MINUTE))
 		return;
 	said = now;
+	client_min_messages = ERROR;
 	ereport(WARNING,
 			(errmsg("this database has no API keys"),
 			 errhint("If it should have those of another, subscribe to them."),
 			 errhidestmt(true)));
+	client_min_messages = level;
 }
 
 /*

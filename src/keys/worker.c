@@ -236,13 +236,13 @@ set_option(const char *name, const char *value)
 
 /* Triggers that others have put on our tables get no more rights than their owner's. */
 static void
-become_owner(void)
+become_owner(AkTable table)
 {
-	Oid			table = ak_schema_table(AK_TABLE_USE);
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Oid			oid = ak_schema_table(table);
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", table);
+		elog(ERROR, "cache lookup failed for relation %u", oid);
 	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(tuple))->relowner,
 						   SECURITY_RESTRICTED_OPERATION);
 	ReleaseSysCache(tuple);
@@ -261,9 +261,9 @@ lock_out_others(Oid database)
 	(void) LockAcquire(&tag, ExclusiveLock, true, false);
 }
 
-/* Begin a transaction as the owner of our tables; false, and none, if there are none. */
+/* Begin a transaction as the owner of a table; false, and none, if we have none. */
 static bool
-begin_as_owner(const char *activity)
+begin_as_owner(AkTable table, const char *activity)
 {
 	/* the owner's rights last until deferred triggers have fired, and longer */
 	SetUserIdAndSecContext(GetSessionUserId(), 0);
@@ -278,7 +278,7 @@ begin_as_owner(const char *activity)
 		return false;
 	}
 	ak_schema_accept();
-	become_owner();
+	become_owner(table);
 	return true;
 }
 
@@ -289,7 +289,7 @@ flush_database(Oid database, bool purge)
 	AkCounts   *counts;
 	int			count;
 
-	if (!begin_as_owner("writing the use of API keys"))
+	if (!begin_as_owner(AK_TABLE_USE, "writing the use of API keys"))
 	{
 		ak_counts_forget(database, now);
 		return;
@@ -321,7 +321,7 @@ renew_heartbeat(void)
 
 	for (int i = 0; i < (int) lengthof(steps); i++)
 	{
-		if (!begin_as_owner("telling those that subscribe to API keys"))
+		if (!begin_as_owner(AK_TABLE_HEARTBEAT, "telling those that subscribe to API keys"))
 			return;
 		if (!ak_follow_is_on())
 			steps[i] ();
@@ -340,7 +340,7 @@ purge_derived(void)
 	TimestampTz now = GetCurrentTimestamp();
 
 	set_option("session_replication_role", "origin");
-	if (!begin_as_owner("deleting derived API keys that have expired"))
+	if (!begin_as_owner(AK_TABLE_KEY, "deleting derived API keys that have expired"))
 		return;
 	if (!ak_follow_is_on())
 		ak_derive_purge(now - ak_guc_derived_retention * USECS_PER_SEC);
