@@ -1767,7 +1767,7 @@ CREATE FUNCTION apikey_internal.refuses_all() RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_refuses_all';
 COMMENT ON FUNCTION apikey_internal.refuses_all() IS
-'does this database refuse every API key, because its subscription has brought no heartbeat for max_staleness?';
+'does this database refuse every API key, because its subscription has not copied all yet, or has brought no heartbeat for max_staleness?';
 
 /*
  * The rules of authz.h as a query: a registered pair, a grant on it or on '*' of
@@ -2161,7 +2161,7 @@ SELECT s.name, s.publication,
 		WHEN h.staleness > greatest(h.every * 3::float8, '30 seconds') THEN 'stopped'
 		ELSE 'streaming' END AS state,
 	r.ready AS tables_ready, r.tables, h.at AS heartbeat_at, h.staleness, s.max_staleness,
-	s.max_staleness IS NOT NULL AND apikey_internal.refuses_all() AS refusing
+	apikey_internal.refuses_all() AS refusing
 FROM apikey_subscription s
 	LEFT JOIN pg_subscription p ON p.subname = s.name
 		AND p.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),

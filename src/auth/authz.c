@@ -33,7 +33,7 @@ ak_authz_check_key(const AkKey *key)
 	if (unlikely(key->outside_networks))
 		return AK_REASON_OUTSIDE_NETWORKS;
 	if (ak_staleness_refuses())
-		return AK_REASON_STALE;
+		return ak_staleness_copying ? AK_REASON_COPYING : AK_REASON_STALE;
 	return AK_REASON_GOOD;
 }
 
@@ -152,6 +152,7 @@ static const char *const reasons[AK_REASONS][2] = {
 		"address is not in the key's networks",
 		"address is not in the networks of the key that it is derived from"
 	},
+	[AK_REASON_COPYING] = {"this database has not copied all keys of their publisher yet"},
 	[AK_REASON_STALE] = {"this database has not heard from the publisher of its keys for too long"},
 	[AK_REASON_OVER_LIMIT] = {"key is over its rate limit"},
 	[AK_REASON_GOOD] = {"good"},

@@ -28,7 +28,8 @@ typedef enum AkReason
 	AK_REASON_SUSPENDED,		/* its organization is */
 	AK_REASON_QUARANTINED,		/* the database is */
 	AK_REASON_OUTSIDE_NETWORKS,
-	AK_REASON_STALE,			/* no key is good here, see staleness.h */
+	AK_REASON_COPYING,			/* no key is good here yet, ... */
+	AK_REASON_STALE,			/* ... or any more, see staleness.h */
 	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */
 	AK_REASON_GOOD,				/* and nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */

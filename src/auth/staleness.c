@@ -17,6 +17,7 @@
 #include "common/int.h"
 #include "miscadmin.h"
 #include "shmem/alarm.h"
+#include "table/follow.h"
 #include "table/scan.h"
 #include "table/store.h"
 #include "utils/builtins.h"
@@ -41,6 +42,8 @@ typedef struct Heard
 
 uint64		ak_staleness_generation;
 TimestampTz ak_staleness_look_at;
+
+bool		ak_staleness_copying;
 
 static bool refuses;			/* as of the last look, at ... */
 static TimestampTz looked_at;
@@ -153,6 +156,8 @@ get_trouble(const Heard *heard, TimestampTz now)
 	ReleaseSysCache(tuple);
 	if (!enabled)
 		return psprintf("Subscription \"%s\" is disabled.", heard->subscription);
+	if (ak_staleness_copying)
+		return NULL;
 	if (heard->at == DT_NOBEGIN)
 		return refuses ? pstrdup("There was no heartbeat of the publisher.") : NULL;
 	if (refuses ||
@@ -209,8 +214,10 @@ ak_staleness_look(void)
 
 	ak_staleness_generation = 0;	/* as it stays after an error */
 	generation = read_tables(&heard);
-	refuses = heard.max_staleness > 0 &&
-		is_older(&heard, heard.max_staleness, now);
+	ak_staleness_copying = heard.subscription != NULL && ak_follow_is_copying();
+	refuses = ak_staleness_copying ||
+		(heard.max_staleness > 0 &&
+		 is_older(&heard, heard.max_staleness, now));
 	ak_staleness_look_at = DT_NOEND;
 	if (heard.subscription != NULL)
 	{

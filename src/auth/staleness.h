@@ -1,7 +1,7 @@
 /*
  * staleness.h
- *		A database that subscribes to the keys of another one, and has heard nothing for
- *		too long, refuses every key.
+ *		A database that subscribes to the keys of another one refuses every key until it
+ *		has all, and when it has heard nothing for too long.
  *
  * The publisher renews the one row of apikey_heartbeat, by its own clock.  It is stale when
  * it is older, by our clock, than the max_staleness of a subscription in
@@ -25,6 +25,9 @@
 extern uint64 ak_staleness_generation;
 extern TimestampTz ak_staleness_look_at;	/* DT_NOEND: never */
 extern bool ak_staleness_look(void);
+
+/* As of the last look: does it refuse them because they are still being copied? */
+extern bool ak_staleness_copying;
 
 /*
  * Is every key to be refused?  ak_schema_accept() must have been called.  Where the

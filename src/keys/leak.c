@@ -169,6 +169,7 @@ get_status(const AkFound *found, const AkKey *key)
 		case AK_REASON_QUARANTINED:
 			return "quarantined";
 		case AK_REASON_OUTSIDE_NETWORKS:
+		case AK_REASON_COPYING:
 		case AK_REASON_STALE:
 		case AK_REASON_GOOD:
 			return "active";

@@ -7,6 +7,8 @@
 #include "table/follow.h"
 
 #include "base/inval.h"
+#include "access/htup_details.h"
+#include "catalog/pg_subscription_rel.h"
 #include "replication/logicalworker.h"
 #include "table/scan.h"
 #include "utils/catcache.h"
@@ -75,6 +77,26 @@ look_up_subscriptions(void)
 		follows = found;
 		known_generation = generation;
 	}
+}
+
+bool
+ak_follow_is_copying(void)
+{
+	bool		copying = false;
+
+	for (int i = 0; i < AK_TABLES && !copying; i++)
+		if (ak_follow_has_table(i))
+		{
+			CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+												   ObjectIdGetDatum(ak_schema_table(i)));
+
+			for (int j = 0; j < list->n_members; j++)
+				copying |= ((Form_pg_subscription_rel)
+							GETSTRUCT(&list->members[j]->tuple))->srsubstate !=
+					SUBREL_STATE_READY;
+			ReleaseSysCacheList(list);
+		}
+	return copying;
 }
 
 bool

@@ -27,6 +27,12 @@ ak_follow_has_table(AkTable table)
 /* A few nanoseconds, most often. */
 extern bool ak_follow_is_on(void);
 
+/*
+ * Is one of these tables still being copied?  Tables are copied one by one, so that a
+ * suspension, for one, may come after the keys.
+ */
+extern bool ak_follow_is_copying(void);
+
 /* Raises 55000 in such a database, unless a subscription is at work here. */
 extern void ak_follow_refuse_change(void);
 

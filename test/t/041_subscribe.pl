@@ -205,6 +205,26 @@ wait_for($verifier, 'far', "SELECT apikey_authorize('$key', 'web', 'production',
 is($session->query_safe('EXECUTE ask;'), 't|2', 'in each session');
 like(slurp_file($verifier->logfile), qr/LOG:  this database follows the publisher of its API keys again/, 'which is in the log');
 $verifier->safe_psql('far', 'UPDATE apikey_subscription SET max_staleness = NULL');
+
+# as if suspensions were still being copied, when keys have been
+sub copied
+{
+	my ($as) = @_;
+
+	$verifier->safe_psql('far', "UPDATE pg_subscription_rel SET srsubstate = '$as' WHERE srrelid = 'apikey_suspension'::regclass");
+}
+$verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier DISABLE');
+copied('d');
+is(why($verifier, 'far'), 'this database has not copied all keys of their publisher yet', 'a table is missing: all are refused');
+is(state($verifier, 'far'), 'disabled|8|t', 'the state says so');
+my $early = $verifier->background_psql('far');
+my $ask = "SELECT apikey_authorize('$key', 'web', 'production', 'write');";
+is($early->query_safe($ask), 'f', 'a session that comes too early');
+copied('r');
+is($early->query_safe($ask), 't', 'asks again');
+$early->quit;
+$verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier ENABLE');
+
 $verifier->safe_psql('postgres', 'CREATE DATABASE restored');
 $verifier->command_ok([ 'pg_restore', '-d', 'restored', $verifier->basedir . '/dump' ], 'restored');
 is(why($verifier, 'restored'), $stale, 'a restored dump of a subscriber refuses all');
