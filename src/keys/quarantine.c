@@ -33,6 +33,7 @@
 #include "table/sql.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 /* Arguments of apikey_quarantine */
