@@ -46,7 +46,7 @@ my $world = q{
 		FOR f IN SELECT objid::regprocedure FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
 			WHERE extname = 'apikey' AND classid = 'pg_proc'::regclass AND deptype = 'e'
 		LOOP
-			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO app', f);
+			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO app', f);
 		END LOOP;
 	END $$;
 	CREATE TYPE stage AS ENUM ('production', 'development', 'staging', '*');
@@ -120,7 +120,7 @@ my @functions = map {
 	{ name => $name, kind => $kind, safe => $safe, types => \@types };
   } split /\n/, $node{plain}->safe_psql('postgres', qq{
 	SELECT concat_ws('|', pronamespace::regnamespace || '.' || proname, CASE WHEN prorettype = 'trigger'::regtype THEN 'trigger'
-		WHEN 'internal'::regtype = ANY (proargtypes) THEN 'internal' ELSE 'call' END, proparallel = 's',
+		WHEN 'internal'::regtype = ANY (proargtypes) THEN 'internal' WHEN prokind = 'p' THEN 'procedure' ELSE 'call' END, proparallel = 's',
 		(SELECT string_agg(format_type(t, NULL), '|' ORDER BY n) FROM unnest(proargtypes) WITH ORDINALITY u (t, n)))
 	$of_ours ORDER BY p.oid::regprocedure::text COLLATE "C"});
 cmp_ok(scalar @functions, '>', 90, scalar(@functions) . ' functions');
@@ -240,6 +240,9 @@ sub unit
 	my $end = pick('COMMIT', 'ROLLBACK');
 
 	return trigger($function) if $function->{kind} eq 'trigger' && chance(0.8);
+	return pick("CALL $call;", "CALL $call;", "BEGIN; CALL $call; $end;", "DO \$\$ BEGIN CALL $call; END \$\$;", "SELECT $call;",
+		"BEGIN; SELECT set_config('apikey.key', tok(@{[ int rand 14 ]}), false) IS NULL; COMMIT; CALL $call; RESET apikey.key;") . "\n"
+	  if $function->{kind} eq 'procedure';
 	my $parameters = join ', ', map '$' . $_, 1 .. @arguments;
 	my @ways = (
 		"SELECT count(*) FROM $call;",

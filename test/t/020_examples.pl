@@ -168,12 +168,21 @@ sub run
 # The last line of a statement says enough.
 sub last_line { return ($_[0] =~ /(\S[^\n]*)\z/)[0] }
 
+sub plan_in { return ($_[0] =~ /^(.*?)\@\@\@ end/ms)[0] }
+
 sub try_page
 {
 	my ($name, $database) = @_;
 	my @statements = map block_statements($_), sql_blocks(page($name));
-	my ($done, $err, @said) = run($database, @statements);
+	my ($done, $err, @said);
 	my $blind = '';
+
+	# VACUUM makes no page visible to all that an older transaction, of autovacuum perhaps, might not see
+	foreach (1 .. 3)
+	{
+		($done, $err, @said) = run($database, @statements);
+		last if !grep { defined $statements[$_]{plan} && plan_in($said[$_]) ne $statements[$_]{plan} } 0 .. $#statements;
+	}
 
 	ok($done, "$name: the examples run to their end (APIKEY_SEED=$seed)") or diag($err);
 	foreach my $n (0 .. $#statements)
@@ -181,7 +190,7 @@ sub try_page
 		my ($text, $wanted, $plan) = @{ $statements[$n] }{qw(text result plan)};
 
 		is(outcome($said[$n], $wanted), $wanted, "$name: " . last_line($text)) if defined $wanted;
-		is(($said[$n] =~ /^(.*?)\@\@\@ end/ms)[0], $plan, "$name: the plan of " . last_line($text))
+		is(plan_in($said[$n]), $plan, "$name: the plan of " . last_line($text))
 		  if defined $plan;
 		$blind .= "$text\n" if $said[$n] =~ /^\@\@\@ blind t$/m;
 	}
