@@ -54,7 +54,9 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "table/ddl.h"
+#include "table/follow.h"
 #include "table/schema.h"
 #include "table/trigger.h"
 #include "utils/array.h"
@@ -386,6 +388,9 @@ apikey_sync_projects(PG_FUNCTION_ARGS)
 	TupleTableSlot *old = NULL;
 	TupleTableSlot *new = NULL;
 
+	/* what a subscription applies: the registry comes from there, too */
+	if (IsLogicalWorker() && ak_follow_is_on())
+		return PointerGetDatum(NULL);
 	source.rel = trigger->tg_relation;
 	source.id.number = find_column(source.rel, args[0], true);
 	source.organization.number = find_column(source.rel, args[1], true);

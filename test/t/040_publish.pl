@@ -128,6 +128,21 @@ is($node->safe_psql('whole', "SELECT count(*) FROM apikey_verify('$text')"), 1, 
 $node->safe_psql('whole', 'CREATE TABLE project (id text PRIMARY KEY, organization text)');
 like(call('whole', "SELECT apikey_attach_projects('project', 'id', 'organization'); INSERT INTO project VALUES ('new', 'acme')"), qr/^55000/, 'nor by a table that is attached');
 
+# An attached table that is replicated besides: its projects would come twice.
+$node->safe_psql($_, q{CREATE TABLE site (id text PRIMARY KEY, organization text); SELECT apikey_attach_projects('site', 'id', 'organization')}) foreach qw(postgres whole);
+$node->safe_psql('postgres', 'CREATE PUBLICATION site FOR TABLE site');
+$node->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('site', 'pgoutput')});
+$node->safe_psql('whole', "CREATE SUBSCRIPTION site CONNECTION '@{[ $node->connstr('postgres') =~ s/'/''/gr ]}' PUBLICATION site WITH (create_slot = false)");
+$node->safe_psql('whole', 'ALTER SUBSCRIPTION whole DISABLE');
+$node->safe_psql('postgres', q{INSERT INTO site VALUES ('blog', 'acme')});
+ok($node->poll_query_until('whole', 'SELECT count(*) = 1 FROM site'), 'an attached table that is replicated, too');
+is($node->safe_psql('whole', q{SELECT count(*) FROM apikey_project WHERE project = 'blog'}), 0, 'registers nothing');
+$node->safe_psql('whole', 'ALTER SUBSCRIPTION whole ENABLE');
+ok($node->poll_query_until('whole', q{SELECT count(*) = 1 FROM apikey_project WHERE project = 'blog'}), 'so that the registry can come');
+$node->safe_psql('postgres', 'DELETE FROM site');
+ok($node->poll_query_until('whole', q{SELECT count(*) = 0 FROM (SELECT id FROM site UNION ALL SELECT project FROM apikey_project) s (id) WHERE id = 'blog'}), 'when it goes, either');
+$node->safe_psql('whole', 'DROP SUBSCRIPTION site');
+
 # ------------------------------------------------------------------ TRUNCATE
 
 $node->safe_psql('postgres', 'TRUNCATE apikey_key CASCADE');
