@@ -18,8 +18,9 @@
 
 /*
  * Fill in what "row" says of a key, of which "key" has the id, and its ancestors; all but
- * the grants.  row->since becomes that of the oldest.  False, and no key, where an ancestor is missing, is of another
- * organization, or is one too many: no foreign key lets such a row in.
+ * the grants.  row->since becomes that of the oldest.  False, and no key, where an
+ * ancestor is missing, is of another organization, or is one too many: no foreign key lets
+ * such a row in.
  */
 extern bool ak_lineage_read(Snapshot snapshot, AkKeyRow *row, AkKey *key);
 
