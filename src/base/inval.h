@@ -14,7 +14,8 @@
  *
  * Messages about us are numbered as they come in.  A cache notes how many there were
  * before it reads; what it has read is true while no message after that names a part on
- * which it rests.  A reader whose snapshot was too old is covered: the message is still to come.
+ * which it rests.  A reader whose snapshot was too old is covered: the message is still to
+ * come.
  *
  * A key that this transaction wrote may be undone, and a refusal outdated, without a
  * message.  They are cached for a moment: one statement, and command, of one

@@ -5,8 +5,8 @@
  * A statement that only uses a key must neither wait nor fail because of it.  So
  * nothing is done if another transaction has a lock on row or table, or if the table
  * has more than the extension has put there: triggers, constraints, generated
- * columns, expressions in indexes; nor where the row is a publisher's.  No trigger fires: what is cached of the key stays
- * true.
+ * columns, expressions in indexes; nor where the row is a publisher's.  No trigger
+ * fires: what is cached of the key stays true.
  *
  * ak_schema_accept() must have been called.
  */

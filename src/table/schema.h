@@ -104,7 +104,10 @@ extern Oid	ak_schema_table(AkTable table);
  */
 extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
 
-/* Which of our tables is this, if any?  "table" may be NULL.  Raises 55000 if one is missing. */
+/*
+ * Which of our tables is this, if any?  "table" may be NULL.  Raises 55000 if one is
+ * missing.
+ */
 extern bool ak_schema_find_table(Oid oid, AkTable *table);
 
 /* Is this object of the catalog "classid" a member of the extension? */
