@@ -253,6 +253,8 @@ $primary->safe_psql('postgres', q{
 });
 sub logged_in { return 'BEGIN; ' . sprintf($login, $key) . " $_[0]; COMMIT;" }
 my $locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+# PostgreSQL 18 reports it, so that PgBouncer knows of it
+my $path = $primary->safe_psql('postgres', 'SHOW server_version_num') >= 180000 ? 'theirs' : 'gotcha';
 my @left = (
 	[ 'a cursor WITH HOLD', logged_in('DECLARE c CURSOR WITH HOLD FOR SELECT item FROM orders'), 'FETCH ALL FROM c', 'banner', 'ERROR:  cursor "c" does not exist' ],
 	[ 'a temporary table', logged_in('CREATE TEMP TABLE t AS SELECT item FROM orders'), 'SELECT item FROM t', 'banner', 'ERROR:  relation "t" does not exist' ],
@@ -260,7 +262,7 @@ my @left = (
 	[ 'a key set for the session', "SET apikey.key = '$key'", $items, 'banner', '' ],
 	[ 'a key set in a transaction, for the session', "BEGIN; SELECT set_config('apikey.key', '$key', false); COMMIT", $items, 'banner', '' ],
 	[ 'an advisory lock', 'SELECT pg_advisory_lock(7)', $locks, '1', '0' ],
-	[ 'a search_path', 'SET search_path = evil, public', sprintf($login, $their_key), 'gotcha', 'theirs' ],
+	[ 'a search_path', 'SET search_path = evil, public', sprintf($login, $their_key), $path, 'theirs' ],
 	[ 'the same, with a name that has its schema', 'SET search_path = evil, public', sprintf($login =~ s/apikey_/public.apikey_/r, $their_key), 'theirs', 'theirs' ],
 	[ 'a prepared statement', logged_in('PREPARE q AS SELECT item FROM orders; EXECUTE q'),
 		'BEGIN; ' . sprintf($login, $their_key) . ' EXECUTE q; COMMIT', "theirs\nrocket", "theirs\nERROR:  prepared statement \"q\" does not exist" ]);

@@ -158,6 +158,8 @@ is(may($new, $here) . may($old, $here), 'tf', 'what is revoked there under local
 
 $old->stop('fast');
 copy($old->data_dir . '/postgresql.conf', "$dir/old.conf");
+# before it, PostgreSQL 15 says nowhere on disk that there is another timeline
+$new->safe_psql('postgres', 'CHECKPOINT');
 command_ok([ 'pg_rewind', '--target-pgdata', $old->data_dir, '--source-server', $new->connstr('postgres') ],
 	'pg_rewind of the old primary');
 copy("$dir/old.conf", $old->data_dir . '/postgresql.conf');
