@@ -17,10 +17,10 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/guc.h"
+#include "base/hide.h"
 #include "table/rehash.h"
 #include "table/schema.h"
 #include "table/store.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 
 /*
@@ -135,25 +135,21 @@ find_suspension(Snapshot snapshot, AkKey *key, TimestampTz made)
 
 /*
  * A database without keys that is asked about one, by the checksum, was to have some: it
- * would refuse them all in silence.  In the log alone: clients can do nothing about it.
+ * would refuse them all in silence.
  */
 static void
 warn_of_no_keys(void)
 {
 	static TimestampTz said;
 	TimestampTz now = ak_clock_now();
-	int			level = client_min_messages;
 
-	if (ak_store_may_have_keys() ||
-		(said != 0 && now - said < USECS_PER_MINUTE))
+	if ((said != 0 && now - said < USECS_PER_MINUTE) || ak_store_may_have_keys())
 		return;
 	said = now;
-	client_min_messages = ERROR;
-	ereport(WARNING,
-			(errmsg("this database has no API keys"),
-			 errhint("If it should have those of another, subscribe to them."),
-			 errhidestmt(true)));
-	client_min_messages = level;
+	AK_HIDE_FROM_CLIENT(ereport(WARNING,
+								(errmsg("this database has no API keys"),
+								 errhint("If it should have those of another, subscribe to them."),
+								 errhidestmt(true))));
 }
 
 /*
@@ -191,13 +187,13 @@ verify_by_tables(const AkToken *parsed, const char *token, int len,
 			if (!ak_keycache_keep_grants(&found, outdated))
 				ak_lineage_grants(snapshot, &found);
 		}
-		else if (parsed != NULL)
-			warn_of_no_keys();
 	}
 	if (proved)
 		key = ak_keycache_add(&found, outdated);
 	else if (outdated != NULL)
 		ak_keycache_discard(outdated);
+	if (!proved && parsed != NULL)
+		warn_of_no_keys();
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(work);
 	return key;

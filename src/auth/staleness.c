@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/parallel.h"
 #include "base/compat.h"
+#include "base/hide.h"
 #include "catalog/pg_subscription.h"
 #include "common/int.h"
 #include "miscadmin.h"
@@ -21,7 +22,6 @@
 #include "table/scan.h"
 #include "table/store.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -168,29 +168,18 @@ get_trouble(const Heard *heard, TimestampTz now)
 	return NULL;
 }
 
-/* For the log alone: clients can do nothing about it. */
-static void
-warn_of_trouble(const char *trouble)
-{
-	int			level = client_min_messages;
-
-	client_min_messages = ERROR;
-	ereport(WARNING,
-			(errmsg("this database does not follow the publisher of its API keys"),
-			 errdetail_internal("%s", trouble),
-			 refuses ? errhint("Every key is refused.") :
-			 errhint("A key that is revoked there is accepted here."),
-			 errhidestmt(true)));
-	client_min_messages = level;
-}
-
 static void
 look_after(const Heard *heard, TimestampTz now)
 {
 	char	   *trouble = get_trouble(heard, now);
 
 	if (trouble != NULL && ak_alarm_raise())
-		warn_of_trouble(trouble);
+		AK_HIDE_FROM_CLIENT(ereport(WARNING,
+									(errmsg("this database does not follow the publisher of its API keys"),
+									 errdetail_internal("%s", trouble),
+									 refuses ? errhint("Every key is refused.") :
+									 errhint("A key that is revoked there is accepted here."),
+									 errhidestmt(true))));
 	else if (trouble == NULL && ak_alarm_end())
 		ereport(LOG_SERVER_ONLY,
 				(errmsg("this database follows the publisher of its API keys again"),

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/guc.h"
+
 /*
  * From the first to the second, this function, which may be ak_hide_statement, is called
  * for each report: for what raises errors by functions that do not know of a key.  An
@@ -17,5 +19,16 @@ extern void ak_hide_end(const ErrorContextCallback *callback);
 
 /* No report has the statement in it. */
 extern void ak_hide_statement(void *arg);
+
+/* Report something in the log alone, be it a warning: clients can do nothing about it. */
+#define AK_HIDE_FROM_CLIENT(report) \
+	do \
+	{ \
+		int			level_ = client_min_messages; \
+\
+		client_min_messages = ERROR; \
+		report; \
+		client_min_messages = level_; \
+	} while (0)
 
 #endif							/* AK_HIDE_H */

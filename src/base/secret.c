@@ -288,10 +288,10 @@ ak_secret_hash(AkScheme scheme, const char *str, int len,
 }
 
 bool
-ak_secret_fingerprint(AkSecretFile file, uint8 fingerprint[AK_FINGERPRINT_LEN])
+ak_secret_fingerprint(AkScheme keyed, uint8 fingerprint[AK_FINGERPRINT_LEN])
 {
 	static const char fixed[] = "apikey fingerprint of a key file";
-	KeyFile    *key = file == AK_SECRET_PEPPER ? &pepper : &hmac_key;
+	KeyFile    *key = keyed == AK_SCHEME_NATIVE_PEPPER ? &pepper : &hmac_key;
 	uint8		whole[AK_HASH_LEN];
 
 	if (!has_file_key(key))

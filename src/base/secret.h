@@ -98,18 +98,13 @@ extern int	ak_secret_hash(AkScheme scheme, const char *str, int len,
 						   uint8 hash[AK_HASH_MAX]);
 
 /*
- * What tells the key in a file from another one, and nothing else about it; false if there
- * is no file.  Another server that has the same file comes to the same.
+ * What tells the key in the file of AK_SCHEME_NATIVE_PEPPER or AK_SCHEME_HMAC_SHA256 from
+ * another one, and nothing else about it; false if there is no file.  Another server that
+ * has the same file comes to the same.
  */
-typedef enum AkSecretFile
-{
-	AK_SECRET_PEPPER = 0,
-	AK_SECRET_HMAC_KEY
-} AkSecretFile;
-
 #define AK_FINGERPRINT_LEN	8
 
-extern bool ak_secret_fingerprint(AkSecretFile file,
+extern bool ak_secret_fingerprint(AkScheme keyed,
 								  uint8 fingerprint[AK_FINGERPRINT_LEN]);
 
 /*

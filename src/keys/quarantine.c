@@ -47,6 +47,7 @@ begin_quarantine(void)
 {
 	ak_actor_refuse_key();
 	ak_schema_accept();
+	ak_suspend_lock(&ak_name_all);
 }
 
 /* Raises 22023 unless the caller knows where this is. */
@@ -156,7 +157,6 @@ apikey_quarantine(PG_FUNCTION_ARGS)
 	check_where(fcinfo);
 	reason = ak_options_reason(fcinfo, REASON);
 	check_copy(fcinfo);
-	ak_suspend_lock(&ak_name_all);
 	if (ak_sql_run(&upsert_quarantine, reason) == 0)
 		ak_sql_refuse_trigger(AK_TABLE_SUSPENSION);
 	record_quarantine("quarantine", reason.isnull ? NULL :
@@ -174,7 +174,6 @@ apikey_lift_quarantine(PG_FUNCTION_ARGS)
 	};
 
 	begin_quarantine();
-	ak_suspend_lock(&ak_name_all);
 	if (ak_sql_run(&delete_quarantine, ak_value_name(&ak_name_all)) > 0)
 		record_quarantine("lift_quarantine", NULL);
 	PG_RETURN_VOID();

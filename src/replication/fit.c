@@ -51,10 +51,10 @@ check_extension(const AkMaking * making)
 static int
 find_decisive(const char *schema, const char *table)
 {
-	for (int i = 0; i < AK_PUBLISHED; i++)
-		if (strcmp(schema, ak_schema_name()) == 0 &&
-			strcmp(table, ak_schema_tables[ak_schema_published[i]].name) == 0)
-			return i;
+	if (strcmp(schema, ak_schema_name()) == 0)
+		for (AkTable decisive = 0; decisive < AK_PUBLISHED; decisive++)
+			if (strcmp(table, ak_schema_tables[decisive].name) == 0)
+				return decisive;
 	return -1;
 }
 
@@ -85,7 +85,7 @@ check_published_tables(const AkMaking * making, const char *publication)
 								   making->publication, table),
 						  "Publish what apikey_publish does, and other tables by another publication.");
 		found[which] = true;
-		if (get_attnum(ak_schema_table(ak_schema_published[which]),
+		if (get_attnum(ak_schema_table(which),
 					   AK_ANSWER(answer, row, COLUMN)) <= 0)
 			ak_fit_refuse(psprintf("column \"%s\" of table \"%s\" is missing here",
 								   AK_ANSWER(answer, row, COLUMN), table),
@@ -101,7 +101,7 @@ check_published_tables(const AkMaking * making, const char *publication)
 		if (!found[i])
 			ak_fit_refuse(psprintf("publication \"%s\" lacks table \"%s\"",
 								   making->publication,
-								   ak_schema_tables[ak_schema_published[i]].name),
+								   ak_schema_tables[i].name),
 						  "Drop it, and call apikey_publish there.");
 }
 
@@ -135,12 +135,12 @@ check_publication(const AkMaking * making)
 	check_published_tables(making, publication);
 }
 
-/* Raises 55000 unless a file is the same here and there. */
+/* Raises 55000 unless the file of a keyed scheme is the same here and there. */
 static void
-check_fingerprint(AkSecretFile file, const char *setting, const char *there)
+check_fingerprint(AkScheme keyed, const char *setting, const char *there)
 {
 	uint8		here[AK_FINGERPRINT_LEN];
-	bool		known = ak_secret_fingerprint(file, here);
+	bool		known = ak_secret_fingerprint(keyed, here);
 	char		hex[AK_FINGERPRINT_LEN * 2 + 1] = {0};
 
 	if (known)
@@ -175,9 +175,9 @@ ak_fit_heartbeat(const AkMaking * making, int64 *age, int64 *every)
 	*age = strtoi64(AK_ANSWER(answer, 0, AGE), NULL, 10);
 	*every = AK_ANSWER(answer, 0, EVERY) == NULL ? 0 :
 		strtoi64(AK_ANSWER(answer, 0, EVERY), NULL, 10);
-	check_fingerprint(AK_SECRET_PEPPER, "apikey.pepper_file",
+	check_fingerprint(AK_SCHEME_NATIVE_PEPPER, "apikey.pepper_file",
 					  AK_ANSWER(answer, 0, PEPPER));
-	check_fingerprint(AK_SECRET_HMAC_KEY, "apikey.hmac_key_file",
+	check_fingerprint(AK_SCHEME_HMAC_SHA256, "apikey.hmac_key_file",
 					  AK_ANSWER(answer, 0, HMAC_KEY));
 	return true;
 }

@@ -83,11 +83,9 @@ list_tables(const char *organizations)
 	StringInfoData list;
 
 	initStringInfo(&list);
-	for (int i = 0; i < AK_PUBLISHED; i++)
+	for (AkTable table = 0; table < AK_PUBLISHED; table++)
 	{
-		AkTable		table = ak_schema_published[i];
-
-		appendStringInfo(&list, "%s%s.%s", i == 0 ? "" : ", ", schema,
+		appendStringInfo(&list, "%s%s.%s", table == 0 ? "" : ", ", schema,
 						 ak_schema_tables[table].name);
 		if (table == AK_TABLE_BUDGET || table == AK_TABLE_DERIVATION)
 			appendStringInfoString(&list, " WHERE (false)");

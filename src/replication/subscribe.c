@@ -45,18 +45,13 @@
 static void
 check_empty(AkTable table)
 {
-	AkScan		scan;
-	bool		filled;
-
-	ak_scan_table(&scan, table, NULL);
-	filled = ak_scan_next(&scan);
-	ak_scan_end(&scan);
-	if (filled)
+	if (ak_scan_any(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" is not empty", ak_schema_tables[table].name),
 				 errdetail("All keys and projects of a database that subscribes are those of the publisher."),
-				 errhint("If these are not needed: %s;", ak_unsubscribe_truncate()),
+				 errhint("If these are not needed: %s;",
+						 ak_unsubscribe_truncate(quote_identifier(ak_schema_name()))),
 				 errhidestmt(true)));
 }
 
@@ -64,13 +59,7 @@ check_empty(AkTable table)
 static void
 check_here(const AkMaking * making)
 {
-	AkScan		scan;
-	bool		subscribes;
-
-	ak_scan_table(&scan, AK_TABLE_SUBSCRIPTION, NULL);
-	subscribes = ak_scan_next(&scan);
-	ak_scan_end(&scan);
-	if (subscribes)
+	if (ak_scan_any(AK_TABLE_SUBSCRIPTION))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database subscribes to API keys already"),
@@ -89,11 +78,11 @@ check_here(const AkMaking * making)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("subscription \"%s\" exists already", ak_sql_string(0, 1)),
 				 errdetail("It has this name, or tables of this extension."),
-				 errhint("Drop it, or choose another name."),
+				 errhint("Drop it, and then empty the tables, whose keys nobody revokes any more; or choose another name."),
 				 errhidestmt(true)));
 	ak_sql_end();
-	for (int i = 0; i < AK_UNSUBSCRIBE_KEYS; i++)
-		check_empty(ak_unsubscribe_tables[i]);
+	for (AkTable table = 0; table < AK_PUBLISHED; table++)
+		check_empty(table);
 }
 
 /* ------------------------------------------------------------- making it */
@@ -251,8 +240,8 @@ make_all(AkMaking * making)
 	make_slot(making);
 	if (making->max_staleness != NULL)
 		wait_for_heartbeat(making);
-	for (int i = 0; i < AK_UNSUBSCRIBE_KEYS; i++)
-		(void) ak_schema_lock(ak_unsubscribe_tables[i], ShareRowExclusiveLock);
+	for (AkTable table = 0; table < AK_PUBLISHED; table++)
+		(void) ak_schema_lock(table, ShareRowExclusiveLock);
 	(void) ak_schema_lock(AK_TABLE_SUBSCRIPTION, ShareRowExclusiveLock);
 	check_here(making);
 	make_subscription(making);

@@ -22,12 +22,7 @@
 #include "table/event.h"
 #include "table/sql.h"
 #include "utils/builtins.h"
-
-const AkTable ak_unsubscribe_tables[AK_UNSUBSCRIBE_TABLES] = {
-	AK_TABLE_PROJECT, AK_TABLE_ENVIRONMENT, AK_TABLE_SUSPENSION, AK_TABLE_KEY,
-	AK_TABLE_SECRET, AK_TABLE_GRANT, AK_TABLE_HEARTBEAT, AK_TABLE_BUDGET,
-	AK_TABLE_DERIVATION, AK_TABLE_USE, AK_TABLE_USE_HOUR
-};
+#include "utils/memutils.h"
 
 /* A subscription of PostgreSQL's */
 typedef struct Subscription
@@ -37,16 +32,23 @@ typedef struct Subscription
 	char	   *slot;			/* NULL: none */
 }			Subscription;
 
-char *
-ak_unsubscribe_truncate(void)
+/* What is published, and the use of the keys. */
+static bool
+is_emptied(AkTable table)
 {
-	const char *schema = quote_identifier(ak_schema_name());
+	return table < AK_PUBLISHED || table == AK_TABLE_USE || table == AK_TABLE_USE_HOUR;
+}
+
+char *
+ak_unsubscribe_truncate(const char *schema)
+{
 	StringInfoData command;
 
 	initStringInfo(&command);
-	for (int i = 0; i < AK_UNSUBSCRIBE_TABLES; i++)
-		appendStringInfo(&command, "%s %s.%s", i == 0 ? "TRUNCATE" : ",", schema,
-						 ak_schema_tables[ak_unsubscribe_tables[i]].name);
+	for (AkTable table = 0; table < AK_TABLES; table++)
+		if (is_emptied(table))
+			appendStringInfo(&command, "%s %s.%s", table == 0 ? "TRUNCATE" : ",",
+							 schema, ak_schema_tables[table].name);
 	return command.data;
 }
 
@@ -117,17 +119,15 @@ record_end(const char *name)
 static void
 end_subscription(const char *name, const Subscription * subscription)
 {
-	static AkSql truncate_all = {
-		AK_TABLE_KEY, 0,
-		.query = "TRUNCATE $S.apikey_project, $S.apikey_environment,"
-		" $S.apikey_suspension, $S.apikey_key, $S.apikey_secret, $S.apikey_grant,"
-		" $S.apikey_heartbeat, $S.apikey_budget, $S.apikey_derivation, $S.apikey_use,"
-		" $S.apikey_use_hour"
-	};
+	static AkSql truncate_all = {.table = AK_TABLE_KEY};
 	const char *quoted = quote_identifier(name);
 
-	for (int i = 0; i < AK_UNSUBSCRIBE_TABLES; i++)
-		(void) ak_schema_lock(ak_unsubscribe_tables[i], AccessExclusiveLock);
+	if (truncate_all.query == NULL)
+		truncate_all.query = MemoryContextStrdup(TopMemoryContext,
+												 ak_unsubscribe_truncate("$S"));
+	for (AkTable table = 0; table < AK_TABLES; table++)
+		if (is_emptied(table))
+			(void) ak_schema_lock(table, AccessExclusiveLock);
 	if (OidIsValid(subscription->oid))
 	{
 		ak_ddl_execute(psprintf("ALTER SUBSCRIPTION %s DISABLE", quoted));

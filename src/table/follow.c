@@ -6,8 +6,8 @@
 
 #include "table/follow.h"
 
-#include "base/inval.h"
 #include "access/htup_details.h"
+#include "base/inval.h"
 #include "catalog/pg_subscription_rel.h"
 #include "replication/logicalworker.h"
 #include "table/scan.h"
@@ -25,35 +25,26 @@ forget_subscriptions(Datum arg, int cache, uint32 hash)
 	known = false;
 }
 
-/* Is one of the tables in a subscription? */
+/* Is one of the tables in a subscription; if "copying", one that has not copied it yet? */
 static bool
-is_subscribed(void)
+is_subscribed(bool copying)
 {
 	bool		found = false;
 
-	for (int i = 0; i < AK_TABLES && !found; i++)
-		if (ak_follow_has_table(i))
-		{
-			CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
-												   ObjectIdGetDatum(ak_schema_table(i)));
+	for (AkTable table = 0; table < AK_TABLES && !found; table++)
+	{
+		CatCList   *list;
 
-			found = list->n_members > 0;
-			ReleaseSysCacheList(list);
-		}
-	return found;
-}
-
-/* Has apikey_subscribe made one? */
-static bool
-has_subscription(void)
-{
-	AkScan		scan;
-	bool		found;
-
-	ak_scan_begin(&scan, AK_INDEX_SUBSCRIPTION_PKEY, NoMovementScanDirection,
-				  NULL, 0, NULL);
-	found = ak_scan_next(&scan);
-	ak_scan_end(&scan);
+		if (!ak_follow_has_table(table))
+			continue;
+		list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+								   ObjectIdGetDatum(ak_schema_table(table)));
+		for (int i = 0; i < list->n_members && !found; i++)
+			found = !copying || ((Form_pg_subscription_rel)
+								 GETSTRUCT(&list->members[i]->tuple))->srsubstate !=
+				SUBREL_STATE_READY;
+		ReleaseSysCacheList(list);
+	}
 	return found;
 }
 
@@ -73,7 +64,7 @@ look_up_subscriptions(void)
 
 		known = true;
 		known_generation = 0;	/* as it stays after an error */
-		found = is_subscribed() || has_subscription();
+		found = is_subscribed(false) || ak_scan_any(AK_TABLE_SUBSCRIPTION);
 		follows = found;
 		known_generation = generation;
 	}
@@ -82,21 +73,7 @@ look_up_subscriptions(void)
 bool
 ak_follow_is_copying(void)
 {
-	bool		copying = false;
-
-	for (int i = 0; i < AK_TABLES && !copying; i++)
-		if (ak_follow_has_table(i))
-		{
-			CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
-												   ObjectIdGetDatum(ak_schema_table(i)));
-
-			for (int j = 0; j < list->n_members; j++)
-				copying |= ((Form_pg_subscription_rel)
-							GETSTRUCT(&list->members[j]->tuple))->srsubstate !=
-					SUBREL_STATE_READY;
-			ReleaseSysCacheList(list);
-		}
-	return copying;
+	return is_subscribed(true);
 }
 
 bool

@@ -59,12 +59,12 @@ ak_heartbeat_renew(void)
 }
 
 static AkValue
-get_fingerprint(AkSecretFile file)
+get_fingerprint(AkScheme keyed)
 {
 	uint8		fingerprint[AK_FINGERPRINT_LEN];
 	AkName		bytes = {(const char *) fingerprint, AK_FINGERPRINT_LEN};
 
-	return ak_secret_fingerprint(file, fingerprint) ? ak_value_bytes(&bytes) :
+	return ak_secret_fingerprint(keyed, fingerprint) ? ak_value_bytes(&bytes) :
 		ak_value_null(BYTEAOID);
 }
 
@@ -77,6 +77,6 @@ ak_heartbeat_tell_files(void)
 		" WHERE (pepper, hmac_key) IS DISTINCT FROM ($1, $2)"
 	};
 
-	ak_sql_run(&tell, get_fingerprint(AK_SECRET_PEPPER),
-			   get_fingerprint(AK_SECRET_HMAC_KEY));
+	ak_sql_run(&tell, get_fingerprint(AK_SCHEME_NATIVE_PEPPER),
+			   get_fingerprint(AK_SCHEME_HMAC_SHA256));
 }

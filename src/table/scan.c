@@ -53,6 +53,18 @@ ak_scan_table(AkScan *scan, AkTable table, Snapshot snapshot)
 }
 
 bool
+ak_scan_any(AkTable table)
+{
+	AkScan		scan;
+	bool		any;
+
+	ak_scan_table(&scan, table, NULL);
+	any = ak_scan_next(&scan);
+	ak_scan_end(&scan);
+	return any;
+}
+
+bool
 ak_scan_one(AkScan *scan, AkIndex index, Snapshot snapshot, AttrNumber column,
 			RegProcedure equal, Datum value)
 {

@@ -39,6 +39,9 @@ extern void ak_scan_begin(AkScan *scan, AkIndex index, ScanDirection direction,
 /* All rows of a table that has few, in no order, without an index. */
 extern void ak_scan_table(AkScan *scan, AkTable table, Snapshot snapshot);
 
+/* Has such a table a row, as of now? */
+extern bool ak_scan_any(AkTable table);
+
 /* Go to the next row; false if there is none. */
 extern bool ak_scan_next(AkScan *scan);
 

@@ -42,12 +42,6 @@ const AkTableForm ak_schema_tables[AK_TABLES] = {
 #include "table/tablelist.h"
 };
 
-const AkTable ak_schema_published[AK_PUBLISHED] = {
-	AK_TABLE_PROJECT, AK_TABLE_ENVIRONMENT, AK_TABLE_SUSPENSION, AK_TABLE_KEY,
-	AK_TABLE_SECRET, AK_TABLE_GRANT, AK_TABLE_HEARTBEAT, AK_TABLE_BUDGET,
-	AK_TABLE_DERIVATION
-};
-
 pg_noreturn static void
 refuse_missing_extension(void)
 {

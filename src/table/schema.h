@@ -56,12 +56,10 @@ typedef struct AkTableForm
 extern const AkTableForm ak_schema_tables[AK_TABLES];
 
 /*
- * Those that decide, and so are published to databases that subscribe; and two that refer
- * to keys, without rows, see publish.c.
+ * The first so many are published to databases that subscribe: those that decide, and two
+ * that refer to keys, without rows, see publish.c.
  */
-extern const AkTable ak_schema_published[];
-
-#define AK_PUBLISHED	9
+#define AK_PUBLISHED	(AK_TABLE_HEARTBEAT + 1)
 
 #define AK_INTERNAL	"apikey_internal"
 

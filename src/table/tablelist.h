@@ -9,6 +9,8 @@
  *		type AK_LEVEL_TYPE
  * AK_INDEX(symbol, table, name, columns...): the columns that it begins with
  *
+ * What is published comes first: see AK_PUBLISHED, and follow.h.
+ *
  * So there are AK_TABLE_KEY, Anum_apikey_key_label, Natts_apikey_key, AK_INDEX_KEY_PKEY
  * and so on, see schema.h and layout.h.
  */
@@ -176,8 +178,6 @@ AK_INDEX(GRANT_PROJECT, GRANT, apikey_grant_project_idx,
 AK_INDEX(BUDGET_PKEY, BUDGET, apikey_budget_pkey, Anum_apikey_budget_key_id)
 AK_INDEX(DERIVATION_PKEY, DERIVATION, apikey_derivation_pkey,
 		 Anum_apikey_derivation_key_id)
-AK_INDEX(SUBSCRIPTION_PKEY, SUBSCRIPTION, apikey_subscription_pkey,
-		 Anum_apikey_subscription_name)
 AK_INDEX(USE_PKEY, USE, apikey_use_pkey, Anum_apikey_use_key_id)
 AK_INDEX(USE_HOUR_PKEY, USE_HOUR, apikey_use_hour_pkey,
 		 Anum_apikey_use_hour_key_id, Anum_apikey_use_hour_hour)
