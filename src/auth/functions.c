@@ -68,7 +68,7 @@ explain_limit(const AkKey *key)
 	int64		wait;
 	int64		remaining;
 
-	if (key->limit == NULL)
+	if (ak_keycache_limit(key) == NULL)
 		return "";
 	if (!ak_use_counts)
 		return "; no log-in, as the rate limit needs the extension to be preloaded";

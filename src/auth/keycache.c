@@ -179,19 +179,14 @@ put_bytes(char **to, const void *from, Size size)
 	return copy;
 }
 
-/*
- * One allocation: the key, its grants, its organization, and what most keys do not
- * have.
- */
+/* One allocation: the key, its grants, its organization, and what few keys have. */
 static AkKey *
 make_entry(const AkKey *from)
 {
 	Size		size = MAXALIGN(sizeof(AkKey)) + MAXALIGN(from->grants->size) +
 	MAXALIGN(from->organization.len) +
 	(from->extra ? MAXALIGN(sizeof(AkKeyExtra)) +
-	 MAXALIGN(from->extra->note.len) : 0) +
-	(from->uncommitted ? MAXALIGN(sizeof(AkMoment)) : 0) +
-	(from->limit ? MAXALIGN(sizeof(AkRateLimit)) : 0);
+	 MAXALIGN(from->extra->note.len) : 0);
 	char	   *to = MemoryContextAllocHuge(context, size);
 	AkKey	   *key = put_bytes(&to, from, sizeof(AkKey));
 
@@ -206,22 +201,17 @@ make_entry(const AkKey *from)
 		key->extra->note.data = put_bytes(&to, from->extra->note.data,
 										  from->extra->note.len);
 	}
-	if (from->limit != NULL)
-		key->limit = put_bytes(&to, from->limit, sizeof(AkRateLimit));
-	if (from->uncommitted)
-	{
-		key->moment = (AkMoment *) to;
-		ak_inval_set_moment((AkMoment *) to);
-	}
 	return key;
 }
 
 const AkKey *
-ak_keycache_add(const AkKey *from, const AkKey *outdated)
+ak_keycache_add(AkKey *from, const AkKey *outdated)
 {
 	AkKey	   *key;
 	AkKey	  **bucket;
 
+	if (from->uncommitted)
+		ak_inval_set_moment(&ak_keycache_extra(from)->moment);
 	grow_buckets();
 	key = make_entry(from);
 	if (outdated != NULL)

@@ -51,14 +51,19 @@ typedef struct AkKeyExtra
 	int			nancestors;
 	pg_uuid_t	ancestors[AK_ANCESTORS_MAX];	/* the parent first */
 	int32		last[AK_ANCESTORS_MAX]; /* the same of them as in AkUse */
+	AkRateLimit limit;			/* count 0: there is none */
+	AkMoment	moment;			/* at which it was cached, if uncommitted */
 } AkKeyExtra;
 
+/*
+ * With one grant on a project of a short name it takes 256 bytes with all that belongs to
+ * it, and twice as much if it were longer: an AllocSet rounds up.
+ */
 typedef struct AkKey
 {
 	/* private to keycache.c */
 	dlist_node	recency;
 	struct AkKey *next;			/* in the same bucket */
-	const AkMoment *moment;		/* if uncommitted; else NULL */
 
 	/* what it takes to be found, and usable */
 	uint8		digest[AK_HASH_LEN];
@@ -66,23 +71,22 @@ typedef struct AkKey
 	uint64		address;		/* serial of the client's address, 0 for any */
 	uint64		number;			/* of the last message of which it is known
 								 * that it did not end it */
+	pg_uuid_t	id;
 	bool		uncommitted;	/* rests on rows written by this transaction */
-	uint64		version;		/* of the rows but for grants and suspension */
 
 	bool		slow;			/* proved by a slow hash */
 	bool		old_secret;		/* proved by the secret before a rotation ... */
 	bool		superseded;		/* ... whose overlap is over: it opens nothing */
-	pg_uuid_t	id;
 	bool		revoked;
 	bool		disabled;
 	bool		suspended;		/* its organization is, or ... */
 	bool		quarantined;	/* ... the database, since it was made */
 	bool		outside_networks;	/* the client is in none of its networks */
 	AkLevel		organization_level;
-	TimestampTz expires_at;		/* DT_NOEND: never */
-	const AkRateLimit *limit;	/* NULL: there is none */
-	AkName		organization;
 	uint32		organization_hash;	/* see inval.h */
+	uint32		version;		/* of the rows but for grants and suspension */
+	TimestampTz expires_at;		/* DT_NOEND: never */
+	AkName		organization;
 	AkKeyExtra *extra;			/* NULL: nothing of that */
 	const AkGrants *grants;		/* of it and its ancestors, worked out */
 	uint64		grants_serial;	/* another one each time that they are read */
@@ -101,7 +105,15 @@ ak_keycache_usable(const AkKey *key)
 		(key->proof_ends == DT_NOEND ||
 		 key->proof_ends > ak_clock_now()) &&
 		(key->address == 0 || key->address == ak_guc_address_serial) &&
-		(!key->uncommitted || ak_inval_is_moment(key->moment));
+		(!key->uncommitted || ak_inval_is_moment(&key->extra->moment));
+}
+
+/* Its rate limit; NULL for none. */
+static inline const AkRateLimit *
+ak_keycache_limit(const AkKey *key)
+{
+	return key->extra != NULL && key->extra->limit.count > 0 ?
+		&key->extra->limit : NULL;
 }
 
 /* How many keys is it derived from? */
@@ -140,7 +152,7 @@ extern bool ak_keycache_keep_grants(AkKey *key, const AkKey *outdated);
  * Add a copy of a key of which all is filled in but what is private to keycache.c, in
  * place of the outdated entry, unless that is NULL.
  */
-extern const AkKey *ak_keycache_add(const AkKey *from, const AkKey *outdated);
+extern const AkKey *ak_keycache_add(AkKey *from, const AkKey *outdated);
 
 /* Discard an outdated entry. */
 extern void ak_keycache_discard(const AkKey *outdated);

@@ -50,7 +50,7 @@ add_row(AkKey *key, const AkKeyRow *row, bool of_ancestor)
 	key->expires_at = of_ancestor ? Min(key->expires_at, row->expires_at) :
 		row->expires_at;
 	key->uncommitted |= row->secret.uncommitted;
-	key->version = hash_combine64(key->version, row->secret.xmin);
+	key->version = hash_combine(key->version, row->secret.xmin);
 }
 
 /* The parent of the key whose row this is; false if there is none that it may have. */
@@ -86,7 +86,8 @@ ak_lineage_read(Snapshot snapshot, AkKeyRow *own, AkKey *key)
 		own->since = Min(own->since, parent->since);
 		row = parent;
 	}
-	key->limit = row->limit.count > 0 ? &row->limit : NULL;
+	if (row->limit.count > 0)
+		ak_keycache_extra(key)->limit = row->limit;
 	return true;
 }
 

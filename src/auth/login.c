@@ -301,10 +301,10 @@ fill_rate_limit(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	int64		wait;
 	int64		remaining;
 
-	if (ak_authz_check_key(key) != AK_REASON_GOOD || key->limit == NULL)
+	if (ak_authz_check_key(key) != AK_REASON_GOOD || ak_keycache_limit(key) == NULL)
 		return false;
 	(void) ak_use_limit(key, &wait, &remaining);
-	values[RATE_LIMIT] = CStringGetTextDatum(ak_ratelimit_print(key->limit));
+	values[RATE_LIMIT] = CStringGetTextDatum(ak_ratelimit_print(ak_keycache_limit(key)));
 	values[REMAINING] = Int64GetDatum(remaining);
 	values[RETRY_AFTER] = Float8GetDatum((wait + 999) / 1000 /
 										 (double) USECS_PER_SEC);

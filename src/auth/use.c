@@ -248,15 +248,17 @@ share_limit(const AkKey *key)
 AkReason
 ak_use_limit(const AkKey *key, int64 *wait, int64 *remaining)
 {
+	const AkRateLimit *limit = ak_keycache_limit(key);
+
 	*wait = 0;
 	if (remaining != NULL)
 		*remaining = 0;
-	if (key->limit == NULL)
+	if (limit == NULL)
 		return AK_REASON_GOOD;
 	ak_counts_require("rate limits");
 	for (;;)
 	{
-		switch (ak_counts_limit(ak_keycache_root(key), key->limit, wait, remaining))
+		switch (ak_counts_limit(ak_keycache_root(key), limit, wait, remaining))
 		{
 			case AK_COUNTS_WITHIN:
 				return AK_REASON_GOOD;

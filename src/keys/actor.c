@@ -179,8 +179,9 @@ ak_actor_check_networks(const AkActor *actor, Datum networks)
 void
 ak_actor_check_limit(const AkActor *actor, const AkRateLimit *limit)
 {
-	if (actor->limited && actor->key->limit != NULL &&
-		!ak_ratelimit_within(limit, actor->key->limit))
+	const AkRateLimit *own = actor->limited ? ak_keycache_limit(actor->key) : NULL;
+
+	if (own != NULL && !ak_ratelimit_within(limit, own))
 		refuse_actor("The key of the session has a lower rate limit.");
 }
 

@@ -118,8 +118,8 @@ inherit_limits(AkNewKey *key)
 		key->expires_at = ak_value_time(actor->key->expires_at);
 	if (key->allowed_networks.isnull && actor->networks != (Datum) 0)
 		key->allowed_networks = ak_value(CIDRARRAYOID, actor->networks);
-	if (key->limit.count == 0 && actor->key->limit != NULL)
-		key->limit = *actor->key->limit;
+	if (key->limit.count == 0 && ak_keycache_limit(actor->key) != NULL)
+		key->limit = *ak_keycache_limit(actor->key);
 }
 
 static void
