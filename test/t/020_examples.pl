@@ -144,11 +144,14 @@ sub outcome
 }
 
 # What psql said to each of the statements, run one after the other in a fresh
-# database; and whether it came to the end.
+# database; and whether it came to the end.  Leaves no role behind: a page may
+# be tried again.
 sub run
 {
 	my ($database, @statements) = @_;
 	my ($out, $err);
+	my $roles = 'SELECT rolname FROM pg_roles';
+	my %before = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', $roles);
 
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	IPC::Run::run(
@@ -158,6 +161,8 @@ sub run
 		],
 		'<', \script(@statements), '>', \$out, '2>', \$err);
 	$node->safe_psql('postgres', "DROP DATABASE $database");
+	$node->safe_psql('postgres', qq{DROP ROLE "$_"})
+	  foreach grep !$before{$_}, split /\n/, $node->safe_psql('postgres', $roles);
 
 	my %said = $out =~ /^\@\@\@ (\d+)\n(.*?)(?=^\@\@\@ (?:\d+|done)$|\z)/gms;
 	my $done = $out =~ /^\@\@\@ done$/m;
