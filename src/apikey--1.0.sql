@@ -431,7 +431,9 @@ CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_budget FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_derivation FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
--- whether keys are refused rests on it
+-- whether keys are refused rests on these
+CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
+	ON apikey_heartbeat FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_changed AFTER INSERT OR UPDATE OR DELETE
 	ON apikey_subscription FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
@@ -451,6 +453,8 @@ CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_derivation FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 CREATE TRIGGER apikey_truncated AFTER TRUNCATE
+	ON apikey_heartbeat FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
+CREATE TRIGGER apikey_truncated AFTER TRUNCATE
 	ON apikey_subscription FOR EACH STATEMENT EXECUTE FUNCTION apikey_internal.changed();
 ALTER TABLE apikey_project ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
@@ -467,6 +471,8 @@ ALTER TABLE apikey_grant ENABLE ALWAYS TRIGGER apikey_changed,
 ALTER TABLE apikey_budget ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_derivation ENABLE ALWAYS TRIGGER apikey_changed,
+	ENABLE ALWAYS TRIGGER apikey_truncated;
+ALTER TABLE apikey_heartbeat ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
 ALTER TABLE apikey_subscription ENABLE ALWAYS TRIGGER apikey_changed,
 	ENABLE ALWAYS TRIGGER apikey_truncated;
@@ -1767,7 +1773,7 @@ CREATE FUNCTION apikey_internal.refuses_all() RETURNS boolean
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_refuses_all';
 COMMENT ON FUNCTION apikey_internal.refuses_all() IS
-'does this database refuse every API key, because its subscription has not copied all yet, or has brought no heartbeat for max_staleness?';
+'does this database refuse every API key, because its subscription has not copied all yet, or has brought no heartbeat for max_staleness, or because a trigger does not fire?';
 
 /*
  * The rules of authz.h as a query: a registered pair, a grant on it or on '*' of
@@ -2030,8 +2036,8 @@ COMMENT ON FUNCTION apikey_internal.followers(pg_lsn, jsonb) IS
  * Both are INOUT, for a CALL may then leave them out; what is given is not looked at.
  *
  * 25001 in a transaction block, or after other changes in the same transaction, before
- * anything is done; 25006 on a standby; 22004 and 22023 for a timeout that is null or
- * negative.  An error in the wait, such as 57014 for a cancel, has a DETAIL that says
+ * anything is done; 25006 on a standby; 22004, 22023 and 22008 for a timeout that is null,
+ * negative, or ends after all time.  An error in the wait, such as 57014 for a cancel, has a DETAIL that says
  * what is committed.
  *
  * Roles need EXECUTE on the procedure alone.
@@ -2133,6 +2139,20 @@ AS 'MODULE_PATHNAME';
 REVOKE ALL ON PROCEDURE apikey_subscribe(text, text, interval, text) FROM PUBLIC;
 COMMENT ON PROCEDURE apikey_subscribe(text, text, interval, text) IS
 'decide by the API keys of another database: make a subscription to what apikey_publish published there, and wait until all is here';
+
+/*
+ * max_staleness: as above.  Errors: 42704 for a subscription that apikey_subscribe has not
+ * made; 22004 for a null name; 22023 for a max_staleness that is not valid, or less than
+ * three heartbeats; 55000 if there is no heartbeat that comes again; 42501 in a session with
+ * a key; 25006 on a standby.
+ */
+CREATE FUNCTION apikey_set_max_staleness(name text, max_staleness interval)
+RETURNS void
+LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME';
+REVOKE ALL ON FUNCTION apikey_set_max_staleness(text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_set_max_staleness(text, interval) IS
+'change how old the last heartbeat of the publisher may be before a subscription refuses every API key; null for any age';
 
 /*
  * 42704 for a subscription that apikey_subscribe has not made, 22004 for a null.  Where the

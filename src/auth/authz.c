@@ -14,6 +14,13 @@
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 
+/* Why no key is good. */
+static const AkReason stale_reasons[] = {
+	[AK_STALE_COPYING] = AK_REASON_COPYING,
+	[AK_STALE_UNHEARD] = AK_REASON_STALE,
+	[AK_STALE_DEAF] = AK_REASON_DEAF
+};
+
 AkReason
 ak_authz_check_key(const AkKey *key)
 {
@@ -33,7 +40,7 @@ ak_authz_check_key(const AkKey *key)
 	if (unlikely(key->outside_networks))
 		return AK_REASON_OUTSIDE_NETWORKS;
 	if (ak_staleness_refuses())
-		return ak_staleness_copying ? AK_REASON_COPYING : AK_REASON_STALE;
+		return stale_reasons[ak_staleness_why];
 	return AK_REASON_GOOD;
 }
 
@@ -154,6 +161,7 @@ static const char *const reasons[AK_REASONS][2] = {
 	},
 	[AK_REASON_COPYING] = {"this database has not copied all keys of their publisher yet"},
 	[AK_REASON_STALE] = {"this database has not heard from the publisher of its keys for too long"},
+	[AK_REASON_DEAF] = {"this database does not notice changes of its keys: a trigger is disabled or missing"},
 	[AK_REASON_OVER_LIMIT] = {"key is over its rate limit"},
 	[AK_REASON_GOOD] = {"good"},
 	[AK_REASON_NOTHING_ASKED] = {"project, environment or verb is null"},

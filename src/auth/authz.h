@@ -29,7 +29,8 @@ typedef enum AkReason
 	AK_REASON_QUARANTINED,		/* the database is */
 	AK_REASON_OUTSIDE_NETWORKS,
 	AK_REASON_COPYING,			/* no key is good here yet, ... */
-	AK_REASON_STALE,			/* ... or any more, see staleness.h */
+	AK_REASON_STALE,			/* ... or any more, ... */
+	AK_REASON_DEAF,				/* ... or can be trusted, see staleness.h */
 	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */
 	AK_REASON_GOOD,				/* and nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */

@@ -34,6 +34,8 @@
 /* What our tables say */
 typedef struct Heard
 {
+	const char *silent;			/* trigger that does not fire; NULL: all do */
+	AkTable		silent_table;	/* and its table */
 	char	   *subscription;	/* NULL: there is none */
 	int64		max_staleness;	/* 0: any */
 	TimestampTz at;				/* the last heartbeat; DT_NOBEGIN: none */
@@ -43,9 +45,8 @@ typedef struct Heard
 uint64		ak_staleness_generation;
 TimestampTz ak_staleness_look_at;
 
-bool		ak_staleness_copying;
+AkStale		ak_staleness_why;
 
-static bool refuses;			/* as of the last look, at ... */
 static TimestampTz looked_at;
 
 int64
@@ -113,6 +114,15 @@ read_heartbeat(Snapshot snapshot, Heard *heard)
 	ak_scan_end(&scan);
 }
 
+/* Where triggers do not fire for what is replicated, nothing must be. */
+static void
+read_triggers_of_tables(Heard *heard)
+{
+	heard->silent = ak_schema_silent_trigger(true, &heard->silent_table);
+	if (heard->silent != NULL && !ak_follow_is_on())
+		heard->silent = ak_schema_silent_trigger(false, &heard->silent_table);
+}
+
 /* Returns the generation that was current before. */
 static uint64
 read_tables(Heard *heard)
@@ -129,6 +139,7 @@ read_tables(Heard *heard)
 		if (heard->subscription != NULL)
 			read_heartbeat(snapshot, heard);
 	}
+	read_triggers_of_tables(heard);
 	return generation;
 }
 
@@ -139,33 +150,80 @@ is_older(const Heard *heard, int64 span, TimestampTz now)
 	return heard->at == DT_NOBEGIN || heard->at + span < now;
 }
 
+/* Where the clocks differ by more than that, nobody knows. */
+static bool
+is_stale(const Heard *heard, TimestampTz now)
+{
+	return is_older(heard, heard->max_staleness, now) ||
+		heard->at - heard->max_staleness > now;
+}
+
+static AkStale
+get_stale(const Heard *heard, TimestampTz now)
+{
+	if (heard->silent != NULL)
+		return AK_STALE_DEAF;
+	if (heard->subscription == NULL)
+		return AK_STALE_NOT;
+	if (ak_follow_is_copying())
+		return AK_STALE_COPYING;
+	return heard->max_staleness > 0 && is_stale(heard, now) ?
+		AK_STALE_UNHEARD : AK_STALE_NOT;
+}
+
 /* -------------------------------------------------------------------- log */
 
-/* What is wrong with the subscription, as a sentence, palloc'd; NULL: nothing. */
+/* What is wrong, as a sentence, palloc'd; NULL: nothing. */
 static char *
 get_trouble(const Heard *heard, TimestampTz now)
 {
-	HeapTuple	tuple = SearchSysCache2(SUBSCRIPTIONNAME,
-										ObjectIdGetDatum(MyDatabaseId),
-										CStringGetDatum(heard->subscription));
+	HeapTuple	tuple;
 	bool		enabled;
 
+	if (heard->silent != NULL)
+		return psprintf("Trigger \"%s\" on table \"%s\" is missing, or does not fire for all changes.",
+						heard->silent, ak_schema_tables[heard->silent_table].name);
+	if (heard->subscription == NULL)
+		return NULL;
+	tuple = SearchSysCache2(SUBSCRIPTIONNAME, ObjectIdGetDatum(MyDatabaseId),
+							CStringGetDatum(heard->subscription));
 	if (!HeapTupleIsValid(tuple))
 		return psprintf("Subscription \"%s\" does not exist.", heard->subscription);
 	enabled = ((Form_pg_subscription) GETSTRUCT(tuple))->subenabled;
 	ReleaseSysCache(tuple);
 	if (!enabled)
 		return psprintf("Subscription \"%s\" is disabled.", heard->subscription);
-	if (ak_staleness_copying)
+	if (ak_staleness_why == AK_STALE_COPYING)
 		return NULL;
 	if (heard->at == DT_NOBEGIN)
-		return refuses ? pstrdup("There was no heartbeat of the publisher.") : NULL;
-	if (refuses ||
+		return ak_staleness_why == AK_STALE_UNHEARD ?
+			pstrdup("There was no heartbeat of the publisher.") : NULL;
+	if (ak_staleness_why == AK_STALE_UNHEARD ||
 		(heard->every > 0 &&
 		 is_older(heard, Max(heard->every * MISSED_HEARTBEATS, LATE_AFTER), now)))
-		return psprintf("The last heartbeat of the publisher is from %s.",
-						timestamptz_to_str(heard->at));
+		return psprintf("The last heartbeat of the publisher is from %s%s.",
+						timestamptz_to_str(heard->at),
+						heard->at > now ? ", which is still to come here" : "");
 	return NULL;
+}
+
+static void
+warn_of_trouble(const Heard *heard, const char *trouble)
+{
+	const char *refused = ak_staleness_why != AK_STALE_NOT ? "Every key is refused." :
+	"A key that is revoked there is accepted here.";
+
+	if (heard->silent != NULL)
+		refused = psprintf("Every key is refused until: ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER %s;",
+						   quote_identifier(ak_schema_name()),
+						   ak_schema_tables[heard->silent_table].name, heard->silent);
+	AK_HIDE_FROM_CLIENT(ereport(WARNING,
+								(heard->silent != NULL ?
+								 errmsg("this database does not notice changes of its API keys") :
+								 errmsg("this database does not follow the publisher of its API keys"),
+								 errdetail_internal("%s", trouble),
+								 errhint("%s", refused),
+								 errhidestmt(true))));
 }
 
 static void
@@ -174,15 +232,12 @@ look_after(const Heard *heard, TimestampTz now)
 	char	   *trouble = get_trouble(heard, now);
 
 	if (trouble != NULL && ak_alarm_raise())
-		AK_HIDE_FROM_CLIENT(ereport(WARNING,
-									(errmsg("this database does not follow the publisher of its API keys"),
-									 errdetail_internal("%s", trouble),
-									 refuses ? errhint("Every key is refused.") :
-									 errhint("A key that is revoked there is accepted here."),
-									 errhidestmt(true))));
+		warn_of_trouble(heard, trouble);
 	else if (trouble == NULL && ak_alarm_end())
 		ereport(LOG_SERVER_ONLY,
-				(errmsg("this database follows the publisher of its API keys again"),
+				(heard->subscription == NULL ?
+				 errmsg("this database notices changes of its API keys again") :
+				 errmsg("this database follows the publisher of its API keys again"),
 				 errhidestmt(true)));
 	if (trouble != NULL)
 		pfree(trouble);
@@ -194,33 +249,34 @@ bool
 ak_staleness_look(void)
 {
 	TimestampTz now = ak_clock_now();
+	AkStale		before = ak_staleness_why;
 	Heard		heard = {0};
 	uint64		generation;
 
 	if (looked_at == now &&
 		ak_staleness_generation == ak_inval_schema)
-		return refuses;
+		return ak_staleness_why != AK_STALE_NOT;
 
 	ak_staleness_generation = 0;	/* as it stays after an error */
 	generation = read_tables(&heard);
-	ak_staleness_copying = heard.subscription != NULL && ak_follow_is_copying();
-	refuses = ak_staleness_copying ||
-		(heard.max_staleness > 0 &&
-		 is_older(&heard, heard.max_staleness, now));
+	ak_staleness_why = get_stale(&heard, now);
 	ak_staleness_look_at = DT_NOEND;
-	if (heard.subscription != NULL)
+	if (ak_staleness_why != AK_STALE_NOT)
+		ak_staleness_look_at = DT_NOBEGIN;
+	else if (heard.subscription != NULL)
 	{
-		ak_staleness_look_at = refuses ? DT_NOBEGIN : now + LOOK_AFTER_IT;
-		if (!refuses && heard.max_staleness > 0)
+		ak_staleness_look_at = now + LOOK_AFTER_IT;
+		if (heard.max_staleness > 0)
 			ak_staleness_look_at = Min(ak_staleness_look_at,
 									   heard.at + heard.max_staleness);
-		if (!IsParallelWorker())
-			look_after(&heard, now);
-		pfree(heard.subscription);
 	}
+	if ((heard.subscription != NULL || ak_staleness_why != before) && !IsParallelWorker())
+		look_after(&heard, now);
+	if (heard.subscription != NULL)
+		pfree(heard.subscription);
 	looked_at = now;
 	ak_staleness_generation = generation;
-	return refuses;
+	return ak_staleness_why != AK_STALE_NOT;
 }
 
 AK_FUNCTION_INFO_V1(apikey_refuses_all);

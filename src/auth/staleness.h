@@ -1,17 +1,22 @@
 /*
  * staleness.h
  *		A database that subscribes to the keys of another one refuses every key until it
- *		has all, and when it has heard nothing for too long.
+ *		has all, and when it has heard nothing for too long; and any database does while
+ *		a trigger by which its backends hear of changes does not fire.
  *
  * The publisher renews the one row of apikey_heartbeat, by its own clock.  It is stale when
  * it is older, by our clock, than the max_staleness of a subscription in
- * apikey_subscription, and when it is missing.  Why it was not renewed does not matter: no
+ * apikey_subscription, when it is as much later, and when it is missing.  Why it was not renewed does not matter: no
  * connection, an error that stops the apply worker, a subscription that is disabled or
  * dropped, a publisher that is dead.
  *
  * No message comes when time passes.  So a backend keeps until when it need not look again,
  * and reads the row anew only after that, once a statement.  A change of apikey_subscription
  * names all parts, see inval.h.
+ *
+ * Triggers are looked at with the tables that a backend has looked up, see schema.h, and after
+ * each message about one of these: ALTER TABLE sends one.  Those that a restored dump has fire
+ * for changes by SQL alone, which is enough where nothing is replicated.
  */
 #ifndef AK_STALENESS_H
 #define AK_STALENESS_H
@@ -26,8 +31,16 @@ extern uint64 ak_staleness_generation;
 extern TimestampTz ak_staleness_look_at;	/* DT_NOEND: never */
 extern bool ak_staleness_look(void);
 
-/* As of the last look: does it refuse them because they are still being copied? */
-extern bool ak_staleness_copying;
+typedef enum AkStale
+{
+	AK_STALE_NOT = 0,
+	AK_STALE_COPYING,			/* keys are still being copied */
+	AK_STALE_UNHEARD,			/* nothing was heard for too long */
+	AK_STALE_DEAF				/* a trigger does not fire */
+} AkStale;
+
+/* As of the last look: why are they refused? */
+extern AkStale ak_staleness_why;
 
 /*
  * Is every key to be refused?  ak_schema_accept() must have been called.  Where the

@@ -370,12 +370,27 @@ refuse_later_table(TriggerData *trigger)
 			 errhint("Reconnect, or restart the server if the library is in \"shared_preload_libraries\".")));
 }
 
+/* Without the row nobody looks any more how old the keys are. */
+pg_noreturn static void
+refuse_subscription(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("subscriptions to API keys cannot be changed by SQL"),
+			 errhint("apikey_set_max_staleness changes how old the keys may be, apikey_unsubscribe ends a subscription."),
+			 errhidestmt(true)));
+}
+
 /*
  * After each change of a row, and after TRUNCATE.  Raises 23503 for a row that no
  * foreign key allows, see refer.h.  What takes something away must be on disk
  * before COMMIT returns, whatever synchronous_commit says: a crash must not bring
  * a revoked key back.  Not so of budgets and of what is counted of derived keys, which our
- * functions change most often by spending and deriving: no decision rests on them.
+ * functions change most often by spending and deriving, and of the heartbeat: no decision
+ * rests on them, or none after a crash.
+ *
+ * A row of apikey_subscription that SQL brings in can only have more refused, and a dump has
+ * one.  At the publisher SQL may change the heartbeat: the worker soon renews all of it.
  */
 AK_FUNCTION_INFO_V1(apikey_changed);
 Datum
@@ -389,13 +404,16 @@ apikey_changed(PG_FUNCTION_ARGS)
 	Final		final;
 
 	if (ak_follow_has_table(table))
-		ak_follow_refuse_change();
+		ak_follow_refuse_change(copied);
+	if (table == AK_TABLE_SUBSCRIPTION && !insert && !ours)
+		refuse_subscription();
 	if (insert && table == LATER_TABLE)
 		refuse_later_table(trigger);
 	ak_refer_check(trigger, copied);
 	if (table == AK_TABLE_DERIVATION)
 		ak_quota_forget();
-	if ((table == AK_TABLE_BUDGET || table == AK_TABLE_DERIVATION) && ours)
+	if ((table == AK_TABLE_BUDGET || table == AK_TABLE_DERIVATION ||
+		 table == AK_TABLE_HEARTBEAT) && ours)
 		return PointerGetDatum(NULL);
 	announce(trigger, table);
 	/* other triggers may have changed the row after keep_revocation() */

@@ -171,6 +171,7 @@ get_status(const AkFound *found, const AkKey *key)
 		case AK_REASON_OUTSIDE_NETWORKS:
 		case AK_REASON_COPYING:
 		case AK_REASON_STALE:
+		case AK_REASON_DEAF:
 		case AK_REASON_GOOD:
 			return "active";
 		default:
@@ -435,7 +436,7 @@ search_argument(FunctionCallInfo fcinfo, bool report, bool joined)
 		return (Datum) 0;
 	ak_schema_accept();
 	if (report)
-		ak_follow_refuse_change();
+		ak_follow_refuse_change(false);
 	search = palloc0(sizeof(Search));
 	ak_hide_begin(&hide, ak_hide_statement);
 	PG_TRY();
@@ -578,7 +579,7 @@ apikey_scanner_alert(PG_FUNCTION_ARGS)
 
 	ak_arg_refuse_null(fcinfo, 0, "alert");
 	ak_schema_accept();
-	ak_follow_refuse_change();
+	ak_follow_refuse_change(false);
 	search = palloc0(sizeof(Search));
 	ak_hide_begin(&hide, ak_hide_statement);
 	PG_TRY();

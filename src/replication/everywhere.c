@@ -55,8 +55,8 @@
 
 /* -------------------------------------------------------------- beginning */
 
-/* In ms, three weeks at most.  Raises 22004 and 22023. */
-static long
+/* In microseconds, however many.  Raises 22004, 22023 and 22008. */
+static int64
 get_timeout(FunctionCallInfo fcinfo, int argno)
 {
 	TimestampTz now = GetCurrentTimestamp();
@@ -71,7 +71,7 @@ get_timeout(FunctionCallInfo fcinfo, int argno)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout must not be negative"),
 				 errhint("0 does not wait.")));
-	return TimestampDifferenceMilliseconds(now, Min(end, now + 21 * USECS_PER_DAY));
+	return end - now;
 }
 
 /* Call a function of ours that returns void, by these arguments. */
@@ -147,9 +147,10 @@ look_at_followers(FmgrInfo *function, XLogRecPtr mark, Datum seen)
  * followers), in the current memory context.
  */
 static Datum
-wait_for_followers(long timeout, List **messages)
+wait_for_followers(int64 timeout, List **messages)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
+	TimestampTz begun = GetCurrentTimestamp();
+	TimestampTz deadline = begun + Min(timeout, DT_NOEND - begun);
 	static const Oid types[] = {PG_LSNOID, JSONBOID};
 	Datum		seen = DirectFunctionCall1(jsonb_in, CStringGetDatum("[]"));
 	MemoryContext before = CurrentMemoryContext;
@@ -206,7 +207,7 @@ take_away(FunctionCallInfo fcinfo, int timeout_argno, const char *name,
 {
 	NullableDatum args[MAX_ARGS];
 	ErrorContextCallback context;
-	long		timeout;
+	int64		timeout;
 	List	   *messages;
 	Datum		result;
 

@@ -182,20 +182,13 @@ ak_fit_heartbeat(const AkMaking * making, int64 *age, int64 *every)
 	return true;
 }
 
-static void
-check_heartbeat(const AkMaking * making)
+void
+ak_fit_staleness(const Interval *max_staleness, int64 every)
 {
-	int64		age;
-	int64		every;
-
-	if (!ak_fit_heartbeat(making, &age, &every))
-		ak_fit_refuse("the publisher has no heartbeat", "Call apikey_publish there.");
-	if (making->max_staleness == NULL)
-		return;
 	if (every == 0)
 		ak_fit_refuse("the heartbeat of the publisher does not come again",
 					  "A max_staleness takes a publisher that preloads the extension: add apikey to its \"shared_preload_libraries\".");
-	if (ak_staleness_span(making->max_staleness) < every * HEARTBEATS)
+	if (ak_staleness_span(max_staleness) < every * HEARTBEATS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_staleness is too short"),
@@ -204,6 +197,18 @@ check_heartbeat(const AkMaking * making)
 				 errhint("Allow for at least %d of them, or lower apikey.flush_interval at the publisher.",
 						 HEARTBEATS),
 				 errhidestmt(true)));
+}
+
+static void
+check_heartbeat(const AkMaking * making)
+{
+	int64		age;
+	int64		every;
+
+	if (!ak_fit_heartbeat(making, &age, &every))
+		ak_fit_refuse("the publisher has no heartbeat", "Call apikey_publish there.");
+	if (making->max_staleness != NULL)
+		ak_fit_staleness(making->max_staleness, every);
 }
 
 /*

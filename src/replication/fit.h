@@ -45,6 +45,12 @@ extern void ak_fit_check(AkMaking * making);
  */
 extern bool ak_fit_heartbeat(const AkMaking * making, int64 *age, int64 *every);
 
+/*
+ * Raises 55000 or 22023 if heartbeats that come so often, in microseconds, 0 for never, do
+ * not allow for this max_staleness.
+ */
+extern void ak_fit_staleness(const Interval *max_staleness, int64 every);
+
 /* Raises 55000. */
 pg_noreturn extern void ak_fit_refuse(const char *message, const char *hint);
 

@@ -16,6 +16,7 @@
 #include "replication/walreceiver.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
@@ -60,6 +61,53 @@ ak_publisher_check(const char *connection)
 	PG_END_TRY();
 }
 
+/* What names and addresses that need not be hidden are made of */
+#define PLAIN	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/-"
+
+/*
+ * What libpq says, in English, without what it quotes of the connection string; it may have
+ * decoded that.  Palloc'd.
+ */
+static char *
+hide_values(const char *message, const char *connection)
+{
+	bool		greedy = strchr(connection, '"') != NULL;
+	StringInfoData result;
+	const char *begin;
+
+	initStringInfo(&result);
+	while ((begin = strchr(message, '"')) != NULL)
+	{
+		const char *end = greedy ? strrchr(begin + 1, '"') : strchr(begin + 1, '"');
+		char	   *value = end == NULL ? pstrdup(begin + 1) :
+		pnstrdup(begin + 1, end - begin - 1);
+
+		appendBinaryStringInfo(&result, message, begin - message);
+		if (greedy || strstr(connection, value) != NULL ||
+			strspn(value, PLAIN) != strlen(value))
+			value = "...";
+		appendStringInfo(&result, "\"%s\"", value);
+		message = end == NULL ? "" : end + 1;
+	}
+	appendStringInfoString(&result, message);
+	return pchomp(result.data);
+}
+
+/* The walreceiver's way, in a session whose libpq speaks English. */
+static WalReceiverConn *
+connect_in_english(const char *connection, const char *name, char **why)
+{
+	int			level = NewGUCNestLevel();
+	WalReceiverConn *made;
+
+	(void) set_config_option("lc_messages", "C", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	made = (WalReceiverFunctions->walrcv_connect) (connection, AK_WALRCV_LOGICAL,
+												   name, why);
+	AtEOXact_GUC(true, level);
+	return made;
+}
+
 AkPublisher *
 ak_publisher_connect(const char *connection, const char *name, char **why)
 {
@@ -74,8 +122,7 @@ ak_publisher_connect(const char *connection, const char *name, char **why)
 	before = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		made = (WalReceiverFunctions->walrcv_connect) (connection, AK_WALRCV_LOGICAL,
-													   name, why);
+		made = connect_in_english(connection, name, why);
 		publisher = palloc(sizeof(AkPublisher));
 		publisher->context = context;
 		publisher->connection = made;
@@ -90,7 +137,7 @@ ak_publisher_connect(const char *connection, const char *name, char **why)
 	MemoryContextSwitchTo(before);
 	if (made != NULL)
 		return publisher;
-	*why = pchomp(*why);
+	*why = hide_values(*why, connection);
 	MemoryContextDelete(context);
 	return NULL;
 }

@@ -3,8 +3,9 @@
  *		A connection to the server whose keys a subscription brings.
  *
  * It is made as PostgreSQL's own workers do it, by libpqwalreceiver, and for replication:
- * so what works here works for them, and no other library is needed.  Nothing of the
- * connection string, which may hold a password, is in a message.
+ * so what works here works for them, and no other library is needed.  No value of the
+ * connection string, which may hold a password, is in a message: if it is not written as it
+ * should be, libpq takes a part of the password for a host or a port.
  *
  * A connection lives in memory of its own, through commits, until it is closed.
  */

@@ -55,6 +55,24 @@ check_empty(AkTable table)
 				 errhidestmt(true)));
 }
 
+/* As pg_restore --disable-triggers leaves them, they would be deaf to what is applied. */
+static void
+check_triggers(void)
+{
+	AkTable		table;
+	const char *trigger = ak_schema_silent_trigger(true, &table);
+
+	if (trigger != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("trigger \"%s\" on table \"%s\" is missing, or does not fire for all changes",
+						trigger, ak_schema_tables[table].name),
+				 errhint("ALTER TABLE %s.%s ENABLE ALWAYS TRIGGER %s;",
+						 quote_identifier(ak_schema_name()),
+						 ak_schema_tables[table].name, trigger),
+				 errhidestmt(true)));
+}
+
 /* Can this database subscribe? */
 static void
 check_here(const AkMaking * making)
@@ -83,6 +101,7 @@ check_here(const AkMaking * making)
 	ak_sql_end();
 	for (AkTable table = 0; table < AK_PUBLISHED; table++)
 		check_empty(table);
+	check_triggers();
 }
 
 /* ------------------------------------------------------------- making it */
@@ -206,6 +225,21 @@ make_subscription(AkMaking * making)
 	making->oid = get_subscription_oid(making->name, false);
 }
 
+static AkValue
+value_of_interval(Interval *interval)
+{
+	return interval == NULL ? ak_value_null(INTERVALOID) :
+		ak_value(INTERVALOID, IntervalPGetDatum(interval));
+}
+
+static void
+add_max_staleness(AkDetail *detail, Interval *max_staleness)
+{
+	ak_detail_add(detail, "max_staleness", max_staleness == NULL ? NULL :
+				  DatumGetCString(DirectFunctionCall1(interval_out,
+													  IntervalPGetDatum(max_staleness))));
+}
+
 static void
 record_making(const AkMaking * making)
 {
@@ -219,16 +253,13 @@ record_making(const AkMaking * making)
 
 	ak_sql_run(&insert_subscription, ak_value_string(making->name),
 			   ak_value_string(making->publication),
-			   making->max_staleness == NULL ? ak_value_null(INTERVALOID) :
-			   ak_value(INTERVALOID, IntervalPGetDatum(making->max_staleness)),
+			   value_of_interval(making->max_staleness),
 			   ak_value(OIDOID, ObjectIdGetDatum(making->oid)));
 	ak_detail_begin(&detail);
 	ak_detail_add(&detail, "subscription", making->name);
 	ak_detail_add(&detail, "publication", making->publication);
 	if (making->max_staleness != NULL)
-		ak_detail_add(&detail, "max_staleness",
-					  DatumGetCString(DirectFunctionCall1(interval_out,
-														  IntervalPGetDatum(making->max_staleness))));
+		add_max_staleness(&detail, making->max_staleness);
 	event.detail = &detail;
 	ak_actor_record(&event);
 }
@@ -423,6 +454,24 @@ get_slot_name(FunctionCallInfo fcinfo, int argno)
 	return name;
 }
 
+/* NULL for a null. */
+static Interval *
+get_max_staleness(FunctionCallInfo fcinfo, int argno)
+{
+	Interval   *max_staleness;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	max_staleness = PG_GETARG_INTERVAL_P(argno);
+	if (ak_staleness_span(max_staleness) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_staleness is not valid"),
+				 errdetail("It is positive, at most 366 days, and has no months."),
+				 errhidestmt(true)));
+	return max_staleness;
+}
+
 static void
 get_arguments(FunctionCallInfo fcinfo, AkMaking * making)
 {
@@ -436,15 +485,7 @@ get_arguments(FunctionCallInfo fcinfo, AkMaking * making)
 	making->name = get_slot_name(fcinfo, NAME);
 	making->publication = PG_ARGISNULL(PUBLICATION) ? making->name :
 		ak_arg_string(fcinfo, PUBLICATION);
-	if (PG_ARGISNULL(MAX_STALENESS))
-		return;
-	making->max_staleness = PG_GETARG_INTERVAL_P(MAX_STALENESS);
-	if (ak_staleness_span(making->max_staleness) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_staleness is not valid"),
-				 errdetail("It is positive, at most 366 days, and has no months."),
-				 errhidestmt(true)));
+	making->max_staleness = get_max_staleness(fcinfo, MAX_STALENESS);
 }
 
 static AkPublisher *
@@ -488,5 +529,56 @@ apikey_subscribe(PG_FUNCTION_ARGS)
 	wait_for_copies(&making);
 	ak_step_last();
 	ak_hide_end(&context);
+	PG_RETURN_VOID();
+}
+
+/* ----------------------------------------------------------- max_staleness */
+
+/* How often the heartbeat comes, in microseconds, as the publisher has told. */
+static int64
+get_heartbeat_period(void)
+{
+	static AkSql find_period = {
+		AK_TABLE_SUBSCRIPTION, 0,
+		.query = "SELECT (extract(epoch FROM every) * 1000000)::pg_catalog.int8"
+		" FROM $S.apikey_heartbeat WHERE every IS NOT NULL"
+	};
+	int64		every = 0;
+
+	ak_sql_begin();
+	if (ak_sql_execute(&find_period) > 0)
+		every = ak_sql_int64(0, 1);
+	ak_sql_end();
+	return every;
+}
+
+AK_FUNCTION_INFO_V1(apikey_set_max_staleness);
+Datum
+apikey_set_max_staleness(PG_FUNCTION_ARGS)
+{
+	static AkSql update_staleness = {
+		AK_TABLE_SUBSCRIPTION, AK_SQL_ONE,
+		.query = "UPDATE $S.apikey_subscription SET max_staleness = $2 WHERE name = $1"
+	};
+	AkEvent		event = {.action = "set_max_staleness"};
+	AkDetail	detail;
+	Interval   *max_staleness;
+	const char *name;
+
+	ak_actor_refuse_key();
+	ak_schema_accept();
+	name = ak_arg_string(fcinfo, 0);
+	ak_arg_refuse_null(fcinfo, 0, "name");
+	max_staleness = get_max_staleness(fcinfo, 1);
+	if (max_staleness != NULL)
+		ak_fit_staleness(max_staleness, get_heartbeat_period());
+	if (ak_sql_run(&update_staleness, ak_value_string(name),
+				   value_of_interval(max_staleness)) == 0)
+		ak_unsubscribe_refuse(name);
+	ak_detail_begin(&detail);
+	ak_detail_add(&detail, "subscription", name);
+	add_max_staleness(&detail, max_staleness);
+	event.detail = &detail;
+	ak_actor_record(&event);
 	PG_RETURN_VOID();
 }

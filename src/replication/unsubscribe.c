@@ -52,6 +52,16 @@ ak_unsubscribe_truncate(const char *schema)
 	return command.data;
 }
 
+void
+ak_unsubscribe_refuse(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("subscription \"%s\" was not made by apikey_subscribe", name),
+			 errhint("The view apikey_subscriptions has those that were."),
+			 errhidestmt(true)));
+}
+
 /* Returns the OID that it had when it was made.  Raises 42704 if it is none of ours. */
 static Oid
 forget_subscription(const char *name)
@@ -68,11 +78,7 @@ forget_subscription(const char *name)
 
 	ak_sql_begin();
 	if (ak_sql_execute(&find_subscription, ak_value_string(name)) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("subscription \"%s\" was not made by apikey_subscribe", name),
-				 errhint("The view apikey_subscriptions has those that were."),
-				 errhidestmt(true)));
+		ak_unsubscribe_refuse(name);
 	made = DatumGetObjectId(ak_sql_value(0, 1).value);
 	ak_sql_end();
 	(void) ak_sql_run(&delete_subscription, ak_value_string(name));

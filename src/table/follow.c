@@ -16,13 +16,16 @@
 #include "utils/syscache.h"
 
 static bool follows;
+static bool subscribed;			/* a table is in a subscription now */
 static bool known;				/* is that what it is, but for our tables? */
 static uint64 known_generation; /* of these */
 
+/* Whether keys are to be refused may rest on it, see staleness.c. */
 static void
 forget_subscriptions(Datum arg, int cache, uint32 hash)
 {
 	known = false;
+	ak_inval_schema++;
 }
 
 /* Is one of the tables in a subscription; if "copying", one that has not copied it yet? */
@@ -64,7 +67,8 @@ look_up_subscriptions(void)
 
 		known = true;
 		known_generation = 0;	/* as it stays after an error */
-		found = is_subscribed(false) || ak_scan_any(AK_TABLE_SUBSCRIPTION);
+		subscribed = is_subscribed(false);
+		found = subscribed || ak_scan_any(AK_TABLE_SUBSCRIPTION);
 		follows = found;
 		known_generation = generation;
 	}
@@ -86,9 +90,9 @@ ak_follow_is_on(void)
 }
 
 void
-ak_follow_refuse_change(void)
+ak_follow_refuse_change(bool copied)
 {
-	if (likely(!ak_follow_is_on()) || IsLogicalWorker())
+	if (likely(!ak_follow_is_on()) || IsLogicalWorker() || (copied && !subscribed))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -21,7 +21,7 @@
 static inline bool
 ak_follow_has_table(AkTable table)
 {
-	return table <= AK_TABLE_DERIVATION || table == AK_TABLES;
+	return table < AK_PUBLISHED || table == AK_TABLES;
 }
 
 /* A few nanoseconds, most often. */
@@ -33,7 +33,10 @@ extern bool ak_follow_is_on(void);
  */
 extern bool ak_follow_is_copying(void);
 
-/* Raises 55000 in such a database, unless a subscription is at work here. */
-extern void ak_follow_refuse_change(void);
+/*
+ * Raises 55000 in such a database, unless a subscription is at work here; or, for a row that
+ * is "copied" by COPY, one is to be: so a dump of such a database can be restored.
+ */
+extern void ak_follow_refuse_change(bool copied);
 
 #endif							/* AK_FOLLOW_H */

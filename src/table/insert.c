@@ -75,7 +75,7 @@ ak_insert_begin(AkInsertKind kind)
 	insertion->kind = kind;
 	PreventCommandIfReadOnly("INSERT");
 	if (kind != AK_INSERT_EVENT)
-		ak_follow_refuse_change();
+		ak_follow_refuse_change(false);
 	insertion->estate = CreateExecutorState();
 	AfterTriggerBeginQuery();
 	insertion->estate->es_output_cid = GetCurrentCommandId(true);

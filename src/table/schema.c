@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "storage/lmgr.h"
+#include "table/firing.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -33,6 +34,8 @@ static uint64 schema_generation;	/* 0: "schema" is not filled in */
 
 /* Our tables as far as they were looked up; InvalidOid: not yet. */
 static Oid	watched[AK_TABLES];
+static AkFiring triggers[AK_TABLES];	/* theirs, as far as a decision rests
+										 * on them */
 
 const AkTableForm ak_schema_tables[AK_TABLES] = {
 #define AK_TABLE(symbol, name) \
@@ -190,29 +193,47 @@ find_schema(AkSchema *found)
 	find_levels(found);
 }
 
+/* Those of a table that no decision rests on are not read, and nothing is known of them. */
+static void
+find_triggers(AkTable table, Oid oid, AkFiring *found)
+{
+	memset(found, 0, sizeof(AkFiring));
+	if (OidIsValid(oid) && (table <= AK_TABLE_GRANT || table == AK_TABLE_HEARTBEAT ||
+							table == AK_TABLE_SUBSCRIPTION))
+		ak_firing_read(oid, found);
+}
+
 /*
  * The tables that are in "watched", and one that must be: messages must be heard about a
  * table that DROP EXTENSION drops.  The others are looked up when they are needed.
  */
 static void
-find_tables(const AkSchema *in, Oid *found)
+find_tables(const AkSchema *in, Oid *found, AkFiring *found_triggers)
 {
 	for (int table = 0; table < AK_TABLES; table++)
+	{
 		found[table] = table == AK_TABLE_KEY || OidIsValid(watched[table]) ?
 			find_table(in, table) : InvalidOid;
+		find_triggers(table, found[table], &found_triggers[table]);
+	}
 	if (!OidIsValid(found[AK_TABLE_KEY]))
 		refuse_missing_table(AK_TABLE_KEY);
 }
 
-/* Take note of what was found.  True if it is news: then nothing that is cached counts. */
+/*
+ * Take note of what was found.  True if it is news: then nothing that is cached counts.  If a
+ * trigger was altered nobody knows what was missed, even if it fires again.
+ */
 static bool
-note_schema(const AkSchema *found, const Oid *tables)
+note_schema(const AkSchema *found, const Oid *tables, const AkFiring *found_triggers)
 {
 	if (memcmp(found, &schema, sizeof(AkSchema)) == 0 &&
-		memcmp(tables, watched, sizeof(watched)) == 0)
+		memcmp(tables, watched, sizeof(watched)) == 0 &&
+		memcmp(found_triggers, triggers, sizeof(triggers)) == 0)
 		return false;
 	schema = *found;
 	memcpy(watched, tables, sizeof(watched));
+	memcpy(triggers, found_triggers, sizeof(triggers));
 	ak_inval_watch(watched, AK_TABLES);
 	ak_inval_forget();
 	return true;
@@ -230,14 +251,15 @@ resolve_schema(void)
 	uint64		messages;
 	AkSchema	found;
 	Oid			tables[AK_TABLES];
+	AkFiring	found_triggers[AK_TABLES];
 
 	do
 	{
 		generation = ak_inval_schema;
 		messages = ak_inval_messages;
 		find_schema(&found);
-		find_tables(&found, tables);
-		if (!note_schema(&found, tables))
+		find_tables(&found, tables, found_triggers);
+		if (!note_schema(&found, tables, found_triggers))
 			break;
 		generation = ak_inval_schema;
 	} while (messages != ak_inval_messages);
@@ -266,6 +288,9 @@ ak_schema_table(AkTable table)
 		{
 			watched[table] = oid;
 			ak_inval_watch(watched, AK_TABLES);
+			find_triggers(table, oid, &triggers[table]);
+			if (triggers[table].known && ak_firing_silent(&triggers[table], true) != NULL)
+				ak_inval_forget();
 		}
 		else
 			refuse_missing_table(table);
@@ -286,6 +311,22 @@ ak_schema_lock(AkTable table, LOCKMODE mode)
 			return oid;
 		UnlockRelationOid(oid, mode);
 	}
+}
+
+const char *
+ak_schema_silent_trigger(bool replicated, AkTable *table)
+{
+	for (*table = 0; *table < AK_TABLES; (*table)++)
+	{
+		const char *silent;
+
+		if (!triggers[*table].known || (*table == AK_TABLE_HEARTBEAT && !replicated))
+			continue;
+		silent = ak_firing_silent(&triggers[*table], replicated);
+		if (silent != NULL)
+			return silent;
+	}
+	return NULL;
 }
 
 bool

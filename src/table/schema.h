@@ -6,7 +6,7 @@
  * extension.  Tables are looked up when they are first needed, so that the first decision
  * of a session waits for few of them.  All that was found is looked up again after a
  * message about one of the tables, which DROP EXTENSION sends, but ANALYZE too: only if
- * it has changed is everything else dropped.
+ * it has changed is everything else dropped.  So are the triggers of these tables.
  *
  * An extension of another major version, the first number, is not served (55000).
  */
@@ -101,6 +101,13 @@ extern Oid	ak_schema_table(AkTable table);
  * held.  Raises 55000 if it is missing, or the extension was dropped meanwhile.
  */
 extern Oid	ak_schema_lock(AkTable table, LOCKMODE mode);
+
+/*
+ * As of the last ak_schema_accept(), a trigger by which backends hear of changes, and which
+ * does not fire, on a table that decisions rest on and that this session has looked up; NULL
+ * if there is none.  Where rows are "replicated" it must fire for these, too.
+ */
+extern const char *ak_schema_silent_trigger(bool replicated, AkTable *table);
 
 /*
  * Which of our tables is this, if any?  "table" may be NULL.  Raises 55000 if one is

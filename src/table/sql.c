@@ -141,7 +141,7 @@ lock_table(AkTable table)
 
 	table_close(rel, NoLock);
 	if (ak_follow_has_table(table))
-		ak_follow_refuse_change();
+		ak_follow_refuse_change(false);
 	return result;
 }
 

@@ -16,7 +16,7 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_add_project(text,text,text[])', 'apikey_remove_project(text)', 'apikey_rename_project(text,text)',
 	'apikey_add_environment(text,text)', 'apikey_remove_environment(text,text)',
 	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_ungrant(uuid,text,text)',
-	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid,text)', 'apikey_enable(uuid)',
+	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_max_staleness(text,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid,text)', 'apikey_enable(uuid)',
 	'apikey_publish(text,text[])', 'apikey_suspend(text,text)', 'apikey_resume(text)', 'apikey_quarantine(text,text,text,timestamp with time zone)', 'apikey_lift_quarantine()', 'apikey_revoke(uuid,text)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)', 'apikey_finish_rotation(uuid)',
 	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,integer,text[])']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
@@ -228,6 +228,7 @@ SELECT bag_eq($$SELECT t.tgrelid::regclass::text, t.tgname::text, t.tgenabled::t
 	('apikey_grant', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_budget', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_budget', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_derivation', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_derivation', 'apikey_truncated', 'A', false, 'truncate'),
+	('apikey_heartbeat', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_heartbeat', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_subscription', 'apikey_changed', 'A', true, 'insert delete update'), ('apikey_subscription', 'apikey_truncated', 'A', false, 'truncate'),
 	('apikey_project', 'apikey_changed', 'A', true, 'insert delete update'),
 	('apikey_environment', 'apikey_changed', 'A', true, 'insert delete update'),

@@ -50,7 +50,7 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$, $$SELECT apikey_internal.replicas()$$, $$SELECT apikey_internal.followers('0/0', '[]')$$,
 	$$CALL apikey_revoke_everywhere(gen_random_uuid())$$, $$CALL apikey_disable_everywhere(gen_random_uuid())$$,
 	$$CALL apikey_ungrant_everywhere(gen_random_uuid(), 'web', '*')$$, $$CALL apikey_suspend_everywhere('acme')$$, $$CALL apikey_wait_everywhere()$$,
-	$$CALL apikey_subscribe('x')$$, $$CALL apikey_unsubscribe()$$, $$SELECT apikey_internal.refuses_all()$$,
+	$$CALL apikey_subscribe('x')$$, $$CALL apikey_unsubscribe()$$, $$SELECT apikey_set_max_staleness('x', NULL)$$, $$SELECT apikey_internal.refuses_all()$$,
 	$$SELECT apikey_report_leak(key) FROM token$$, $$SELECT apikey_report_leak('x', 'y')$$, $$SELECT apikey_scanner_alert('[]')$$]) call;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION apikey_internal.changed()', '42501', NULL, 'nor use the trigger');
 SELECT throws_ok('CREATE TRIGGER t BEFORE UPDATE ON token FOR EACH ROW EXECUTE FUNCTION apikey_internal.keep()', '42501', NULL, 'nor the one of the history');

@@ -56,7 +56,7 @@ sub subscribe
 {
 	my ($node, $database, $from, $arguments) = @_;
 
-	return call($node, $database, "CALL apikey_subscribe(\$\$@{[ $from =~ /=/ ? $from : there($from) ]}\$\$$arguments)");
+	return call($node, $database, "CALL apikey_subscribe(\$\$@{[ $from =~ m!=|://! ? $from : there($from) ]}\$\$$arguments)");
 }
 
 sub make
@@ -106,6 +106,17 @@ $publisher->safe_psql('postgres', 'CREATE ROLE reader LOGIN REPLICATION');
 
 like(subscribe($verifier, 'far', "host=/nowhere dbname=x password=$password", ''), qr/08006: could not connect to the publisher/, 'nobody is there');
 like(subscribe($verifier, 'far', "dbname=x password=has $password", ''), qr/22023: connection string is not valid/, 'no connection string');
+# what libpq takes for something else is not repeated either
+foreach ("postgresql://u:$password\@ss\@127.0.0.1/x", "postgresql://u:p/$password\@127.0.0.1:1/x", "postgresql://u:p%40$password\@h\@127.0.0.1:1/x", "host=/nowhere port=1$password",
+	"host=/nowhere port='1\"2$password'", "host=$password.invalid", "host=/nowhere sslmode=$password", "host=/nowhere connect_timeout=$password", "service=$password",
+	"host=127.0.0.1 port=1 sslmode=require sslcert=/nowhere/$password sslkey=pkcs11:pin=$password sslpassword=$password")
+{
+	my $says = subscribe($verifier, 'far', $_, '');
+
+	like($says, qr/(?:08006: could not connect to the publisher: \S|22023: connection string is not valid)/, 'a connection string: ' . s/\Q$password/.../gr);
+	unlike($says, qr/swordfish/, 'nothing of the password');
+}
+like(subscribe($verifier, 'far', "host=127.0.0.1 port=1 dbname=x password=$password", ''), qr/08006: .*connection to server at "\.\.\.", port 1 failed: Connection refused/, 'but why');
 like(subscribe($publisher, 'postgres', 'postgres', ''), qr/55000: table "apikey_project" is not empty.*TRUNCATE public\.apikey_project, /s, 'not empty');
 like(subscribe($publisher, 'whole', 'whole', ", publication => 'just'"), qr/55000: table "apikey_heartbeat" is not empty/, 'nor a publisher');
 like(subscribe($publisher, 'near', 'near', ''), qr/22023: the publisher is this database/, 'this very database');
@@ -198,13 +209,40 @@ is($verifier->safe_psql('far', "SELECT count(*) FROM apikey_who_can('web', 'prod
 like(call($verifier, 'far', "BEGIN; SELECT apikey_login('$key')"), qr/28000: invalid API key\s*$/, 'apikey_login says nothing');
 like(slurp_file($verifier->logfile), qr/WARNING:  this database does not follow the publisher of its API keys\n.*DETAIL:  Subscription "verifier" is disabled\.\n.*HINT:  A key that is revoked there is accepted here\./, 'a warning in the log');
 is(() = slurp_file($verifier->logfile) =~ /does not follow the publisher/g, 1, 'which is one');
+$verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier ENABLE');
+$publisher->safe_psql('postgres', "SELECT apikey_suspend('globex')");
+$publisher->wait_for_catchup('verifier');
+$verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier DISABLE');
 $verifier->command_ok([ 'pg_dump', '-Fc', '-f', $verifier->basedir . '/dump', 'far' ], 'a dump');
 beat();
 $verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier ENABLE');
 wait_for($verifier, 'far', "SELECT apikey_authorize('$key', 'web', 'production', 'write')", 'enabled: recovers');
 is($session->query_safe('EXECUTE ask;'), 't|2', 'in each session');
 like(slurp_file($verifier->logfile), qr/LOG:  this database follows the publisher of its API keys again/, 'which is in the log');
-$verifier->safe_psql('far', 'UPDATE apikey_subscription SET max_staleness = NULL');
+like(call($verifier, 'far', "SELECT apikey_set_max_staleness('verifier', '2 s')"), qr/22023: max_staleness is too short/, 'less than three heartbeats, again');
+is(call($verifier, 'far', "SELECT apikey_set_max_staleness('verifier', NULL)"), '', 'no max_staleness any more');
+
+# accidents of superusers: nothing that keeps keys from being stale goes in silence
+like(call($verifier, 'far', $_), qr/55000: subscriptions to API keys cannot be changed by SQL/, $_)
+  foreach 'DELETE FROM apikey_subscription', 'TRUNCATE apikey_subscription', 'UPDATE apikey_subscription SET max_staleness = NULL';
+like(call($verifier, 'far', $_), qr/55000: API keys cannot be changed/, $_)
+  foreach 'UPDATE apikey_heartbeat SET at = now()', 'TRUNCATE apikey_heartbeat';
+my ($deaf_id, $deaf) = issue($publisher);
+$publisher->wait_for_catchup('verifier');
+is($session->query_safe("SELECT apikey_authorize('$deaf', 'web', 'production', 'write');"), 't', 'a session knows a key');
+$verifier->safe_psql('far', 'ALTER TABLE apikey_key DISABLE TRIGGER apikey_changed');
+my $everywhere = $publisher->safe_psql('postgres', "CALL apikey_revoke_everywhere('$deaf_id')");
+like($everywhere, qr/"name": "verifier"[^}]*"has_it": true/, 'which is revoked, while it would not hear of that');
+is($session->query_safe("SELECT apikey_authorize('$deaf', 'web', 'production', 'write');"), 'f', 'it accepts no key');
+my $silent = 'this database does not notice changes of its keys: a trigger is disabled or missing';
+is(why($verifier, 'far'), $silent, 'which is explained');
+is(state($verifier, 'far'), 'streaming|9|t', 'and shown');
+like(slurp_file($verifier->logfile), qr/WARNING:  this database does not notice changes of its API keys\n.*DETAIL:  Trigger "apikey_changed" on table "apikey_key" is missing, or does not fire for all changes\.\n.*HINT:  Every key is refused until: ALTER TABLE public\.apikey_key ENABLE ALWAYS TRIGGER apikey_changed;/, 'in the log, too');
+$verifier->safe_psql('far', 'ALTER TABLE apikey_key ENABLE TRIGGER apikey_changed');
+is(why($verifier, 'far'), $silent, 'not for what is replicated');
+$verifier->safe_psql('far', 'ALTER TABLE apikey_key ENABLE ALWAYS TRIGGER apikey_changed');
+is($session->query_safe("SELECT apikey_authorize('$deaf', 'web', 'production', 'write');"), 'f', 'afterwards it has forgotten what it knew');
+is($session->query_safe('EXECUTE ask;'), 't|2', 'and other keys are good');
 
 # as if suspensions were still being copied, when keys have been
 sub copied
@@ -227,6 +265,7 @@ $verifier->safe_psql('far', 'ALTER SUBSCRIPTION verifier ENABLE');
 
 $verifier->safe_psql('postgres', 'CREATE DATABASE restored');
 $verifier->command_ok([ 'pg_restore', '-d', 'restored', $verifier->basedir . '/dump' ], 'restored');
+is($verifier->safe_psql('restored', 'SELECT organization FROM apikey_suspension'), 'globex', 'with suspensions, which come after the subscription');
 is(why($verifier, 'restored'), $stale, 'a restored dump of a subscriber refuses all');
 like(call($verifier, 'restored', "CALL apikey_unsubscribe('verifier')"), qr/01000: replication slot "verifier" is left at the publisher.*a copy of/s, 'and ends without the slot of the other');
 is(state($verifier, 'far'), 'streaming|9|f', 'which goes on');
@@ -237,7 +276,7 @@ $publisher->safe_psql('near', 'DROP SUBSCRIPTION apikey');
 is(state($publisher, 'near'), 'missing|0|f', 'DROP SUBSCRIPTION by hand');
 is(may($publisher, $key, 'near'), 't', 'leaves frozen keys');
 like(slurp_file($publisher->logfile), qr/DETAIL:  Subscription "apikey" does not exist\.\n.*HINT:  A key that is revoked there is accepted here\./, 'the log says so');
-$publisher->safe_psql('near', "UPDATE apikey_subscription SET max_staleness = '1 s'");
+$publisher->safe_psql('near', "SELECT apikey_set_max_staleness('apikey', '3 s')");
 wait_for($publisher, 'near', 'SELECT refusing FROM apikey_subscriptions', 'but not with max_staleness');
 like(call($publisher, 'near', "CALL apikey_unsubscribe('x')"), qr/42704: subscription "x" was not made by apikey_subscribe/, 'another name');
 is(call($publisher, 'near', 'CALL apikey_unsubscribe()'), '', 'apikey_unsubscribe');
@@ -251,6 +290,6 @@ like(call($verifier, 'far', "CALL apikey_unsubscribe('verifier')"),
 	qr/01000: replication slot "verifier" is left at the publisher.*could not connect|01000: replication slot "verifier" is left.*SELECT pg_drop_replication_slot\('verifier'\);/s, 'the publisher is gone');
 is($verifier->safe_psql('far', "SELECT $count"), '0', 'here nothing is left');
 is(may($verifier, $key, 'far'), 'f', 'no key');
-unlike(slurp_file($_->logfile), qr/\Q$password/, 'no password in the log of ' . $_->name) foreach $publisher, $verifier;
+unlike(slurp_file($_->logfile), qr/swordfish/, 'no password in the log of ' . $_->name) foreach $publisher, $verifier;
 
 done_testing();

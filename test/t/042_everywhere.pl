@@ -286,6 +286,7 @@ fails($primary, "DO \$\$ DECLARE e bool; f jsonb; BEGIN CREATE TABLE mine (); CA
 fails($primary, "DO \$\$ DECLARE e bool; f jsonb; BEGIN CALL apikey_revoke_everywhere('$id', '0', NULL, e, f); EXCEPTION WHEN division_by_zero THEN END \$\$",
 	'25001', 'in a block that could be rolled back');
 fails($primary, "CALL apikey_revoke_everywhere('$id', '-1 s');", '22023', 'a negative timeout');
+fails($primary, "CALL apikey_revoke_everywhere('$id', '300000 years');", '22008', 'one that ends after all time');
 fails($primary, "CALL apikey_revoke_everywhere('$id', NULL);", '22004', 'no timeout');
 fails($primary, "SET default_transaction_read_only = on; CALL apikey_revoke_everywhere('$id');", '25006', 'read only');
 fails($standby, "CALL apikey_revoke_everywhere('$id');", '25006', 'on a standby');
