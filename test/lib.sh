@@ -131,6 +131,7 @@ missing()
 	if [[ $suites =~ \ tap\  && ${TAP:-poolers} == *poolers* ]]; then
 		[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
 		[ -x /usr/sbin/pgpool ] || echo pgpool2
+		[ -x /usr/bin/odyssey ] || ! apt-cache show odyssey >/dev/null 2>&1 || echo odyssey
 	fi
 	if [[ $suites =~ \ bench\  ]]; then
 		[ -e "$("$PG_CONFIG" --includedir 2>/dev/null)/libpq-fe.h" ] || echo libpq-dev

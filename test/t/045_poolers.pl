@@ -1,6 +1,7 @@
-# Connection poolers: PgBouncer in transaction mode with several server connections, and
-# pgpool-II before a primary and a standby.  Nobody gets the key of the client before,
-# however that one ended; what PostgreSQL itself leaves behind is shown, and what helps.
+# Connection poolers: PgBouncer, and Odyssey where it is installed, in transaction mode with
+# several server connections; pgpool-II before a primary and a standby.  Nobody gets the key
+# of the client before, however that one ended; what PostgreSQL itself leaves behind is
+# shown, and what helps.
 
 use strict;
 use warnings;
@@ -22,7 +23,8 @@ $primary->safe_psql('postgres', q{
 	INSERT INTO orders (project, environment, item) VALUES
 		('web', 'production', 'banner'), ('mars', 'production', 'rocket');
 	SELECT apikey_protect('orders', 'project', 'environment');
-	CREATE ROLE app LOGIN;
+	CREATE ROLE clerk;
+	CREATE ROLE app LOGIN IN ROLE clerk;
 	GRANT SELECT, INSERT, UPDATE ON orders TO app;
 	CREATE TABLE trace (client int, pid int, wanted text, got text);
 	GRANT INSERT ON trace TO app;
@@ -61,9 +63,10 @@ sub start_pooler
 	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		return if alone($self, 'SELECT 1') eq '1';
+		last if !$self->{run}->pumpable;
 		Time::HiRes::sleep(0.1);
 	}
-	die slurp_file("$dir/$self->{name}.err");
+	die map slurp_file("$dir/$self->{name}.$_"), 'out', 'err';
 }
 
 sub stop_pooler
@@ -103,12 +106,15 @@ my $items = "SELECT string_agg(item, ' ' ORDER BY item) FROM orders;";
 my $nobody = "SELECT count(*), apikey_key_id() IS NULL, current_setting('apikey.key', true) = '' FROM orders;";
 my $is_nobody = '0|t|t';
 
-# -------------------------------------------------------------- PgBouncer
+# ---------------------------------- transaction mode: PgBouncer and Odyssey
 
-my ($bouncer, $version) = pooler('pgbouncer', '/usr/sbin/pgbouncer');
+# the one that is tried, and does it keep the prepared statements of drivers?
+my ($bouncer, $keeps);
 
-sub start_bouncer
+# Each can have its server clean up after each transaction.
+sub start_pgbouncer
 {
+	my ($clean) = @_;
 	my $server = sprintf 'host=%s port=%d dbname=postgres user=app', $primary->host, $primary->port;
 
 	start_pooler($bouncer, sprintf(q{
@@ -123,8 +129,46 @@ listen_port = %d
 unix_socket_dir = %s
 auth_type = any
 logfile = %s
+server_reset_query_always = %d
+}, $server, SERVERS, $server, $bouncer->{node}->port, $bouncer->{node}->host, "$dir/pgbouncer.log", $clean), '-q', $bouncer->{conf});
+}
+
+# It looks for the server's socket where its own is.
+sub start_odyssey
+{
+	my ($clean) = @_;
+	my $databases = '';
+
+	foreach ([ 'postgres', SERVERS ], [ 'one', 1 ])
+	{
+		$databases .= sprintf q{
+database "%s" {
+	user "app" {
+		authentication "none"
+		storage "primary"
+		storage_db "postgres"
+		pool "transaction"
+		pool_size %d
+		pool_reserve_prepared_statement %s
+		%s
+	}
+}
+}, @$_, $keeps ? 'yes' : 'no', $clean ? '' : 'pool_discard no';
+	}
+	start_pooler($bouncer, sprintf(q{
+unix_socket_dir "%s"
+unix_socket_mode "0700"
+locks_dir "%s"
+log_format "%%t %%l %%m\n"
+listen {
+	port %d
+}
+storage "primary" {
+	type "remote"
+	port %d
+}
 %s
-}, $server, SERVERS, $server, $bouncer->{node}->port, $bouncer->{node}->host, "$dir/pgbouncer.log", join("\n", @_)), '-q', $bouncer->{conf});
+}, $bouncer->{node}->host, $dir, $bouncer->{node}->port, $primary->port, $databases), $bouncer->{conf});
 }
 
 # As many clients as there are servers begin a transaction at once; with the pids of
@@ -136,7 +180,8 @@ sub together
 	return \@clients, join ' ', sort map $_->query_safe('BEGIN; SELECT pg_backend_pid();'), @clients;
 }
 
-start_bouncer();
+# However a transaction ends: the next client has no key.
+sub check_ends
 {
 	my ($others, $servers) = together();
 
@@ -172,8 +217,9 @@ start_bouncer();
 				$client->query_safe('COMMIT;');
 			}
 		}
-		# what had a transaction open is no server for others
-		$primary->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid IN (" . $servers =~ tr/ /,/r . ")")
+		# PgBouncer closes what had a transaction open, Odyssey rolls it back
+		$primary->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity
+				WHERE state LIKE 'idle in transaction%' AND pid IN (" . $servers =~ tr/ /,/r . ")")
 		  if $end eq 'vanish';
 		foreach my $other (@$others)
 		{
@@ -231,18 +277,6 @@ sub check_load
 		't|8|2|t', 'by all servers');
 	$primary->safe_psql('postgres', 'TRUNCATE trace');
 }
-check_load('extended');
-my $keeps = $version >= 1.21;
-if ($keeps)
-{
-	check_load('prepared');
-}
-else
-{
-	diag "pgbouncer $version keeps no prepared statements in transaction mode, as 1.21 does";
-	command_fails_like([ bench('prepared', 2, 'one') ], qr/prepared statement "\w+" (?:already exists|does not exist)/,
-		"pgbouncer $version has no prepared statements: an error");
-}
 
 # What PostgreSQL leaves on the server: one client makes it, and another one finds it.
 $primary->safe_psql('postgres', q{
@@ -252,9 +286,8 @@ $primary->safe_psql('postgres', q{
 	CREATE FUNCTION evil.apikey_login(key text, OUT label text) LANGUAGE sql AS 'INSERT INTO public.stolen VALUES (key) RETURNING $$gotcha$$';
 });
 sub logged_in { return 'BEGIN; ' . sprintf($login, $key) . " $_[0]; COMMIT;" }
+my $any_login = sprintf $login, $their_key;
 my $locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
-# PostgreSQL 18 reports it, so that PgBouncer knows of it
-my $path = $primary->safe_psql('postgres', 'SHOW server_version_num') >= 180000 ? 'theirs' : 'gotcha';
 my @left = (
 	[ 'a cursor WITH HOLD', logged_in('DECLARE c CURSOR WITH HOLD FOR SELECT item FROM orders'), 'FETCH ALL FROM c', 'banner', 'ERROR:  cursor "c" does not exist' ],
 	[ 'a temporary table', logged_in('CREATE TEMP TABLE t AS SELECT item FROM orders'), 'SELECT item FROM t', 'banner', 'ERROR:  relation "t" does not exist' ],
@@ -262,29 +295,76 @@ my @left = (
 	[ 'a key set for the session', "SET apikey.key = '$key'", $items, 'banner', '' ],
 	[ 'a key set in a transaction, for the session', "BEGIN; SELECT set_config('apikey.key', '$key', false); COMMIT", $items, 'banner', '' ],
 	[ 'an advisory lock', 'SELECT pg_advisory_lock(7)', $locks, '1', '0' ],
-	[ 'a search_path', 'SET search_path = evil, public', sprintf($login, $their_key), $path, 'theirs' ],
+	[ 'a channel', 'LISTEN c', 'SELECT count(*) FROM pg_listening_channels()', '1', '0' ],
+	[ 'a role', 'SET ROLE clerk', 'SELECT current_user', 'clerk', 'app' ],
+	[ 'a search_path', 'SET search_path = evil, public', $any_login, 'gotcha', 'theirs' ],
 	[ 'the same, with a name that has its schema', 'SET search_path = evil, public', sprintf($login =~ s/apikey_/public.apikey_/r, $their_key), 'theirs', 'theirs' ],
 	[ 'a prepared statement', logged_in('PREPARE q AS SELECT item FROM orders; EXECUTE q'),
-		'BEGIN; ' . sprintf($login, $their_key) . ' EXECUTE q; COMMIT', "theirs\nrocket", "theirs\nERROR:  prepared statement \"q\" does not exist" ]);
+		"BEGIN; $any_login" . ' EXECUTE q; COMMIT', "theirs\nrocket", "theirs\nERROR:  prepared statement \"q\" does not exist" ]);
 
-foreach my $left (@left)
+# One client leaves each on the only server of a database, and another one looks.  Some
+# things the pooler itself takes away, or leaves: what is found instead.
+sub check_left
 {
-	my ($name, $leave, $find, $found) = @$left;
+	my ($clean, %found) = @_;
 
-	alone($bouncer, $leave, 'one');
-	is(alone($bouncer, $find, 'one'), $found, "$name stays");
-	alone($bouncer, 'DISCARD ALL', 'one');
+	foreach my $left (@left)
+	{
+		my ($name, $leave, $find, @found) = @$left;
+		my $first = client($bouncer, 'one');
+
+		$first->query_safe("$leave;");
+		is(alone($bouncer, $find, 'one'), $found{$name} // $found[$clean], $name . ($clean ? ' is cleaned up' : ' stays'));
+		$first->quit;
+		alone($bouncer, 'DISCARD ALL', 'one');
+	}
 }
-start_bouncer('server_reset_query_always = 1');
-foreach my $left (@left)
+
+sub fails_prepared
 {
-	my ($name, $leave, $find, undef, $found) = @$left;
+	my ($why) = @_;
 
-	alone($bouncer, $leave, 'one');
-	is(alone($bouncer, $find, 'one'), $found, "$name goes, with server_reset_query_always");
+	command_fails_like([ bench('prepared', 2, 'one') ], qr/prepared statement "\w+" (?:already exists|does not exist)/,
+		"prepared statements: an error, $why");
 }
+
+($bouncer, my $version) = pooler('pgbouncer', '/usr/sbin/pgbouncer');
+$keeps = $version >= 1.21;
+diag "pgbouncer $version keeps no prepared statements in transaction mode, as 1.21 does" if !$keeps;
+start_pgbouncer(0);
+check_ends();
+check_load('extended');
+$keeps ? check_load('prepared') : fails_prepared("by pgbouncer $version");
+# which PostgreSQL 18 reports
+check_left(0, $version >= 1.26 && $primary->safe_psql('postgres', 'SHOW server_version_num') >= 180000 ? ('a search_path' => 'theirs') : ());
+start_pgbouncer(1);
+check_left(1);
 check_load($keeps ? 'prepared' : 'extended');
 stop_pooler($bouncer);
+
+if (-x '/usr/bin/odyssey')
+{
+	($bouncer) = pooler('odyssey', '/usr/bin/odyssey');
+	$keeps = 0;
+	start_odyssey(1);
+	check_load('extended');
+	fails_prepared('unless odyssey reserves them');
+	check_left(1);
+	$keeps = 1;
+	start_odyssey(0);
+	check_ends();
+	check_load('prepared');
+	check_left(0);
+	start_odyssey(1);
+	check_load('prepared');
+	# not one made by PREPARE
+	check_left(1, 'a prepared statement' => "theirs\nrocket");
+	stop_pooler($bouncer);
+}
+else
+{
+	note 'no odyssey here';
+}
 
 # -------------------------------------------------------------- pgpool-II
 
