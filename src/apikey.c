@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "keys/worker.h"
 #include "planner/organization.h"
+#include "planner/paths.h"
 #include "planner/strict.h"
 #include "shmem/alarm.h"
 #include "shmem/demand.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	ak_event_init();
 	ak_strict_init();
 	ak_organization_init();
+	ak_paths_init();
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{

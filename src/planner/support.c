@@ -27,6 +27,8 @@
  */
 #include "postgres.h"
 
+#include "planner/support.h"
+
 #include "access/amapi.h"
 #include "access/stratnum.h"
 #include "auth/reach.h"
@@ -42,25 +44,22 @@
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "planner/condition.h"
-#include "planner/estimate.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-/* What the planner calls: the OID of our function. */
+/* What the planner calls: the OID of our function; none before the first call. */
 static Oid	support_function;
 
-/* Is this a call of apikey_authorize? */
-static bool
-is_call(Node *clause)
+bool
+ak_support_is_call(Node *clause)
 {
-	return IsA(clause, FuncExpr) &&
+	return OidIsValid(support_function) && IsA(clause, FuncExpr) &&
 		get_func_support(((FuncExpr *) clause)->funcid) == support_function;
 }
 
-/* The arguments of a call, with or without a key. */
-static AkCall
-get_call(List *args)
+AkCall
+ak_support_call(List *args)
 {
 	int			first = list_length(args) - 3;
 	AkCall		call;
@@ -85,7 +84,7 @@ static bool
 another_asks_for_more(RelOptInfo *rel, List *args, AkLevel level,
 					  const AkReachOf *of)
 {
-	AkCall		call = get_call(args);
+	AkCall		call = ak_support_call(args);
 	bool		before = true;
 	ListCell   *cell;
 
@@ -95,14 +94,14 @@ another_asks_for_more(RelOptInfo *rel, List *args, AkLevel level,
 		AkCall		other;
 		bool		same;
 
-		if (!is_call((Node *) rinfo->clause))
+		if (!ak_support_is_call((Node *) rinfo->clause))
 			continue;
 		if (((FuncExpr *) rinfo->clause)->args == args)
 		{
 			before = false;
 			continue;
 		}
-		other = get_call(((FuncExpr *) rinfo->clause)->args);
+		other = ak_support_call(((FuncExpr *) rinfo->clause)->args);
 		if (of != NULL)
 			same = restriction_is_securely_promotable(rinfo, rel) &&
 				equal(other.names[*of], call.names[*of]);
@@ -212,7 +211,7 @@ estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 		RestrictInfo *condition;
 		AkCall		call;
 
-		if (!is_call(clause))
+		if (!ak_support_is_call(clause))
 			continue;
 		condition = linitial_node(RestrictInfo, iclause->indexquals);
 		if (condition->norm_selec >= 0)
@@ -222,7 +221,7 @@ estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 			condition->norm_selec = iclause->rinfo->norm_selec;
 			continue;
 		}
-		call = get_call(((FuncExpr *) clause)->args);
+		call = ak_support_call(((FuncExpr *) clause)->args);
 		condition->norm_selec =
 			ak_estimate_list(root, index->rel->relid, &call,
 							 match_index_to_operand(call.names[AK_REACH_PROJECTS],
@@ -323,7 +322,7 @@ index_condition(SupportRequestIndexCondition *req)
 	if (!IsA(req->node, FuncExpr))
 		return NULL;
 	call_args = ((FuncExpr *) req->node)->args;
-	call = get_call(call_args);
+	call = ak_support_call(call_args);
 	column = list_nth(call_args, req->indexarg);
 	if (column == call.names[AK_REACH_PROJECTS])
 		of = AK_REACH_PROJECTS;
@@ -394,7 +393,7 @@ static Selectivity
 estimate_call(SupportRequestSelectivity *req)
 {
 	PlannerInfo *root = req->root;
-	AkCall		call = get_call(req->args);
+	AkCall		call = ak_support_call(req->args);
 	Relids		relids = pull_varnos(root, (Node *) req->args);
 	RelOptInfo *rel = NULL;
 	int			relid;
@@ -438,7 +437,7 @@ apikey_support(PG_FUNCTION_ARGS)
 		AkCall		call;
 
 		if (known)
-			call = get_call(((FuncExpr *) req->node)->args);
+			call = ak_support_call(((FuncExpr *) req->node)->args);
 		ak_estimate_cost(known ? &call : NULL, &req->startup, &req->per_tuple);
 		answer = request;
 	}
