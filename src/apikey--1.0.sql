@@ -936,6 +936,20 @@ AS 'MODULE_PATHNAME', 'apikey_authorize_session';
 COMMENT ON FUNCTION apikey_authorize("any", "any", text) IS
 'the same for identifiers that are not all text';
 
+/*
+ * What the planner puts into the place of apikey_authorize in a policy that is checked
+ * after a restrictive one: LEAKPROOF, for the verb is a constant, and project and
+ * environment are columns, or constants, of a type that is text, varchar, uuid or an
+ * integer.  Any other call raises 0A000, whatever the row.  src/planner/leakproof.c says
+ * why it tells nothing else.
+ */
+CREATE FUNCTION apikey_internal.authorize(project "any", environment "any", verb text)
+RETURNS boolean
+LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE SUPPORT apikey_internal.support
+AS 'MODULE_PATHNAME', 'apikey_authorize_leakproof';
+COMMENT ON FUNCTION apikey_internal.authorize("any", "any", text) IS
+'apikey_authorize in a policy that is checked after others';
+
 CREATE FUNCTION apikey_internal.organization_support(request internal) RETURNS internal
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_organization_support';

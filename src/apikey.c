@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "fmgr.h"
 #include "keys/worker.h"
+#include "planner/leakproof.h"
 #include "planner/organization.h"
 #include "planner/paths.h"
 #include "planner/strict.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	ak_event_init();
 	ak_strict_init();
 	ak_organization_init();
+	ak_leakproof_init();
 	ak_paths_init();
 	ak_counts_init();
 	if (ak_counts_is_on())

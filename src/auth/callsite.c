@@ -26,6 +26,7 @@
 #include "nodes/primnodes.h"
 #include "optimizer/optimizer.h"
 #include "table/schema.h"
+#include "utils/lsyscache.h"
 
 #define ACCEPT_EVERY	256
 
@@ -384,6 +385,39 @@ Datum
 apikey_authorize_session(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(authorize(fcinfo, -1, 0));
+}
+
+/*
+ * Is this a call of the form that may be marked LEAKPROOF, see planner/leakproof.c?
+ * Whether it is does not depend on any row.
+ */
+static void
+check_leakproof(FunctionCallInfo fcinfo)
+{
+	CallSite   *site = get_call_site(fcinfo);
+	bool		leakproof = site->rows && site->constant[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		Oid			type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, i));
+
+		leakproof = leakproof && ak_ident_listable(type) && !type_is_enum(type);
+	}
+	if (!leakproof)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("apikey_internal.authorize is for policies alone"),
+				 errhint("Call apikey_authorize.")));
+}
+
+/* The same for the planner to put into the place of such calls. */
+AK_FUNCTION_INFO_V1(apikey_authorize_leakproof);
+Datum
+apikey_authorize_leakproof(PG_FUNCTION_ARGS)
+{
+	if (unlikely(fcinfo->flinfo->fn_extra == NULL))
+		check_leakproof(fcinfo);
+	return apikey_authorize_session(fcinfo);
 }
 
 /* ----------------------------------------- apikey_authorize_organization */
