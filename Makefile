@@ -4,6 +4,8 @@
 #	make extension-image DESTDIR=...	what a container image of the extension
 #			alone has in it, for extension_control_path of PostgreSQL 18
 #	make demo	see it at work on a throw-away server; KEEP=1 leaves that running
+#	make console	a console for operators, with sample data, on a throw-away server;
+#			PORT=8000 is where it listens
 #	make test	all tests, likewise; SUITE=regress for one suite, REGRESS=life
 #			for one topic of it, TAP=test/t/001_standby.pl for one file
 #	make citus	what a coordinator and workers do, with a PG_CONFIG that has Citus
@@ -18,7 +20,7 @@
 #	make packages	build all packages and try each, likewise; PART=pgxn only that
 #	make release	what is missing for a release; if nothing is, the archive for PGXN
 #
-# Demo, tests and measurements install what they miss by apt, with sudo unless
+# Demo, console, tests and measurements install what they miss by apt, with sudo unless
 # you are root.  They work on a copy of this tree and of PostgreSQL, and so change
 # nothing else in the system, nor anything here.
 
@@ -122,10 +124,13 @@ all install installcheck extension-image clean:
 
 endif
 
-.PHONY: demo test citus bench indent first-run release packages versions upgrades
+.PHONY: demo console test citus bench indent first-run release packages versions upgrades
 
 demo:
 	@$(HERE)/examples/demo.sh
+
+console:
+	@$(HERE)/examples/console/start
 
 test:
 	@$(HERE)/test/run $(SUITE)

@@ -1,4 +1,4 @@
-# What test/run, examples/demo.sh and bench/run share.  Source it; then:
+# What test/run, examples/demo.sh, examples/console/start and bench/run share.  Source it; then:
 #
 #	enter SUITES "$@"	go on in a private place, see below; what these suites
 #				of tests need is installed too, if there are any
@@ -136,12 +136,14 @@ missing()
 	if [[ $suites =~ \ bench\  ]]; then
 		[ -e "$("$PG_CONFIG" --includedir 2>/dev/null)/libpq-fe.h" ] || echo libpq-dev
 	fi
+	if [[ $suites =~ \ (clients|console)\  ]]; then
+		command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
+	fi
 	[[ $suites =~ \ clients\  ]] || return 0
 	for package in psycopg psycopg2 asyncpg; do
 		[ -e "/usr/lib/python3/dist-packages/$package" ] || echo "python3-$package"
 	done
 	command -v curl >/dev/null || echo curl
-	command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
 	# Java itself would be 260 MB
 	! command -v javac >/dev/null || [ -e /usr/share/java/postgresql.jar ] ||
 		echo libpostgresql-jdbc-java
