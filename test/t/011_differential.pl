@@ -316,6 +316,15 @@ sub make_names
 	return (\%columns, \@projects, \@traps, \%trapped);
 }
 
+# Moments are numbers, written as a value of a type
+my %moment = (
+	int4 => sub { return $_[0] },
+	numeric => sub { return "$_[0].50" },
+	text => sub { return sprintf 'm%05d', $_[0] },
+	name => sub { return sprintf 'm%05d', $_[0] },
+	timestamptz => sub { return sprintf '2026-01-%02d %02d:%02d:00+00', 1 + $_[0] / 1440, $_[0] / 60 % 24, $_[0] % 60 });
+my @moments = sort keys %moment;
+
 # Values, some of them more often than others
 sub skewed
 {
@@ -340,6 +349,28 @@ my @index_parts = (
 	'(project) WHERE project IS NOT NULL', '(project, id) WHERE id > 100',
 	q{((data->>'project'))}, q{((data->>'project'), id)}, q{((data->>'project'), environment)},
 	'((project::text), environment)', q{USING hash ((data->>'project'))});
+
+# For pages: indexes, each with orders that it can give
+my @page_parts = (
+	[ '(moment, id)', 'moment, id', 'moment DESC, id DESC' ],
+	[ '(moment)', 'moment', 'moment DESC', 'moment DESC, id' ],
+	[ '(moment DESC NULLS LAST, id DESC)', 'moment DESC NULLS LAST, id DESC' ],
+	([ '(project, moment, id)', 'moment, id', 'moment DESC, id DESC', 'moment' ]) x 3,
+	[ '(project, moment)', 'moment', 'moment DESC', 'moment DESC, id', 'moment, id DESC' ],
+	[ '(project, moment DESC NULLS LAST, id DESC)', 'moment DESC NULLS LAST, id DESC', 'moment NULLS FIRST, id' ],
+	[ '(project DESC, moment NULLS FIRST, id)', 'moment NULLS FIRST, id', 'moment DESC NULLS LAST, id DESC' ],
+	[ '(project, moment DESC, id)', 'moment DESC, id', 'moment, id DESC' ],
+	[ '(project, moment, id) INCLUDE (environment)', 'moment, id', 'moment DESC, id DESC' ],
+	[ '(project, id DESC) INCLUDE (environment, moment)', 'id', 'id DESC' ],
+	[ '(project, environment, moment, id)', 'environment, moment, id', 'environment DESC, moment DESC, id DESC' ],
+	[ '(environment, project, moment, id)', 'moment, id', 'moment DESC, id DESC' ],
+	[ '(public, project, moment, id)', 'moment, id', 'moment DESC, id DESC' ],
+	[ '(project, public, moment, id DESC)', 'public, moment, id DESC', 'public DESC, moment DESC, id' ],
+	[ '(project, (id % 5), moment, id)', 'id % 5, moment, id', 'id % 5 DESC, moment DESC, id DESC' ],
+	[ '(project, moment, id) WHERE public', 'moment, id', 'moment DESC, id DESC' ],
+	[ '(project, moment) WHERE moment IS NOT NULL', 'moment', 'moment DESC, id' ],
+	[ '(project COLLATE "C", moment, id)', 'moment, id', 'moment DESC, id DESC' ],
+	[ q{((data->>'project'), moment, id)}, 'moment, id', 'moment DESC, id DESC' ]);
 
 # The policies of a table: for each command what is permitted by any of a list,
 # and restricted by all of another
@@ -412,6 +443,15 @@ sub condition_of
 		  map $_->[2], grep !$_->[1], @those;
 	}
 	return join ' AND ', @conditions;
+}
+
+sub any_moment
+{
+	my ($t, $age) = @_;
+	my $last = $t->{last_moment};
+	my ($from, $to) = @{ { old => [ 0, $last / 5 ], new => [ $last * 4 / 5, $last ] }->{ $age // 'spread' } // [ 0, $last ] };
+
+	return $moment{ $t->{moment} }->(between(int $from, int $to));
 }
 
 # A function that tells by plain SQL what can be seen of a table
@@ -490,6 +530,11 @@ sub plan_table
 	unshift @places, 'production' if chance(0.7);
 	%seen = ();
 	$table{places} = [ grep !$seen{$_}++, @places ];
+
+	# moments: how many there are, and which projects have the first ones, the last ones or any
+	$table{moment} = chance(0.5) && $like ? $like->{moment} : any(@moments);
+	$table{last_moment} = any(20, 200, 5000);
+	$table{ages} = { map { ($_ => any(qw(old old new spread))) } @{ $table{names} } };
 	return \%table;
 }
 
@@ -514,7 +559,7 @@ sub make_table
 	my $parallel = chance(0.4) ? 'WITH (parallel_workers = 2)' : '';
 	my @leaves = ($name);
 	$sql .= "CREATE TABLE $name (id int NOT NULL, project $type, environment $environment_type, verb text,
-		public boolean NOT NULL, data jsonb, filler text) " . ($partition || $parallel) . ";\n";
+		public boolean NOT NULL, moment $table{moment}, data jsonb, filler text) " . ($partition || $parallel) . ";\n";
 	if ($partition)
 	{
 		my @bounds =
@@ -534,15 +579,18 @@ sub make_table
 	}
 
 	# rows
-	$sql .= "CREATE TEMP TABLE raw (id int, project text, environment text, verb text, public boolean);
+	$sql .= "CREATE TEMP TABLE raw (id int, project text, environment text, verb text, public boolean, moment text);
 COPY raw FROM stdin;\n";
 	foreach my $id (shuffled(1 .. $table{rows}))
 	{
-		$sql .= join("\t", $id, chance($nulls) ? '\N' : $project->(), chance($nulls) ? '\N' : $environment->(),
-			any('read', 'GET', 'Select', 'write', 'PATCH', 'manage', 'delete', '\N'), chance($public) ? 't' : 'f') . "\n";
+		my $of = chance($nulls) ? '\N' : $project->();
+
+		$sql .= join("\t", $id, $of, chance($nulls) ? '\N' : $environment->(),
+			any('read', 'GET', 'Select', 'write', 'PATCH', 'manage', 'delete', '\N'), chance($public) ? 't' : 'f',
+			chance($nulls) ? '\N' : any_moment(\%table, $table{ages}{$of})) . "\n";
 	}
 	my $filler = any(0, 20, 200);
-	my $rest = "project::$type, environment::$environment_type, verb, public,
+	my $rest = "project::$type, environment::$environment_type, verb, public, moment::$table{moment},
 		jsonb_build_object('project', project, 'environment', environment), repeat('x', $filler)";
 	$sql .= "\\.\n";
 	if ($table{shape} eq 'children')
@@ -567,6 +615,9 @@ COPY raw FROM stdin;\n";
 	my @parts = some(any(0, 1, 1, 2, 2, 3, 4, 6, 10), @index_parts);
 	push @parts, any('(project)', '(project, environment)', '(project, id)', 'USING hash (project)')
 	  if $table{form} ne 'by hand' || chance(0.5);
+	my @pages = some(any(0, 1, 2, 3), @page_parts);
+	push @parts, map $_->[0], @pages;
+	$table{orders} = [ map @$_[ 1 .. $#$_ ], @pages ];
 	foreach my $part (@parts)
 	{
 		my $unique = $part =~ s/^UNIQUE// ? 'UNIQUE ' : '';
@@ -774,6 +825,8 @@ sub make_settings
 		'index-only' => [qw(seqscan bitmapscan)],
 		bitmap => [qw(seqscan indexscan indexonlyscan)],
 		sequential => [qw(indexscan bitmapscan indexonlyscan)],
+		ordered => [qw(seqscan bitmapscan sort)],
+		merge => [qw(hashjoin nestloop sort)],
 		random => [ grep chance(0.4), @switches ]);
 
 	push @settings, map "enable_$_ = off", @{ $off{$plan} // [] };
@@ -859,8 +912,95 @@ my @orders = (
 	['project DESC, environment NULLS FIRST, id'], [q{data->>'project', id}],
 	[ q{data->>'project', environment, id}, 'LIMIT' ]);
 
+# A question about a page: what is first in an order, or next
+sub make_page
+{
+	my ($world, $q) = @_;
+	my ($t) = @{ $q->{tables} };
+	my @fit = @{ $t->{orders} };
+	my $order = @fit && chance(0.8) ? any(@fit) : any(map @$_[ 1 .. $#$_ ], @page_parts);
+	my @keys = map /^(.*?)( DESC)?( NULLS \w+)?$/ ? [ "a.$1", ($2 // '') . ($3 // '') ] : (), split /, /, $order;
+	my $by = join ', ', map "$_->[0]$_->[1]", @keys;
+	my $by_id = $order =~ /\bid\b(?! %)/;
+	my $value = sub { return constant($t->{moment}, any_moment($t)) };
+	my $op = $order =~ /DESC/ ? '<' : '>';
+	my $next = any("(a.moment, a.id) $op (" . $value->() . ', ' . constant('int4', between(1, $t->{rows})) . ')',
+		"a.moment $op " . $value->());
+	my @where = (
+		($t->{policies}[0] eq 'none' ? make_call($t, 'a') : ()),
+		(chance(0.3) ? $next : ()),
+		(chance(0.2) ? any('a.moment IS NOT NULL', 'a.moment IS NULL', 'a.public', 'a.moment IN (' . $value->() . ', ' . $value->() . ')',
+			'a.moment BETWEEN ' . $value->() . ' AND ' . $value->(), 'a.id % 3 = 0', make_condition($t, 'a')) : ()));
+	my $filter = @where ? 'WHERE ' . join ' AND ', @where : '';
+	my $count = any(1, 3, 10, 50, 200);
+	my $limit = 'LIMIT ' . (chance(0.3) ? constant('int8', $count) : $count) . (chance(0.2) ? ' OFFSET ' . any(1, 7, 50) : '');
+	# of what is equal in the order, any may be first
+	my $columns = $by_id ? any(('a.id') x 3, 'a.id, a.moment', 'a.id, a.environment, a.filler') : join ', ', map $_->[0], @keys;
+	my $form = any(('plain') x 12, qw(all all all lock lateral lateral extremes distinct groups window union merge));
+	my @others = grep $_->{moment} eq $t->{moment}, @{ $world->{tables} };
+	my $b = any(@others);
+
+	$q->{plans} = [qw(as-is as-is as-is ordered ordered ordered ordered index index-only random)];
+	@$q{ 'ordered', 'columns', 'type' } = (1, scalar(split /, /, $columns), $columns eq 'a.id' ? undef : 'text');
+	if ($form eq 'plain' || $form eq 'all' || $form eq 'lock')
+	{
+		$limit = '' if $form eq 'all';
+		$q->{sql} = "SELECT $columns FROM {0} a $filter ORDER BY $by $limit";
+		# later rows are of the same order then
+		$q->{grows} = $form eq 'all';
+		@$q{ 'app', 'command' } = ("$q->{sql} FOR " . any('UPDATE', 'SHARE'), 'UPDATE') if $form eq 'lock' && $by_id;
+	}
+	elsif ($form eq 'lateral')
+	{
+		my $also = join ' AND ', @where, any("a.id > p.id", "a.id % 10 = p.id % 10", "a.$t->{project} = p.$t->{project}", 'p.id > 0');
+
+		@$q{ 'ordered', 'columns', 'type' } = (0, 2, 'text');
+		$by .= ', a.id' if !$by_id;
+		$q->{sql} = "SELECT p.id, a.id FROM pick_$t->{name} p CROSS JOIN LATERAL (SELECT a.id FROM {0} a WHERE $also ORDER BY $by LIMIT "
+		  . any(1, 2, 5) . ') a';
+	}
+	elsif ($form eq 'extremes')
+	{
+		@$q{ 'columns', 'type' } = (2, 'text');
+		$q->{sql} = "SELECT min(a.moment::text), (SELECT max(a.moment::text) FROM {0} a $filter) FROM {0} a $filter";
+		$q->{sql} =~ s/::text//g if $t->{moment} ne 'name';
+	}
+	elsif ($form eq 'distinct')
+	{
+		@$q{ 'columns', 'type' } = (1, undef);
+		$q->{sql} = "SELECT DISTINCT ON (a.moment) a.id FROM {0} a $filter ORDER BY a.moment" . any('', ' DESC') . ', a.id' . any('', ' DESC') . " $limit";
+	}
+	elsif ($form eq 'groups')
+	{
+		@$q{ 'columns', 'type' } = (2, 'text');
+		$q->{sql} = "SELECT a.moment, count(*) FROM {0} a $filter GROUP BY a.moment ORDER BY a.moment" . any('', ' DESC') . " $limit";
+	}
+	elsif ($form eq 'window')
+	{
+		@$q{ 'columns', 'type' } = (2, 'text');
+		$by .= ', a.id' if !$by_id;
+		$q->{sql} = "SELECT a.id, row_number() OVER (ORDER BY $by) FROM {0} a $filter ORDER BY $by $limit";
+	}
+	elsif ($form eq 'union')
+	{
+		my ($way) = any('', ' DESC');
+
+		@$q{ 'tables', 'columns', 'type' } = ([ $t, $b ], 2, 'text');
+		$q->{sql} = "SELECT a.moment, a.id FROM {0} a $filter UNION ALL SELECT b.moment, b.id FROM {1} b ORDER BY 1$way, 2$way $limit";
+	}
+	else
+	{
+		@$q{ 'tables', 'ordered', 'columns', 'type' } = ([ $t, $b ], 0, 2, 'text');
+		push @{ $q->{plans} }, qw(merge merge merge);
+		$q->{sql} = "SELECT a.id, b.id FROM {0} a JOIN {1} b ON b.moment = a.moment WHERE "
+		  . join ' AND ', @where, 'a.id % 10 = ' . between(0, 9), 'b.id % 3 = ' . between(0, 2);
+	}
+	return;
+}
+
 # A question: "sql" with {0} and {1} for tables; "ordered": its rows come in an
-# order that the query says; "columns": of a row; "command"
+# order that the query says; "columns": of a row; "command"; "grows": no row is out of
+# it because others are in
 sub make_question
 {
 	my ($world) = @_;
@@ -869,10 +1009,14 @@ sub make_question
 	my $where = join ' AND ', (chance(0.4) ? make_condition($t, 'a') : ()), (chance(0.08) ? make_condition($t, 'a') : ()),
 	  (chance($t->{policies}[0] eq 'none' ? 1 : 0.1) ? make_call($t, 'a') : ());
 	my $filter = $where ? "WHERE $where" : '';
-	my $form = any(('simple') x 9, ('ordered') x 9, qw(aggregate groups distinct), ('join') x 8, qw(update delete lock lock));
+	my $form = any(('page') x 16, ('simple') x 9, ('ordered') x 9, qw(aggregate groups distinct), ('join') x 8, qw(update delete lock lock));
 
 	$form = 'join' if $t->{policies}[0] eq 'none' && chance(0.3);
-	if ($form eq 'simple')
+	if ($form eq 'page')
+	{
+		make_page($world, \%q);
+	}
+	elsif ($form eq 'simple')
 	{
 		$q{sql} = "SELECT a.id FROM {0} a $filter";
 	}
@@ -957,6 +1101,7 @@ sub make_question
 		@q{ 'columns', 'sql' } = @{ any(@joins) };
 	}
 	$q{app} //= $q{sql};
+	$q{form} = $form;
 	return \%q;
 }
 
@@ -1011,7 +1156,8 @@ sub any_key
 
 	return customer_of(substr any(@asked)->{name}, 1) if @asked && chance(0.7);
 	return customer_of(between(1, $tables)) if chance(0.08);
-	return any(@dead) if chance(0.12);
+	return any(@dead) if chance($q->{form} eq 'page' ? 0.04 : 0.12);
+	return any(3, 4, 4, 4, 4, 5, 5, 6, 7, 8, 8, 8, 9, 9, 16, 17, 17) if $q->{form} eq 'page';
 	return any(2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 8, 8, 8, 9, 9, 13, 16, 16, 17, 17, 17);
 }
 
@@ -1080,7 +1226,7 @@ sub make_cases
 {
 	my ($world) = @_;
 	my $q = make_question($world);
-	my ($k, $s) = (any_key($q), any(0, 0, 0, 1, 1, 2));
+	my ($k, $s) = (any_key($q), any(0, 0, 0, $q->{form} eq 'page' ? 0 : (), 1, 1, 2));
 	my @roles = $world->{forced} && !grep($_->{policies}[0] eq 'none', @{ $q->{tables} }) ? ('app', 'builder') : ('app');
 	my $wanted = want($world, $q, $k, $s);
 	my $other = any_key($q);
@@ -1088,6 +1234,8 @@ sub make_cases
 	my $change = any(qw(more more more less less revoke suspend rotate finish cancel project project environment));
 	my ($wanted_none, $wanted_changed);
 	my $reads = $q->{app} eq $q->{sql};
+	my $restrict = $q->{grows} && !grep($_ == $k, @dead) && !grep(ref && $_->[2] =~ /NOT \x04/, map @{ $_->{policies} }, @{ $q->{tables} })
+	  && any(qw(revoke less rotate project environment));
 
 	foreach (1 .. 3)
 	{
@@ -1121,6 +1269,15 @@ sub make_cases
 		{
 			$query = "WITH q AS MATERIALIZED ($query) SELECT * FROM q";
 			ask($world, { %case, query => $query }, $query, $query);
+		}
+		elsif ($how eq 'cursor' && $restrict && chance(0.5))
+		{
+			# what is fetched after the key can do less comes by what it could do, or can
+			my $few = any(1, 3, 10, 40);
+
+			$world->{script} .= "DECLARE c CURSOR FOR $query;\n";
+			ask($world, { %case, query => "DECLARE c CURSOR FOR $query; fetch $few; change($k, '$restrict'); fetch all", first => $few }, $query,
+				"FETCH $few FROM c;\nSELECT change($k, '$restrict') \\g /dev/null\nFETCH ALL FROM c");
 		}
 		elsif ($how eq 'cursor')
 		{
@@ -1204,6 +1361,17 @@ sub is_same
 	my @rows = @$rows;
 	my @wanted = @$wanted;
 
+	if ($case->{first})
+	{
+		my $first = @wanted < $case->{first} ? @wanted : $case->{first};
+
+		return 0 if @rows < $first || join("\n", splice @rows, 0, $first) ne join("\n", splice @wanted, 0, $first);
+		foreach my $row (@wanted)
+		{
+			shift @rows if @rows && $rows[0] eq $row;
+		}
+		return !@rows;
+	}
 	if ($case->{moves} && $case->{q}{ordered})
 	{
 		@wanted = fetched($wanted, @{ $case->{moves} });
