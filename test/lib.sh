@@ -109,7 +109,7 @@ missing()
 	[ -e /usr/include/stdio.h ] || echo libc6-dev
 	command -v gcc >/dev/null || echo gcc
 	# what speaks TAP
-	if [[ $suites =~ \ (house|pgtap|tap|fuzz|clients)\  ]]; then
+	if [[ $suites =~ \ (house|pgtap|tap|fuzz|clients|console)\  ]]; then
 		/usr/bin/perl -MTAP::Harness -e 1 2>/dev/null || echo perl
 	fi
 	if [[ $suites =~ \ house\  ]]; then
@@ -138,6 +138,10 @@ missing()
 	fi
 	if [[ $suites =~ \ (clients|console)\  ]]; then
 		command -v npm >/dev/null || node -e 'require("pg")' 2>/dev/null || echo node-pg
+	fi
+	if [[ $suites =~ \ browser\  ]]; then
+		[ -x /usr/bin/chromium ] || echo chromium
+		command -v npm >/dev/null || echo npm
 	fi
 	[[ $suites =~ \ clients\  ]] || return 0
 	for package in psycopg psycopg2 asyncpg; do

@@ -133,7 +133,8 @@ COMMENT ON FUNCTION console.set_organization_level IS 'as apikey_set_organizatio
 CREATE FUNCTION console.rotate_key(id uuid, overlap interval) RETURNS TABLE (key_id uuid, key text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT r.key_id, r.key FROM console.organization(), apikey_rotate(id, overlap) AS r;
+	SELECT r.key_id, r.key FROM console.organization() AS mine,
+		apikey_rotate(CASE WHEN mine IS NOT NULL THEN id END, overlap) AS r;
 END;
 COMMENT ON FUNCTION console.rotate_key IS 'as apikey_rotate';
 
@@ -188,7 +189,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT f.position, f.key, k.key_id, k.label,
 		CASE WHEN k.key_id IS NOT NULL OR f.status = 'malformed' THEN f.status ELSE 'unknown' END
-	FROM console.organization(), apikey_find_keys(body, join_lines => true) AS f
+	FROM console.organization() AS mine,
+		apikey_find_keys(CASE WHEN mine IS NOT NULL THEN body END, join_lines => true) AS f
 		LEFT JOIN console.keys AS k ON k.key_id = f.key_id;
 END;
 COMMENT ON FUNCTION console.find_keys IS 'as apikey_find_keys; keys of other organizations are unknown';

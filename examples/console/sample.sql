@@ -52,6 +52,7 @@ SELECT apikey_rotate(:'bot_key_id', '7 days'),
 	apikey_disable(:'laptop_key_id', 'lost on a train'),
 	apikey_revoke(:'old_key_id', 'replaced by the deploy bot');
 COMMIT;
+SELECT apikey_set_budget(:'service_key_id', 100000, '1 month');
 SELECT apikey_derive(:'service_key', 'summarize orders',
 	'[{"project": "shop", "environment": "production", "level": "read"}]', '1 day'),
 	apikey_derive(:'service_key', 'refund 4711', lifetime => '2 hours');

@@ -138,12 +138,13 @@ export function showList(main, session) {
 		}
 	}
 
+	let typing;
 	function filter() {
+		clearTimeout(typing);
 		state = { search: search.value, status: status.value, before: [null] };
 		load(true);
 	}
 
-	let typing;
 	search.addEventListener('input', () => {
 		clearTimeout(typing);
 		typing = setTimeout(filter, 200);
