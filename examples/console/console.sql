@@ -84,6 +84,36 @@ COMMENT ON VIEW console.events IS 'changes of API keys';
 
 GRANT SELECT ON ALL TABLES IN SCHEMA console TO console;
 
+-- The order of a view with a security barrier takes all of its rows, not just those of a
+-- page; so which keys are on a page is said by a function.
+
+CREATE FUNCTION console.page(before uuid, wanted text, search text) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT k.key_id FROM apikey_keys AS k
+	WHERE k.organization = (SELECT console.organization())
+		AND k.key_id < coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+		AND (wanted IS NULL OR k.status = wanted)
+		AND (search IS NULL OR position(lower(search) IN lower(k.label)) > 0
+			OR starts_with(k.key, search) OR k.key_id::text = search)
+		AND (wanted IS NOT NULL OR search IS NOT NULL OR k.parent_id IS NULL)
+	ORDER BY k.key_id DESC LIMIT 26;
+END;
+COMMENT ON FUNCTION console.page IS 'a page of 25 keys, newest first, and one more if there is another page: those before a key, of a status, with a label or masked key; of all keys, those that are not derived';
+
+CREATE FUNCTION console.derived(id uuid) RETURNS TABLE (key_id uuid, depth int)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH RECURSIVE below AS (
+		SELECT k.key_id, 1 AS depth, ARRAY[k.key_id] AS path FROM apikey_keys AS k
+		WHERE k.parent_id = id AND k.organization = (SELECT console.organization())
+		UNION ALL
+		SELECT k.key_id, b.depth + 1, b.path || k.key_id
+		FROM below AS b JOIN apikey_keys AS k ON k.parent_id = b.key_id)
+	SELECT f.key_id, f.depth FROM (SELECT * FROM below LIMIT 200) AS f ORDER BY f.path;
+END;
+COMMENT ON FUNCTION console.derived IS 'the keys that are derived from one, each below its parent, 200 at most';
+
 -- Functions of the extension, for an operator alone.
 
 CREATE FUNCTION console.create_key(label text, grants jsonb, organization_level apikey_level,
@@ -191,7 +221,8 @@ BEGIN ATOMIC
 		CASE WHEN k.key_id IS NOT NULL OR f.status = 'malformed' THEN f.status ELSE 'unknown' END
 	FROM console.organization() AS mine,
 		apikey_find_keys(CASE WHEN mine IS NOT NULL THEN body END, join_lines => true) AS f
-		LEFT JOIN console.keys AS k ON k.key_id = f.key_id;
+		LEFT JOIN apikey_keys AS k ON k.key_id = f.key_id
+			AND k.organization = (SELECT console.organization());
 END;
 COMMENT ON FUNCTION console.find_keys IS 'as apikey_find_keys; keys of other organizations are unknown';
 

@@ -91,41 +91,28 @@ const columns = `k.key_id, k.label, k.key, k.status, k.organization_level, k.exp
 	ARRAY(SELECT jsonb_build_object('project', g.project, 'environment', g.environment, 'level', g.level)
 		FROM grants g WHERE g.key_id = k.key_id ORDER BY g.project, g.environment LIMIT 3) AS grants`;
 
+const inOrder = (query, ids) => query(
+	`SELECT ${columns} FROM keys k WHERE k.key_id = ANY ($1) ORDER BY array_position($1::uuid[], k.key_id)`, ids);
+
 // A page of keys, newest first.  It goes on behind the last key of the page before, so keys
 // that come meanwhile move nothing.  All keys are shown with derived ones under their
 // parents; what is looked for stands for itself.
 async function list(query, operator, { before, status, search }) {
-	const text = optionalText(search, 'search');
-	const state = optionalText(status, 'status');
-	const keys = await query(
-		`SELECT ${columns} FROM (
-			SELECT * FROM keys k
-			WHERE ($1::uuid IS NULL OR k.key_id < $1)
-				AND ($2::text IS NULL OR k.status = $2)
-				AND ($3::text IS NULL OR position(lower($3) IN lower(k.label)) > 0
-					OR starts_with(k.key, $3) OR k.key_id::text = $3)
-				AND ($2::text IS NOT NULL OR $3::text IS NOT NULL OR k.parent_id IS NULL)
-			ORDER BY k.key_id DESC LIMIT $4) k
-		ORDER BY k.key_id DESC`,
-		before ? id(before) : null, state, text, pageSize + 1);
-	const more = keys.length > pageSize;
+	const ids = (await query('SELECT page FROM page($1, $2, $3)',
+		before ? id(before) : null, optionalText(status, 'status'), optionalText(search, 'search'))).map((row) => row.page);
+	const more = ids.length > pageSize;
 
 	if (more)
-		keys.pop();
-	return { keys, next: more ? keys[keys.length - 1].key_id : null };
+		ids.pop();
+	return { keys: await inOrder(query, ids), next: more ? ids[ids.length - 1] : null };
 }
 
 // All that comes from a key, each below its parent.
-function derived(query, operator, { key_id }) {
-	return query(
-		`WITH RECURSIVE below AS (
-			SELECT key_id, 1 AS depth, ARRAY[key_id] AS path FROM keys WHERE parent_id = $1
-			UNION ALL
-			SELECT k.key_id, b.depth + 1, b.path || k.key_id
-			FROM below b JOIN keys k ON k.parent_id = b.key_id
-		), few AS (SELECT * FROM below LIMIT 200)
-		SELECT ${columns}, b.depth FROM few b JOIN keys k ON k.key_id = b.key_id ORDER BY b.path`,
-		id(key_id));
+async function derived(query, operator, { key_id }) {
+	const below = await query('SELECT key_id, depth FROM derived($1)', id(key_id));
+	const keys = await inOrder(query, below.map((row) => row.key_id));
+
+	return keys.map((key, n) => ({ ...key, depth: below[n].depth }));
 }
 
 async function one(query, operator, { key_id }) {

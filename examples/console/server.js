@@ -56,7 +56,7 @@ function clientAddress(request) {
 	const forwarded = behindProxy && request.headers['x-forwarded-for'];
 	const address = forwarded ? forwarded.split(',').pop().trim() : request.socket.remoteAddress;
 
-	return address.replace(/^::ffff:(?=\d+\.)/, '');
+	return address.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*/, '');
 }
 
 function cookieOf(request) {
@@ -118,7 +118,7 @@ async function logIn(request, response, { key }) {
 		response.setHeader('Retry-After', sessions.retryAfter);
 		throw new Refusal(429, 'Too many failed log-ins. Try again in a minute.');
 	}
-	if (typeof key !== 'string' || key.length > 4096)
+	if (typeof key !== 'string')
 		throw new Refusal(401, refusedKey(''), { field: 'key' });
 	const who = { key: key.trim(), address };
 	let answer;
@@ -126,17 +126,14 @@ async function logIn(request, response, { key }) {
 	try {
 		answer = await asOperator(who, 'read', calls.session[1]);
 	} catch (error) {
-		if (error.code === '28000') {
-			sessions.failed(address);
+		if (error.code === '28000')
 			throw new Refusal(401, refusedKey(await whyRefused(who)), { field: 'key' });
-		}
-		if (error.code === '42501') {
-			sessions.failed(address);
+		if (error.code === '42501')
 			throw new Refusal(403, 'This key has no access to its organization, so it is not an operator\'s.', { field: 'key' });
-		}
 		throw error;
 	}
 
+	sessions.succeeded(address);
 	// another session in the same browser ends
 	const old = sessions.find(cookieOf(request));
 	if (old)

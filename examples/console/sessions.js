@@ -72,15 +72,23 @@ function network(address) {
 let failures = new Map();
 let allFailures = 0;
 
-// May somebody from this address try to log in?
-function mayTry(address) {
-	return allFailures < limits.allFailures && (failures.get(network(address)) || 0) < limits.failures;
+function count(address, n) {
+	const from = network(address);
+
+	failures.set(from, Math.max((failures.get(from) || 0) + n, 0));
+	allFailures = Math.max(allFailures + n, 0);
 }
 
-function failed(address) {
-	failures.set(network(address), (failures.get(network(address)) || 0) + 1);
-	allFailures++;
+// May somebody from this address try to log in?  It counts as failed until it has
+// succeeded, so that many at once are no way round.
+function mayTry(address) {
+	if (allFailures >= limits.allFailures || (failures.get(network(address)) || 0) >= limits.failures)
+		return false;
+	count(address, 1);
+	return true;
 }
+
+const succeeded = (address) => count(address, -1);
 
 setInterval(() => {
 	const now = Date.now();
@@ -92,4 +100,4 @@ setInterval(() => {
 			close(session);
 }, minute).unref();
 
-module.exports = { open, close, find, same, mayTry, failed, retryAfter: minute / 1000 };
+module.exports = { open, close, find, same, mayTry, succeeded, retryAfter: minute / 1000 };
