@@ -131,6 +131,7 @@ my @deciding = (
 	q{apikey_projects_of(:'a', 'read', 'production')},
 	q{apikey_require(:'a', 'web', 'production', 'read')},
 	q{apikey_require(:'a', 7, 'production', 'read')},
+	q{apikey_internal.authorize(project, 'production'::text, 'read') FROM apikey_project WHERE project = 'web'},
 	q{apikey_internal.projects(null::text, 'read')},
 	q{apikey_internal.projects(null::int, 'read', 'production'::text)},
 	q{apikey_internal.projects_of(null::int, :'a', 'read')},
