@@ -19,7 +19,7 @@ async function browse(profile, options = {}) {
 	const seen = { answers: [], requests: [], errors: [] };
 
 	page.setDefaultTimeout(20000);
-	page.on('request', (request) => seen.requests.push(request.url()));
+	page.on('request', (request) => seen.requests.push(`${request.url()} ${request.postData() || ''}`));
 	page.on('response', async (response) => {
 		const answer = { url: response.url(), text: '' };
 
@@ -82,6 +82,7 @@ async function callApi(api, key) {
 
 // The text of the key that the dialog shows, by its button to copy; it is closed then.
 async function takeKey(page) {
+	is(await page.evaluate('document.activeElement.innerText'), 'Copy', 'the button to copy has the focus');
 	await page.getByRole('button', { name: 'Copy', exact: true }).click();
 	await page.getByText('Copied.').waitFor();
 	const key = await page.evaluate('navigator.clipboard.readText()');
@@ -95,10 +96,12 @@ async function takeKey(page) {
 	return key;
 }
 
-// What the server said after the key was made: it must not be there again.
-async function seenAgain(page, seen, key, from) {
+// Answers from number "from" on that have this text, and requests, of any time, other than
+// those to look for leaks.
+async function wire(page, seen, text, from) {
 	await page.waitForLoadState('networkidle');
-	return [...seen.answers.slice(from).filter(({ text }) => text.includes(key)), ...seen.requests.filter((url) => url.includes(key))];
+	return [...seen.answers.slice(from).filter((answer) => answer.text.includes(text)).map(({ url }) => url),
+		...seen.requests.filter((request) => request.includes(text) && !request.includes('/api/find-keys '))];
 }
 
 async function life({ page, seen }, { api }) {
@@ -163,6 +166,7 @@ async function life({ page, seen }, { api }) {
 	await page.getByRole('button', { name: 'Rotate' }).click();
 	await dialog.getByRole('button', { name: 'Rotate key' }).click();
 	await page.getByText('This key is shown only once.').waitFor();
+	const after = seen.answers.length;
 	const next = await takeKey(page);
 	is([...await traces(page, key), ...await traces(page, next)], [], 'neither text is in the page');
 	is([(await callApi(api, key))[0], (await callApi(api, next))[0]], [200, 200], 'both texts work');
@@ -196,9 +200,8 @@ async function life({ page, seen }, { api }) {
 	await page.getByText('for a while').waitFor();
 	ok(/revoke\n?.*by Ada, operator/s.test(await page.locator('.events').innerText()), 'events say who');
 
-	is([...await seenAgain(page, seen, key, from), ...await seenAgain(page, seen, next, seen.answers.length - 1)], [], 'no later answer, and no address, has the text of a key');
-	is(seen.answers.filter(({ text }) => text.includes(next)).length, 1, 'each is in one answer');
-	return key;
+	is([...await wire(page, seen, key, from), ...await wire(page, seen, next, after)], [], 'no later answer, and no request, has the text of a key');
+	is(seen.answers.filter(({ text }) => text.includes(key) || text.includes(next)).length, 2, 'each was in one answer');
 }
 
 async function hostileText({ page, seen }) {
@@ -271,7 +274,7 @@ async function leaks({ page, seen }) {
 	await dialog.getByText('revoked').waitFor();
 	await dialog.locator('.foot').getByRole('button', { name: 'Close' }).click();
 	is((await sql('SELECT status FROM apikey_keys WHERE key_id = $1', key_id))[0].status, 'revoked', 'what has leaked can be revoked there');
-	is([...await traces(page, key), ...await seenAgain(page, seen, key, 0)], [], 'what was pasted is gone, and in no answer');
+	is([...await traces(page, key), ...await wire(page, seen, key, 0)], [], 'what was pasted is gone, and in no answer');
 }
 
 async function access({ page }, address) {

@@ -1,7 +1,7 @@
 // What can be done with a key, each with the question before it.
 
 import { call } from './api.js';
-import { form, open, showKey } from './dialog.js';
+import { form, open, showKey, shut } from './dialog.js';
 import { h, field, toast, button, fill, newId, showErrors, errorsOf } from './dom.js';
 import { pill } from './format.js';
 
@@ -105,13 +105,13 @@ export function leakCheck(session, may, changed) {
 			field('text', 'Text', text, 'A log, a commit, a message. It is searched and not stored.'),
 			found),
 		h('p', { class: 'error whole', role: 'alert', 'data-error': 'form' }),
-		h('div', { class: 'foot' }, button('Close', null, () => dialog.close()), h('button', { type: 'submit', class: 'primary', id }, 'Look for keys')));
-	const dialog = open('Leak check', element, { wide: true, closed: () => { text.value = ''; } });
+		h('div', { class: 'foot' }, button('Close', null, () => shut(dialog)), h('button', { type: 'submit', class: 'primary', id }, 'Look for keys')));
+	const dialog = open('Leak check', element, { wide: true });
 
 	const row = (key) => h('li', {},
 		h('div', {}, h('b', {}, key.label || 'No key of yours'), ' ', pill(key.status), h('code', {}, key.key || '')),
 		key.key_id && h('div', { class: 'actions' },
-			h('a', { href: `#/key/${key.key_id}`, onclick: () => dialog.close() }, 'Look at it'),
+			h('a', { href: `#/key/${key.key_id}`, onclick: () => shut(dialog) }, 'Look at it'),
 			may && !['revoked', 'superseded'].includes(key.status) && button('Revoke', 'trash', () => revoke(session, key, () => {
 				changed();
 				look();

@@ -25,7 +25,7 @@ function showLogin(text) {
 
 	session = null;
 	forget();
-	closeAll();
+	closeAll('dialog');
 	bar.hidden = true;
 	document.title = 'Log in – API keys';
 	form.addEventListener('submit', async (event) => {

@@ -3,7 +3,6 @@
 import { h, svg, newId } from './dom.js';
 import { number } from './format.js';
 
-const width = 720;
 const height = 150;
 const top = 8;
 
@@ -17,6 +16,9 @@ function ceiling(n) {
 }
 
 function bars(hours, title) {
+	// on a phone the same letters take more of the picture
+	const width = window.innerWidth < 600 ? 320 : 720;
+	const labels = width / 120;
 	const most = ceiling(Math.max(...hours.map((hour) => hour.uses + hour.refusals)));
 	const step = width / hours.length;
 	const tall = (n) => (n / most) * height;
@@ -45,7 +47,7 @@ function bars(hours, title) {
 			svg('rect', { x, y: top + height - uses, width: wide, height: uses, class: 'uses', rx: Math.min(2, wide / 3) }),
 			svg('rect', { x, y: top + height - uses - refusals, width: wide, height: refusals, class: 'refusals' }));
 		picture.append(group);
-		if (n % Math.ceil(hours.length / 6) === 0) {
+		if (n % Math.ceil(hours.length / labels) === 0) {
 			const text = svg('text', { x: n * step, y: top + height + 17 });
 
 			text.textContent = clock.format(new Date(hour.hour));

@@ -2,13 +2,19 @@
 
 import { h, icon, newId, button, showErrors, errorsOf } from './dom.js';
 
+// Out of the page at once: the browser says later that a dialog was closed.
+export function shut(dialog) {
+	dialog.close();
+	dialog.remove();
+}
+
 // Open a dialog; "body" is its content.  It is gone from the page when it is closed.
 export function open(title, body, { wide, closed, sticky } = {}) {
 	const id = newId('title');
 	const dialog = h('dialog', { 'aria-labelledby': id, class: wide ? 'wide' : '' },
 		h('div', { class: 'head' },
 			h('h2', { id }, title),
-			!sticky && h('button', { type: 'button', class: 'quiet square', 'aria-label': 'Close', onclick: () => dialog.close() }, icon('close'))),
+			!sticky && h('button', { type: 'button', class: 'quiet square', 'aria-label': 'Close', onclick: () => shut(dialog) }, icon('close'))),
 		body);
 
 	dialog.addEventListener('close', () => {
@@ -17,16 +23,17 @@ export function open(title, body, { wide, closed, sticky } = {}) {
 			closed();
 	});
 	// what is shown once is not to go by a slip
-	if (sticky)
+	if (sticky) {
+		dialog.dataset.sticky = '';
 		dialog.addEventListener('cancel', (event) => event.preventDefault());
+	}
 	document.body.append(dialog);
 	dialog.showModal();
 	return dialog;
 }
 
-export function closeAll() {
-	for (const dialog of document.querySelectorAll('dialog'))
-		dialog.close();
+export function closeAll(which = 'dialog:not([data-sticky])') {
+	document.querySelectorAll(which).forEach(shut);
 }
 
 // A form in a dialog.  "send" gets the form, and may throw what showErrors() shows; then
@@ -36,7 +43,7 @@ export function form(title, content, { label, danger, wide, send, check = () => 
 	const element = h('form', { novalidate: true, method: 'dialog' },
 		h('div', { class: 'body' }, content),
 		h('p', { class: 'error whole', role: 'alert', 'data-error': 'form' }),
-		h('div', { class: 'foot' }, button('Cancel', null, () => dialog.close()), submit));
+		h('div', { class: 'foot' }, button('Cancel', null, () => shut(dialog)), submit));
 	const dialog = open(title, element, { wide });
 
 	element.addEventListener('submit', async (event) => {
@@ -49,7 +56,7 @@ export function form(title, content, { label, danger, wide, send, check = () => 
 		submit.disabled = true;
 		try {
 			await send(element);
-			dialog.close();
+			shut(dialog);
 		} catch (error) {
 			if (!('status' in error))
 				throw error;
@@ -94,7 +101,7 @@ export function showKey(title, key, text) {
 			shown.select();
 		}
 	}, { class: 'primary' });
-	const done = button('I have stored it', 'check', () => dialog.close());
+	const done = button('I have stored it', 'check', () => shut(dialog));
 	const dialog = open(title, h('div', {},
 		h('div', { class: 'body' },
 			h('p', { class: 'warning' }, icon('warning'),
@@ -104,10 +111,7 @@ export function showKey(title, key, text) {
 			h('div', { class: 'copy' }, shown, copying)),
 		h('div', { class: 'foot' }, said, done)), {
 		sticky: true,
-		closed: () => {
-			shown.value = '';
-			shown.removeAttribute('value');
-		},
+		closed: () => { shown.value = ''; },
 	});
 
 	copying.focus();
