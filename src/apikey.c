@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "keys/worker.h"
 #include "planner/leakproof.h"
+#include "planner/ordered.h"
 #include "planner/organization.h"
 #include "planner/paths.h"
 #include "planner/strict.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 	ak_organization_init();
 	ak_leakproof_init();
 	ak_paths_init();
+	ak_ordered_init();
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{

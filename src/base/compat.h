@@ -14,6 +14,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
+#include "commands/explain.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/plannodes.h"
@@ -87,7 +88,20 @@ ak_is_named(const PlannedStmt *statement, RangeTblEntry *entry, Oid *role)
 	index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys)
 #endif
 
+/* How a column of an index is sorted. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#else
+#define PrepareSortSupportFromIndexRel(index, reverse, sort) \
+	PrepareSortSupportFromIndexRel(index, (reverse) ? BTGreaterStrategyNumber : \
+								   BTLessStrategyNumber, sort)
+#endif
+
 #if PG_VERSION_NUM < 190000
+#define ExecInitScanTupleSlot(estate, state, desc, ops, flags) \
+	ExecInitScanTupleSlot(estate, state, desc, ops)
+#define table_index_fetch_begin(rel, flags) table_index_fetch_begin(rel)
 #define table_beginscan(rel, snapshot, nkeys, key, flags) \
 	table_beginscan(rel, snapshot, nkeys, key)
 

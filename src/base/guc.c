@@ -25,6 +25,7 @@ char	   *ak_guc_prefix;
 char	   *ak_guc_pepper_file;
 char	   *ak_guc_hmac_key_file;
 int			ak_guc_cache_size;
+bool		ak_guc_enable_ordered_scan;
 
 char	   *ak_guc_client_address;
 char	   *ak_guc_application_user;
@@ -314,6 +315,11 @@ ak_guc_init(void)
 							&ak_guc_cache_size, 4096, 64, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("apikey.enable_ordered_scan",
+							 "Enables the planner's use of scans that merge the rows of an API key's projects.", NULL,
+							 &ak_guc_enable_ordered_scan, true, PGC_USERSET,
+							 GUC_EXPLAIN,
+							 NULL, NULL, NULL);
 
 	init_of_preloaded();
 	MarkGUCPrefixReserved("apikey");

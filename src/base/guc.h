@@ -29,6 +29,7 @@ extern bool ak_guc_usage_address;	/* apikey.usage_address */
 extern int	ak_guc_guess_limit; /* apikey.guess_limit, a minute */
 extern int	ak_guc_guess_delay; /* apikey.guess_delay, in ms */
 extern bool ak_guc_mask_log;	/* apikey.mask_log */
+extern bool ak_guc_enable_ordered_scan; /* apikey.enable_ordered_scan */
 
 /* apikey.mask_prefixes */
 extern AkRedactPrefixes ak_guc_mask_prefixes;

@@ -295,6 +295,27 @@ ak_estimate_list(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
 	return Min(share, 1.0);
 }
 
+double
+ak_estimate_projects(PlannerInfo *root, int relid, const AkCall *call)
+{
+	Sample	   *sample = palloc(sizeof(Sample));
+	const AkKey *key;
+	const AkName *names;
+	double		distinct = DEFAULT_PROJECTS;
+	double		projects = DEFAULT_PROJECTS;
+
+	if (take_sample(root, call->names[AK_REACH_PROJECTS], relid,
+					SAMPLE_PROJECTS, sample))
+		distinct = sample->count + sample->distinct;
+	ak_schema_accept();
+	key = key_of_call(root, call);
+	if (ak_authz_check_key(key) == AK_REASON_GOOD)
+		projects = key->grants->any_project ? distinct :
+			ak_reach_list(key, Max(call->level, AK_LEVEL_READ),
+						  AK_REACH_PROJECTS, NULL, &names);
+	return Max(1.0, Min(projects, distinct));
+}
+
 /*
  * A decision costs as much as three comparisons, and one more for each
  * identifier that must be printed first; the first one of a query, about a

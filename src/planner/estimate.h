@@ -43,6 +43,10 @@ extern Selectivity ak_estimate_call(PlannerInfo *root, int relid,
 extern Selectivity ak_estimate_list(PlannerInfo *root, int relid,
 									const AkCall *call, AkReachOf of);
 
+/* How many projects with rows in the table the key of a call reaches, at least 1. */
+extern double ak_estimate_projects(PlannerInfo *root, int relid,
+								   const AkCall *call);
+
 /* What a call costs, NULL for an unknown one. */
 extern void ak_estimate_cost(const AkCall *call, Cost *startup, Cost *per_row);
 

@@ -11,6 +11,7 @@
 
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "planner/ordered.h"
 #include "planner/support.h"
 
 static set_rel_pathlist_hook_type next_add_paths;
@@ -47,6 +48,7 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 		next_add_paths(root, rel, rti, entry);
 	if (entry->rtekind != RTE_RELATION || ak_paths_call(rel) == NULL)
 		return;
+	ak_ordered_add_paths(root, rel, entry);
 }
 
 void

@@ -1,0 +1,505 @@
+/*
+ * merge.c
+ *		The rows of each project of a key, merged; see merge.h.
+ *
+ * A run has the rows of one project.  All share an index scan: each has a batch of index
+ * entries, copied from it, and a heap has the runs by their first entries.  A run whose
+ * batch is used up begins anew behind its last entry, unless the index scan is still its
+ * own.  So memory and pins do not grow with what is read; entries that are equal in the
+ * index are in the order of their TIDs there.  A row is fetched when its entry has come
+ * first, so no more than are returned.
+ */
+#include "postgres.h"
+
+#include "planner/merge.h"
+
+#include "access/genam.h"
+#include "access/nbtree.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "base/compat.h"
+#include "executor/executor.h"
+#include "lib/binaryheap.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/sortsupport.h"
+
+/* Index entries that are copied for a run at a time, at first and at most. */
+#define FIRST_BATCH			4
+#define MAX_BATCH			256
+
+/* The rows of a project. */
+typedef struct Run
+{
+	Datum		project;
+	IndexTuple *entries;		/* the batch */
+	int			count;
+	int			next;
+	bool		last;			/* no batch follows */
+	Datum		value;			/* of the next entry's first column of the
+								 * order */
+	bool		isnull;
+} Run;
+
+struct AkMerge
+{
+	AkReader   *reader;
+	int			project;		/* column of the index */
+	int			array;			/* scan key that is an array of projects */
+	int			ncolumns;		/* columns to sort by, after it */
+	SortSupport sort;
+	ScanKey		keys;			/* of one run, with one more */
+	int			resumed_at;		/* where that one is */
+	IndexScanDesc scans[2];		/* of new and of resumed runs */
+	IndexFetchTableData *fetch;
+
+	MemoryContext context;		/* of all that follows */
+	const AkPlace *place;		/* skip what is before, or NULL */
+	int			nruns;
+	Run		   *runs;
+	Run		   *owners[2];		/* whose the scans are, or NULL */
+	binaryheap *heap;
+	Run		   *current;		/* whose entry was returned, not yet in its
+								 * place */
+
+	int64		searches;
+};
+
+/* --------------------------------------------------------- index entries */
+
+/* Let what is allocated live as long as a row is looked at. */
+static MemoryContext
+enter_row(const AkMerge *merge)
+{
+	return MemoryContextSwitchTo(merge->reader->state->ps.ps_ExprContext->ecxt_per_tuple_memory);
+}
+
+static TupleDesc
+get_entry_desc(const AkMerge *merge)
+{
+	return RelationGetDescr(merge->reader->index);
+}
+
+/* The value of a column of the order, from 0. */
+static Datum
+get_sort_value(const AkMerge *merge, IndexTuple entry, int column, bool *isnull)
+{
+	return index_getattr(entry, merge->project + 2 + column,
+						 get_entry_desc(merge), isnull);
+}
+
+/* Order of two values as the scan returns them. */
+static int
+compare_values(const AkMerge *merge, int column, Datum a, bool anull, Datum b,
+			   bool bnull)
+{
+	int			result = ApplySortComparator(a, anull, b, bnull,
+											 &merge->sort[column]);
+
+	return ScanDirectionIsBackward(merge->reader->direction) ? -result : result;
+}
+
+/* Order of two entries that are equal in the first "equal" columns. */
+static int
+compare_entries(const AkMerge *merge, IndexTuple a, IndexTuple b, int equal)
+{
+	int			result = 0;
+
+	for (int i = equal; result == 0 && i < merge->ncolumns; i++)
+	{
+		bool		anull;
+		bool		bnull;
+		Datum		avalue = get_sort_value(merge, a, i, &anull);
+		Datum		bvalue = get_sort_value(merge, b, i, &bnull);
+
+		result = compare_values(merge, i, avalue, anull, bvalue, bnull);
+	}
+	if (result != 0)
+		return result;
+	result = ItemPointerCompare(&a->t_tid, &b->t_tid);
+	return ScanDirectionIsBackward(merge->reader->direction) ? -result : result;
+}
+
+int
+ak_merge_compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+/* Is an entry before the place, or was its row returned there? */
+static bool
+is_visited(const AkMerge *merge, IndexTuple entry)
+{
+	if (merge->place == NULL)
+		return false;
+	for (int i = 0; i < merge->place->columns; i++)
+	{
+		bool		isnull;
+		Datum		value = get_sort_value(merge, entry, i, &isnull);
+		int			order = compare_values(merge, i, value, isnull,
+										   merge->place->values[i],
+										   merge->place->nulls[i]);
+
+		if (order != 0)
+			return order < 0;
+	}
+	return bsearch(&entry->t_tid, merge->place->visited, merge->place->nvisited,
+				   sizeof(ItemPointerData), ak_merge_compare_tids) != NULL;
+}
+
+/* ------------------------------------------------------------------- runs */
+
+/* The index scan of new, or of resumed, runs. */
+static IndexScanDesc
+get_scan(AkMerge *merge, bool resumed)
+{
+	if (merge->scans[resumed] == NULL)
+	{
+		merge->scans[resumed] = ak_reader_begin(merge->reader,
+												merge->reader->nkeys + resumed);
+		merge->scans[resumed]->xs_want_itup = true;
+	}
+	return merge->scans[resumed];
+}
+
+/*
+ * Make a condition on the first column of the order: not before this value.  False if
+ * there is none that would not miss nulls.
+ */
+static bool
+make_resumed_key(const AkMerge *merge, ScanKey key, Datum value, bool isnull)
+{
+	Relation	index = merge->reader->index;
+	int			column = merge->project + 1;
+	int16		option = index->rd_indoption[column];
+	bool		backward = ScanDirectionIsBackward(merge->reader->direction);
+	bool		nulls_first = ((option & INDOPTION_NULLS_FIRST) != 0) != backward;
+	bool		descending = ((option & INDOPTION_DESC) != 0) != backward;
+	AttrNumber	attno = index->rd_index->indkey.values[column];
+	TupleDesc	table = RelationGetDescr(merge->reader->state->ss_currentRelation);
+	bool		no_nulls = attno > 0 && TupleDescAttr(table, attno - 1)->attnotnull;
+	int			strategy = descending ? BTLessEqualStrategyNumber :
+	BTGreaterEqualStrategyNumber;
+	Oid			type = index->rd_opcintype[column];
+	Oid			operator;
+
+	if (isnull)
+	{
+		if (nulls_first)
+			return false;
+		ScanKeyEntryInitialize(key, SK_ISNULL | SK_SEARCHNULL, column + 1,
+							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid,
+							   (Datum) 0);
+		return true;
+	}
+	if (!nulls_first && !no_nulls)
+		return false;
+	operator = get_opfamily_member(index->rd_opfamily[column], type, type, strategy);
+	if (!OidIsValid(operator))
+		return false;
+	ScanKeyEntryInitialize(key, 0, column + 1, strategy, InvalidOid,
+						   index->rd_indcollation[column], get_opcode(operator),
+						   value);
+	return true;
+}
+
+/*
+ * Begin to scan the entries of a run, not much before its last one or the place.  Returns
+ * which of the scans that is.
+ */
+static bool
+begin_scan(AkMerge *merge, Run *run)
+{
+	AkReader   *reader = merge->reader;
+	int			at = merge->resumed_at;
+	bool		resumed = false;
+	Datum		value;
+	bool		isnull;
+
+	for (int i = 0; i < reader->nkeys; i++)
+		merge->keys[i < at ? i : i + 1] = reader->keys[i];
+	merge->keys[merge->array].sk_flags &= ~(SK_SEARCHARRAY | SK_ISNULL);
+	merge->keys[merge->array].sk_argument = run->project;
+	if (run->count > 0)
+	{
+		value = get_sort_value(merge, run->entries[run->count - 1], 0, &isnull);
+		resumed = make_resumed_key(merge, &merge->keys[at], value, isnull);
+	}
+	else if (merge->place != NULL)
+		resumed = make_resumed_key(merge, &merge->keys[at], merge->place->values[0],
+								   merge->place->nulls[0]);
+	if (!resumed)
+		memmove(&merge->keys[at], &merge->keys[at + 1],
+				(reader->nkeys - at) * sizeof(ScanKeyData));
+	index_rescan(get_scan(merge, resumed), merge->keys, reader->nkeys + resumed, NULL, 0);
+	merge->owners[resumed] = run;
+	merge->searches++;
+	return resumed;
+}
+
+/* Put a copy of an entry at the end of the batch. */
+static void
+add_entry(AkMerge *merge, IndexScanDesc from, IndexTuple * to)
+{
+	IndexTuple	entry = from->xs_itup;
+	MemoryContext before = MemoryContextSwitchTo(merge->context);
+
+	*to = CopyIndexTuple(entry);
+	(*to)->t_tid = from->xs_heaptid;
+	MemoryContextSwitchTo(before);
+}
+
+/* Get the next batch of a run; there may be no more. */
+static void
+fill(AkMerge *merge, Run *run)
+{
+	bool		new = run->count == 0;
+	IndexTuple	behind = NULL;	/* skip up to this entry */
+	int			size = new ? FIRST_BATCH : Min(run->count * 2, MAX_BATCH);
+	int			count = 0;
+	IndexScanDesc from;
+	IndexTuple *entries;
+
+	if (run->last)
+	{
+		run->count = run->next = 0;
+		return;
+	}
+	if (merge->owners[false] == run && !new)
+		from = merge->scans[false];
+	else if (merge->owners[true] == run && !new)
+		from = merge->scans[true];
+	else
+	{
+		from = merge->scans[begin_scan(merge, run)];
+		if (!new)
+			behind = run->entries[run->count - 1];
+	}
+	entries = MemoryContextAlloc(merge->context, size * sizeof(IndexTuple));
+	while (count < size)
+	{
+		MemoryContext before;
+		bool		skip;
+
+		CHECK_FOR_INTERRUPTS();
+		if (index_getnext_tid(from, merge->reader->direction) == NULL)
+		{
+			run->last = true;
+			break;
+		}
+		add_entry(merge, from, &entries[count]);
+		before = enter_row(merge);
+		skip = behind != NULL ?
+			compare_entries(merge, entries[count], behind, 0) <= 0 :
+			is_visited(merge, entries[count]);
+		MemoryContextSwitchTo(before);
+		if (skip)
+			pfree(entries[count]);
+		else
+			count++;
+	}
+	if (!new)
+	{
+		for (int i = 0; i < run->count; i++)
+			pfree(run->entries[i]);
+		pfree(run->entries);
+	}
+	run->entries = entries;
+	run->count = count;
+	run->next = 0;
+}
+
+/* Go to the next entry of a run; false if there is none. */
+static bool
+advance(AkMerge *merge, Run *run)
+{
+	run->next++;
+	if (run->next >= run->count)
+		fill(merge, run);
+	if (run->count == 0)
+		return false;
+	run->value = get_sort_value(merge, run->entries[run->next], 0, &run->isnull);
+	return true;
+}
+
+/* What comes first is the greatest to a heap. */
+static int
+compare_runs(Datum a, Datum b, void *arg)
+{
+	const AkMerge *merge = arg;
+	const Run  *x = (const Run *) DatumGetPointer(a);
+	const Run  *y = (const Run *) DatumGetPointer(b);
+	int			result = compare_values(merge, 0, x->value, x->isnull, y->value,
+										y->isnull);
+
+	if (result == 0)
+		result = compare_entries(merge, x->entries[x->next], y->entries[y->next], 1);
+	return -result;
+}
+
+/* Bring the run whose entry was returned into its place. */
+static void
+settle_current(AkMerge *merge)
+{
+	bool		more = advance(merge, merge->current);
+	MemoryContext before = enter_row(merge);
+
+	if (more)
+		binaryheap_replace_first(merge->heap, PointerGetDatum(merge->current));
+	else
+		(void) binaryheap_remove_first(merge->heap);
+	MemoryContextSwitchTo(before);
+	merge->current = NULL;
+}
+
+/* -------------------------------------------------------------- interface */
+
+/* How the index sorts what follows the project. */
+static void
+prepare_sort(AkMerge *merge)
+{
+	Relation	index = merge->reader->index;
+
+	merge->ncolumns = index->rd_index->indnkeyatts - merge->project - 1;
+	merge->sort = palloc0(merge->ncolumns * sizeof(SortSupportData));
+	for (int i = 0; i < merge->ncolumns; i++)
+	{
+		SortSupport sort = &merge->sort[i];
+		int			column = merge->project + 1 + i;
+		int16		option = index->rd_indoption[column];
+
+		sort->ssup_cxt = CurrentMemoryContext;
+		sort->ssup_collation = index->rd_indcollation[column];
+		sort->ssup_nulls_first = (option & INDOPTION_NULLS_FIRST) != 0;
+		sort->ssup_attno = column + 1;
+		PrepareSortSupportFromIndexRel(index, (option & INDOPTION_DESC) != 0, sort);
+	}
+}
+
+AkMerge *
+ak_merge_create(AkReader *reader, int project)
+{
+	AkMerge    *merge = palloc0(sizeof(AkMerge));
+
+	merge->reader = reader;
+	merge->project = project;
+	while ((reader->keys[merge->array].sk_flags & SK_SEARCHARRAY) == 0)
+		merge->array++;
+	merge->keys = palloc((reader->nkeys + 1) * sizeof(ScanKeyData));
+	while (merge->resumed_at < reader->nkeys &&
+		   reader->keys[merge->resumed_at].sk_attno <= project + 1)
+		merge->resumed_at++;
+	prepare_sort(merge);
+	merge->context = AllocSetContextCreate(reader->state->ps.state->es_query_cxt,
+										   "apikey merge", ALLOCSET_DEFAULT_SIZES);
+	return merge;
+}
+
+int
+ak_merge_list(AkMerge *merge)
+{
+	MemoryContext before = MemoryContextSwitchTo(merge->context);
+	ScanKey		key = &merge->reader->keys[merge->array];
+
+	ak_reader_evaluate(merge->reader);
+	merge->nruns = 0;
+	if ((key->sk_flags & SK_ISNULL) == 0)
+	{
+		ArrayType  *array = DatumGetArrayTypeP(key->sk_argument);
+		int16		len;
+		bool		byval;
+		char		align;
+		Datum	   *values;
+		bool	   *nulls;
+		int			count;
+
+		get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
+		deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &values, &nulls,
+						  &count);
+		merge->runs = palloc0(Max(count, 1) * sizeof(Run));
+		for (int i = 0; i < count; i++)
+			if (!nulls[i])
+				merge->runs[merge->nruns++].project = values[i];
+	}
+	MemoryContextSwitchTo(before);
+	return merge->nruns;
+}
+
+void
+ak_merge_begin(AkMerge *merge, const AkPlace *place)
+{
+	MemoryContext before = MemoryContextSwitchTo(merge->context);
+
+	merge->place = place;
+	merge->heap = binaryheap_allocate(Max(merge->nruns, 1), compare_runs, merge);
+	MemoryContextSwitchTo(merge->reader->state->ps.state->es_query_cxt);
+	if (merge->fetch == NULL)
+		merge->fetch = table_index_fetch_begin(merge->reader->state->ss_currentRelation,
+											   SO_NONE);
+	for (int i = 0; i < merge->nruns; i++)
+		if (advance(merge, &merge->runs[i]))
+			binaryheap_add_unordered(merge->heap, PointerGetDatum(&merge->runs[i]));
+	enter_row(merge);
+	binaryheap_build(merge->heap);
+	MemoryContextSwitchTo(before);
+}
+
+TupleTableSlot *
+ak_merge_next(AkMerge *merge)
+{
+	ScanState  *state = merge->reader->state;
+	TupleTableSlot *slot = state->ss_ScanTupleSlot;
+
+	for (;;)
+	{
+		bool		again = false;
+		bool		all_dead;
+		ItemPointerData tid;
+
+		CHECK_FOR_INTERRUPTS();
+		if (merge->current != NULL)
+			settle_current(merge);
+		if (binaryheap_empty(merge->heap))
+			return ExecClearTuple(slot);
+		merge->current = (Run *) DatumGetPointer(binaryheap_first(merge->heap));
+		tid = merge->current->entries[merge->current->next]->t_tid;
+		if (table_index_fetch_tuple(merge->fetch, &tid, state->ps.state->es_snapshot,
+									slot, &again, &all_dead))
+		{
+			pgstat_count_heap_fetch(merge->reader->index);
+			return slot;
+		}
+	}
+}
+
+void
+ak_merge_reset(AkMerge *merge)
+{
+	if (merge->fetch != NULL)
+		table_index_fetch_reset(merge->fetch);
+	merge->place = NULL;
+	merge->nruns = 0;
+	merge->owners[false] = merge->owners[true] = NULL;
+	merge->current = NULL;
+	MemoryContextReset(merge->context);
+}
+
+void
+ak_merge_end(AkMerge *merge)
+{
+	if (merge->fetch != NULL)
+		table_index_fetch_end(merge->fetch);
+	for (int i = 0; i < (int) lengthof(merge->scans); i++)
+		if (merge->scans[i] != NULL)
+			index_endscan(merge->scans[i]);
+}
+
+int64
+ak_merge_searches(const AkMerge *merge)
+{
+	return merge->searches;
+}

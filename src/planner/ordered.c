@@ -1,0 +1,477 @@
+/*
+ * ordered.c
+ *		Rows of a key in an order, from the projects that it reaches.
+ *
+ * ORDER BY created_at DESC LIMIT 50 has PostgreSQL walk an index on created_at until it
+ * has 50 rows of the key, which may be past all rows of others.  An index on (project,
+ * created_at) has the rows of each project in that order.  The ordered scan is made of
+ *
+ * - runs: the rows of each project of the key, by that index, which are merged;
+ * - the walk: PostgreSQL's own index scan of that order, if there is one.  It is best for
+ *   a key that sees much, and costs little to try.
+ *
+ * The scan begins with the walk, and goes over to the runs when the walk has passed so
+ * many rows in vain as it costs to begin these; see walk.c.  So it needs not be known
+ * which is better, and the plan serves any key.
+ *
+ * What the scans of the indexes look for is left to PostgreSQL, by asking for index paths
+ * of a copy of the table that has one index.  These become plans of which the
+ * scan keys are taken.
+ */
+#include "postgres.h"
+
+#include "planner/ordered.h"
+
+#include <math.h>
+
+#include "access/nbtree.h"
+#include "access/stratnum.h"
+#include "catalog/pg_am.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+#include "planner/estimate.h"
+#include "planner/walk.h"
+#include "planner/support.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+/* An ordered scan that is being made. */
+typedef struct Ordered
+{
+	PlannerInfo *root;
+	RelOptInfo *rel;
+	IndexOptInfo *index;		/* of the runs */
+	int			project;		/* its column of the project */
+	int			columns;		/* after it that are the order */
+	List	   *pathkeys;		/* this order */
+	IndexPath  *runs;
+	IndexPath  *walk;			/* or NULL */
+	double		fraction;		/* of the rows that will be read */
+} Ordered;
+
+/* ---------------------------------------------------------------- the runs */
+
+/* Does the condition of an index fix its column to one value? */
+static bool
+fixes_column(const IndexClause *iclause, const IndexOptInfo *index)
+{
+	Node	   *clause;
+
+	if (list_length(iclause->indexquals) != 1)
+		return false;
+	clause = (Node *) linitial_node(RestrictInfo, iclause->indexquals)->clause;
+	if (IsA(clause, NullTest))
+		return ((NullTest *) clause)->nulltesttype == IS_NULL;
+	return IsA(clause, OpExpr) &&
+		get_op_opfamily_strategy(((OpExpr *) clause)->opno,
+								 index->opfamily[iclause->indexcol]) ==
+		BTEqualStrategyNumber;
+}
+
+/* Has the condition of an index an array? */
+static bool
+has_array(const IndexClause *iclause)
+{
+	ListCell   *cell;
+
+	foreach(cell, iclause->indexquals)
+	{
+		if (IsA(lfirst_node(RestrictInfo, cell)->clause, ScalarArrayOpExpr))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The conditions of an index path as runs need them: those without arrays, as another
+ * array would break the order, and the one on the project.  NIL if a column before the
+ * project's is not fixed, or the project's has no array.
+ */
+static List *
+choose_clauses(const Ordered *ordered, List *iclauses)
+{
+	Bitmapset  *fixed = NULL;
+	bool		found = false;
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, iclauses)
+	{
+		IndexClause *iclause = lfirst_node(IndexClause, cell);
+
+		if (iclause->indexcol == ordered->project &&
+			ak_support_is_call((Node *) iclause->rinfo->clause))
+		{
+			if (found || !has_array(iclause))
+				return NIL;
+			found = true;
+		}
+		else if (has_array(iclause))
+			continue;
+		else if (fixes_column(iclause, ordered->index))
+			fixed = bms_add_member(fixed, iclause->indexcol);
+		result = lappend(result, iclause);
+	}
+	for (int i = 0; i < ordered->project; i++)
+		if (!bms_is_member(i, fixed))
+			return NIL;
+	return found ? result : NIL;
+}
+
+/* A scan of the index with what it can use of the conditions, in this direction. */
+static IndexPath *
+make_runs(const Ordered *ordered, ScanDirection direction)
+{
+	RelOptInfo *rel = palloc(sizeof(RelOptInfo));
+	IndexOptInfo *index = palloc(sizeof(IndexOptInfo));
+	ListCell   *cell;
+
+	*index = *ordered->index;
+	*rel = *ordered->rel;
+	index->rel = rel;
+	index->amhasgetbitmap = false;
+	index->amcanparallel = false;
+	rel->indexlist = list_make1(index);
+	rel->pathlist = rel->partial_pathlist = rel->ppilist = NIL;
+	rel->joininfo = NIL;
+	rel->has_eclass_joins = false;
+	create_index_paths(ordered->root, rel);
+
+	foreach(cell, rel->pathlist)
+	{
+		IndexPath  *path = lfirst(cell);
+		List	   *clauses;
+
+		if (!IsA(path, IndexPath) || path->path.param_info != NULL)
+			continue;
+		clauses = choose_clauses(ordered, path->indexclauses);
+		if (clauses == NIL)
+			continue;
+		path->indexinfo = ordered->index;
+		path->indexclauses = clauses;
+		path->path.parent = ordered->rel;
+		path->path.pathkeys = NIL;
+		path->indexscandir = direction;
+		return path;
+	}
+	return NULL;
+}
+
+/*
+ * The order of the rows of one project, by so many of the columns after the project's;
+ * only as much of it as is of use.
+ */
+static List *
+get_pathkeys(const Ordered *ordered, ScanDirection direction, int columns)
+{
+	IndexOptInfo index = *ordered->index;
+	int			skip = ordered->project + 1;
+
+	for (int i = 0; i < skip; i++)
+		if (index.indexkeys[i] == 0)
+			index.indexprs = list_copy_tail(index.indexprs, 1);
+	index.indextlist = list_copy_tail(index.indextlist, skip);
+	index.ncolumns -= skip;
+	index.nkeycolumns = columns;
+	index.indexkeys += skip;
+	index.indexcollations += skip;
+	index.opfamily += skip;
+	index.opcintype += skip;
+	index.sortopfamily += skip;
+	index.reverse_sort += skip;
+	index.nulls_first += skip;
+	return truncate_useless_pathkeys(ordered->root, ordered->rel,
+									 build_index_pathkeys(ordered->root, &index,
+														  direction));
+}
+
+/* Find the order in this direction; false if it is of no use. */
+static bool
+find_order(Ordered *ordered, ScanDirection direction)
+{
+	ordered->pathkeys = get_pathkeys(ordered, direction,
+									 ordered->index->nkeycolumns -
+									 ordered->project - 1);
+	if (ordered->pathkeys == NIL)
+		return false;
+	ordered->columns = 1;
+	while (list_length(get_pathkeys(ordered, direction, ordered->columns)) <
+		   list_length(ordered->pathkeys))
+		ordered->columns++;
+	return true;
+}
+
+/* ---------------------------------------------------------------- the walk */
+
+/* Is the order that of columns of the table?  The walk tells its place by these. */
+static bool
+is_by_columns(const Ordered *ordered)
+{
+	for (int i = 0; i < ordered->columns; i++)
+		if (ordered->index->indexkeys[ordered->project + 1 + i] <= 0)
+			return false;
+	return true;
+}
+
+/* The best index scan that has the order, of those that PostgreSQL has kept. */
+static IndexPath *
+find_walk(const Ordered *ordered)
+{
+	IndexPath  *best = NULL;
+	ListCell   *cell;
+
+	if (!is_by_columns(ordered))
+		return NULL;
+	foreach(cell, ordered->rel->pathlist)
+	{
+		IndexPath  *path = lfirst(cell);
+
+		if (!IsA(path, IndexPath) || path->path.param_info != NULL ||
+			path->indexorderbys != NIL ||
+			path->indexinfo->relam != BTREE_AM_OID ||
+			!pathkeys_contained_in(ordered->pathkeys, path->path.pathkeys))
+			continue;
+		if (best == NULL ||
+			compare_fractional_path_costs(&path->path, &best->path,
+										  ordered->fraction) < 0)
+			best = path;
+	}
+	return best;
+}
+
+/* ------------------------------------------------------------------- costs */
+
+/* The share of the table's rows that a query with a LIMIT is expected to read. */
+static double
+get_fraction(PlannerInfo *root, RelOptInfo *rel)
+{
+	double		fraction = root->tuple_fraction;
+
+	if (fraction >= 1.0)
+		fraction /= Max(rel->rows, 1.0);
+	if (root->limit_tuples > 0)
+		fraction = root->limit_tuples / Max(rel->rows, 1.0);
+	return fraction <= 0.0 || fraction > 1.0 ? 1.0 : fraction;
+}
+
+/* How many projects are expected of the key. */
+static double
+get_projects(const Ordered *ordered)
+{
+	ListCell   *cell;
+
+	foreach(cell, ordered->runs->indexclauses)
+	{
+		IndexClause *iclause = lfirst_node(IndexClause, cell);
+
+		if (ak_support_is_call((Node *) iclause->rinfo->clause))
+		{
+			AkCall		call =
+			ak_support_call(((FuncExpr *) iclause->rinfo->clause)->args);
+
+			return ak_estimate_projects(ordered->root, ordered->rel->relid,
+										&call);
+		}
+	}
+	return 1.0;
+}
+
+/* What it costs to begin the runs: a descent and the first page of each. */
+static Cost
+cost_descents(const Ordered *ordered, double projects)
+{
+	IndexOptInfo *index = ordered->index;
+	double		pages = index_pages_fetched(projects, index->pages,
+											(double) index->pages, ordered->root);
+
+	return pages * random_page_cost +
+		projects * cpu_operator_cost *
+		(ceil(log2(Max(index->tuples, 2.0))) + 50.0 * (index->tree_height + 2));
+}
+
+/*
+ * The cost at the fraction decides who is expected to win.  Where that is the walk, the
+ * scan is a little better than it, because it can but get better; 2 percent are more than
+ * what PostgreSQL takes for equal.
+ */
+static void
+set_cost(const Ordered *ordered, Path * path)
+{
+	double		projects = get_projects(ordered);
+	Path	   *runs = &ordered->runs->path;
+	Cost		startup = cost_descents(ordered, projects);
+	Cost		rest = Max(runs->total_cost - runs->startup_cost, 0.0) +
+	path->rows * 2.0 * log2(projects + 1.0) * cpu_operator_cost;
+
+	if (ordered->walk != NULL)
+	{
+		Path	   *walk = &ordered->walk->path;
+		Cost		walked = walk->startup_cost +
+		ordered->fraction * (walk->total_cost - walk->startup_cost);
+
+		if (walked < startup * 2.0 + ordered->fraction * rest)
+		{
+			path->startup_cost = 0.98 * walk->startup_cost;
+			path->total_cost = 0.98 * walk->total_cost;
+			return;
+		}
+		startup *= 2.0;			/* the walk goes as far as that is worth */
+	}
+	path->startup_cost = startup;
+	path->total_cost = startup + rest;
+}
+
+/* -------------------------------------------------------- paths and plans */
+
+/* Called by the planner when it has chosen one. */
+static Plan *
+plan_ordered(PlannerInfo *root, RelOptInfo *rel, CustomPath * path, List *tlist,
+			 List *clauses, List *children)
+{
+	CustomScan *scan = makeNode(CustomScan);
+	ListCell   *cell;
+
+	foreach(cell, children)
+	{
+		Plan	   *child = lfirst(cell);
+
+		/* what stands above all scans of the table stands above ours, too */
+		if (IsA(child, Result))
+			child = outerPlan(child);
+		child->targetlist = NIL;
+		child->qual = NIL;
+		lfirst(cell) = child;
+	}
+	scan->scan.plan.targetlist = tlist;
+	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
+	scan->scan.scanrelid = rel->relid;
+	scan->flags = path->flags;
+	scan->custom_plans = children;
+	scan->custom_private = path->custom_private;
+	scan->methods = &ak_walk_methods;
+	return &scan->scan.plan;
+}
+
+static void
+add_path_of(const Ordered *ordered)
+{
+	static const CustomPathMethods methods = {
+		.CustomName = "apikey ordered scan",
+		.PlanCustomPath = plan_ordered
+	};
+	CustomPath *path = makeNode(CustomPath);
+
+	path->path.pathtype = T_CustomScan;
+	path->path.parent = ordered->rel;
+	path->path.pathtarget = ordered->rel->reltarget;
+	path->path.rows = ordered->rel->rows;
+	path->path.pathkeys = ordered->pathkeys;
+	set_cost(ordered, &path->path);
+	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+	path->custom_paths = list_make1(ordered->runs);
+	if (ordered->walk != NULL)
+		path->custom_paths = lappend(path->custom_paths, ordered->walk);
+	path->custom_private = list_make2_int(ordered->project, ordered->columns);
+	path->methods = &methods;
+	add_path(ordered->rel, &path->path);
+}
+
+/* May rows be found again by their place in the index?  Not before version 4 of it. */
+static bool
+is_by_tid(Oid relid)
+{
+	Relation	index = index_open(relid, NoLock);
+	bool		heapkeyspace;
+	bool		allequalimage;
+
+	_bt_metaversion(index, &heapkeyspace, &allequalimage);
+	index_close(index, NoLock);
+	return heapkeyspace;
+}
+
+/* The first key column of an index that is the project of a call, or -1. */
+static int
+find_project(RelOptInfo *rel, IndexOptInfo *index)
+{
+	ListCell   *cell;
+
+	foreach(cell, rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
+		AkCall		call;
+
+		if (!ak_support_is_call((Node *) rinfo->clause))
+			continue;
+		call = ak_support_call(((FuncExpr *) rinfo->clause)->args);
+		for (int i = 0; i < index->nkeycolumns; i++)
+			if (match_index_to_operand(call.names[AK_REACH_PROJECTS], i, index))
+				return i;
+	}
+	return -1;
+}
+
+/* Could runs of this index have an order? */
+static bool
+is_suitable(RelOptInfo *rel, IndexOptInfo *index, int *project)
+{
+	Oid			collation;
+
+	if (index->relam != BTREE_AM_OID || index->hypothetical ||
+		(index->indpred != NIL && !index->predOK))
+		return false;
+	*project = find_project(rel, index);
+	if (*project < 0 || *project + 1 >= index->nkeycolumns)
+		return false;
+	/* runs must not have a row in common */
+	collation = index->indexcollations[*project];
+	return !OidIsValid(collation) || get_collation_isdeterministic(collation);
+}
+
+void
+ak_ordered_add_paths(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
+{
+	static const ScanDirection directions[] = {ForwardScanDirection, BackwardScanDirection};
+	ListCell   *cell;
+
+	if (!ak_guc_enable_ordered_scan || !enable_indexscan || entry->inh ||
+		entry->tablesample != NULL || !bms_is_empty(rel->lateral_relids) ||
+		!has_useful_pathkeys(root, rel) ||
+		contain_volatile_functions((Node *) rel->baserestrictinfo))
+		return;
+	foreach(cell, rel->indexlist)
+	{
+		Ordered		ordered = {
+			.root = root,
+			.rel = rel,
+			.index = lfirst_node(IndexOptInfo, cell),
+			.fraction = get_fraction(root, rel)
+		};
+
+		if (!is_suitable(rel, ordered.index, &ordered.project))
+			continue;
+		for (int i = 0; i < (int) lengthof(directions); i++)
+		{
+			if (!find_order(&ordered, directions[i]) ||
+				!is_by_tid(ordered.index->indexoid))
+				continue;
+			ordered.runs = make_runs(&ordered, directions[i]);
+			if (ordered.runs == NULL)
+				break;
+			ordered.walk = find_walk(&ordered);
+			add_path_of(&ordered);
+		}
+	}
+}
+
+void
+ak_ordered_init(void)
+{
+	RegisterCustomScanMethods(&ak_walk_methods);
+}

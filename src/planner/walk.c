@@ -1,0 +1,337 @@
+/*
+ * walk.c
+ *		The node of a plan that is an ordered scan; see ordered.c.
+ *
+ * It begins with the walk.  A row that fails the conditions was passed in vain.  When
+ * that was so for a few, the projects of the key are listed; when it was for so many as
+ * it costs to begin the runs of these, they are merged from the place on where the walk
+ * is.  So the scan takes at most about twice as long as the better of the two.
+ *
+ * All conditions are checked for each row, in the order in which PostgreSQL wants them
+ * checked.  That does for EvalPlanQual, too.
+ */
+#include "postgres.h"
+
+#include "planner/walk.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "base/compat.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "planner/merge.h"
+#include "planner/reader.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* Rows that the walk may pass in vain before the projects are listed ... */
+#define FREE_ROWS			32
+
+/* ... and for each of these before they are merged: that costs about as much. */
+#define ROWS_OF_PROJECT		24
+
+typedef struct OrderedScan
+{
+	CustomScanState css;
+	AkReader	runs_reader;
+	AkReader	walk_reader;
+	AkMerge    *merge;
+	int			project;		/* see AkWalkPrivate */
+	bool		begun;
+	bool		walking;
+	bool		listed;			/* the projects */
+	int			nprojects;		/* of these */
+
+	/* the walk */
+	IndexScanDesc walk;
+	TupleTableSlot *spare;		/* of the same kind as the scan's */
+	TupleTableSlot *latest;		/* the one with the last row, or NULL */
+	AkPlace		place;
+	int			room;			/* of place.visited */
+	int			dead;			/* entries without a row */
+	int			wanted;			/* rows that were asked for */
+	int64		limit;			/* rows passed in vain */
+	MemoryContext context;		/* of the place */
+
+	/* for EXPLAIN ANALYZE */
+	int64		total_walked;
+	int64		total_walks;
+	int64		total_projects;
+} OrderedScan;
+
+/* Remember the place of the walk for the merge. */
+static void
+note_place(OrderedScan *scan)
+{
+	AkPlace    *place = &scan->place;
+	Relation	index = scan->runs_reader.index;
+	MemoryContext before = MemoryContextSwitchTo(scan->context);
+
+	place->values = palloc(place->columns * sizeof(Datum));
+	place->nulls = palloc(place->columns * sizeof(bool));
+	for (int i = 0; i < place->columns; i++)
+	{
+		AttrNumber	attno = index->rd_index->indkey.values[scan->project + 1 + i];
+		Form_pg_attribute attribute = TupleDescAttr(scan->latest->tts_tupleDescriptor,
+													attno - 1);
+
+		place->values[i] = slot_getattr(scan->latest, attno, &place->nulls[i]);
+		if (!place->nulls[i])
+			place->values[i] = datumCopy(place->values[i], attribute->attbyval,
+										 attribute->attlen);
+	}
+	qsort(place->visited, place->nvisited, sizeof(ItemPointerData),
+		  ak_merge_compare_tids);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+list_once(OrderedScan *scan)
+{
+	if (scan->listed)
+		return;
+	scan->listed = true;
+	scan->nprojects = ak_merge_list(scan->merge);
+	scan->total_projects += scan->nprojects;
+}
+
+static void
+begin_merge(OrderedScan *scan)
+{
+	list_once(scan);
+	scan->walking = false;
+	if (scan->latest != NULL)
+		note_place(scan);
+	ak_merge_begin(scan->merge, scan->latest != NULL ? &scan->place : NULL);
+}
+
+/* Has the walk passed too many rows in vain? */
+static bool
+is_over(OrderedScan *scan)
+{
+	int64		vain = (int64) scan->place.nvisited + scan->dead - scan->wanted;
+
+	if (vain < scan->limit)
+		return false;
+	if (!scan->listed)
+	{
+		list_once(scan);
+		/* there is nothing to merge with a single one */
+		scan->limit = scan->nprojects <= 1 ? 0 :
+			(int64) ROWS_OF_PROJECT * scan->nprojects;
+	}
+	return vain >= scan->limit;
+}
+
+static void
+add_visited(OrderedScan *scan, ItemPointer entry)
+{
+	AkPlace    *place = &scan->place;
+
+	if (place->nvisited == scan->room)
+	{
+		scan->room = Max(64, scan->room * 2);
+		place->visited = place->visited == NULL ?
+			MemoryContextAlloc(scan->context, scan->room * sizeof(ItemPointerData)) :
+			repalloc_huge(place->visited, scan->room * sizeof(ItemPointerData));
+	}
+	place->visited[place->nvisited++] = *entry;
+}
+
+static void
+begin_walk(OrderedScan *scan)
+{
+	AkReader   *reader = &scan->walk_reader;
+
+	ak_reader_evaluate(reader);
+	if (scan->walk == NULL)
+		scan->walk = ak_reader_begin(reader, reader->nkeys);
+	index_rescan(scan->walk, reader->keys, reader->nkeys, NULL, 0);
+	scan->total_walks++;
+	scan->limit = FREE_ROWS;
+}
+
+/* The next row of the walk, an empty slot at its end; NULL if it is over before. */
+static TupleTableSlot *
+next_of_walk(OrderedScan *scan)
+{
+	/* a fetch that finds nothing spoils what the slot had */
+	TupleTableSlot *slot = scan->latest == scan->spare ?
+	scan->css.ss.ss_ScanTupleSlot : scan->spare;
+
+	while (!is_over(scan))
+	{
+		ItemPointer tid;
+		ItemPointerData entry;
+
+		CHECK_FOR_INTERRUPTS();
+		tid = index_getnext_tid(scan->walk, scan->walk_reader.direction);
+		if (tid == NULL)
+			return ExecClearTuple(slot);
+		entry = *tid;
+		scan->total_walked++;
+		if (index_fetch_heap(scan->walk, slot))
+		{
+			add_visited(scan, &entry);
+			scan->latest = slot;
+			return slot;
+		}
+		scan->dead++;
+	}
+	return NULL;
+}
+
+/* --------------------------------------------------------------- the node */
+
+static TupleTableSlot *
+next_row(ScanState * state)
+{
+	OrderedScan *scan = (OrderedScan *) state;
+
+	if (!scan->begun)
+	{
+		if (!IsMVCCSnapshot(state->ps.state->es_snapshot))
+			elog(ERROR, "ordered scans need an MVCC snapshot");
+		scan->begun = true;
+		scan->walking = scan->walk_reader.plan != NULL;
+		if (scan->walking)
+			begin_walk(scan);
+		else
+			begin_merge(scan);
+	}
+	if (scan->walking)
+	{
+		TupleTableSlot *slot = next_of_walk(scan);
+
+		if (slot != NULL)
+			return slot;
+		begin_merge(scan);
+	}
+	return ak_merge_next(scan->merge);
+}
+
+static bool
+recheck_row(ScanState * state, TupleTableSlot *slot)
+{
+	return true;				/* all conditions are checked anyway */
+}
+
+static TupleTableSlot *
+exec_ordered(CustomScanState * node)
+{
+	OrderedScan *scan = (OrderedScan *) node;
+	TupleTableSlot *slot = ExecScan(&node->ss, next_row, recheck_row);
+
+	if (!TupIsNull(slot))
+		scan->wanted++;
+	return slot;
+}
+
+static void
+begin_ordered(CustomScanState * node, EState *estate, int eflags)
+{
+	OrderedScan *scan = (OrderedScan *) node;
+	ScanState  *state = &node->ss;
+	CustomScan *plan = (CustomScan *) state->ps.plan;
+	TupleDesc	desc = RelationGetDescr(state->ss_currentRelation);
+	const		TupleTableSlotOps *ops = table_slot_callbacks(state->ss_currentRelation);
+
+	scan->project = list_nth_int(plan->custom_private, AK_WALK_PROJECT);
+	scan->place.columns = list_nth_int(plan->custom_private, AK_WALK_COLUMNS);
+	ak_reader_init(&scan->runs_reader, state,
+				   list_nth(plan->custom_plans, AK_WALK_RUNS));
+	if (list_length(plan->custom_plans) > AK_WALK_ALL)
+		ak_reader_init(&scan->walk_reader, state,
+					   list_nth(plan->custom_plans, AK_WALK_ALL));
+
+	/* expressions have been made for another kind of slot */
+	ExecInitScanTupleSlot(estate, state, desc, ops, 0);
+	ExecAssignScanProjectionInfoWithVarno(state, plan->scan.scanrelid);
+	state->ps.qual = ExecInitQual(plan->scan.plan.qual, &state->ps);
+	scan->spare = ExecInitExtraTupleSlot(estate, desc, ops);
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+
+	ak_reader_open(&scan->runs_reader);
+	scan->merge = ak_merge_create(&scan->runs_reader, scan->project);
+	if (scan->walk_reader.plan != NULL)
+		ak_reader_open(&scan->walk_reader);
+	scan->context = AllocSetContextCreate(estate->es_query_cxt, "apikey ordered scan",
+										  ALLOCSET_SMALL_SIZES);
+}
+
+static void
+rescan_ordered(CustomScanState * node)
+{
+	OrderedScan *scan = (OrderedScan *) node;
+
+	ExecScanReScan(&node->ss);
+	if (!scan->begun)
+		return;
+	ExecClearTuple(scan->spare);
+	scan->begun = false;
+	scan->listed = false;
+	scan->latest = NULL;
+	scan->place.visited = NULL;
+	scan->place.nvisited = scan->room = scan->dead = scan->wanted = 0;
+	ak_merge_reset(scan->merge);
+	MemoryContextReset(scan->context);
+}
+
+static void
+end_ordered(CustomScanState * node)
+{
+	OrderedScan *scan = (OrderedScan *) node;
+
+	if (scan->merge != NULL)
+		ak_merge_end(scan->merge);
+	if (scan->walk != NULL)
+		index_endscan(scan->walk);
+	ak_reader_close(&scan->runs_reader);
+	ak_reader_close(&scan->walk_reader);
+}
+
+static void
+explain_ordered(CustomScanState * node, List *ancestors, ExplainState * es)
+{
+	OrderedScan *scan = (OrderedScan *) node;
+	bool		walks = scan->walk_reader.plan != NULL;
+
+	ak_reader_explain(&scan->runs_reader, "Merged Index", "Index Cond", ancestors, es);
+	if (walks)
+		ak_reader_explain(&scan->walk_reader, "Walked Index", "Walk Cond", ancestors, es);
+	if (!es->analyze)
+		return;
+	if (walks)
+		ExplainPropertyInteger("Rows Walked", NULL, scan->total_walked, es);
+	ExplainPropertyInteger("Projects Merged", NULL, scan->total_projects, es);
+	ExplainPropertyInteger("Index Searches", NULL,
+						   scan->total_walks + ak_merge_searches(scan->merge), es);
+}
+
+static const CustomExecMethods exec_methods = {
+	.CustomName = "apikey ordered scan",
+	.BeginCustomScan = begin_ordered,
+	.ExecCustomScan = exec_ordered,
+	.EndCustomScan = end_ordered,
+	.ReScanCustomScan = rescan_ordered,
+	.ExplainCustomScan = explain_ordered
+};
+
+static Node *
+create_state(CustomScan * plan)
+{
+	OrderedScan *scan = palloc0(sizeof(OrderedScan));
+
+	NodeSetTag(scan, T_CustomScanState);
+	scan->css.methods = &exec_methods;
+	return (Node *) scan;
+}
+
+const		CustomScanMethods ak_walk_methods = {
+	.CustomName = "apikey ordered scan",
+	.CreateCustomScanState = create_state
+};

@@ -1,0 +1,30 @@
+/*
+ * walk.h
+ *		The node of a plan that is an ordered scan.
+ */
+#ifndef AK_WALK_H
+#define AK_WALK_H
+
+#include "postgres.h"
+
+#include "nodes/extensible.h"
+
+/* The index scans that it is made of; they are never executed as such. */
+typedef enum AkWalkChild
+{
+	AK_WALK_RUNS = 0,			/* rows of the projects, in one of an array of
+								 * them */
+	AK_WALK_ALL					/* all rows in the same order; there may be
+								 * none */
+} AkWalkChild;
+
+/* What the node is told in custom_private, a list of integers. */
+typedef enum AkWalkPrivate
+{
+	AK_WALK_PROJECT = 0,		/* column of the index of the runs, from 0 */
+	AK_WALK_COLUMNS				/* that follow it and are the order asked for */
+} AkWalkPrivate;
+
+extern const CustomScanMethods ak_walk_methods;
+
+#endif							/* AK_WALK_H */
