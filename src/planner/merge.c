@@ -5,9 +5,10 @@
  * A run has the rows of one project.  All share an index scan: each has a batch of index
  * entries, copied from it, and a heap has the runs by their first entries.  A run whose
  * batch is used up begins anew behind its last entry, unless the index scan is still its
- * own.  So memory and pins do not grow with what is read; entries that are equal in the
- * index are in the order of their TIDs there.  A row is fetched when its entry has come
- * first, so no more than are returned.
+ * own.  Among entries that are equal in the index a place is known by their TIDs, which are
+ * in no order there: an entry of several TIDs has them ascending even in a backward scan.
+ * So memory and pins do not grow with what is read, but for these.  A row is fetched when
+ * its entry has come first, so no more than are returned.
  */
 #include "postgres.h"
 
@@ -40,6 +41,9 @@ typedef struct Run
 	int			count;
 	int			next;
 	bool		last;			/* no batch follows */
+	ItemPointerData *equals;	/* of the entries so far that are equal to the
+								 * batch's last one, sorted */
+	int			nequals;
 	Datum		value;			/* of the next entry's first column of the
 								 * order */
 	bool		isnull;
@@ -118,16 +122,20 @@ compare_entries(const AkMerge *merge, IndexTuple a, IndexTuple b, int equal)
 
 		result = compare_values(merge, i, avalue, anull, bvalue, bnull);
 	}
-	if (result != 0)
-		return result;
-	result = ItemPointerCompare(&a->t_tid, &b->t_tid);
-	return ScanDirectionIsBackward(merge->reader->direction) ? -result : result;
+	return result;
 }
 
 int
 ak_merge_compare_tids(const void *a, const void *b)
 {
 	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+static bool
+has_tid(const ItemPointerData *tids, int count, IndexTuple entry)
+{
+	return count > 0 && bsearch(&entry->t_tid, tids, count, sizeof(ItemPointerData),
+								ak_merge_compare_tids) != NULL;
 }
 
 /* Is an entry before the place, or was its row returned there? */
@@ -147,8 +155,16 @@ is_visited(const AkMerge *merge, IndexTuple entry)
 		if (order != 0)
 			return order < 0;
 	}
-	return bsearch(&entry->t_tid, merge->place->visited, merge->place->nvisited,
-				   sizeof(ItemPointerData), ak_merge_compare_tids) != NULL;
+	return has_tid(merge->place->visited, merge->place->nvisited, entry);
+}
+
+/* Was an entry in a batch of the run, the last of which ends with this one? */
+static bool
+was_read(const AkMerge *merge, const Run *run, IndexTuple entry, IndexTuple end)
+{
+	int			order = compare_entries(merge, entry, end, 0);
+
+	return order < 0 || (order == 0 && has_tid(run->equals, run->nequals, entry));
 }
 
 /* ------------------------------------------------------------------- runs */
@@ -237,6 +253,8 @@ begin_scan(AkMerge *merge, Run *run)
 				(reader->nkeys - at) * sizeof(ScanKeyData));
 	index_rescan(get_scan(merge, resumed), merge->keys, reader->nkeys + resumed, NULL, 0);
 	merge->owners[resumed] = run;
+	if (merge->owners[!resumed] == run)
+		merge->owners[!resumed] = NULL;
 	merge->searches++;
 	return resumed;
 }
@@ -251,6 +269,30 @@ add_entry(AkMerge *merge, IndexScanDesc from, IndexTuple * to)
 	*to = CopyIndexTuple(entry);
 	(*to)->t_tid = from->xs_heaptid;
 	MemoryContextSwitchTo(before);
+}
+
+/* Note the TIDs of entries that are equal to the last of a new batch, which is not empty. */
+static void
+note_equals(AkMerge *merge, Run *run, IndexTuple * entries, int count)
+{
+	IndexTuple	last = entries[count - 1];
+	MemoryContext before = enter_row(merge);
+	int			first = count - 1;
+
+	while (first > 0 && compare_entries(merge, entries[first - 1], last, 0) == 0)
+		first--;
+	if (first > 0 || run->count == 0 ||
+		compare_entries(merge, run->entries[run->count - 1], last, 0) != 0)
+		run->nequals = 0;
+	MemoryContextSwitchTo(before);
+
+	run->equals = run->equals == NULL ?
+		MemoryContextAlloc(merge->context, count * sizeof(ItemPointerData)) :
+		repalloc_huge(run->equals,
+					  (run->nequals + count) * sizeof(ItemPointerData));
+	for (int i = first; i < count; i++)
+		run->equals[run->nequals++] = entries[i]->t_tid;
+	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 }
 
 /* Get the next batch of a run; there may be no more. */
@@ -293,15 +335,16 @@ fill(AkMerge *merge, Run *run)
 		}
 		add_entry(merge, from, &entries[count]);
 		before = enter_row(merge);
-		skip = behind != NULL ?
-			compare_entries(merge, entries[count], behind, 0) <= 0 :
-			is_visited(merge, entries[count]);
+		skip = is_visited(merge, entries[count]) ||
+			(behind != NULL && was_read(merge, run, entries[count], behind));
 		MemoryContextSwitchTo(before);
 		if (skip)
 			pfree(entries[count]);
 		else
 			count++;
 	}
+	if (!run->last)
+		note_equals(merge, run, entries, count);
 	if (!new)
 	{
 		for (int i = 0; i < run->count; i++)
