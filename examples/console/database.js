@@ -39,15 +39,20 @@ async function asOperator({ key, address }, mode, work) {
 		await client.query(begin[mode]);
 		await query("SELECT set_config('apikey.client_address', $1, true)", address);
 		await client.query('SET LOCAL ROLE console');
-		const [operator] = await query(`SELECT key_id, label, organization, organization_level, expires_at
-			FROM apikey_login($1)`, key);
+		const [operator] = await query(
+			`SELECT key_id, label, organization, organization_level, expires_at
+			FROM apikey_login($1)`,
+			key,
+		);
 		// 42501, if this is not the key of an operator
 		await client.query('SELECT organization()');
 		const result = await work(query, operator);
 		await client.query('COMMIT');
 		return result;
 	} catch (error) {
-		await client.query('ROLLBACK').catch((e) => { broken = e; });
+		await client.query('ROLLBACK').catch((e) => {
+			broken = e;
+		});
 		throw error.code ? new DatabaseError(error) : error;
 	} finally {
 		client.release(broken);
@@ -68,7 +73,9 @@ async function whyRefused({ key, address }) {
 		await client.query('COMMIT');
 		return rows[0].reason;
 	} catch (error) {
-		await client.query('ROLLBACK').catch((e) => { broken = e; });
+		await client.query('ROLLBACK').catch((e) => {
+			broken = e;
+		});
 		return 'invalid key';
 	} finally {
 		client.release(broken);

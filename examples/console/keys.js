@@ -15,16 +15,13 @@ class BadRequest extends Error {
 }
 
 function id(value) {
-	if (!uuid.test(value))
-		throw new BadRequest('this is not the id of a key');
+	if (!uuid.test(value)) throw new BadRequest('this is not the id of a key');
 	return value;
 }
 
 function optionalText(value, field) {
-	if (value === undefined || value === null || value === '')
-		return null;
-	if (typeof value !== 'string')
-		throw new BadRequest('this must be text', field);
+	if (value === undefined || value === null || value === '') return null;
+	if (typeof value !== 'string') throw new BadRequest('this must be text', field);
 	return value;
 }
 
@@ -38,8 +35,7 @@ function networks(value) {
 function metadata(value) {
 	const json = optionalText(value, 'metadata');
 
-	if (json === null)
-		return null;
+	if (json === null) return null;
 	try {
 		JSON.parse(json);
 	} catch (error) {
@@ -51,8 +47,7 @@ function metadata(value) {
 function label(value) {
 	const text = optionalText(value, 'label');
 
-	if (text === null || text.trim() === '')
-		throw new BadRequest('a key needs a label', 'label');
+	if (text === null || text.trim() === '') throw new BadRequest('a key needs a label', 'label');
 	return text.trim();
 }
 
@@ -66,8 +61,7 @@ function level(value) {
 
 // Rows of project, environment and level.
 function grants(value) {
-	if (!Array.isArray(value))
-		throw new BadRequest('permissions are missing', 'grants');
+	if (!Array.isArray(value)) throw new BadRequest('permissions are missing', 'grants');
 	return value.map(({ project, environment, level: of }) => ({ project, environment, level: of }));
 }
 
@@ -75,8 +69,11 @@ async function session(query, operator) {
 	return {
 		operator,
 		projects: await query('SELECT project, environments FROM projects ORDER BY project LIMIT 1000'),
-		grants: await query(`SELECT project, environment, level FROM grants
-			WHERE key_id = $1 ORDER BY project, environment LIMIT 100`, operator.key_id),
+		grants: await query(
+			`SELECT project, environment, level FROM grants
+			WHERE key_id = $1 ORDER BY project, environment LIMIT 100`,
+			operator.key_id,
+		),
 	};
 }
 
@@ -91,26 +88,37 @@ const columns = `k.key_id, k.label, k.key, k.status, k.organization_level, k.exp
 	ARRAY(SELECT jsonb_build_object('project', g.project, 'environment', g.environment, 'level', g.level)
 		FROM grants g WHERE g.key_id = k.key_id ORDER BY g.project, g.environment LIMIT 3) AS grants`;
 
-const inOrder = (query, ids) => query(
-	`SELECT ${columns} FROM keys k WHERE k.key_id = ANY ($1) ORDER BY array_position($1::uuid[], k.key_id)`, ids);
+const inOrder = (query, ids) =>
+	query(
+		`SELECT ${columns} FROM keys k WHERE k.key_id = ANY ($1) ORDER BY array_position($1::uuid[], k.key_id)`,
+		ids,
+	);
 
 // A page of keys, newest first.  It goes on behind the last key of the page before, so keys
 // that come meanwhile move nothing.  All keys are shown with derived ones under their
 // parents; what is looked for stands for itself.
 async function list(query, operator, { before, status, search }) {
-	const ids = (await query('SELECT page FROM page($1, $2, $3)',
-		before ? id(before) : null, optionalText(status, 'status'), optionalText(search, 'search'))).map((row) => row.page);
+	const ids = (
+		await query(
+			'SELECT page FROM page($1, $2, $3)',
+			before ? id(before) : null,
+			optionalText(status, 'status'),
+			optionalText(search, 'search'),
+		)
+	).map((row) => row.page);
 	const more = ids.length > pageSize;
 
-	if (more)
-		ids.pop();
+	if (more) ids.pop();
 	return { keys: await inOrder(query, ids), next: more ? ids[ids.length - 1] : null };
 }
 
 // All that comes from a key, each below its parent.
 async function derived(query, operator, { key_id }) {
 	const below = await query('SELECT key_id, depth FROM derived($1)', id(key_id));
-	const keys = await inOrder(query, below.map((row) => row.key_id));
+	const keys = await inOrder(
+		query,
+		below.map((row) => row.key_id),
+	);
 
 	return keys.map((key, n) => ({ ...key, depth: below[n].depth }));
 }
@@ -120,30 +128,44 @@ async function one(query, operator, { key_id }) {
 		`SELECT ${columns}, k.allowed_networks::text[] AS allowed_networks, k.rate_limit, k.max_derived,
 			k.disabled_at, k.revoked_at, k.imported_at, jsonb_pretty(k.metadata) AS metadata,
 			b.budget, b.remaining, b.refills_at
-		FROM keys k LEFT JOIN budgets b ON b.key_id = k.key_id WHERE k.key_id = $1`, id(key_id));
+		FROM keys k LEFT JOIN budgets b ON b.key_id = k.key_id WHERE k.key_id = $1`,
+		id(key_id),
+	);
 
-	if (!key)
-		return null;
+	if (!key) return null;
 	return {
 		...key,
-		grants: await query(`SELECT project, environment, level FROM grants
-			WHERE key_id = $1 ORDER BY project, environment LIMIT 1000`, key_id),
+		grants: await query(
+			`SELECT project, environment, level FROM grants
+			WHERE key_id = $1 ORDER BY project, environment LIMIT 1000`,
+			key_id,
+		),
 		derived: key.derived ? await derived(query, operator, { key_id }) : [],
 		reach: await reach(query, operator, { key_id }),
-		usage: (await query(`SELECT uses, refusals, last_refused_at, old_secret_used_at
-			FROM usage WHERE key_id = $1`, key_id))[0],
+		usage: (
+			await query(
+				`SELECT uses, refusals, last_refused_at, old_secret_used_at
+			FROM usage WHERE key_id = $1`,
+				key_id,
+			)
+		)[0],
 		hours: await query(
 			`SELECT h AS hour, coalesce(u.uses, 0) AS uses, coalesce(u.refusals, 0) AS refusals
 			FROM generate_series(date_trunc('hour', now(), 'UTC') - interval '167 hours', now(), '1 hour') h
 				LEFT JOIN usage_hours u ON u.hour = h AND u.key_id = $1
-			ORDER BY h`, key_id),
-		...await events(query, operator, { key_id }),
+			ORDER BY h`,
+			key_id,
+		),
+		...(await events(query, operator, { key_id })),
 	};
 }
 
 function reach(query, operator, { key_id }) {
-	return query(`SELECT relation, project, environment, commands FROM reach($1)
-		ORDER BY relation, project, environment LIMIT 200`, id(key_id));
+	return query(
+		`SELECT relation, project, environment, commands FROM reach($1)
+		ORDER BY relation, project, environment LIMIT 200`,
+		id(key_id),
+	);
 }
 
 async function events(query, operator, { key_id, before }) {
@@ -151,11 +173,14 @@ async function events(query, operator, { key_id, before }) {
 		`SELECT e.event_id, e.at, e.action, e.acting_key, k.label AS actor, e.address, e.detail
 		FROM events e LEFT JOIN keys k ON k.key_id = e.acting_key
 		WHERE e.key_id = $1 AND ($2::uuid IS NULL OR e.event_id < $2)
-		ORDER BY e.event_id DESC LIMIT $3`, id(key_id), before ? id(before) : null, eventPage + 1);
+		ORDER BY e.event_id DESC LIMIT $3`,
+		id(key_id),
+		before ? id(before) : null,
+		eventPage + 1,
+	);
 	const older = rows.length > eventPage;
 
-	if (older)
-		rows.pop();
+	if (older) rows.pop();
 	return { events: rows, older: older ? rows[rows.length - 1].event_id : null };
 }
 
@@ -163,9 +188,14 @@ async function create(query, operator, body) {
 	const [key] = await query(
 		`SELECT key_id, key FROM create_key($1, $2::text::jsonb, $3::text::apikey_level,
 			$4::text::timestamptz, $5::text[]::cidr[], coalesce($6::text::jsonb, '{}'), $7)`,
-		label(body.label), JSON.stringify(grants(body.grants)), level(body.organization_level),
-		optionalText(body.expires_at, 'expires_at'), networks(body.networks),
-		metadata(body.metadata), optionalText(body.rate_limit, 'rate_limit'));
+		label(body.label),
+		JSON.stringify(grants(body.grants)),
+		level(body.organization_level),
+		optionalText(body.expires_at, 'expires_at'),
+		networks(body.networks),
+		metadata(body.metadata),
+		optionalText(body.rate_limit, 'rate_limit'),
+	);
 
 	return key;
 }
@@ -185,31 +215,57 @@ async function update(query, operator, body) {
 	const key_id = id(body.key_id);
 
 	if (remove.length || Object.values(set).some((value) => value !== null))
-		await query(`SELECT update_key($1, $2, $3::text::timestamptz, $4::text[]::cidr[], $5::text::jsonb, $6, $7)`,
-			key_id, set.label, set.expires_at, set.allowed_networks, set.metadata, set.rate_limit, remove);
+		await query(
+			`SELECT update_key($1, $2, $3::text::timestamptz, $4::text[]::cidr[], $5::text::jsonb, $6, $7)`,
+			key_id,
+			set.label,
+			set.expires_at,
+			set.allowed_networks,
+			set.metadata,
+			set.rate_limit,
+			remove,
+		);
 	for (const grant of grants(body.ungrant || []))
 		await query('SELECT ungrant_key($1, $2, $3)', key_id, grant.project, grant.environment);
 	for (const grant of grants(body.grant || []))
-		await query('SELECT grant_key($1, $2, $3, $4::text::apikey_level)',
-			key_id, grant.project, grant.environment, grant.level);
+		await query(
+			'SELECT grant_key($1, $2, $3, $4::text::apikey_level)',
+			key_id,
+			grant.project,
+			grant.environment,
+			grant.level,
+		);
 	if ('organization_level' in body)
-		await query('SELECT set_organization_level($1, $2::text::apikey_level)', key_id, level(body.organization_level));
+		await query(
+			'SELECT set_organization_level($1, $2::text::apikey_level)',
+			key_id,
+			level(body.organization_level),
+		);
 	return {};
 }
 
 async function rotate(query, operator, { key_id, overlap }) {
-	return (await query('SELECT key_id, key FROM rotate_key($1, $2::text::interval)',
-		id(key_id), optionalText(overlap, 'overlap') || '0'))[0];
+	return (
+		await query(
+			'SELECT key_id, key FROM rotate_key($1, $2::text::interval)',
+			id(key_id),
+			optionalText(overlap, 'overlap') || '0',
+		)
+	)[0];
 }
 
-const change = (sql, withReason) => async (query, operator, { key_id, reason }) => {
-	await query(sql, id(key_id), ...(withReason ? [optionalText(reason, 'reason')] : []));
-	return {};
-};
+const change =
+	(sql, withReason) =>
+	async (query, operator, { key_id, reason }) => {
+		await query(sql, id(key_id), ...(withReason ? [optionalText(reason, 'reason')] : []));
+		return {};
+	};
 
 async function findKeys(query, operator, { text }) {
-	return query('SELECT position, key, key_id, label, status FROM find_keys($1) LIMIT 200',
-		optionalText(text, 'text') || '');
+	return query(
+		'SELECT position, key, key_id, label, status FROM find_keys($1) LIMIT 200',
+		optionalText(text, 'text') || '',
+	);
 }
 
 // name: whether it only reads, and what it does

@@ -21,8 +21,15 @@ const bodyLimit = 1024 * 1024;
 const headers = {
 	'Cache-Control': 'no-store',
 	'Content-Security-Policy': [
-		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
-		"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
+		"default-src 'none'",
+		"script-src 'self'",
+		"style-src 'self'",
+		"img-src 'self'",
+		"connect-src 'self'",
+		"base-uri 'none'",
+		"form-action 'none'",
+		"frame-ancestors 'none'",
+		"require-trusted-types-for 'script'",
 		"trusted-types 'none'",
 	].join('; '),
 	'Cross-Origin-Opener-Policy': 'same-origin',
@@ -34,15 +41,21 @@ const headers = {
 };
 
 const type = {
-	'.html': 'text/html; charset=utf-8', '.css': 'text/css; charset=utf-8',
-	'.js': 'text/javascript; charset=utf-8', '.svg': 'image/svg+xml',
+	'.html': 'text/html; charset=utf-8',
+	'.css': 'text/css; charset=utf-8',
+	'.js': 'text/javascript; charset=utf-8',
+	'.svg': 'image/svg+xml',
 };
 
 // What is served as it is, read once.
-const files = new Map(fs.readdirSync(path.join(__dirname, 'public')).map((name) => [
-	name === 'index.html' ? '/' : `/${name}`,
-	{ type: type[path.extname(name)], body: fs.readFileSync(path.join(__dirname, 'public', name)) },
-]));
+const files = new Map(
+	fs
+		.readdirSync(path.join(__dirname, 'public'))
+		.map((name) => [
+			name === 'index.html' ? '/' : `/${name}`,
+			{ type: type[path.extname(name)], body: fs.readFileSync(path.join(__dirname, 'public', name)) },
+		]),
+);
 
 // An answer other than 200.
 class Refusal extends Error {
@@ -61,14 +74,17 @@ function clientAddress(request) {
 
 function cookieOf(request) {
 	for (const pair of (request.headers.cookie || '').split(/; */))
-		if (pair.startsWith(`${cookie}=`))
-			return pair.slice(cookie.length + 1);
+		if (pair.startsWith(`${cookie}=`)) return pair.slice(cookie.length + 1);
 	return undefined;
 }
 
 function setCookie(response, value, age) {
-	response.setHeader('Set-Cookie', `${cookie}=${value}; Path=/; HttpOnly; SameSite=Strict`
-		+ (behindProxy ? '; Secure' : '') + (age === undefined ? '' : `; Max-Age=${age}`));
+	response.setHeader(
+		'Set-Cookie',
+		`${cookie}=${value}; Path=/; HttpOnly; SameSite=Strict` +
+			(behindProxy ? '; Secure' : '') +
+			(age === undefined ? '' : `; Max-Age=${age}`),
+	);
 }
 
 // Other sites can make a browser send requests, but not with this type and this origin.
@@ -77,8 +93,10 @@ function checkOrigin(request) {
 
 	if (request.headers['content-type'] !== 'application/json')
 		throw new Refusal(415, 'application/json is wanted');
-	if ((origin && origin.replace(/^https?:\/\//, '') !== host)
-			|| (request.headers['sec-fetch-site'] || 'same-origin') !== 'same-origin')
+	if (
+		(origin && origin.replace(/^https?:\/\//, '') !== host) ||
+		(request.headers['sec-fetch-site'] || 'same-origin') !== 'same-origin'
+	)
 		throw new Refusal(403, 'this request comes from another site');
 }
 
@@ -95,8 +113,7 @@ async function readBody(request) {
 	try {
 		const body = JSON.parse(Buffer.concat(chunks).toString() || '{}');
 
-		if (body && typeof body === 'object' && !Array.isArray(body))
-			return body;
+		if (body && typeof body === 'object' && !Array.isArray(body)) return body;
 	} catch (error) {
 		// is refused below
 	}
@@ -105,8 +122,10 @@ async function readBody(request) {
 
 // What an operator reads when the key is not good, or not any more.
 function refusedKey(reason) {
-	const state = /^(key is (?:disabled|expired|revoked)|organization is suspended|address is not in the key's networks)/
-		.exec(reason);
+	const state =
+		/^(key is (?:disabled|expired|revoked)|organization is suspended|address is not in the key's networks)/.exec(
+			reason,
+		);
 
 	return state ? `Refused: ${state[0]}.` : 'This is not a good API key.';
 }
@@ -118,8 +137,7 @@ async function logIn(request, response, { key }) {
 		response.setHeader('Retry-After', sessions.retryAfter);
 		throw new Refusal(429, 'Too many failed log-ins. Try again in a minute.');
 	}
-	if (typeof key !== 'string')
-		throw new Refusal(401, refusedKey(''), { field: 'key' });
+	if (typeof key !== 'string') throw new Refusal(401, refusedKey(''), { field: 'key' });
 	const who = { key: key.trim(), address };
 	let answer;
 
@@ -129,29 +147,29 @@ async function logIn(request, response, { key }) {
 		if (error.code === '28000')
 			throw new Refusal(401, refusedKey(await whyRefused(who)), { field: 'key' });
 		if (error.code === '42501')
-			throw new Refusal(403, 'This key has no access to its organization, so it is not an operator\'s.', { field: 'key' });
+			throw new Refusal(
+				403,
+				"This key has no access to its organization, so it is not an operator's.",
+				{ field: 'key' },
+			);
 		throw error;
 	}
 
 	sessions.succeeded(address);
 	// another session in the same browser ends
 	const old = sessions.find(cookieOf(request));
-	if (old)
-		sessions.close(old);
+	if (old) sessions.close(old);
 	const session = sessions.open(who.key);
 	setCookie(response, session.id);
 	return { csrf: session.csrf, ...answer };
 }
 
 async function answer(request, response, name, body) {
-	if (name === 'login')
-		return logIn(request, response, body);
+	if (name === 'login') return logIn(request, response, body);
 
 	const session = sessions.find(cookieOf(request));
-	if (!session && name === 'session')
-		return {};
-	if (!session)
-		throw new Refusal(401, 'You are not logged in.');
+	if (!session && name === 'session') return {};
+	if (!session) throw new Refusal(401, 'You are not logged in.');
 	// asked by the page when it is loaded, which has no token yet
 	if (name !== 'session' && !sessions.same(request.headers['x-csrf-token'], session.csrf))
 		throw new Refusal(403, 'The token of this page is wrong: load it again.');
@@ -160,8 +178,7 @@ async function answer(request, response, name, body) {
 		setCookie(response, '', 0);
 		return {};
 	}
-	if (!Object.hasOwn(calls, name))
-		throw new Refusal(404, 'no such call');
+	if (!Object.hasOwn(calls, name)) throw new Refusal(404, 'no such call');
 
 	const [mode, work] = calls[name];
 	const who = { key: session.key, address: clientAddress(request) };
@@ -181,19 +198,22 @@ async function answer(request, response, name, body) {
 		}
 		throw error;
 	}
-	if (result === null)
-		throw new Refusal(404, 'There is no such key.');
+	if (result === null) throw new Refusal(404, 'There is no such key.');
 	// operators who rotate the key that they hold go on with the new one
-	if (name === 'rotate' && result.key_id === operator.key_id)
-		session.key = result.key;
+	if (name === 'rotate' && result.key_id === operator.key_id) session.key = result.key;
 	return name === 'session' ? { csrf: session.csrf, ...result } : result;
 }
 
 // Which part of a form an error of the database is about, if it says so.
 function fieldOf({ code, message }) {
 	const about = [
-		['networks', /cidr|network/], ['rate_limit', /rate limit/], ['expires_at', /expir|timestamp|date\/time/],
-		['label', /label/], ['overlap', /overlap|interval/], ['reason', /reason/], ['metadata', /json/],
+		['networks', /cidr|network/],
+		['rate_limit', /rate limit/],
+		['expires_at', /expir|timestamp|date\/time/],
+		['label', /label/],
+		['overlap', /overlap|interval/],
+		['reason', /reason/],
+		['metadata', /json/],
 		['grants', /grants?\[|^grants?|project|environment|apikey_level/],
 	].find(([, pattern]) => pattern.test(message));
 
@@ -204,26 +224,23 @@ function fieldOf({ code, message }) {
 function failure(error, response) {
 	const body = { error: error.message, field: error.field, detail: error.detail };
 
-	if (error instanceof Refusal)
-		return [error.status, body];
-	if (error instanceof BadRequest)
-		return [400, body];
+	if (error instanceof Refusal) return [error.status, body];
+	if (error instanceof BadRequest) return [400, body];
 	if (error instanceof DatabaseError && error.code) {
 		const [, seconds] = /retry_after=([\d.]+)/.exec(error.detail || '') || [];
 
-		if (error.code === '53400' && seconds)
-			response.setHeader('Retry-After', Math.ceil(seconds));
+		if (error.code === '53400' && seconds) response.setHeader('Retry-After', Math.ceil(seconds));
 		body.field = fieldOf(error);
 		if (error.code === '42501' && error.message === 'permission denied by API key')
 			return [403, { ...body, error: 'Your key does not allow that.' }];
-		if (error.code === '42704')
-			return [404, body];
+		if (error.code === '42704') return [404, body];
 		if (error.code === '53400')
-			return [429, { ...body, error: 'Too many requests with your key: wait a little.', detail: undefined }];
-		if (/^(40001|40P01|55000)$/.test(error.code))
-			return [409, body];
-		if (/^(22|23)/.test(error.code))
-			return [400, body];
+			return [
+				429,
+				{ ...body, error: 'Too many requests with your key: wait a little.', detail: undefined },
+			];
+		if (/^(40001|40P01|55000)$/.test(error.code)) return [409, body];
+		if (/^(22|23)/.test(error.code)) return [400, body];
 	}
 	console.error('error:', error.code || '', error.message);
 	return [500, { error: 'Something went wrong. The log of the server has the reason.' }];
@@ -233,8 +250,7 @@ async function handle(request, response) {
 	const { pathname } = new URL(request.url, 'http://console');
 	const file = files.get(pathname);
 
-	for (const [name, value] of Object.entries(headers))
-		response.setHeader(name, value);
+	for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
 	if (file && (request.method === 'GET' || request.method === 'HEAD')) {
 		response.writeHead(200, { 'Content-Type': file.type, 'Content-Length': file.body.length });
 		response.end(request.method === 'GET' ? file.body : undefined);
@@ -246,8 +262,7 @@ async function handle(request, response) {
 	try {
 		if (file || !pathname.startsWith('/api/'))
 			throw new Refusal(file ? 405 : 404, file ? 'method not allowed' : 'not found');
-		if (request.method !== 'POST')
-			throw new Refusal(405, 'method not allowed');
+		if (request.method !== 'POST') throw new Refusal(405, 'method not allowed');
 		checkOrigin(request);
 		body = await answer(request, response, pathname.slice('/api/'.length), await readBody(request));
 	} catch (error) {
@@ -263,7 +278,12 @@ const server = http.createServer((request, response) => {
 	response.on('finish', () => {
 		const known = files.has(request.url) || /^\/api\/[a-z-]{1,20}$/.test(request.url);
 
-		console.log(request.method, known ? request.url : '(unknown)', response.statusCode, `${Date.now() - start} ms`);
+		console.log(
+			request.method,
+			known ? request.url : '(unknown)',
+			response.statusCode,
+			`${Date.now() - start} ms`,
+		);
 	});
 	handle(request, response).catch((error) => {
 		console.error('error:', error.message);

@@ -28,8 +28,7 @@ function open(key) {
 	const session = { id: random(), csrf: random(), key, opened: now, used: now };
 
 	// the one that was opened first makes room
-	if (sessions.size >= limits.sessions)
-		sessions.delete(sessions.keys().next().value);
+	if (sessions.size >= limits.sessions) sessions.delete(sessions.keys().next().value);
 	sessions.set(session.id, session);
 	return session;
 }
@@ -39,15 +38,13 @@ function close(session) {
 	session.key = null;
 }
 
-const ended = (session, now) =>
-	now - session.used > limits.idle || now - session.opened > limits.life;
+const ended = (session, now) => now - session.used > limits.idle || now - session.opened > limits.life;
 
 // The session of this name, or undefined.
 function find(id) {
 	const session = sessions.get(id);
 
-	if (!session)
-		return undefined;
+	if (!session) return undefined;
 	if (ended(session, Date.now())) {
 		close(session);
 		return undefined;
@@ -58,14 +55,12 @@ function find(id) {
 
 // An IPv6 address stands for its /64, which one customer of a provider has.
 function network(address) {
-	if (!address.includes(':'))
-		return address;
+	if (!address.includes(':')) return address;
 	const [head, tail] = address.split('::');
 	const groups = head ? head.split(':') : [];
 	const rest = tail ? tail.split(':') : [];
 
-	while (tail !== undefined && groups.length + rest.length < 8)
-		groups.push('0');
+	while (tail !== undefined && groups.length + rest.length < 8) groups.push('0');
 	return groups.concat(rest).slice(0, 4).join(':');
 }
 
@@ -95,9 +90,7 @@ setInterval(() => {
 
 	failures = new Map();
 	allFailures = 0;
-	for (const session of sessions.values())
-		if (ended(session, now))
-			close(session);
+	for (const session of sessions.values()) if (ended(session, now)) close(session);
 }, minute).unref();
 
 module.exports = { open, close, find, same, mayTry, succeeded, retryAfter: minute / 1000 };

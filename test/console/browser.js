@@ -5,17 +5,29 @@ const { chromium } = require('playwright-core');
 const axe = require('axe-core').source;
 const { ok, is, sql, keyText, fs } = require('./harness');
 
-const quiet = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-	'--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const quiet = [
+	'--headless',
+	'--no-sandbox',
+	'--disable-gpu',
+	'--disable-quic',
+	'--no-first-run',
+	'--disable-background-networking',
+	'--disable-component-update',
+	'--disable-sync',
+];
 const hostile = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>"\'{{7*7}}';
 
 // A browser, with all that the server of the console has answered, and what went wrong.
 async function browse(profile, options = {}) {
 	const context = await chromium.launchPersistentContext(profile, {
-		executablePath: '/usr/bin/chromium', headless: true, args: quiet, viewport: { width: 1280, height: 860 },
-		permissions: ['clipboard-read', 'clipboard-write'], ...options,
+		executablePath: '/usr/bin/chromium',
+		headless: true,
+		args: quiet,
+		viewport: { width: 1280, height: 860 },
+		permissions: ['clipboard-read', 'clipboard-write'],
+		...options,
 	});
-	const page = context.pages()[0] || await context.newPage();
+	const page = context.pages()[0] || (await context.newPage());
 	const seen = { answers: [], requests: [], errors: [] };
 
 	page.setDefaultTimeout(20000);
@@ -50,9 +62,16 @@ function traces(page, text) {
 		const databases = JSON.stringify(await indexedDB.databases());
 		const caches = 'caches' in window ? JSON.stringify(await window.caches.keys()) : '';
 		const places = {
-			markup: document.documentElement.outerHTML, fields: fields.join(' '), address: location.href,
-			history: JSON.stringify(history.state), stores: stores.join(' '), cookies: document.cookie,
-			databases, caches, name: window.name, title: document.title,
+			markup: document.documentElement.outerHTML,
+			fields: fields.join(' '),
+			address: location.href,
+			history: JSON.stringify(history.state),
+			stores: stores.join(' '),
+			cookies: document.cookie,
+			databases,
+			caches,
+			name: window.name,
+			title: document.title,
 		};
 
 		return Object.keys(places).filter((place) => places[place].includes(secret));
@@ -61,17 +80,22 @@ function traces(page, text) {
 
 // Serious faults that axe finds in the page as it is.
 async function faults(page) {
-	if (!await page.evaluate('"axe" in window'))
-		await page.evaluate(axe);
+	if (!(await page.evaluate('"axe" in window'))) await page.evaluate(axe);
 	const { violations } = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");
 
-	return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-		.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).slice(0, 3).join(' ')}`);
+	return violations
+		.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+		.map(
+			({ id, nodes }) =>
+				`${id}: ${nodes
+					.map((node) => node.html)
+					.slice(0, 3)
+					.join(' ')}`,
+		);
 }
 
 async function picture(page, name) {
-	if (process.env.PICTURES)
-		await page.screenshot({ path: `${process.env.PICTURES}/${name}.png` });
+	if (process.env.PICTURES) await page.screenshot({ path: `${process.env.PICTURES}/${name}.png` });
 }
 
 async function callApi(api, key) {
@@ -100,8 +124,13 @@ async function takeKey(page) {
 // those to look for leaks.
 async function wire(page, seen, text, from) {
 	await page.waitForLoadState('networkidle');
-	return [...seen.answers.slice(from).filter((answer) => answer.text.includes(text)).map(({ url }) => url),
-		...seen.requests.filter((request) => request.includes(text) && !request.includes('/api/find-keys '))];
+	return [
+		...seen.answers
+			.slice(from)
+			.filter((answer) => answer.text.includes(text))
+			.map(({ url }) => url),
+		...seen.requests.filter((request) => request.includes(text) && !request.includes('/api/find-keys ')),
+	];
 }
 
 async function life({ page, seen }, { api }) {
@@ -110,11 +139,14 @@ async function life({ page, seen }, { api }) {
 	await page.getByRole('button', { name: 'Add API key' }).click();
 	await picture(page, 'empty-form');
 	await dialog.getByRole('button', { name: 'Add API key' }).click();
-	is(await dialog.getByLabel('Label').getAttribute('aria-invalid'), 'true', 'a missing label is refused in place');
+	is(
+		await dialog.getByLabel('Label').getAttribute('aria-invalid'),
+		'true',
+		'a missing label is refused in place',
+	);
 	is(await page.evaluate('document.activeElement.name'), 'label', 'and has the focus');
 	await dialog.getByLabel('Label').fill('Shop front');
-	for (let n = 0; n < 2; n++)
-		await dialog.getByRole('button', { name: 'Add permission' }).click();
+	for (let n = 0; n < 2; n++) await dialog.getByRole('button', { name: 'Add permission' }).click();
 	const rows = dialog.locator('.permission');
 	for (let n = 0; n < 2; n++) {
 		await rows.nth(n).getByLabel('Project').selectOption('web');
@@ -122,13 +154,21 @@ async function life({ page, seen }, { api }) {
 	}
 	await dialog.getByRole('button', { name: 'Add API key' }).click();
 	await dialog.getByText('A row above is about the same project').waitFor();
-	is(await rows.nth(1).getByLabel('Project').getAttribute('aria-invalid'), 'true', 'a duplicate row is refused in place');
+	is(
+		await rows.nth(1).getByLabel('Project').getAttribute('aria-invalid'),
+		'true',
+		'a duplicate row is refused in place',
+	);
 	await picture(page, 'duplicate');
 	await rows.nth(1).getByLabel('Environment').selectOption('development');
 	await rows.nth(0).getByLabel('Level').selectOption('write');
 	is(await dialog.getByText('A row above is').count(), 0, 'and taken when it is another');
 	await dialog.getByLabel('Write', { exact: true }).check();
-	ok(await dialog.getByLabel('Read', { exact: true }).isChecked() && await dialog.getByText('Write includes read.').isVisible(), 'write includes read, and says so');
+	ok(
+		(await dialog.getByLabel('Read', { exact: true }).isChecked()) &&
+			(await dialog.getByText('Write includes read.').isVisible()),
+		'write includes read, and says so',
+	);
 	is(await faults(page), [], 'axe finds nothing serious in the form');
 	await dialog.getByLabel('Write', { exact: true }).uncheck();
 	await dialog.getByLabel('Read', { exact: true }).uncheck();
@@ -136,7 +176,11 @@ async function life({ page, seen }, { api }) {
 	await dialog.getByLabel('Networks').fill('not a network');
 	await dialog.getByRole('button', { name: 'Add API key' }).click();
 	await dialog.getByText(/cidr/).waitFor();
-	is(await dialog.getByLabel('Networks').getAttribute('aria-invalid'), 'true', 'what the database refuses is said in place');
+	is(
+		await dialog.getByLabel('Networks').getAttribute('aria-invalid'),
+		'true',
+		'what the database refuses is said in place',
+	);
 	await dialog.getByLabel('Networks').fill('');
 	await dialog.getByRole('button', { name: 'Add API key' }).click();
 	await page.getByText('This key is shown only once.').waitFor();
@@ -168,7 +212,7 @@ async function life({ page, seen }, { api }) {
 	await page.getByText('This key is shown only once.').waitFor();
 	const after = seen.answers.length;
 	const next = await takeKey(page);
-	is([...await traces(page, key), ...await traces(page, next)], [], 'neither text is in the page');
+	is([...(await traces(page, key)), ...(await traces(page, next))], [], 'neither text is in the page');
 	is([(await callApi(api, key))[0], (await callApi(api, next))[0]], [200, 200], 'both texts work');
 	await page.reload();
 	await page.getByText(/It is still in use/).waitFor();
@@ -189,9 +233,17 @@ async function life({ page, seen }, { api }) {
 	await page.getByRole('link', { name: 'API keys' }).click();
 	await page.getByRole('button', { name: 'Revoke Shop window' }).click();
 	await dialog.getByRole('heading', { name: 'It opens' }).waitFor();
-	ok(/Shop window/.test(await dialog.innerText()) && /public\.orders – web – production/.test(await dialog.innerText()), 'before a key is revoked, its name and what it opens');
+	ok(
+		/Shop window/.test(await dialog.innerText()) &&
+			/public\.orders – web – production/.test(await dialog.innerText()),
+		'before a key is revoked, its name and what it opens',
+	);
 	await dialog.getByRole('button', { name: 'Cancel' }).click();
-	is(await page.evaluate("document.activeElement.getAttribute('aria-label')"), 'Revoke Shop window', 'the focus is back where it was');
+	is(
+		await page.evaluate("document.activeElement.getAttribute('aria-label')"),
+		'Revoke Shop window',
+		'the focus is back where it was',
+	);
 	await page.keyboard.press('Enter');
 	await dialog.getByRole('button', { name: 'Revoke key' }).click();
 	await page.locator('tr', { hasText: 'Shop window' }).getByText('revoked').waitFor();
@@ -200,12 +252,24 @@ async function life({ page, seen }, { api }) {
 	await page.getByText('for a while').waitFor();
 	ok(/revoke\n?.*by Ada, operator/s.test(await page.locator('.events').innerText()), 'events say who');
 
-	is([...await wire(page, seen, key, from), ...await wire(page, seen, next, after)], [], 'no later answer, and no request, has the text of a key');
-	is(seen.answers.filter(({ text }) => text.includes(key) || text.includes(next)).length, 2, 'each was in one answer');
+	is(
+		[...(await wire(page, seen, key, from)), ...(await wire(page, seen, next, after))],
+		[],
+		'no later answer, and no request, has the text of a key',
+	);
+	is(
+		seen.answers.filter(({ text }) => text.includes(key) || text.includes(next)).length,
+		2,
+		'each was in one answer',
+	);
 }
 
 async function hostileText({ page, seen }) {
-	await sql(`SELECT apikey_create('acme', $1, '[]', metadata => $2, created_by => $1)`, hostile, JSON.stringify({ [hostile]: hostile }));
+	await sql(
+		`SELECT apikey_create('acme', $1, '[]', metadata => $2, created_by => $1)`,
+		hostile,
+		JSON.stringify({ [hostile]: hostile }),
+	);
 	await page.goto(`${page.url().split('#')[0]}#/`);
 	await page.getByRole('link', { name: hostile, exact: true }).click();
 	await page.getByRole('heading', { name: hostile, exact: true }).waitFor();
@@ -214,7 +278,11 @@ async function hostileText({ page, seen }) {
 	await page.getByRole('dialog').getByRole('heading', { name: 'It opens' }).waitFor();
 	await page.keyboard.press('Escape');
 	await page.getByRole('button', { name: 'Edit' }).click();
-	is(await page.getByRole('dialog').getByLabel('Label').inputValue(), hostile, 'a hostile label is a value');
+	is(
+		await page.getByRole('dialog').getByLabel('Label').inputValue(),
+		hostile,
+		'a hostile label is a value',
+	);
 	await page.keyboard.press('Escape');
 	await page.getByRole('link', { name: 'API keys' }).click();
 	is(await page.evaluate('window.hacked'), undefined, 'it is never run');
@@ -267,14 +335,26 @@ async function leaks({ page, seen }) {
 	await dialog.getByLabel('Text').fill(`GET /?key=${key.slice(0, 40)}=\n${key.slice(40)} and ${other}`);
 	await dialog.getByRole('button', { name: 'Look for keys' }).click();
 	await dialog.getByText('2 keys were found').waitFor();
-	ok(/leaked one/.test(await dialog.innerText()) && !/leaked of others|globex/.test(await dialog.innerText()), 'the leak check names keys of the organization alone');
+	ok(
+		/leaked one/.test(await dialog.innerText()) &&
+			!/leaked of others|globex/.test(await dialog.innerText()),
+		'the leak check names keys of the organization alone',
+	);
 	is(await faults(page), [], 'axe finds nothing serious in the leak check');
 	await dialog.getByRole('button', { name: 'Revoke' }).click();
 	await page.getByRole('button', { name: 'Revoke key' }).click();
 	await dialog.getByText('revoked').waitFor();
 	await dialog.locator('.foot').getByRole('button', { name: 'Close' }).click();
-	is((await sql('SELECT status FROM apikey_keys WHERE key_id = $1', key_id))[0].status, 'revoked', 'what has leaked can be revoked there');
-	is([...await traces(page, key), ...await wire(page, seen, key, 0)], [], 'what was pasted is gone, and in no answer');
+	is(
+		(await sql('SELECT status FROM apikey_keys WHERE key_id = $1', key_id))[0].status,
+		'revoked',
+		'what has leaked can be revoked there',
+	);
+	is(
+		[...(await traces(page, key)), ...(await wire(page, seen, key, 0))],
+		[],
+		'what was pasted is gone, and in no answer',
+	);
 }
 
 async function access({ page }, address) {
@@ -282,8 +362,7 @@ async function access({ page }, address) {
 		await page.goto(`${address}/#/`);
 		await page.reload();
 		await page.getByRole('table', { name: 'API keys' }).waitFor();
-		if (name === 'list')
-			return;
+		if (name === 'list') return;
 		await page.getByRole('searchbox').fill('deploy bot');
 		await page.getByRole('link', { name: 'Deploy bot' }).click();
 		await page.locator('svg.chart').waitFor();
@@ -293,14 +372,21 @@ async function access({ page }, address) {
 		}
 	};
 
-	for (const [name, size, colorScheme] of [['light', { width: 1280, height: 860 }, 'light'],
-		['dark', { width: 1280, height: 860 }, 'dark'], ['phone', { width: 360, height: 740 }, 'light']]) {
+	for (const [name, size, colorScheme] of [
+		['light', { width: 1280, height: 860 }, 'light'],
+		['dark', { width: 1280, height: 860 }, 'dark'],
+		['phone', { width: 360, height: 740 }, 'light'],
+	]) {
 		await page.setViewportSize(size);
 		await page.emulateMedia({ colorScheme });
 		for (const what of ['list', 'one', 'question']) {
 			await open(what);
 			is(await faults(page), [], `axe finds nothing serious: ${what}, ${name}`);
-			is(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, 'no scrolling to the side');
+			is(
+				await page.evaluate('document.documentElement.scrollWidth > innerWidth'),
+				false,
+				'no scrolling to the side',
+			);
 			await picture(page, `${what}-${name}`);
 		}
 	}
@@ -311,10 +397,10 @@ async function access({ page }, address) {
 
 // From the top of the page to the end of the form without a mouse.
 async function keyboard({ page }, address) {
-	const focus = () => page.evaluate("(document.activeElement.innerText || document.activeElement.name || '').trim()");
+	const focus = () =>
+		page.evaluate("(document.activeElement.innerText || document.activeElement.name || '').trim()");
 	const until = async (wanted, key = 'Tab') => {
-		for (let n = 0; n < 40 && await focus() !== wanted; n++)
-			await page.keyboard.press(key);
+		for (let n = 0; n < 40 && (await focus()) !== wanted; n++) await page.keyboard.press(key);
 		return focus();
 	};
 
@@ -327,7 +413,11 @@ async function keyboard({ page }, address) {
 	await page.keyboard.type('by keyboard');
 	is(await until('Add permission'), 'Add permission', 'in the form, too');
 	await page.keyboard.press('Space');
-	is(await page.evaluate("document.activeElement.getAttribute('aria-label')"), 'Project', 'a new row has the focus');
+	is(
+		await page.evaluate("document.activeElement.getAttribute('aria-label')"),
+		'Project',
+		'a new row has the focus',
+	);
 	await page.keyboard.press('Enter');
 	await page.keyboard.press('Escape');
 	await page.keyboard.press('Escape');
@@ -338,8 +428,10 @@ async function keyboard({ page }, address) {
 async function session({ page, context }, address, operators) {
 	const [cookie] = await context.cookies();
 
-	ok(cookie.httpOnly && cookie.sameSite === 'Strict' && !keyText.test(cookie.value), 'the cookie is out of reach, and no key');
-	is([...await traces(page, operators[0])], [], 'the operator\'s key is nowhere in the page');
+	ok(
+		cookie.httpOnly && cookie.sameSite === 'Strict' && !keyText.test(cookie.value),
+		'the cookie is out of reach, and no key',
+	);
 	await page.getByRole('button', { name: 'Log out' }).click();
 	await page.getByRole('button', { name: 'Log in' }).waitFor();
 	is(await faults(page), [], 'axe finds nothing serious: log-in');
@@ -353,13 +445,23 @@ async function session({ page, context }, address, operators) {
 
 	// of two customers, and of one who may only look
 	await logIn(page, address, operators[2]);
-	is((await page.locator('a.label').allInnerTexts()).includes('Deploy bot'), false, 'another operator sees other keys');
-	await page.goto(`${address}/#/key/${(await sql("SELECT key_id FROM apikey_keys WHERE label = 'Deploy bot'"))[0].key_id}`);
+	is(
+		(await page.locator('a.label').allInnerTexts()).includes('Deploy bot'),
+		false,
+		'another operator sees other keys',
+	);
+	await page.goto(
+		`${address}/#/key/${(await sql("SELECT key_id FROM apikey_keys WHERE label = 'Deploy bot'"))[0].key_id}`,
+	);
 	await page.getByRole('heading', { name: 'No such key' }).waitFor();
 	ok(true, 'nor by the address of one');
 	await page.getByRole('button', { name: 'Log out' }).click();
 	await logIn(page, address, operators[1]);
-	is(await page.getByRole('button', { name: /Add API key|Revoke/ }).count(), 0, 'who may only look has no buttons to change');
+	is(
+		await page.getByRole('button', { name: /Add API key|Revoke/ }).count(),
+		0,
+		'who may only look has no buttons to change',
+	);
 
 	await sql(`SELECT apikey_suspend('acme')`);
 	await page.getByRole('button', { name: 'Load again' }).click();
@@ -374,6 +476,7 @@ module.exports = async ({ operators, server, api }) => {
 
 	try {
 		await logIn(browser.page, server.address, operators[0]);
+		is(await traces(browser.page, operators[0]), [], "the operator's key is nowhere in the page");
 		await access(browser, server.address);
 		await life(browser, { api });
 		await hostileText(browser);

@@ -18,10 +18,11 @@ async function main() {
 
 	if (process.env.BROWSER && fs.existsSync('/usr/bin/chromium'))
 		await whole('browser', require('./browser'), servers);
-	else
-		skip('the page: neither Chromium nor npm is installed for it');
+	else skip('the page: neither Chromium nor npm is installed for it');
 	await whole('HTTP', require('./http'), servers);
 	await noKeysInLogs();
 }
 
-whole('servers', main).then(end).then(() => process.exit(conclude()));
+whole('servers', main)
+	.then(end)
+	.then(() => process.exit(conclude()));

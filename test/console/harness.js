@@ -16,7 +16,10 @@ function ok(good, name, ...more) {
 	console.log(`${good ? 'ok' : 'not ok'} ${++tests} - ${name}`);
 	if (!good) {
 		failed++;
-		for (const line of more.map((m) => (typeof m === 'string' ? m : JSON.stringify(m))).join('\n').split('\n'))
+		for (const line of more
+			.map((m) => (typeof m === 'string' ? m : JSON.stringify(m)))
+			.join('\n')
+			.split('\n'))
 			console.log(`# ${line}`);
 	}
 	return good;
@@ -49,10 +52,9 @@ function start(program, user, settings = {}) {
 	return new Promise((resolve, reject) => {
 		for (const stream of [child.stdout, child.stderr])
 			stream.on('data', (data) => {
-				const [, address] = /^listening on (.*)$/m.exec(started.log += data) || [];
+				const [, address] = /^listening on (.*)$/m.exec((started.log += data)) || [];
 
-				if (address)
-					resolve(Object.assign(started, { address }));
+				if (address) resolve(Object.assign(started, { address }));
 			});
 		child.on('exit', (code) => reject(new Error(`${program} ended with ${code}: ${started.log}`)));
 	});
@@ -71,11 +73,27 @@ const logBegins = fs.statSync(serverLog).size;
 // What is done there is logged.
 async function sample() {
 	execFileSync('createdb', [database]);
-	execFileSync('psql', ['-Xq', '-d', database, '-c', `ALTER DATABASE ${database} SET log_statement = 'all'`]);
-	const said = execFileSync('psql', ['-Xq', '-d', database, '-v', 'role=console_app',
-		'-f', path.join(root, 'examples/console/sample.sql')]).toString();
+	execFileSync('psql', [
+		'-Xq',
+		'-d',
+		database,
+		'-c',
+		`ALTER DATABASE ${database} SET log_statement = 'all'`,
+	]);
+	const said = execFileSync('psql', [
+		'-Xq',
+		'-d',
+		database,
+		'-v',
+		'role=console_app',
+		'-f',
+		path.join(root, 'examples/console/sample.sql'),
+	]).toString();
 
-	return said.trim().split('\n').map((line) => line.split('|')[1]);
+	return said
+		.trim()
+		.split('\n')
+		.map((line) => line.split('|')[1]);
 }
 
 // Somebody who calls the console by HTTP.
@@ -88,16 +106,24 @@ class Caller {
 		const response = await fetch(`${this.address}/api/${name}`, {
 			method: 'POST',
 			headers: {
-				'Content-Type': 'application/json', Cookie: this.cookie, 'X-CSRF-Token': this.token, ...headers,
+				'Content-Type': 'application/json',
+				Cookie: this.cookie,
+				'X-CSRF-Token': this.token,
+				...headers,
 			},
 			body: typeof body === 'string' ? body : JSON.stringify(body),
 		});
 		const text = await response.text();
 		const set = response.headers.get('set-cookie');
 
-		if (set)
-			this.cookie = set.split(';')[0];
-		return { status: response.status, headers: response.headers, text, body: text ? JSON.parse(text) : null, set };
+		if (set) this.cookie = set.split(';')[0];
+		return {
+			status: response.status,
+			headers: response.headers,
+			text,
+			body: text ? JSON.parse(text) : null,
+			set,
+		};
 	}
 
 	async logIn(key) {
@@ -121,8 +147,26 @@ function noKeysInLogs() {
 	const log = fs.readFileSync(serverLog).subarray(logBegins).toString();
 	const console = programs.map((program) => program.log).join('');
 
-	ok(/POST \/api\/create 200/.test(console) && !keyText.test(console), 'no key is in the log of the console');
+	ok(
+		/POST \/api\/create 200/.test(console) && !keyText.test(console),
+		'no key is in the log of the console',
+	);
 	ok(/apikey_login/.test(log) && !keyText.test(log), 'nor in that of the database');
 }
 
-module.exports = { ok, is, skip, conclude, start, sample, sql, Caller, end, noKeysInLogs, keyText, database, root, fs };
+module.exports = {
+	ok,
+	is,
+	skip,
+	conclude,
+	start,
+	sample,
+	sql,
+	Caller,
+	end,
+	noKeysInLogs,
+	keyText,
+	database,
+	root,
+	fs,
+};

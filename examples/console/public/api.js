@@ -32,13 +32,11 @@ export async function call(name, body = {}) {
 		throw new CallError({}, 0);
 	}
 	if (response.ok) {
-		if (result.csrf)
-			token = result.csrf;
+		if (result.csrf) token = result.csrf;
 		return result;
 	}
 
 	const error = new CallError(result, response.status);
-	if (response.status === 401 && name !== 'login' && name !== 'session')
-		onEnd(error.message);
+	if (response.status === 401 && name !== 'login' && name !== 'session') onEnd(error.message);
 	throw error;
 }

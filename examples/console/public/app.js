@@ -13,15 +13,25 @@ let session = null;
 function showLogin(text) {
 	const key = h('input', { type: 'password', autocomplete: 'current-password', spellcheck: 'false' });
 	const submit = h('button', { type: 'submit', class: 'primary' }, 'Log in');
-	const form = h('form', { class: 'card login', method: 'post', novalidate: true },
+	const form = h(
+		'form',
+		{ class: 'card login', method: 'post', novalidate: true },
 		h('div', { class: 'mark' }, icon('key')),
 		h('h1', { tabindex: -1 }, 'API keys'),
 		h('p', { class: 'dim' }, 'Log in with an operator’s key: one that has access to its organization.'),
 		text && h('p', { class: 'warning', role: 'alert' }, text),
-		h('input', { class: 'unseen', name: 'username', autocomplete: 'username', value: 'operator', tabindex: -1, 'aria-hidden': 'true' }),
+		h('input', {
+			class: 'unseen',
+			name: 'username',
+			autocomplete: 'username',
+			value: 'operator',
+			tabindex: -1,
+			'aria-hidden': 'true',
+		}),
 		field('key', 'Operator’s key', key),
 		h('p', { class: 'error whole', role: 'alert', 'data-error': 'form' }),
-		submit);
+		submit,
+	);
 
 	session = null;
 	forget();
@@ -59,14 +69,12 @@ function enter(answer) {
 async function route() {
 	const [, id] = /^#\/key\/([0-9a-f-]{36})$/.exec(location.hash) || [];
 
-	if (!session)
-		return;
+	if (!session) return;
 	closeAll();
 	await (id ? showKeyPage(main, session, id) : showList(main, session));
 	// a new page: a screen reader begins with its heading
 	const heading = main.querySelector('h1');
-	if (heading && !document.querySelector('dialog'))
-		heading.focus({ preventScroll: true });
+	if (heading && !document.querySelector('dialog')) heading.focus({ preventScroll: true });
 	window.scrollTo(0, 0);
 }
 
@@ -77,4 +85,7 @@ document.getElementById('logout').addEventListener('click', async () => {
 });
 window.addEventListener('hashchange', route);
 whenSessionEnds((text) => showLogin(text === 'You are not logged in.' ? 'Your session has ended.' : text));
-call('session').then((answer) => (answer.operator ? enter(answer) : showLogin()), (error) => showLogin(error.message));
+call('session').then(
+	(answer) => (answer.operator ? enter(answer) : showLogin()),
+	(error) => showLogin(error.message),
+);

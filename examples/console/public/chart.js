@@ -23,7 +23,10 @@ function bars(hours, title) {
 	const step = width / hours.length;
 	const tall = (n) => (n / most) * height;
 	const picture = svg('svg', {
-		viewBox: `0 0 ${width + 44} ${height + top + 22}`, class: 'chart', role: 'img', 'aria-label': title,
+		viewBox: `0 0 ${width + 44} ${height + top + 22}`,
+		class: 'chart',
+		role: 'img',
+		'aria-label': title,
 	});
 
 	for (const part of [0, 0.5, 1]) {
@@ -44,8 +47,22 @@ function bars(hours, title) {
 		what.textContent = `${clock.format(new Date(hour.hour))}: ${number(hour.uses)} uses, ${number(hour.refusals)} refusals`;
 		group.append(
 			svg('rect', { x: n * step, y: top, width: step, height, class: 'hit' }),
-			svg('rect', { x, y: top + height - uses, width: wide, height: uses, class: 'uses', rx: Math.min(2, wide / 3) }),
-			svg('rect', { x, y: top + height - uses - refusals, width: wide, height: refusals, class: 'refusals' }));
+			svg('rect', {
+				x,
+				y: top + height - uses,
+				width: wide,
+				height: uses,
+				class: 'uses',
+				rx: Math.min(2, wide / 3),
+			}),
+			svg('rect', {
+				x,
+				y: top + height - uses - refusals,
+				width: wide,
+				height: refusals,
+				class: 'refusals',
+			}),
+		);
 		picture.append(group);
 		if (n % Math.ceil(hours.length / labels) === 0) {
 			const text = svg('text', { x: n * step, y: top + height + 17 });
@@ -60,21 +77,56 @@ function bars(hours, title) {
 function table(hours) {
 	const used = hours.filter((hour) => hour.uses || hour.refusals);
 
-	return h('details', {},
+	return h(
+		'details',
+		{},
 		h('summary', {}, 'The same as a table'),
-		used.length === 0 ? h('p', {}, 'No use and no refusal.') : h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Use by hour' },
-			h('table', { class: 'plain' },
-				h('thead', {}, h('tr', {}, ['Hour', 'Uses', 'Refusals'].map((text) => h('th', { scope: 'col' }, text)))),
-				h('tbody', {}, used.reverse().map((hour) => h('tr', {},
-					h('th', { scope: 'row' }, clock.format(new Date(hour.hour))),
-					h('td', {}, number(hour.uses)),
-					h('td', {}, number(hour.refusals))))))));
+		used.length === 0
+			? h('p', {}, 'No use and no refusal.')
+			: h(
+					'div',
+					{ class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Use by hour' },
+					h(
+						'table',
+						{ class: 'plain' },
+						h(
+							'thead',
+							{},
+							h(
+								'tr',
+								{},
+								['Hour', 'Uses', 'Refusals'].map((text) => h('th', { scope: 'col' }, text)),
+							),
+						),
+						h(
+							'tbody',
+							{},
+							used
+								.reverse()
+								.map((hour) =>
+									h(
+										'tr',
+										{},
+										h('th', { scope: 'row' }, clock.format(new Date(hour.hour))),
+										h('td', {}, number(hour.uses)),
+										h('td', {}, number(hour.refusals)),
+									),
+								),
+						),
+					),
+				),
+	);
 }
 
 export function usageChart(all) {
 	const place = h('div', {});
 	const id = newId('span');
-	const select = h('select', { id }, h('option', { value: 24 }, 'last 24 hours'), h('option', { value: 168 }, 'last 7 days'));
+	const select = h(
+		'select',
+		{ id },
+		h('option', { value: 24 }, 'last 24 hours'),
+		h('option', { value: 168 }, 'last 7 days'),
+	);
 
 	function draw() {
 		const hours = all.slice(-select.value);
@@ -82,11 +134,22 @@ export function usageChart(all) {
 		const title = `${sum('uses')} uses and ${sum('refusals')} refusals`;
 
 		place.replaceChildren(
-			h('p', { class: 'legend' },
-				h('span', { class: 'uses' }, `${sum('uses')} uses`), h('span', { class: 'refusals' }, `${sum('refusals')} refusals`)),
-			bars(hours, title), table(hours));
+			h(
+				'p',
+				{ class: 'legend' },
+				h('span', { class: 'uses' }, `${sum('uses')} uses`),
+				h('span', { class: 'refusals' }, `${sum('refusals')} refusals`),
+			),
+			bars(hours, title),
+			table(hours),
+		);
 	}
 	select.addEventListener('change', draw);
 	draw();
-	return h('div', {}, h('div', { class: 'span' }, h('label', { for: id, class: 'unseen' }, 'Time'), select), place);
+	return h(
+		'div',
+		{},
+		h('div', { class: 'span' }, h('label', { for: id, class: 'unseen' }, 'Time'), select),
+		place,
+	);
 }

@@ -11,16 +11,31 @@ export function shut(dialog) {
 // Open a dialog; "body" is its content.  It is gone from the page when it is closed.
 export function open(title, body, { wide, closed, sticky } = {}) {
 	const id = newId('title');
-	const dialog = h('dialog', { 'aria-labelledby': id, class: wide ? 'wide' : '' },
-		h('div', { class: 'head' },
+	const dialog = h(
+		'dialog',
+		{ 'aria-labelledby': id, class: wide ? 'wide' : '' },
+		h(
+			'div',
+			{ class: 'head' },
 			h('h2', { id }, title),
-			!sticky && h('button', { type: 'button', class: 'quiet square', 'aria-label': 'Close', onclick: () => shut(dialog) }, icon('close'))),
-		body);
+			!sticky &&
+				h(
+					'button',
+					{
+						type: 'button',
+						class: 'quiet square',
+						'aria-label': 'Close',
+						onclick: () => shut(dialog),
+					},
+					icon('close'),
+				),
+		),
+		body,
+	);
 
 	dialog.addEventListener('close', () => {
 		dialog.remove();
-		if (closed)
-			closed();
+		if (closed) closed();
 	});
 	// what is shown once is not to go by a slip
 	if (sticky) {
@@ -40,10 +55,18 @@ export function closeAll(which = 'dialog:not([data-sticky])') {
 // the dialog stays open.
 export function form(title, content, { label, danger, wide, send, check = () => ({}) }) {
 	const submit = h('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, label);
-	const element = h('form', { novalidate: true, method: 'dialog' },
+	const element = h(
+		'form',
+		{ novalidate: true, method: 'dialog' },
 		h('div', { class: 'body' }, content),
 		h('p', { class: 'error whole', role: 'alert', 'data-error': 'form' }),
-		h('div', { class: 'foot' }, button('Cancel', null, () => shut(dialog)), submit));
+		h(
+			'div',
+			{ class: 'foot' },
+			button('Cancel', null, () => shut(dialog)),
+			submit,
+		),
+	);
 	const dialog = open(title, element, { wide });
 
 	element.addEventListener('submit', async (event) => {
@@ -51,15 +74,13 @@ export function form(title, content, { label, danger, wide, send, check = () => 
 		const errors = check(element);
 
 		showErrors(element, errors);
-		if (Object.keys(errors).length)
-			return;
+		if (Object.keys(errors).length) return;
 		submit.disabled = true;
 		try {
 			await send(element);
 			shut(dialog);
 		} catch (error) {
-			if (!('status' in error))
-				throw error;
+			if (!('status' in error)) throw error;
 			showKnown(element, errorsOf(error));
 		} finally {
 			submit.disabled = false;
@@ -80,8 +101,7 @@ async function copy(text, source) {
 		await navigator.clipboard.writeText(text);
 	} catch (error) {
 		source.select();
-		if (!document.execCommand('copy'))
-			throw error;
+		if (!document.execCommand('copy')) throw error;
 	}
 }
 
@@ -90,29 +110,63 @@ async function copy(text, source) {
 export function showKey(title, key, text) {
 	const id = newId('key');
 	const said = h('span', { role: 'status' });
-	const shown = h('input', { id, class: 'secret', readonly: true, autocomplete: 'off', spellcheck: 'false', value: key, onfocus: () => shown.select() });
-	const copying = button('Copy', 'copy', async () => {
-		try {
-			await copy(shown.value, shown);
-			said.textContent = 'Copied.';
-			copying.classList.add('done');
-		} catch (error) {
-			said.textContent = 'Copy it by hand: the browser does not allow it.';
-			shown.select();
-		}
-	}, { class: 'primary' });
-	const done = button('I have stored it', 'check', () => shut(dialog));
-	const dialog = open(title, h('div', {},
-		h('div', { class: 'body' },
-			h('p', { class: 'warning' }, icon('warning'),
-				h('span', {}, h('b', {}, 'This key is shown only once.'), ' Store it where your program finds it, such as a secret manager. Whoever has it can use it.')),
-			text && h('p', {}, text),
-			h('label', { for: id }, 'API key'),
-			h('div', { class: 'copy' }, shown, copying)),
-		h('div', { class: 'foot' }, said, done)), {
-		sticky: true,
-		closed: () => { shown.value = ''; },
+	const shown = h('input', {
+		id,
+		class: 'secret',
+		readonly: true,
+		autocomplete: 'off',
+		spellcheck: 'false',
+		value: key,
+		onfocus: () => shown.select(),
 	});
+	const copying = button(
+		'Copy',
+		'copy',
+		async () => {
+			try {
+				await copy(shown.value, shown);
+				said.textContent = 'Copied.';
+				copying.classList.add('done');
+			} catch (error) {
+				said.textContent = 'Copy it by hand: the browser does not allow it.';
+				shown.select();
+			}
+		},
+		{ class: 'primary' },
+	);
+	const done = button('I have stored it', 'check', () => shut(dialog));
+	const dialog = open(
+		title,
+		h(
+			'div',
+			{},
+			h(
+				'div',
+				{ class: 'body' },
+				h(
+					'p',
+					{ class: 'warning' },
+					icon('warning'),
+					h(
+						'span',
+						{},
+						h('b', {}, 'This key is shown only once.'),
+						' Store it where your program finds it, such as a secret manager. Whoever has it can use it.',
+					),
+				),
+				text && h('p', {}, text),
+				h('label', { for: id }, 'API key'),
+				h('div', { class: 'copy' }, shown, copying),
+			),
+			h('div', { class: 'foot' }, said, done),
+		),
+		{
+			sticky: true,
+			closed: () => {
+				shown.value = '';
+			},
+		},
+	);
 
 	copying.focus();
 	return new Promise((resolve) => dialog.addEventListener('close', resolve));

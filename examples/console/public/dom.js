@@ -5,14 +5,10 @@ export function h(name, attributes, ...children) {
 	const element = document.createElement(name);
 
 	for (const [key, value] of Object.entries(attributes || {})) {
-		if (value === undefined || value === null || value === false)
-			continue;
-		if (key.startsWith('on'))
-			element.addEventListener(key.slice(2), value);
-		else if (key === 'value')
-			element.value = value;
-		else
-			element.setAttribute(key, value === true ? '' : value);
+		if (value === undefined || value === null || value === false) continue;
+		if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
+		else if (key === 'value') element.value = value;
+		else element.setAttribute(key, value === true ? '' : value);
 	}
 	append(element, children);
 	return element;
@@ -20,8 +16,7 @@ export function h(name, attributes, ...children) {
 
 function append(element, children) {
 	for (const child of children.flat(Infinity))
-		if (child !== undefined && child !== null && child !== false)
-			element.append(child);
+		if (child !== undefined && child !== null && child !== false) element.append(child);
 }
 
 export function fill(element, ...children) {
@@ -33,8 +28,7 @@ export function fill(element, ...children) {
 export function svg(name, attributes, ...children) {
 	const element = document.createElementNS('http://www.w3.org/2000/svg', name);
 
-	for (const [key, value] of Object.entries(attributes))
-		element.setAttribute(key, value);
+	for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
 	element.append(...children);
 	return element;
 }
@@ -75,10 +69,14 @@ export function field(name, text, control, hint) {
 	control.id = id;
 	control.name = name;
 	control.setAttribute('aria-describedby', [hintId, error.id].filter(Boolean).join(' '));
-	return h('div', { class: 'field' },
+	return h(
+		'div',
+		{ class: 'field' },
 		h('label', { for: id }, text),
 		hint && h('p', { class: 'hint', id: hintId }, hint),
-		control, error);
+		control,
+		error,
+	);
 }
 
 // Say in a form what is wrong, at its field if there is one, and go there.
@@ -90,22 +88,19 @@ export function showErrors(form, errors) {
 		const control = form.querySelector(`[aria-describedby~="${place.id}"]`);
 
 		place.textContent = text || '';
-		if (!control)
-			continue;
-		if (text)
-			control.setAttribute('aria-invalid', 'true');
-		else
-			control.removeAttribute('aria-invalid');
-		if (text && !first)
-			first = control;
+		if (!control) continue;
+		if (text) control.setAttribute('aria-invalid', 'true');
+		else control.removeAttribute('aria-invalid');
+		if (text && !first) first = control;
 	}
-	if (first)
-		first.focus();
+	if (first) first.focus();
 }
 
 // The errors of a refused call, for showErrors().
 export function errorsOf(error) {
-	const text = error.message.replace(/^./, (letter) => letter.toUpperCase()) + (error.detail ? ` ${error.detail}` : '');
+	const text =
+		error.message.replace(/^./, (letter) => letter.toUpperCase()) +
+		(error.detail ? ` ${error.detail}` : '');
 
 	return { [error.field || 'form']: /[.!?]$/.test(text) ? text : `${text}.` };
 }

@@ -5,7 +5,13 @@ import { h } from './dom.js';
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
-const units = [['year', 31536000], ['month', 2592000], ['day', 86400], ['hour', 3600], ['minute', 60]];
+const units = [
+	['year', 31536000],
+	['month', 2592000],
+	['day', 86400],
+	['hour', 3600],
+	['minute', 60],
+];
 
 export function ago(date) {
 	const seconds = (new Date(date) - Date.now()) / 1000;
@@ -31,7 +37,8 @@ export function pill(status) {
 
 const all = (name, what) => (name === '*' ? `all ${what}` : name);
 
-export const place = (grant) => `${all(grant.project, 'projects')} – ${all(grant.environment, 'environments')}`;
+export const place = (grant) =>
+	`${all(grant.project, 'projects')} – ${all(grant.environment, 'environments')}`;
 
 export function chip(grant) {
 	return h('span', { class: `chip ${grant.level}` }, place(grant), h('b', {}, grant.level));
