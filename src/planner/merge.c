@@ -29,8 +29,8 @@
 #include "utils/rel.h"
 #include "utils/sortsupport.h"
 
-/* Index entries that are copied for a run at a time, at first and at most. */
-#define FIRST_BATCH			4
+/* Index entries that are copied for a run at a time. */
+#define MIN_BATCH			4
 #define MAX_BATCH			256
 
 /* The rows of a project. */
@@ -67,8 +67,9 @@ struct AkMerge
 	Run		   *runs;
 	Run		   *owners[2];		/* whose the scans are, or NULL */
 	binaryheap *heap;
-	Run		   *current;		/* whose entry was returned, not yet in its
-								 * place */
+	Run		   *current;		/* whose entry was returned; to be settled */
+	int			first_batch;	/* size of it */
+	bool		single;			/* only one run, of which nothing is skipped */
 
 	int64		searches;
 };
@@ -177,8 +178,8 @@ get_scan(AkMerge *merge, bool resumed)
 	{
 		merge->scans[resumed] = ak_reader_begin(merge->reader,
 												merge->reader->nkeys + resumed);
-		merge->scans[resumed]->xs_want_itup = true;
 	}
+	merge->scans[resumed]->xs_want_itup = !merge->single;
 	return merge->scans[resumed];
 }
 
@@ -301,7 +302,7 @@ fill(AkMerge *merge, Run *run)
 {
 	bool		new = run->count == 0;
 	IndexTuple	behind = NULL;	/* skip up to this entry */
-	int			size = new ? FIRST_BATCH : Min(run->count * 2, MAX_BATCH);
+	int			size = new ? merge->first_batch : Min(run->count * 2, MAX_BATCH);
 	int			count = 0;
 	IndexScanDesc from;
 	IndexTuple *entries;
@@ -473,16 +474,27 @@ ak_merge_list(AkMerge *merge)
 }
 
 void
-ak_merge_begin(AkMerge *merge, const AkPlace *place)
+ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted)
 {
-	MemoryContext before = MemoryContextSwitchTo(merge->context);
+	MemoryContext before = MemoryContextSwitchTo(merge->reader->state->ps.state->es_query_cxt);
 
 	merge->place = place;
-	merge->heap = binaryheap_allocate(Max(merge->nruns, 1), compare_runs, merge);
-	MemoryContextSwitchTo(merge->reader->state->ps.state->es_query_cxt);
+	merge->single = place == NULL && merge->nruns == 1;
+	if (merge->single)
+	{
+		begin_scan(merge, &merge->runs[0]);
+		MemoryContextSwitchTo(before);
+		return;
+	}
+	/* twice the average of the runs; without an idea, some */
+	merge->first_batch = wanted == 0 ? 2 * MIN_BATCH :
+		Min(MIN_BATCH + 2 * (wanted / Max(merge->nruns, 1)), MAX_BATCH);
 	if (merge->fetch == NULL)
 		merge->fetch = table_index_fetch_begin(merge->reader->state->ss_currentRelation,
 											   SO_NONE);
+	MemoryContextSwitchTo(merge->context);
+	merge->heap = binaryheap_allocate(Max(merge->nruns, 1), compare_runs, merge);
+	MemoryContextSwitchTo(merge->reader->state->ps.state->es_query_cxt);
 	for (int i = 0; i < merge->nruns; i++)
 		if (advance(merge, &merge->runs[i]))
 			binaryheap_add_unordered(merge->heap, PointerGetDatum(&merge->runs[i]));
@@ -491,12 +503,29 @@ ak_merge_begin(AkMerge *merge, const AkPlace *place)
 	MemoryContextSwitchTo(before);
 }
 
+/* The rows of the only project are those of the index scan. */
+static TupleTableSlot *
+next_of_single(AkMerge *merge)
+{
+	TupleTableSlot *slot = merge->reader->state->ss_ScanTupleSlot;
+
+	while (index_getnext_tid(merge->scans[false], merge->reader->direction) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (index_fetch_heap(merge->scans[false], slot))
+			return slot;
+	}
+	return ExecClearTuple(slot);
+}
+
 TupleTableSlot *
 ak_merge_next(AkMerge *merge)
 {
 	ScanState  *state = merge->reader->state;
 	TupleTableSlot *slot = state->ss_ScanTupleSlot;
 
+	if (merge->single)
+		return next_of_single(merge);
 	for (;;)
 	{
 		bool		again = false;

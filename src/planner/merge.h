@@ -37,9 +37,9 @@ extern int	ak_merge_list(AkMerge *merge);
 
 /*
  * Begin to merge the rows of the listed projects, from a place on, or all if it is NULL.
- * What it points to must stay.
+ * What it points to must stay.  "wanted" rows will be asked for; 0 if that is not known.
  */
-extern void ak_merge_begin(AkMerge *merge, const AkPlace *place);
+extern void ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted);
 
 /* The next row, in the scan's slot, which is empty at the end. */
 extern TupleTableSlot *ak_merge_next(AkMerge *merge);

@@ -22,6 +22,7 @@
 
 #include "planner/ordered.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "access/nbtree.h"
@@ -261,26 +262,22 @@ get_fraction(PlannerInfo *root, RelOptInfo *rel)
 	return fraction <= 0.0 || fraction > 1.0 ? 1.0 : fraction;
 }
 
-/* How many projects are expected of the key. */
-static double
-get_projects(const Ordered *ordered)
+/* The call that the projects are of: the one that the index can use. */
+static AkCall
+get_call(const Ordered *ordered)
 {
+	Node	   *clause = NULL;
 	ListCell   *cell;
 
 	foreach(cell, ordered->runs->indexclauses)
 	{
 		IndexClause *iclause = lfirst_node(IndexClause, cell);
 
-		if (ak_support_is_call((Node *) iclause->rinfo->clause))
-		{
-			AkCall		call =
-			ak_support_call(((FuncExpr *) iclause->rinfo->clause)->args);
-
-			return ak_estimate_projects(ordered->root, ordered->rel->relid,
-										&call);
-		}
+		clause = (Node *) iclause->rinfo->clause;
+		if (iclause->indexcol == ordered->project && ak_support_is_call(clause))
+			break;
 	}
-	return 1.0;
+	return ak_support_call(castNode(FuncExpr, clause)->args);
 }
 
 /* What it costs to begin the runs: a descent and the first page of each. */
@@ -304,7 +301,9 @@ cost_descents(const Ordered *ordered, double projects)
 static void
 set_cost(const Ordered *ordered, Path * path)
 {
-	double		projects = get_projects(ordered);
+	AkCall		call = get_call(ordered);
+	double		projects = ak_estimate_projects(ordered->root, ordered->rel->relid,
+												&call);
 	Path	   *runs = &ordered->runs->path;
 	Cost		startup = cost_descents(ordered, projects);
 	Cost		rest = Max(runs->total_cost - runs->startup_cost, 0.0) +
@@ -378,7 +377,11 @@ add_path_of(const Ordered *ordered)
 	path->custom_paths = list_make1(ordered->runs);
 	if (ordered->walk != NULL)
 		path->custom_paths = lappend(path->custom_paths, ordered->walk);
-	path->custom_private = list_make2_int(ordered->project, ordered->columns);
+	path->custom_private = list_make4_int(ordered->project, ordered->columns,
+										  ordered->fraction < 1.0 ?
+										  (int) Min(ceil(path->path.rows * ordered->fraction),
+													INT_MAX) : 0,
+										  get_call(ordered).key == NULL);
 	path->methods = &methods;
 	add_path(ordered->rel, &path->path);
 }

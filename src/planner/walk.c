@@ -5,7 +5,9 @@
  * It begins with the walk.  A row that fails the conditions was passed in vain.  When
  * that was so for a few, the projects of the key are listed; when it was for so many as
  * it costs to begin the runs of these, they are merged from the place on where the walk
- * is.  So the scan takes at most about twice as long as the better of the two.
+ * is, unless it has returned so many rows that it will soon be at its end.  So the scan
+ * takes at most about twice as long as the better of the two.  A key of few grants has its
+ * projects listed at once; for a single one there is no walk.
  *
  * All conditions are checked for each row, in the order in which PostgreSQL wants them
  * checked.  That does for EvalPlanQual, too.
@@ -17,6 +19,7 @@
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
+#include "auth/authn.h"
 #include "base/compat.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -33,6 +36,9 @@
 /* ... and for each of these before they are merged: that costs about as much. */
 #define ROWS_OF_PROJECT		24
 
+/* Grants whose projects are listed as fast as such rows are passed. */
+#define FEW_GRANTS			8
+
 typedef struct OrderedScan
 {
 	CustomScanState css;
@@ -40,6 +46,8 @@ typedef struct OrderedScan
 	AkReader	walk_reader;
 	AkMerge    *merge;
 	int			project;		/* see AkWalkPrivate */
+	int			expected;
+	bool		of_session;
 	bool		begun;
 	bool		walking;
 	bool		listed;			/* the projects */
@@ -88,12 +96,22 @@ note_place(OrderedScan *scan)
 	MemoryContextSwitchTo(before);
 }
 
+/* What a key that sees much never needs is made when it is. */
 static void
 list_once(OrderedScan *scan)
 {
+	MemoryContext before;
+
 	if (scan->listed)
 		return;
 	scan->listed = true;
+	if (scan->merge == NULL)
+	{
+		before = MemoryContextSwitchTo(scan->css.ss.ps.state->es_query_cxt);
+		ak_reader_open(&scan->runs_reader);
+		scan->merge = ak_merge_create(&scan->runs_reader, scan->project);
+		MemoryContextSwitchTo(before);
+	}
 	scan->nprojects = ak_merge_list(scan->merge);
 	scan->total_projects += scan->nprojects;
 }
@@ -105,7 +123,8 @@ begin_merge(OrderedScan *scan)
 	scan->walking = false;
 	if (scan->latest != NULL)
 		note_place(scan);
-	ak_merge_begin(scan->merge, scan->latest != NULL ? &scan->place : NULL);
+	ak_merge_begin(scan->merge, scan->latest != NULL ? &scan->place : NULL,
+				   Max(scan->expected - scan->wanted, 0));
 }
 
 /* Has the walk passed too many rows in vain? */
@@ -113,16 +132,17 @@ static bool
 is_over(OrderedScan *scan)
 {
 	int64		vain = (int64) scan->place.nvisited + scan->dead - scan->wanted;
+	int64		price;
 
 	if (vain < scan->limit)
 		return false;
-	if (!scan->listed)
-	{
-		list_once(scan);
-		/* there is nothing to merge with a single one */
-		scan->limit = scan->nprojects <= 1 ? 0 :
-			(int64) ROWS_OF_PROJECT * scan->nprojects;
-	}
+	list_once(scan);
+	price = scan->nprojects > 1 ? (int64) ROWS_OF_PROJECT * scan->nprojects : 0;
+	if (vain >= price && scan->expected > scan->wanted &&
+		vain * (scan->expected - scan->wanted) < price * scan->wanted)
+		scan->limit = vain + price; /* the rest is expected to cost less */
+	else
+		scan->limit = price;
 	return vain >= scan->limit;
 }
 
@@ -145,13 +165,36 @@ static void
 begin_walk(OrderedScan *scan)
 {
 	AkReader   *reader = &scan->walk_reader;
+	MemoryContext before = MemoryContextSwitchTo(scan->css.ss.ps.state->es_query_cxt);
 
-	ak_reader_evaluate(reader);
 	if (scan->walk == NULL)
+	{
+		ak_reader_open(reader);
 		scan->walk = ak_reader_begin(reader, reader->nkeys);
+		scan->context = AllocSetContextCreate(CurrentMemoryContext,
+											  "apikey ordered scan",
+											  ALLOCSET_SMALL_SIZES);
+	}
+	ak_reader_evaluate(reader);
 	index_rescan(scan->walk, reader->keys, reader->nkeys, NULL, 0);
 	scan->total_walks++;
 	scan->limit = FREE_ROWS;
+	MemoryContextSwitchTo(before);
+}
+
+/* Is it known at once that the walk is not worth to begin? */
+static bool
+is_for_one(OrderedScan *scan)
+{
+	const AkKey *key;
+
+	if (!scan->of_session)
+		return false;
+	key = ak_authn_session();
+	if (key != NULL && (key->grants->any_project || key->grants->count > FEW_GRANTS))
+		return false;
+	list_once(scan);
+	return scan->nprojects <= 1;
 }
 
 /* The next row of the walk, an empty slot at its end; NULL if it is over before. */
@@ -196,7 +239,7 @@ next_row(ScanState * state)
 		if (!IsMVCCSnapshot(state->ps.state->es_snapshot))
 			elog(ERROR, "ordered scans need an MVCC snapshot");
 		scan->begun = true;
-		scan->walking = scan->walk_reader.plan != NULL;
+		scan->walking = scan->walk_reader.plan != NULL && !is_for_one(scan);
 		if (scan->walking)
 			begin_walk(scan);
 		else
@@ -241,6 +284,8 @@ begin_ordered(CustomScanState * node, EState *estate, int eflags)
 
 	scan->project = list_nth_int(plan->custom_private, AK_WALK_PROJECT);
 	scan->place.columns = list_nth_int(plan->custom_private, AK_WALK_COLUMNS);
+	scan->expected = list_nth_int(plan->custom_private, AK_WALK_WANTED);
+	scan->of_session = list_nth_int(plan->custom_private, AK_WALK_SESSION);
 	ak_reader_init(&scan->runs_reader, state,
 				   list_nth(plan->custom_plans, AK_WALK_RUNS));
 	if (list_length(plan->custom_plans) > AK_WALK_ALL)
@@ -252,15 +297,6 @@ begin_ordered(CustomScanState * node, EState *estate, int eflags)
 	ExecAssignScanProjectionInfoWithVarno(state, plan->scan.scanrelid);
 	state->ps.qual = ExecInitQual(plan->scan.plan.qual, &state->ps);
 	scan->spare = ExecInitExtraTupleSlot(estate, desc, ops);
-	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
-		return;
-
-	ak_reader_open(&scan->runs_reader);
-	scan->merge = ak_merge_create(&scan->runs_reader, scan->project);
-	if (scan->walk_reader.plan != NULL)
-		ak_reader_open(&scan->walk_reader);
-	scan->context = AllocSetContextCreate(estate->es_query_cxt, "apikey ordered scan",
-										  ALLOCSET_SMALL_SIZES);
 }
 
 static void
@@ -277,8 +313,10 @@ rescan_ordered(CustomScanState * node)
 	scan->latest = NULL;
 	scan->place.visited = NULL;
 	scan->place.nvisited = scan->room = scan->dead = scan->wanted = 0;
-	ak_merge_reset(scan->merge);
-	MemoryContextReset(scan->context);
+	if (scan->merge != NULL)
+		ak_merge_reset(scan->merge);
+	if (scan->context != NULL)
+		MemoryContextReset(scan->context);
 }
 
 static void
@@ -309,7 +347,9 @@ explain_ordered(CustomScanState * node, List *ancestors, ExplainState * es)
 		ExplainPropertyInteger("Rows Walked", NULL, scan->total_walked, es);
 	ExplainPropertyInteger("Projects Merged", NULL, scan->total_projects, es);
 	ExplainPropertyInteger("Index Searches", NULL,
-						   scan->total_walks + ak_merge_searches(scan->merge), es);
+						   scan->total_walks +
+						   (scan->merge != NULL ? ak_merge_searches(scan->merge) : 0),
+						   es);
 }
 
 static const CustomExecMethods exec_methods = {

@@ -22,7 +22,11 @@ typedef enum AkWalkChild
 typedef enum AkWalkPrivate
 {
 	AK_WALK_PROJECT = 0,		/* column of the index of the runs, from 0 */
-	AK_WALK_COLUMNS				/* that follow it and are the order asked for */
+	AK_WALK_COLUMNS,			/* that follow it and are the order asked for */
+	AK_WALK_WANTED,				/* rows that are expected to be asked for, 0:
+								 * all */
+	AK_WALK_SESSION				/* are the projects those of the session's
+								 * key? */
 } AkWalkPrivate;
 
 extern const CustomScanMethods ak_walk_methods;
