@@ -32,11 +32,19 @@ async function browse(profile, options = {}) {
 
 	page.setDefaultTimeout(20000);
 	page.on('request', (request) => seen.requests.push(`${request.url()} ${request.postData() || ''}`));
-	page.on('response', async (response) => {
-		const answer = { url: response.url(), text: '' };
+	// their texts come later
+	page.on('response', (response) => {
+		const answer = { url: response.url() };
 
 		seen.answers.push(answer);
-		answer.text = await response.text().catch(() => '');
+		answer.read = response.text().then(
+			(text) => {
+				answer.text = text;
+			},
+			() => {
+				answer.text = '';
+			},
+		);
 	});
 	page.on('pageerror', (error) => seen.errors.push(error.message));
 	page.on('console', (message) => {
@@ -94,6 +102,26 @@ async function faults(page) {
 		);
 }
 
+// Does what says this get the focus?
+async function focusComes(page, text, name) {
+	const got = page.waitForFunction((wanted) => document.activeElement.innerText === wanted, text);
+
+	ok(
+		await got.then(
+			() => true,
+			() => false,
+		),
+		name,
+		await page.evaluate('document.activeElement.outerHTML'),
+	);
+}
+
+// Do something that has the list loaded, and wait for that.
+async function loaded(page, act) {
+	await Promise.all([page.waitForResponse(/\/api\/list$/), act()]);
+	await page.waitForFunction('!document.querySelector("[aria-busy]")');
+}
+
 async function picture(page, name) {
 	if (process.env.PICTURES) await page.screenshot({ path: `${process.env.PICTURES}/${name}.png` });
 }
@@ -123,7 +151,7 @@ async function takeKey(page) {
 // Answers from number "from" on that have this text, and requests, of any time, other than
 // those to look for leaks.
 async function wire(page, seen, text, from) {
-	await page.waitForLoadState('networkidle');
+	await Promise.all(seen.answers.map(({ read }) => read));
 	return [
 		...seen.answers
 			.slice(from)
@@ -191,6 +219,7 @@ async function life({ page, seen }, { api }) {
 	is(await traces(page, key), [], 'the key is nowhere in the page any more');
 	await page.getByRole('link', { name: 'Shop front' }).waitFor();
 	ok(true, 'it is in the list');
+	await focusComes(page, 'Shop front', 'and has the focus');
 
 	is(await callApi(api, key), [200, 2], 'an API is called with it');
 	await page.getByRole('button', { name: 'Load again' }).click();
@@ -229,6 +258,7 @@ async function life({ page, seen }, { api }) {
 	await page.getByRole('button', { name: 'Enable' }).click();
 	await page.getByRole('button', { name: 'Disable' }).waitFor();
 	is((await callApi(api, next))[0], 200, 'enabled');
+	await focusComes(page, 'Shop window', 'the focus is at the top of what is new');
 
 	await page.getByRole('link', { name: 'API keys' }).click();
 	await page.getByRole('button', { name: 'Revoke Shop window' }).click();
@@ -248,6 +278,7 @@ async function life({ page, seen }, { api }) {
 	await dialog.getByRole('button', { name: 'Revoke key' }).click();
 	await page.locator('tr', { hasText: 'Shop window' }).getByText('revoked').waitFor();
 	is((await callApi(api, next))[0], 401, 'revoked');
+	await focusComes(page, 'Shop window', 'the focus stays with the key');
 	await page.getByRole('link', { name: 'Shop window' }).click();
 	await page.getByText('for a while').waitFor();
 	ok(/revoke\n?.*by Ada, operator/s.test(await page.locator('.events').innerText()), 'events say who');
@@ -298,8 +329,7 @@ async function listing({ page }) {
 	await shown('Page 2');
 	const second = await labels();
 	await sql(`SELECT apikey_create('acme', 'late ' || n) FROM generate_series(1, 30) n`);
-	await page.getByRole('button', { name: 'Load again' }).click();
-	await page.waitForLoadState('networkidle');
+	await loaded(page, () => page.getByRole('button', { name: 'Load again' }).click());
 	is(await labels(), second, 'keys that come do not move the second page');
 	await page.getByRole('button', { name: 'Newer' }).click();
 	await shown('Page 1');

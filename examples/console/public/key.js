@@ -204,7 +204,10 @@ function buttons(session, key, reload) {
 }
 
 export async function showKeyPage(main, session, id) {
-	const reload = () => showKeyPage(main, session, id);
+	const reload = async () => {
+		await showKeyPage(main, session, id);
+		main.querySelector('h1').focus();
+	};
 	let key;
 
 	try {

@@ -206,10 +206,19 @@ export function showList(main, session) {
 		(newer.disabled ? older : newer).focus();
 	}
 
+	// The focus stays with the key that it was at, when the list is made anew.
+	function focusRow(id) {
+		const link = content.querySelector(`tr[data-id="${id}"] a.label`);
+
+		if (link) link.focus();
+	}
+
 	async function load(say) {
 		const mine = ++calls;
 
 		content.setAttribute('aria-busy', 'true');
+		// which page is next is not known yet
+		newer.disabled = older.disabled = true;
 		try {
 			const result = await call('list', {
 				before: state.before[state.before.length - 1],
@@ -219,8 +228,10 @@ export function showList(main, session) {
 
 			// an answer that comes too late is not shown
 			if (mine !== calls) return;
+			const focused = document.activeElement.closest('tr[data-id]');
 			next = result.next;
 			fill(content, result.keys.length ? table(session, result.keys, reload) : empty());
+			if (focused) focusRow(focused.dataset.id);
 			newer.disabled = state.before.length === 1;
 			older.disabled = !next;
 			page.textContent = `Page ${state.before.length}`;
@@ -260,10 +271,12 @@ export function showList(main, session) {
 						'Add API key',
 						'plus',
 						async () => {
-							await addKey(session);
+							const id = await addKey(session);
+
 							state = { search: '', status: '', before: [null] };
 							search.value = status.value = '';
-							load(true);
+							await load(true);
+							focusRow(id);
 						},
 						{ class: 'primary', id: 'add' },
 					),
