@@ -161,7 +161,7 @@ async function logIn(request, response, { key }) {
 	if (old) sessions.close(old);
 	const session = sessions.open(who.key);
 	setCookie(response, session.id);
-	return { csrf: session.csrf, ...answer };
+	return { csrf: session.csrf, idle: sessions.limits.idle, ...answer };
 }
 
 async function answer(request, response, name, body) {
@@ -201,7 +201,7 @@ async function answer(request, response, name, body) {
 	if (result === null) throw new Refusal(404, 'There is no such key.');
 	// operators who rotate the key that they hold go on with the new one
 	if (name === 'rotate' && result.key_id === operator.key_id) session.key = result.key;
-	return name === 'session' ? { csrf: session.csrf, ...result } : result;
+	return name === 'session' ? { csrf: session.csrf, idle: sessions.limits.idle, ...result } : result;
 }
 
 // Which part of a form an error of the database is about, if it says so.

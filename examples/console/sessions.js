@@ -93,4 +93,4 @@ setInterval(() => {
 	for (const session of sessions.values()) if (ended(session, now)) close(session);
 }, minute).unref();
 
-module.exports = { open, close, find, same, mayTry, succeeded, retryAfter: minute / 1000 };
+module.exports = { limits, open, close, find, same, mayTry, succeeded, retryAfter: minute / 1000 };

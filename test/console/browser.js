@@ -3,7 +3,7 @@
 
 const { chromium } = require('playwright-core');
 const axe = require('axe-core').source;
-const { ok, is, sql, keyText, fs } = require('./harness');
+const { ok, is, sql, start, keyText, fs } = require('./harness');
 
 const quiet = [
 	'--headless',
@@ -498,6 +498,15 @@ async function session({ page, context }, address, operators) {
 	await page.getByText('Refused: organization is suspended.').waitFor();
 	ok(await page.getByRole('button', { name: 'Log in' }).isVisible(), 'a suspended organization is told so');
 	await sql(`SELECT apikey_resume('acme')`);
+
+	const hasty = await start('console/server.js', 'console_server', { IDLE_MINUTES: '0.05' });
+	await logIn(page, hasty.address, operators[0]);
+	await page.getByText('Your session has ended.').waitFor();
+	is(
+		await page.getByRole('table').count(),
+		0,
+		'when a session was idle for too long, nothing is left to see',
+	);
 }
 
 module.exports = async ({ operators, server, api }) => {

@@ -4,6 +4,10 @@
 let token = '';
 let onEnd = () => {};
 
+// The server ends a session that is idle; the page does not stay behind it.
+let idle = 0;
+let ending;
+
 export class CallError extends Error {
 	constructor({ error, field, detail }, status) {
 		super(error || 'The server does not answer.');
@@ -32,11 +36,16 @@ export async function call(name, body = {}) {
 		throw new CallError({}, 0);
 	}
 	if (response.ok) {
-		if (result.csrf) token = result.csrf;
+		if (result.csrf) [token, idle] = [result.csrf, result.idle];
+		clearTimeout(ending);
+		if (name !== 'logout' && token) ending = setTimeout(() => onEnd('You are not logged in.'), idle);
 		return result;
 	}
 
 	const error = new CallError(result, response.status);
-	if (response.status === 401 && name !== 'login' && name !== 'session') onEnd(error.message);
+	if (response.status === 401 && name !== 'login' && name !== 'session') {
+		clearTimeout(ending);
+		onEnd(error.message);
+	}
 	throw error;
 }

@@ -78,6 +78,7 @@ function row(session, key, { depth = 0, flat, reload }) {
 		cell(
 			'Status',
 			pill(key.status),
+			key.key_id === session.operator.key_id && h('span', { class: 'pill own' }, 'logged in'),
 			key.overlap_until &&
 				h(
 					'span',
