@@ -187,6 +187,13 @@ async function life({ page, seen }, { api }) {
 		'true',
 		'a duplicate row is refused in place',
 	);
+	ok(
+		await rows
+			.nth(1)
+			.getByLabel('Project')
+			.evaluate((select) => select === document.activeElement),
+		'and has the focus',
+	);
 	await picture(page, 'duplicate');
 	await rows.nth(1).getByLabel('Environment').selectOption('development');
 	await rows.nth(0).getByLabel('Level').selectOption('write');

@@ -286,9 +286,13 @@ function controls(session, key) {
 		],
 		check() {
 			const twice = grants.check();
+			const errors = {};
 
-			if (label.value.trim() === '') return { label: 'A key needs a label.' };
-			return twice ? { grants: 'Two rows are about the same project and environment.' } : {};
+			if (label.value.trim() === '') errors.label = 'A key needs a label.';
+			// the row says itself what is wrong with it
+			if (twice) errors.row = true;
+			if (twice && !errors.label) twice.focusFirst();
+			return errors;
 		},
 	};
 }
