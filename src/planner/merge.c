@@ -42,7 +42,7 @@ typedef struct Run
 	int			next;
 	bool		last;			/* no batch follows */
 	ItemPointerData *equals;	/* of the entries so far that are equal to the
-								 * batch's last one, sorted */
+								 * batch's last one */
 	int			nequals;
 	Datum		value;			/* of the next entry's first column of the
 								 * order */
@@ -66,6 +66,7 @@ struct AkMerge
 	int			nruns;
 	Run		   *runs;
 	Run		   *owners[2];		/* whose the scans are, or NULL */
+	IndexTuple	end;			/* entry from which on the resumed one is */
 	binaryheap *heap;
 	Run		   *current;		/* whose entry was returned; to be settled */
 	int			first_batch;	/* size of it */
@@ -224,6 +225,20 @@ make_resumed_key(const AkMerge *merge, ScanKey key, Datum value, bool isnull)
 	return true;
 }
 
+/* Keep where a run is to go on, as long as a scan may look at it. */
+static void
+keep_end(AkMerge *merge, Run *run)
+{
+	MemoryContext before = MemoryContextSwitchTo(merge->context);
+
+	if (merge->end != NULL)
+		pfree(merge->end);
+	merge->end = CopyIndexTuple(run->entries[run->count - 1]);
+	merge->owners[true] = NULL; /* it went by that entry */
+	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
+	MemoryContextSwitchTo(before);
+}
+
 /*
  * Begin to scan the entries of a run, not much before its last one or the place.  Returns
  * which of the scans that is.
@@ -243,7 +258,8 @@ begin_scan(AkMerge *merge, Run *run)
 	merge->keys[merge->array].sk_argument = run->project;
 	if (run->count > 0)
 	{
-		value = get_sort_value(merge, run->entries[run->count - 1], 0, &isnull);
+		keep_end(merge, run);
+		value = get_sort_value(merge, merge->end, 0, &isnull);
 		resumed = make_resumed_key(merge, &merge->keys[at], value, isnull);
 	}
 	else if (merge->place != NULL)
@@ -293,7 +309,6 @@ note_equals(AkMerge *merge, Run *run, IndexTuple * entries, int count)
 					  (run->nequals + count) * sizeof(ItemPointerData));
 	for (int i = first; i < count; i++)
 		run->equals[run->nequals++] = entries[i]->t_tid;
-	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 }
 
 /* Get the next batch of a run; there may be no more. */
@@ -320,7 +335,7 @@ fill(AkMerge *merge, Run *run)
 	{
 		from = merge->scans[begin_scan(merge, run)];
 		if (!new)
-			behind = run->entries[run->count - 1];
+			behind = merge->end;
 	}
 	entries = MemoryContextAlloc(merge->context, size * sizeof(IndexTuple));
 	while (count < size)
@@ -557,6 +572,7 @@ ak_merge_reset(AkMerge *merge)
 	merge->nruns = 0;
 	merge->owners[false] = merge->owners[true] = NULL;
 	merge->current = NULL;
+	merge->end = NULL;
 	MemoryContextReset(merge->context);
 }
 
