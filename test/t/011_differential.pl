@@ -533,7 +533,7 @@ sub plan_table
 
 	# moments: how many there are, and which projects have the first ones, the last ones or any
 	$table{moment} = chance(0.5) && $like ? $like->{moment} : any(@moments);
-	$table{last_moment} = any(20, 200, 5000);
+	$table{last_moment} = any(6, 30, 200, 5000);
 	$table{ages} = { map { ($_ => any(qw(old old new spread))) } @{ $table{names} } };
 	return \%table;
 }
@@ -615,7 +615,7 @@ COPY raw FROM stdin;\n";
 	my @parts = some(any(0, 1, 1, 2, 2, 3, 4, 6, 10), @index_parts);
 	push @parts, any('(project)', '(project, environment)', '(project, id)', 'USING hash (project)')
 	  if $table{form} ne 'by hand' || chance(0.5);
-	my @pages = some(any(0, 1, 2, 3), @page_parts);
+	my @pages = some(any(0, 1, 2, 2, 3), @page_parts);
 	push @parts, map $_->[0], @pages;
 	$table{orders} = [ map @$_[ 1 .. $#$_ ], @pages ];
 	foreach my $part (@parts)
@@ -936,7 +936,7 @@ sub make_page
 	my $limit = 'LIMIT ' . (chance(0.3) ? constant('int8', $count) : $count) . (chance(0.2) ? ' OFFSET ' . any(1, 7, 50) : '');
 	# of what is equal in the order, any may be first
 	my $columns = $by_id ? any(('a.id') x 3, 'a.id, a.moment', 'a.id, a.environment, a.filler') : join ', ', map $_->[0], @keys;
-	my $form = any(('plain') x 12, qw(all all all lock lateral lateral extremes distinct groups window union merge));
+	my $form = any(('plain') x 12, qw(all all all lock lock lock lateral lateral extremes distinct groups window union merge));
 	my @others = grep $_->{moment} eq $t->{moment}, @{ $world->{tables} };
 	my $b = any(@others);
 
@@ -1493,7 +1493,15 @@ my %plans = (
 	'organization: call' => qr/Filter: [^\n]*apikey_authorize_organization/,
 	'organization: given key' => qr/= apikey_internal\.organization_of/,
 	'organization: unknown' => qr/apikey_internal\.unknown/,
-	'sort' => qr/\bSort Key/);
+	'sort' => qr/\bSort Key/,
+	'ordered scan' => qr/apikey ordered scan/,
+	'ordered scan, backward' => qr/Merged Index: \S+ backward/,
+	'ordered scan, with a walk' => qr/Walked Index: /,
+	'ordered scan of partitions' => qr/Append.*apikey ordered scan/s,
+	'ordered scan below an incremental sort' => qr/Presorted Key[^\n]*\n[^\n]*apikey ordered scan/,
+	'ordered scan, inner side of a nested loop' => qr/Nested Loop.*apikey ordered scan/s,
+	'ordered scan for another type' => qr/Merged Index: [^\n]*\n\s+Index Cond: [^\n]*apikey_internal\.projects/,
+	'ordered scan, locked' => qr/LockRows.*apikey ordered scan/s);
 my %seen;
 my ($cases, $empty) = (0, 0);
 my %found;
