@@ -16,6 +16,7 @@
 #include "planner/ordered.h"
 #include "planner/organization.h"
 #include "planner/paths.h"
+#include "planner/prune.h"
 #include "planner/strict.h"
 #include "shmem/alarm.h"
 #include "shmem/demand.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 	ak_leakproof_init();
 	ak_paths_init();
 	ak_ordered_init();
+	ak_prune_init();
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{

@@ -127,6 +127,17 @@ typedef const struct JumbleState AkJumbleState;
 typedef struct JumbleState AkJumbleState;
 #endif
 
+/* How the partitions of an Append or MergeAppend are pruned, or NULL. */
+#if PG_VERSION_NUM >= 180000
+#define AK_PRUNE_INFO(statement, node) \
+	((node)->part_prune_index < 0 ? NULL : \
+	 (PartitionPruneInfo *) list_nth((statement)->partPruneInfos, \
+									 (node)->part_prune_index))
+#else
+#define AK_PRUNE_INFO(statement, node) \
+	((node)->part_prune_info)
+#endif
+
 /* The hook into the planner's making of a relation, "rel"; before, for tables only. */
 #if PG_VERSION_NUM >= 190000
 #define AK_BUILD_REL_PARAMETERS RelOptInfo *rel, RangeTblEntry *entry

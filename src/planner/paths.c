@@ -12,6 +12,7 @@
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "planner/ordered.h"
+#include "planner/prune.h"
 #include "planner/support.h"
 
 static set_rel_pathlist_hook_type next_add_paths;
@@ -46,7 +47,10 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 {
 	if (next_add_paths != NULL)
 		next_add_paths(root, rel, rti, entry);
-	if (entry->rtekind != RTE_RELATION || ak_paths_call(rel) == NULL)
+	if (entry->rtekind != RTE_RELATION)
+		return;
+	ak_prune_add(root, rel);
+	if (ak_paths_call(rel) == NULL)
 		return;
 	ak_ordered_add_paths(root, rel, entry);
 }

@@ -118,6 +118,12 @@ another_asks_for_more(RelOptInfo *rel, List *args, AkLevel level,
 	return false;
 }
 
+bool
+ak_support_is_implied(RelOptInfo *rel, List *args, AkLevel level)
+{
+	return another_asks_for_more(rel, args, level, NULL);
+}
+
 /*
  * Is this column of the index fixed to one value, or to an array of them, by
  * another condition on the table?  "equality" is the strategy of that.
@@ -402,7 +408,7 @@ estimate_call(SupportRequestSelectivity *req)
 	if (bms_get_singleton_member(relids, &relid) &&
 		relid < root->simple_rel_array_size)
 		rel = root->simple_rel_array[relid];
-	if (rel != NULL && another_asks_for_more(rel, req->args, call.level, NULL))
+	if (rel != NULL && ak_support_is_implied(rel, req->args, call.level))
 		return 1.0;
 	return ak_estimate_call(root, req->varRelid, &call);
 }

@@ -18,4 +18,10 @@ extern bool ak_support_is_call(Node *clause);
 /* The arguments of such a call, with or without a key. */
 extern AkCall ak_support_call(List *args);
 
+/*
+ * Does another call on the table "rel" let no row through that a call with these
+ * arguments does not, as it asks for more of the same, or for as much and stands before?
+ */
+extern bool ak_support_is_implied(RelOptInfo *rel, List *args, AkLevel level);
+
 #endif							/* AK_SUPPORT_H */
