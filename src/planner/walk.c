@@ -362,7 +362,7 @@ static const CustomExecMethods exec_methods = {
 };
 
 static Node *
-create_state(CustomScan * plan)
+create_state(CustomScan *plan)
 {
 	OrderedScan *scan = palloc0(sizeof(OrderedScan));
 
