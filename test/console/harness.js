@@ -20,7 +20,7 @@ function ok(good, name, ...more) {
 			.map((m) => (typeof m === 'string' ? m : JSON.stringify(m)))
 			.join('\n')
 			.split('\n'))
-			console.log(`# ${line}`);
+			console.error(`# ${line}`);
 	}
 	return good;
 }
