@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "fmgr.h"
 #include "keys/worker.h"
+#include "planner/choice.h"
 #include "planner/leakproof.h"
 #include "planner/ordered.h"
 #include "planner/organization.h"
@@ -43,6 +44,7 @@ _PG_init(void)
 	ak_paths_init();
 	ak_ordered_init();
 	ak_prune_init();
+	ak_choice_init();
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{

@@ -14,6 +14,7 @@
 #include "base/level.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -27,6 +28,9 @@
 
 /* So many projects are expected of an unknown key. */
 #define DEFAULT_PROJECTS	10.0
+
+/* Of one that sees little, no more than make this share of all, but at least one. */
+#define LITTLE_SHARE		0.01
 
 /* The share of rows of which nothing is known. */
 #define DEFAULT_SHARE		0.05
@@ -136,6 +140,24 @@ take_sample(PlannerInfo *root, Node *argument, int relid, int max,
 	return sample->column;
 }
 
+/* Is every key one that sees little now? */
+static bool as_little;
+
+void
+ak_estimate_as_little(void (*action) (void *), void *arg)
+{
+	as_little = true;
+	PG_TRY();
+	{
+		action(arg);
+	}
+	PG_FINALLY();
+	{
+		as_little = false;
+	}
+	PG_END_TRY();
+}
+
 /* The key that a call is about, as far as planning can tell, or NULL. */
 static const AkKey *
 key_of_call(PlannerInfo *root, const AkCall *call)
@@ -143,6 +165,8 @@ key_of_call(PlannerInfo *root, const AkCall *call)
 	Const	   *value;
 	AkName		token;
 
+	if (as_little)
+		return NULL;
 	if (call->key == NULL)
 		return ak_authn_session();
 	value = (Const *) estimate_expression_value(root, call->key);
@@ -234,9 +258,14 @@ share_of_rows(const AkKey *key, AkLevel level, const Sample *projects,
 static double
 default_share(const Sample *sample)
 {
+	double		values = sample->count + sample->distinct;
+	double		projects = DEFAULT_PROJECTS;
+
 	if (!sample->column)
 		return DEFAULT_SHARE;
-	return Min(1.0, DEFAULT_PROJECTS / (sample->count + sample->distinct));
+	if (as_little)
+		projects = Min(projects, Max(1.0, LITTLE_SHARE * values));
+	return Min(1.0, projects / values);
 }
 
 Selectivity
@@ -264,6 +293,24 @@ ak_estimate_call(PlannerInfo *root, int relid, const AkCall *call)
 	return result;
 }
 
+/* The share of the rows that have one of these names. */
+static double
+share_of_list(const Sample *sample, const AkName *names, int count)
+{
+	int			common = 0;
+	double		share = 0.0;
+
+	for (int i = 0; i < sample->count; i++)
+		if (ak_reach_contains(names, count, &sample->names[i]))
+		{
+			share += sample->shares[i];
+			common++;
+		}
+	if (count > common)
+		share += sample->rest * Min(1.0, (count - common) / sample->distinct);
+	return Min(share, 1.0);
+}
+
 Selectivity
 ak_estimate_list(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
 {
@@ -271,8 +318,6 @@ ak_estimate_list(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
 	const AkKey *key;
 	const AkName *names;
 	int			count;
-	int			common = 0;
-	double		share = 0.0;
 
 	if (!take_sample(root, call->names[of], relid, SAMPLE_PROJECTS, sample))
 		return DEFAULT_SHARE;
@@ -284,15 +329,75 @@ ak_estimate_list(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
 		return 1.0;				/* or nearly so */
 	count = ak_reach_list(key, Max(call->level, AK_LEVEL_READ), of, NULL,
 						  &names);
-	for (int i = 0; i < sample->count; i++)
-		if (ak_reach_contains(names, count, &sample->names[i]))
-		{
-			share += sample->shares[i];
-			common++;
-		}
-	if (count > common)
-		share += sample->rest * Min(1.0, (count - common) / sample->distinct);
-	return Min(share, 1.0);
+	return share_of_list(sample, names, count);
+}
+
+/* A number in a plan. */
+static Node *
+save_number(double number)
+{
+	return (Node *) makeConst(FLOAT8OID, -1, InvalidOid, sizeof(float8),
+							  Float8GetDatum(number), false, FLOAT8PASSBYVAL);
+}
+
+static double
+saved_number(const void *number)
+{
+	return DatumGetFloat8(((const Const *) number)->constvalue);
+}
+
+List *
+ak_estimate_save(PlannerInfo *root, int relid, const AkCall *call)
+{
+	Sample	   *projects = palloc(sizeof(Sample));
+	Sample	   *environment = palloc(sizeof(Sample));
+	Node	   *within = NULL;
+	List	   *names = NIL;
+	List	   *shares = NIL;
+
+	if (!take_sample(root, call->names[AK_REACH_PROJECTS], relid,
+					 SAMPLE_PROJECTS, projects) ||
+		!projects->column)
+		return NIL;
+	if (take_sample(root, call->names[AK_REACH_ENVIRONMENTS], relid, 1,
+					environment) &&
+		!environment->column && environment->count > 0)
+		within = (Node *) makeString(pnstrdup(environment->names[0].data,
+											  environment->names[0].len));
+	for (int i = 0; i < projects->count; i++)
+	{
+		names = lappend(names, makeString(pnstrdup(projects->names[i].data,
+												   projects->names[i].len)));
+		shares = lappend(shares, save_number(projects->shares[i]));
+	}
+	return list_make5(names, shares, save_number(projects->rest),
+					  save_number(projects->distinct), within);
+}
+
+double
+ak_estimate_saved(List *saved, const AkKey *key, AkLevel level)
+{
+	Sample	   *sample = palloc0(sizeof(Sample));
+	const char *within = llast(saved) != NULL ? strVal(llast(saved)) : NULL;
+	AkName		environment = ak_name_make(within, within ? strlen(within) : 0);
+	const AkName *names;
+	int			count;
+	ListCell   *name;
+	ListCell   *share;
+
+	forboth(name, linitial(saved), share, lsecond(saved))
+	{
+		const char *string = strVal(lfirst(name));
+
+		sample->names[sample->count] = ak_name_make(string, strlen(string));
+		sample->shares[sample->count++] = saved_number(lfirst(share));
+	}
+	sample->rest = saved_number(lthird(saved));
+	sample->distinct = saved_number(lfourth(saved));
+	ak_schema_accept();
+	count = ak_reach_list(key, Max(level, AK_LEVEL_READ), AK_REACH_PROJECTS,
+						  within ? &environment : NULL, &names);
+	return share_of_list(sample, names, count);
 }
 
 double

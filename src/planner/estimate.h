@@ -10,12 +10,16 @@
  * The statistics are not asked about each project of the key, which could be
  * thousands; it is decided for the most common values in them, and a few others,
  * like for a row.  Nothing but these shares of rows comes out.
+ *
+ * A plan that is kept can estimate again when it is begun, by what it has of the
+ * statistics: see choice.h.
  */
 #ifndef AK_ESTIMATE_H
 #define AK_ESTIMATE_H
 
 #include "postgres.h"
 
+#include "auth/keycache.h"
 #include "auth/reach.h"
 #include "base/level.h"
 #include "nodes/pathnodes.h"
@@ -46,6 +50,24 @@ extern Selectivity ak_estimate_list(PlannerInfo *root, int relid,
 /* How many projects with rows in the table the key of a call reaches, at least 1. */
 extern double ak_estimate_projects(PlannerInfo *root, int relid,
 								   const AkCall *call);
+
+/*
+ * Do this, which estimates, as if every key saw little: ten projects, or a hundredth of
+ * all if these are less, but at least one.
+ */
+extern void ak_estimate_as_little(void (*action) (void *), void *arg);
+
+/*
+ * What the statistics tell about the projects of rows, to be kept in a plan: "relid" is
+ * the table that the call is on.  NIL if its project is no column.
+ */
+extern List *ak_estimate_save(PlannerInfo *root, int relid, const AkCall *call);
+
+/*
+ * By that, the share of rows of the projects where this key, NULL for none, has the level
+ * now.  Makes the list of these, as an index condition does.
+ */
+extern double ak_estimate_saved(List *saved, const AkKey *key, AkLevel level);
 
 /* What a call costs, NULL for an unknown one. */
 extern void ak_estimate_cost(const AkCall *call, Cost *startup, Cost *per_row);

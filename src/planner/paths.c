@@ -11,6 +11,7 @@
 
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "planner/choice.h"
 #include "planner/ordered.h"
 #include "planner/prune.h"
 #include "planner/support.h"
@@ -45,14 +46,18 @@ ak_paths_call(RelOptInfo *rel)
 static void
 add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 {
+	RestrictInfo *call;
+
 	if (next_add_paths != NULL)
 		next_add_paths(root, rel, rti, entry);
 	if (entry->rtekind != RTE_RELATION)
 		return;
 	ak_prune_add(root, rel);
-	if (ak_paths_call(rel) == NULL)
+	call = ak_paths_call(rel);
+	if (call == NULL)
 		return;
 	ak_ordered_add_paths(root, rel, entry);
+	ak_choice_add_paths(root, rel, call);
 }
 
 void
