@@ -60,25 +60,37 @@ typedef struct FewPaths
 	double		share;			/* of the rows, that it finds */
 } FewPaths;
 
-/* Does it find rows by the list of a call? */
+/* Does an index find rows by the list of a call? */
 static bool
-is_by_list(Path * path)
+has_list(List *indexclauses)
+{
+	ListCell   *cell;
+
+	foreach(cell, indexclauses)
+	{
+		IndexClause *clause = lfirst_node(IndexClause, cell);
+
+		if (ak_support_is_call((Node *) clause->rinfo->clause))
+			return true;
+	}
+	return false;
+}
+
+/* Does a path? */
+static bool
+is_by_list(Path *path)
 {
 	ListCell   *cell;
 
 	if (IsA(path, IndexPath))
-	{
-		foreach(cell, ((IndexPath *) path)->indexclauses)
-			if (ak_support_is_call((Node *) lfirst_node(IndexClause,
-														cell)->rinfo->clause))
-			return true;
-	}
-	else if (IsA(path, BitmapHeapPath))
+		return has_list(((IndexPath *) path)->indexclauses);
+	if (IsA(path, BitmapHeapPath))
 		return is_by_list(((BitmapHeapPath *) path)->bitmapqual);
-	else if (IsA(path, BitmapAndPath))
+	if (!IsA(path, BitmapAndPath))
+		return false;
+	foreach(cell, ((BitmapAndPath *) path)->bitmapquals)
 	{
-		foreach(cell, ((BitmapAndPath *) path)->bitmapquals)
-			if (is_by_list(lfirst(cell)))
+		if (is_by_list(lfirst(cell)))
 			return true;
 	}
 	return false;
@@ -112,8 +124,10 @@ find_copies(List *conditions, RelOptInfo *rel, RelOptInfo *copy)
 	ListCell   *to;
 
 	forboth(from, rel->baserestrictinfo, to, copy->baserestrictinfo)
+	{
 		if (list_member_ptr(conditions, lfirst(from)))
-		copies = lappend(copies, lfirst(to));
+			copies = lappend(copies, lfirst(to));
+	}
 	return copies;
 }
 
@@ -185,9 +199,9 @@ find_many(List *pathlist)
 	return cheapest;
 }
 
-static Plan * plan_choice(PlannerInfo *root, RelOptInfo *rel,
-						  CustomPath * best_path, List *tlist, List *clauses,
-						  List *custom_plans);
+static Plan *plan_choice(PlannerInfo *root, RelOptInfo *rel,
+						 CustomPath *best_path, List *tlist, List *clauses,
+						 List *custom_plans);
 
 static const CustomPathMethods path_methods = {
 	.CustomName = "ApikeyChoice",
@@ -199,7 +213,7 @@ static const CustomPathMethods path_methods = {
  * which it finds a better one.
  */
 static Path *
-make_choice(Path * many, const FewPaths *paths, List *saved)
+make_choice(Path *many, const FewPaths *paths, List *saved)
 {
 	CustomPath *choice = makeNode(CustomPath);
 	Path	   *copy = makeNode(Path);
@@ -225,7 +239,7 @@ make_choice(Path * many, const FewPaths *paths, List *saved)
 
 /* Is it worth a choice between many, which may be NULL, and few? */
 static bool
-is_worth_it(const Path * many, const FewPaths *paths)
+is_worth_it(const Path *many, const FewPaths *paths)
 {
 	return many != NULL && paths->few != NULL && paths->few->total_cost > 0 &&
 		many->total_cost - paths->few->total_cost >= WORTH_IT;
@@ -261,7 +275,7 @@ ak_choice_add_paths(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *call)
 									  rel->partial_pathlist);
 }
 
-static Node *create_choice_state(CustomScan * scan);
+static Node *create_choice_state(CustomScan *scan);
 
 static const CustomScanMethods scan_methods = {
 	.CustomName = "ApikeyChoice",
@@ -273,7 +287,7 @@ static const CustomScanMethods scan_methods = {
  * one of the table's columns, which the two do not hear of: see get_plan().
  */
 static Plan *
-plan_choice(PlannerInfo *root, RelOptInfo *rel, CustomPath * best_path,
+plan_choice(PlannerInfo *root, RelOptInfo *rel, CustomPath *best_path,
 			List *tlist, List *clauses, List *custom_plans)
 {
 	CustomScan *scan = makeNode(CustomScan);
@@ -306,7 +320,7 @@ typedef struct ChoiceState
 } ChoiceState;
 
 static int
-choose(CustomScan * scan)
+choose(CustomScan *scan)
 {
 	const Const *limit = linitial(scan->custom_private);
 	double		share;
@@ -337,7 +351,7 @@ make_index_only(Node *node, void *columns)
 
 /* The chosen plan, with the target list of the node. */
 static Plan *
-get_plan(CustomScan * scan, int chosen)
+get_plan(CustomScan *scan, int chosen)
 {
 	Plan	   *plan = copyObject(list_nth(scan->custom_plans, chosen));
 	Node	   *targets = (Node *) scan->scan.plan.targetlist;
@@ -371,7 +385,7 @@ is_mine(ChoiceState *state)
 }
 
 static TupleTableSlot *
-get_row(PlanState * node)
+get_row(PlanState *node)
 {
 	ChoiceState *state = (ChoiceState *) node;
 
@@ -382,13 +396,13 @@ get_row(PlanState * node)
 }
 
 static TupleTableSlot *
-exec_choice(CustomScanState * node)
+exec_choice(CustomScanState *node)
 {
 	return get_row(&node->ss.ps);
 }
 
 static void
-begin_choice(CustomScanState * node, EState *estate, int eflags)
+begin_choice(CustomScanState *node, EState *estate, int eflags)
 {
 	ChoiceState *state = (ChoiceState *) node;
 
@@ -402,7 +416,7 @@ begin_choice(CustomScanState * node, EState *estate, int eflags)
 }
 
 static void
-end_choice(CustomScanState * node)
+end_choice(CustomScanState *node)
 {
 	ChoiceState *state = (ChoiceState *) node;
 
@@ -412,7 +426,7 @@ end_choice(CustomScanState * node)
 
 /* It was chosen for the whole statement. */
 static void
-rescan_choice(CustomScanState * node)
+rescan_choice(CustomScanState *node)
 {
 	ChoiceState *state = (ChoiceState *) node;
 
@@ -424,13 +438,13 @@ rescan_choice(CustomScanState * node)
 }
 
 static Size
-estimate_shared_choice(CustomScanState * node, ParallelContext * context)
+estimate_shared_choice(CustomScanState *node, ParallelContext *context)
 {
 	return sizeof(SharedChoice);
 }
 
 static void
-share_choice(CustomScanState * node, ParallelContext * context, void *coordinate)
+share_choice(CustomScanState *node, ParallelContext *context, void *coordinate)
 {
 	ChoiceState *state = (ChoiceState *) node;
 
@@ -440,14 +454,14 @@ share_choice(CustomScanState * node, ParallelContext * context, void *coordinate
 }
 
 static void
-share_choice_again(CustomScanState * node, ParallelContext * context,
+share_choice_again(CustomScanState *node, ParallelContext *context,
 				   void *coordinate)
 {
 	pg_atomic_write_u32(&((SharedChoice *) coordinate)->taken, 0);
 }
 
 static void
-hear_of_choice(CustomScanState * node, shm_toc * toc, void *coordinate)
+hear_of_choice(CustomScanState *node, shm_toc *toc, void *coordinate)
 {
 	ChoiceState *state = (ChoiceState *) node;
 	EState	   *estate = node->ss.ps.state;
@@ -471,7 +485,7 @@ static const CustomExecMethods exec_methods = {
 };
 
 static Node *
-create_choice_state(CustomScan * scan)
+create_choice_state(CustomScan *scan)
 {
 	ChoiceState *state = palloc0(sizeof(ChoiceState));
 
