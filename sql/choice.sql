@@ -30,13 +30,13 @@ BEGIN
 		RETURN NEXT line;
 	END LOOP;
 END $$;
--- Plan a statement with each key, execute it with all others: are the rows those of a plan of their own?
--- And what do the kept plans of "all" and "one" do for both?
+-- Plan a statement with some keys, execute it with all others: are the rows those of a plan of their own?
+-- And what does the plan that is kept from "all" do for each?
 CREATE FUNCTION ch_rows(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
 BEGIN
-	EXECUTE format('SELECT count(*) || '' '' || coalesce(md5(string_agg(t::text, '','' ORDER BY t::text)), '''') FROM (%s) t', query) INTO result;
+	EXECUTE format('SELECT count(*) || '' '' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM (%s) t', query) INTO result;
 	RETURN result;
 END $$;
 CREATE FUNCTION ch_check(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -46,9 +46,9 @@ DECLARE
 	own text;
 	kept text;
 BEGIN
-	FOR planner IN SELECT name FROM ch_key ORDER BY name LOOP
+	FOREACH planner IN ARRAY '{all,one,nothing}'::text[] LOOP
 		PERFORM ch_use(planner);
-		EXECUTE format('PREPARE ch_kept AS SELECT count(*) || '' '' || coalesce(md5(string_agg(t::text, '','' ORDER BY t::text)), '''') AS result FROM (%s) t', query);
+		EXECUTE format('PREPARE ch_kept AS SELECT count(*) || '' '' || coalesce(sum(hashtextextended(t::text, 0)), 0) AS result FROM (%s) t', query);
 		PERFORM ch_plan('EXECUTE ch_kept');
 		FOR reader IN SELECT name FROM ch_key ORDER BY name LOOP
 			PERFORM ch_use(reader);
@@ -98,11 +98,11 @@ SET max_parallel_workers_per_gather = 0;
 SET jit = off;
 SET ROLE regress_apikey_choice;
 SELECT ch_check('SELECT * FROM ch_doc');
-SELECT ch_check('SELECT n + 1, left(item, 3) || id, (SELECT k FROM ch_line WHERE doc = id) FROM ch_doc WHERE n > 9206');
+SELECT ch_check('SELECT n + 1, left(item, 3) || id, (SELECT sum(k) FROM ch_line WHERE doc = id) FROM ch_doc WHERE n % 100 = 7');
 SELECT ch_check('SELECT upper(project) || environment AS p FROM ch_doc');
 SELECT ch_check('SELECT * FROM ch_doc JOIN ch_line ON doc = id');
-SELECT ch_check('SELECT k, d.id FROM ch_line, LATERAL (SELECT id FROM ch_doc WHERE ch_doc.id + 1 > doc ORDER BY item, id LIMIT 1) d WHERE doc % 1000 = 1');
-SELECT ch_check('SELECT * FROM ch_doc a WHERE NOT EXISTS (SELECT FROM ch_doc b WHERE b.n = a.n AND b.item <> a.item) FOR UPDATE');
+SELECT ch_check('SELECT k, d.id FROM ch_line, LATERAL (SELECT id FROM ch_doc WHERE ch_doc.id + 1 > doc ORDER BY item, id LIMIT 1) d WHERE doc % 5000 = 1');
+SELECT ch_check('SELECT * FROM ch_doc a WHERE n % 10 = 7 AND NOT EXISTS (SELECT FROM ch_doc b WHERE b.n = a.n AND b.item <> a.item) FOR UPDATE');
 
 -- what is changed
 SELECT ch_change('UPDATE ch_doc SET n = n + 1 WHERE n % 2 = 1 RETURNING id');
