@@ -299,7 +299,7 @@ cost_descents(const Ordered *ordered, double projects)
  * what PostgreSQL takes for equal.
  */
 static void
-set_cost(const Ordered *ordered, Path * path)
+set_cost(const Ordered *ordered, Path *path)
 {
 	AkCall		call = get_call(ordered);
 	double		projects = ak_estimate_projects(ordered->root, ordered->rel->relid,
@@ -331,7 +331,7 @@ set_cost(const Ordered *ordered, Path * path)
 
 /* Called by the planner when it has chosen one. */
 static Plan *
-plan_ordered(PlannerInfo *root, RelOptInfo *rel, CustomPath * path, List *tlist,
+plan_ordered(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 			 List *clauses, List *children)
 {
 	CustomScan *scan = makeNode(CustomScan);

@@ -18,7 +18,7 @@
 #include "utils/ruleutils.h"
 
 void
-ak_reader_init(AkReader *reader, ScanState * state, Plan *plan)
+ak_reader_init(AkReader *reader, ScanState *state, Plan *plan)
 {
 	reader->state = state;
 	reader->plan = plan;

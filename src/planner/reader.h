@@ -32,7 +32,7 @@ typedef struct AkReader
 } AkReader;
 
 /* Take index and direction from an index scan. */
-extern void ak_reader_init(AkReader *reader, ScanState * state, Plan *plan);
+extern void ak_reader_init(AkReader *reader, ScanState *state, Plan *plan);
 
 /* Open the index, as a scan does, and make the scan keys. */
 extern void ak_reader_open(AkReader *reader);

@@ -230,7 +230,7 @@ next_of_walk(OrderedScan *scan)
 /* --------------------------------------------------------------- the node */
 
 static TupleTableSlot *
-next_row(ScanState * state)
+next_row(ScanState *state)
 {
 	OrderedScan *scan = (OrderedScan *) state;
 
@@ -257,13 +257,13 @@ next_row(ScanState * state)
 }
 
 static bool
-recheck_row(ScanState * state, TupleTableSlot *slot)
+recheck_row(ScanState *state, TupleTableSlot *slot)
 {
 	return true;				/* all conditions are checked anyway */
 }
 
 static TupleTableSlot *
-exec_ordered(CustomScanState * node)
+exec_ordered(CustomScanState *node)
 {
 	OrderedScan *scan = (OrderedScan *) node;
 	TupleTableSlot *slot = ExecScan(&node->ss, next_row, recheck_row);
@@ -274,7 +274,7 @@ exec_ordered(CustomScanState * node)
 }
 
 static void
-begin_ordered(CustomScanState * node, EState *estate, int eflags)
+begin_ordered(CustomScanState *node, EState *estate, int eflags)
 {
 	OrderedScan *scan = (OrderedScan *) node;
 	ScanState  *state = &node->ss;
@@ -300,7 +300,7 @@ begin_ordered(CustomScanState * node, EState *estate, int eflags)
 }
 
 static void
-rescan_ordered(CustomScanState * node)
+rescan_ordered(CustomScanState *node)
 {
 	OrderedScan *scan = (OrderedScan *) node;
 
@@ -320,7 +320,7 @@ rescan_ordered(CustomScanState * node)
 }
 
 static void
-end_ordered(CustomScanState * node)
+end_ordered(CustomScanState *node)
 {
 	OrderedScan *scan = (OrderedScan *) node;
 
@@ -333,7 +333,7 @@ end_ordered(CustomScanState * node)
 }
 
 static void
-explain_ordered(CustomScanState * node, List *ancestors, ExplainState * es)
+explain_ordered(CustomScanState *node, List *ancestors, ExplainState * es)
 {
 	OrderedScan *scan = (OrderedScan *) node;
 	bool		walks = scan->walk_reader.plan != NULL;
@@ -371,7 +371,7 @@ create_state(CustomScan *plan)
 	return (Node *) scan;
 }
 
-const		CustomScanMethods ak_walk_methods = {
+const CustomScanMethods ak_walk_methods = {
 	.CustomName = "apikey ordered scan",
 	.CreateCustomScanState = create_state
 };
