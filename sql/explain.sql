@@ -119,6 +119,26 @@ SELECT apikey_add_project('e_acme', '7', '{staging}'), apikey_protect('e_typed',
 RESET client_min_messages;
 SELECT visible_rows, advice FROM e_key, LATERAL apikey_explain_rls('e_typed', key) WHERE name IN ('all', 'write') ORDER BY name;
 
+-- the index that pages of the newest first lack: beside each index by time alone, of all rows, whose columns are no expressions
+CREATE TABLE e_page (id int, project text, environment text, created_at timestamptz, "Day" date, seen timestamp, at time);
+CREATE INDEX ON e_page (project, environment);
+CREATE INDEX ON e_page (created_at, id DESC);
+CREATE INDEX ON e_page ("Day");
+CREATE INDEX ON e_page (at);
+CREATE INDEX ON e_page (seen) WHERE id > 0;
+CREATE INDEX ON e_page (seen, lower(project));
+CREATE INDEX ON e_page USING hash (seen);
+CREATE INDEX ON e_page (seen, project);
+\set VERBOSITY terse
+SELECT apikey_protect('e_page', 'project', 'environment');
+\set VERBOSITY default
+SELECT string_to_table(advice, E'\n') FROM e_key, LATERAL apikey_explain_rls('e_page', key) WHERE name = 'all';
+CREATE INDEX ON e_page (project, created_at);
+SELECT apikey_protect('e_page', 'project', 'environment');
+CREATE INDEX ON e_page (project, "Day", environment);
+SELECT string_to_table(advice, E'\n') FROM e_key, LATERAL apikey_explain_rls('e_page', key) WHERE name = 'all';
+DROP TABLE e_page;
+
 DROP TABLE e_key, e_doc, e_typed;
 DROP TYPE e_stage;
 REVOKE ALL ON apikey_registry FROM regress_apikey_explain;

@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_node.h"
+#include "planner/indexes.h"
 #include "planner/protect.h"
 #include "planner/strict.h"
 #include "table/ddl.h"
@@ -338,13 +339,24 @@ static void
 advise_on_speed(Explanation *explanation)
 {
 	bool		by_project = explanation->protection == &ak_protection_by_project;
+	ListCell   *cell;
 
-	if (!explanation->enabled || explanation->indexed)
+	if (!explanation->enabled)
+		return;
+	if (explanation->protection != NULL)
+	{
+		foreach(cell, ak_indexes_for_pages(explanation->relid,
+										   explanation->columns[0]))
+			advise(explanation,
+				   psprintf("For pages of the newest first: CREATE INDEX ON %s (%s);",
+							explanation->table, (char *) lfirst(cell)));
+	}
+	if (explanation->indexed)
 		return;
 	if (is_behind_others(explanation))
 		advise(explanation, "Restrictive policies are checked before, so no index is used for the key: a column is an enum.");
 	if (explanation->protection != NULL &&
-		!ak_protect_has_index(explanation->relid, explanation->columns[0]))
+		!ak_indexes_begin_with(explanation->relid, explanation->columns[0]))
 		advise(explanation, psprintf("CREATE INDEX ON %s (%s%s%s);",
 									 explanation->table,
 									 column_name(explanation, 0),

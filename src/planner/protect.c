@@ -39,6 +39,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_coerce.h"
+#include "planner/indexes.h"
 #include "planner/protection.h"
 #include "planner/strict.h"
 #include "table/ddl.h"
@@ -462,28 +463,6 @@ get_column(FunctionCallInfo fcinfo, int argno, const Table *table)
 	return column;
 }
 
-bool
-ak_protect_has_index(Oid relation, AttrNumber column)
-{
-	Relation	rel = relation_open(relation, AccessShareLock);
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *cell;
-	bool		found = false;
-
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-
-		if (index->rd_index->indisvalid &&
-			index->rd_index->indkey.values[0] == column &&
-			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
-			found = true;
-		index_close(index, AccessShareLock);
-	}
-	relation_close(rel, AccessShareLock);
-	return found;
-}
-
 /* The columns of a protection, quoted, each after "prefix" and with a comma between. */
 static char *
 list_columns(const Table *table, const Question *question, const char *prefix)
@@ -502,13 +481,21 @@ list_columns(const Table *table, const Question *question, const char *prefix)
 static void
 warn_owner(const Table *table, const Question *question, bool forced)
 {
-	if (!ak_protect_has_index(table->relid, question->columns[0]))
+	ListCell   *cell;
+
+	if (!ak_indexes_begin_with(table->relid, question->columns[0]))
 		ereport(WARNING,
 				(errmsg("no index of table \"%s\" begins with column \"%s\"",
 						table->name,
 						get_attname(table->relid, question->columns[0], false)),
 				 errhint("CREATE INDEX ON %s (%s);", table->qualified,
 						 list_columns(table, question, ""))));
+	foreach(cell, ak_indexes_for_pages(table->relid, question->columns[0]))
+		ereport(NOTICE,
+				(errmsg("no index of table \"%s\" has the rows of a key in the order of time",
+						table->name),
+				 errhint("For pages of the newest first, CREATE INDEX ON %s (%s);",
+						 table->qualified, (char *) lfirst(cell))));
 	if (!forced)
 		ereport(NOTICE,
 				(errmsg("the owner of table \"%s\" is not subject to its policies",

@@ -19,7 +19,4 @@
 extern Node *ak_protect_condition(Oid relation, const AkProtection **protection,
 								  AttrNumber *columns);
 
-/* Does a usable index of all rows begin with this column? */
-extern bool ak_protect_has_index(Oid relation, AttrNumber column);
-
 #endif							/* AK_PROTECT_H */
