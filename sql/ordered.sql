@@ -155,6 +155,15 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT array_agg(id) FROM (SELECT id FROM o_docs ORDER BY created_at, id LIMIT 5) t;
 COMMIT;
 
+-- rows made of what an index has, with and without a walk; some changed since
+RESET ROLE;
+CREATE INDEX o_numbers_all ON o_numbers (created_at, id, number);
+UPDATE o_docs SET title = 'changed' WHERE id % 500 = 0;
+UPDATE o_numbers SET score = 0 WHERE id % 500 = 0;
+SELECT o_try(format('SELECT created_at, %1$s FROM o_%2$s WHERE apikey_authorize(%1$s, ''production'', ''read'') ORDER BY created_at %3$s, id %3$s LIMIT %4$s', c, t, d, l))
+FROM (VALUES ('project', 'docs'), ('number', 'numbers')) v (c, t), unnest('{ASC,DESC}'::text[]) d, unnest('{20,1000}'::int[]) l;
+SET ROLE o_app;
+
 -- rows that are changed
 BEGIN;
 SELECT o_plan('SELECT id FROM o_docs ORDER BY created_at DESC, id DESC LIMIT 3 FOR UPDATE');
@@ -187,3 +196,6 @@ RESET ROLE;
 DROP TABLE o_docs, o_numbers, o_queries, o_parts, o_hash;
 RESET apikey.key;
 DROP ROLE o_app;
+DROP FUNCTION o_try, o_plan, o_be;
+DELETE FROM apikey_key WHERE organization LIKE 'o\_%';
+DELETE FROM apikey_project WHERE organization LIKE 'o\_%';

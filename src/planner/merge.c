@@ -33,11 +33,17 @@
 #define MIN_BATCH			4
 #define MAX_BATCH			256
 
+typedef struct RunEntry
+{
+	IndexTuple	tuple;
+	bool		visible;		/* the row need not be fetched */
+} RunEntry;
+
 /* The rows of a project. */
 typedef struct Run
 {
 	Datum		project;
-	IndexTuple *entries;		/* the batch */
+	RunEntry   *entries;		/* the batch */
 	int			count;
 	int			next;
 	bool		last;			/* no batch follows */
@@ -53,6 +59,7 @@ struct AkMerge
 {
 	AkReader   *reader;
 	int			project;		/* column of the index */
+	TupleTableSlot *made;		/* for rows that are not fetched */
 	int			array;			/* scan key that is an array of projects */
 	int			ncolumns;		/* columns to sort by, after it */
 	SortSupport sort;
@@ -180,7 +187,7 @@ get_scan(AkMerge *merge, bool resumed)
 		merge->scans[resumed] = ak_reader_begin(merge->reader,
 												merge->reader->nkeys + resumed);
 	}
-	merge->scans[resumed]->xs_want_itup = !merge->single;
+	merge->scans[resumed]->xs_want_itup = !merge->single || merge->reader->only;
 	return merge->scans[resumed];
 }
 
@@ -233,7 +240,7 @@ keep_end(AkMerge *merge, Run *run)
 
 	if (merge->end != NULL)
 		pfree(merge->end);
-	merge->end = CopyIndexTuple(run->entries[run->count - 1]);
+	merge->end = CopyIndexTuple(run->entries[run->count - 1].tuple);
 	merge->owners[true] = NULL; /* it went by that entry */
 	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 	MemoryContextSwitchTo(before);
@@ -276,30 +283,30 @@ begin_scan(AkMerge *merge, Run *run)
 	return resumed;
 }
 
-/* Put a copy of an entry at the end of the batch. */
+/* Put a copy of an entry at the end of the batch, while its page is pinned. */
 static void
-add_entry(AkMerge *merge, IndexScanDesc from, IndexTuple * to)
+add_entry(AkMerge *merge, IndexScanDesc from, RunEntry *to)
 {
-	IndexTuple	entry = from->xs_itup;
 	MemoryContext before = MemoryContextSwitchTo(merge->context);
 
-	*to = CopyIndexTuple(entry);
-	(*to)->t_tid = from->xs_heaptid;
+	to->tuple = CopyIndexTuple(from->xs_itup);
+	to->tuple->t_tid = from->xs_heaptid;
 	MemoryContextSwitchTo(before);
+	to->visible = ak_reader_is_visible(merge->reader, from);
 }
 
 /* Note the TIDs of entries that are equal to the last of a new batch, which is not empty. */
 static void
-note_equals(AkMerge *merge, Run *run, IndexTuple * entries, int count)
+note_equals(AkMerge *merge, Run *run, RunEntry *entries, int count)
 {
-	IndexTuple	last = entries[count - 1];
+	IndexTuple	last = entries[count - 1].tuple;
 	MemoryContext before = enter_row(merge);
 	int			first = count - 1;
 
-	while (first > 0 && compare_entries(merge, entries[first - 1], last, 0) == 0)
+	while (first > 0 && compare_entries(merge, entries[first - 1].tuple, last, 0) == 0)
 		first--;
 	if (first > 0 || run->count == 0 ||
-		compare_entries(merge, run->entries[run->count - 1], last, 0) != 0)
+		compare_entries(merge, run->entries[run->count - 1].tuple, last, 0) != 0)
 		run->nequals = 0;
 	MemoryContextSwitchTo(before);
 
@@ -308,7 +315,8 @@ note_equals(AkMerge *merge, Run *run, IndexTuple * entries, int count)
 		repalloc_huge(run->equals,
 					  (run->nequals + count) * sizeof(ItemPointerData));
 	for (int i = first; i < count; i++)
-		run->equals[run->nequals++] = entries[i]->t_tid;
+		run->equals[run->nequals++] = entries[i].tuple->t_tid;
+	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 }
 
 /* Get the next batch of a run; there may be no more. */
@@ -320,7 +328,7 @@ fill(AkMerge *merge, Run *run)
 	int			size = new ? merge->first_batch : Min(run->count * 2, MAX_BATCH);
 	int			count = 0;
 	IndexScanDesc from;
-	IndexTuple *entries;
+	RunEntry   *entries;
 
 	if (run->last)
 	{
@@ -337,7 +345,7 @@ fill(AkMerge *merge, Run *run)
 		if (!new)
 			behind = merge->end;
 	}
-	entries = MemoryContextAlloc(merge->context, size * sizeof(IndexTuple));
+	entries = MemoryContextAlloc(merge->context, size * sizeof(RunEntry));
 	while (count < size)
 	{
 		MemoryContext before;
@@ -351,11 +359,11 @@ fill(AkMerge *merge, Run *run)
 		}
 		add_entry(merge, from, &entries[count]);
 		before = enter_row(merge);
-		skip = is_visited(merge, entries[count]) ||
-			(behind != NULL && was_read(merge, run, entries[count], behind));
+		skip = is_visited(merge, entries[count].tuple) ||
+			(behind != NULL && was_read(merge, run, entries[count].tuple, behind));
 		MemoryContextSwitchTo(before);
 		if (skip)
-			pfree(entries[count]);
+			pfree(entries[count].tuple);
 		else
 			count++;
 	}
@@ -364,7 +372,7 @@ fill(AkMerge *merge, Run *run)
 	if (!new)
 	{
 		for (int i = 0; i < run->count; i++)
-			pfree(run->entries[i]);
+			pfree(run->entries[i].tuple);
 		pfree(run->entries);
 	}
 	run->entries = entries;
@@ -381,7 +389,7 @@ advance(AkMerge *merge, Run *run)
 		fill(merge, run);
 	if (run->count == 0)
 		return false;
-	run->value = get_sort_value(merge, run->entries[run->next], 0, &run->isnull);
+	run->value = get_sort_value(merge, run->entries[run->next].tuple, 0, &run->isnull);
 	return true;
 }
 
@@ -396,7 +404,7 @@ compare_runs(Datum a, Datum b, void *arg)
 										y->isnull);
 
 	if (result == 0)
-		result = compare_entries(merge, x->entries[x->next], y->entries[y->next], 1);
+		result = compare_entries(merge, x->entries[x->next].tuple, y->entries[y->next].tuple, 1);
 	return -result;
 }
 
@@ -440,12 +448,13 @@ prepare_sort(AkMerge *merge)
 }
 
 AkMerge *
-ak_merge_create(AkReader *reader, int project)
+ak_merge_create(AkReader *reader, int project, TupleTableSlot *made)
 {
 	AkMerge    *merge = palloc0(sizeof(AkMerge));
 
 	merge->reader = reader;
 	merge->project = project;
+	merge->made = made;
 	while ((reader->keys[merge->array].sk_flags & SK_SEARCHARRAY) == 0)
 		merge->array++;
 	merge->keys = palloc((reader->nkeys + 1) * sizeof(ScanKeyData));
@@ -527,6 +536,12 @@ next_of_single(AkMerge *merge)
 	while (index_getnext_tid(merge->scans[false], merge->reader->direction) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (ak_reader_is_visible(merge->reader, merge->scans[false]))
+		{
+			ak_reader_store(merge->reader, merge->scans[false]->xs_itup,
+							&merge->scans[false]->xs_heaptid, merge->made);
+			return merge->made;
+		}
 		if (index_fetch_heap(merge->scans[false], slot))
 			return slot;
 	}
@@ -546,6 +561,7 @@ ak_merge_next(AkMerge *merge)
 		bool		again = false;
 		bool		all_dead;
 		ItemPointerData tid;
+		RunEntry   *entry;
 
 		CHECK_FOR_INTERRUPTS();
 		if (merge->current != NULL)
@@ -553,7 +569,13 @@ ak_merge_next(AkMerge *merge)
 		if (binaryheap_empty(merge->heap))
 			return ExecClearTuple(slot);
 		merge->current = (Run *) DatumGetPointer(binaryheap_first(merge->heap));
-		tid = merge->current->entries[merge->current->next]->t_tid;
+		entry = &merge->current->entries[merge->current->next];
+		tid = entry->tuple->t_tid;
+		if (entry->visible)
+		{
+			ak_reader_store(merge->reader, entry->tuple, &tid, merge->made);
+			return merge->made;
+		}
 		if (table_index_fetch_tuple(merge->fetch, &tid, state->ps.state->es_snapshot,
 									slot, &again, &all_dead))
 		{

@@ -25,7 +25,6 @@
 #include <limits.h>
 #include <math.h>
 
-#include "access/nbtree.h"
 #include "access/stratnum.h"
 #include "catalog/pg_am.h"
 #include "nodes/makefuncs.h"
@@ -41,7 +40,6 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 
 /* An ordered scan that is being made. */
 typedef struct Ordered
@@ -386,19 +384,6 @@ add_path_of(const Ordered *ordered)
 	add_path(ordered->rel, &path->path);
 }
 
-/* May rows be found again by their place in the index?  Not before version 4 of it. */
-static bool
-is_by_tid(Oid relid)
-{
-	Relation	index = index_open(relid, NoLock);
-	bool		heapkeyspace;
-	bool		allequalimage;
-
-	_bt_metaversion(index, &heapkeyspace, &allequalimage);
-	index_close(index, NoLock);
-	return heapkeyspace;
-}
-
 /* The first key column of an index that is the project of a call, or -1. */
 static int
 find_project(RelOptInfo *rel, IndexOptInfo *index)
@@ -461,8 +446,7 @@ ak_ordered_add_paths(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
 			continue;
 		for (int i = 0; i < (int) lengthof(directions); i++)
 		{
-			if (!find_order(&ordered, directions[i]) ||
-				!is_by_tid(ordered.index->indexoid))
+			if (!find_order(&ordered, directions[i]))
 				continue;
 			ordered.runs = make_runs(&ordered, directions[i]);
 			if (ordered.runs == NULL)

@@ -7,11 +7,18 @@
 #include "planner/reader.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/itup.h"
+#include "access/relscan.h"
 #include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "base/compat.h"
+#include "catalog/pg_index.h"
 #include "executor/executor.h"
 #include "executor/nodeIndexscan.h"
 #include "nodes/makefuncs.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -34,6 +41,29 @@ ak_reader_init(AkReader *reader, ScanState *state, Plan *plan)
 	}
 }
 
+/*
+ * Has the index what the conditions need, as it is in the table?  PostgreSQL leaves out of
+ * account what follows from the predicate of an index; a name is stored as another type.
+ */
+static bool
+has_all(const AkReader *reader)
+{
+	TupleDesc	desc = RelationGetDescr(reader->index);
+	TupleDesc	table = RelationGetDescr(reader->state->ss_currentRelation);
+
+	if (!heap_attisnull(reader->index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		int			column = reader->index->rd_index->indkey.values[i] - 1;
+
+		if (column >= 0 && TupleDescAttr(desc, i)->atttypid !=
+			TupleDescAttr(table, column)->atttypid)
+			return false;
+	}
+	return true;
+}
+
 void
 ak_reader_open(AkReader *reader)
 {
@@ -49,6 +79,7 @@ ak_reader_open(AkReader *reader)
 						   &reader->keys, &reader->nkeys,
 						   &reader->runtime, &reader->nruntime, NULL, NULL);
 	reader->context = CreateExprContext(estate);
+	reader->only = IsA(reader->plan, IndexOnlyScan) && has_all(reader);
 }
 
 void
@@ -56,6 +87,41 @@ ak_reader_evaluate(AkReader *reader)
 {
 	ResetExprContext(reader->context);
 	ExecIndexEvalRuntimeKeys(reader->context, reader->runtime, reader->nruntime);
+}
+
+bool
+ak_reader_is_visible(AkReader *reader, IndexScanDesc scan)
+{
+	if (!reader->only)
+		return false;
+	if (VM_ALL_VISIBLE(reader->state->ss_currentRelation,
+					   ItemPointerGetBlockNumber(&scan->xs_heaptid), &reader->map))
+		return true;
+	reader->fetches++;
+	return false;
+}
+
+void
+ak_reader_store(AkReader *reader, IndexTuple entry, ItemPointer tid,
+				TupleTableSlot *slot)
+{
+	TupleDesc	desc = RelationGetDescr(reader->index);
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		int			column = reader->index->rd_index->indkey.values[i] - 1;
+
+		if (column >= 0)
+			slot->tts_values[column] = index_getattr(entry, i + 1, desc,
+													 &slot->tts_isnull[column]);
+	}
+	ExecStoreVirtualTuple(slot);
+	/* as if the row had been fetched */
+	PredicateLockPage(reader->state->ss_currentRelation,
+					  ItemPointerGetBlockNumber(tid),
+					  reader->state->ps.state->es_snapshot);
 }
 
 IndexScanDesc
@@ -69,6 +135,8 @@ ak_reader_begin(const AkReader *reader, int nkeys)
 void
 ak_reader_close(AkReader *reader)
 {
+	if (BufferIsValid(reader->map))
+		ReleaseBuffer(reader->map);
 	if (reader->index != NULL)
 		index_close(reader->index, NoLock);
 }

@@ -12,6 +12,7 @@
 #include "access/skey.h"
 #include "base/compat.h"
 #include "nodes/execnodes.h"
+#include "storage/buf.h"
 
 typedef struct AkReader
 {
@@ -29,6 +30,9 @@ typedef struct AkReader
 								 * evaluated */
 	IndexRuntimeKeyInfo *runtime;
 	int			nruntime;
+	bool		only;			/* may rows be made of the index's columns? */
+	Buffer		map;			/* page of the visibility map, if so */
+	int64		fetches;		/* rows that were fetched all the same */
 } AkReader;
 
 /* Take index and direction from an index scan. */
@@ -42,6 +46,16 @@ extern void ak_reader_evaluate(AkReader *reader);
 
 /* Begin a scan with so many scan keys, to be ended by index_endscan. */
 extern IndexScanDesc ak_reader_begin(const AkReader *reader, int nkeys);
+
+/* Need the row of the scan's entry not be fetched, as everybody sees it? */
+extern bool ak_reader_is_visible(AkReader *reader, IndexScanDesc scan);
+
+/*
+ * Make a row of an index entry, with null for what the index does not have, in a slot for
+ * virtual tuples of the table.  It points to the entry.
+ */
+extern void ak_reader_store(AkReader *reader, IndexTuple entry,
+							ItemPointer tid, TupleTableSlot *slot);
 
 /* Close the index, if it is open. */
 extern void ak_reader_close(AkReader *reader);

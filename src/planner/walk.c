@@ -56,6 +56,7 @@ typedef struct OrderedScan
 	/* the walk */
 	IndexScanDesc walk;
 	TupleTableSlot *spare;		/* of the same kind as the scan's */
+	TupleTableSlot *made;		/* for rows that are not fetched */
 	TupleTableSlot *latest;		/* the one with the last row, or NULL */
 	AkPlace		place;
 	int			room;			/* of place.visited */
@@ -109,7 +110,8 @@ list_once(OrderedScan *scan)
 	{
 		before = MemoryContextSwitchTo(scan->css.ss.ps.state->es_query_cxt);
 		ak_reader_open(&scan->runs_reader);
-		scan->merge = ak_merge_create(&scan->runs_reader, scan->project);
+		scan->merge = ak_merge_create(&scan->runs_reader, scan->project,
+									  scan->made);
 		MemoryContextSwitchTo(before);
 	}
 	scan->nprojects = ak_merge_list(scan->merge);
@@ -171,6 +173,7 @@ begin_walk(OrderedScan *scan)
 	{
 		ak_reader_open(reader);
 		scan->walk = ak_reader_begin(reader, reader->nkeys);
+		scan->walk->xs_want_itup = reader->only;
 		scan->context = AllocSetContextCreate(CurrentMemoryContext,
 											  "apikey ordered scan",
 											  ALLOCSET_SMALL_SIZES);
@@ -205,17 +208,30 @@ next_of_walk(OrderedScan *scan)
 	TupleTableSlot *slot = scan->latest == scan->spare ?
 	scan->css.ss.ss_ScanTupleSlot : scan->spare;
 
-	while (!is_over(scan))
+	bool		moved = false;
+
+	/* what was made of an entry is lost when the next one is on another page */
+	while ((moved && scan->latest == scan->made && scan->made != NULL) ||
+		   !is_over(scan))
 	{
 		ItemPointer tid;
 		ItemPointerData entry;
 
 		CHECK_FOR_INTERRUPTS();
+		moved = true;
 		tid = index_getnext_tid(scan->walk, scan->walk_reader.direction);
 		if (tid == NULL)
 			return ExecClearTuple(slot);
 		entry = *tid;
 		scan->total_walked++;
+		if (ak_reader_is_visible(&scan->walk_reader, scan->walk))
+		{
+			slot = scan->made;
+			ak_reader_store(&scan->walk_reader, scan->walk->xs_itup, &entry, slot);
+			add_visited(scan, &entry);
+			scan->latest = slot;
+			return slot;
+		}
 		if (index_fetch_heap(scan->walk, slot))
 		{
 			add_visited(scan, &entry);
@@ -294,6 +310,12 @@ begin_ordered(CustomScanState *node, EState *estate, int eflags)
 
 	/* expressions have been made for another kind of slot */
 	ExecInitScanTupleSlot(estate, state, desc, ops, 0);
+	if (IsA(scan->runs_reader.plan, IndexOnlyScan) ||
+		(scan->walk_reader.plan != NULL && IsA(scan->walk_reader.plan, IndexOnlyScan)))
+	{
+		scan->made = ExecInitExtraTupleSlot(estate, desc, &TTSOpsVirtual);
+		state->ps.scanopsfixed = false;
+	}
 	ExecAssignScanProjectionInfoWithVarno(state, plan->scan.scanrelid);
 	state->ps.qual = ExecInitQual(plan->scan.plan.qual, &state->ps);
 	scan->spare = ExecInitExtraTupleSlot(estate, desc, ops);
@@ -308,6 +330,8 @@ rescan_ordered(CustomScanState *node)
 	if (!scan->begun)
 		return;
 	ExecClearTuple(scan->spare);
+	if (scan->made != NULL)
+		ExecClearTuple(scan->made);
 	scan->begun = false;
 	scan->listed = false;
 	scan->latest = NULL;
@@ -350,6 +374,9 @@ explain_ordered(CustomScanState *node, List *ancestors, ExplainState * es)
 						   scan->total_walks +
 						   (scan->merge != NULL ? ak_merge_searches(scan->merge) : 0),
 						   es);
+	if (scan->made != NULL)
+		ExplainPropertyInteger("Heap Fetches", NULL,
+							   scan->walk_reader.fetches + scan->runs_reader.fetches, es);
 }
 
 static const CustomExecMethods exec_methods = {
