@@ -21,3 +21,5 @@ DROP ROLE regress_apikey_merge;
 RESET apikey.key;
 RESET enable_sort;
 RESET enable_seqscan;
+DELETE FROM apikey_key WHERE organization LIKE 'me\_%';
+DELETE FROM apikey_project WHERE organization LIKE 'me\_%';

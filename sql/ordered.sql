@@ -51,12 +51,12 @@ BEGIN
 	PERFORM set_config('apikey.enable_ordered_scan', 'on', true);
 	RETURN used || CASE WHEN results[1] = results[2] THEN 'same' ELSE 'OTHERS' END;
 END $$;
-CREATE FUNCTION o_plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE FUNCTION o_plan(query text, options text = 'COSTS OFF') RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-		RETURN NEXT line;
+	FOR line IN EXECUTE format('EXPLAIN (%s) %s', options, query) LOOP
+		RETURN NEXT regexp_replace(line, ' \(actual.*\)', '');
 	END LOOP;
 END $$;
 CREATE FUNCTION o_be(key text) RETURNS text LANGUAGE sql AS $$ SELECT left(set_config('apikey.key', key, false), 0) $$;
@@ -69,7 +69,7 @@ EXPLAIN (COSTS OFF) SELECT * FROM o_docs ORDER BY created_at, id LIMIT 20;
 EXPLAIN (COSTS OFF) SELECT * FROM o_docs WHERE (created_at, id) < ('2026-01-01 02:00', 5) AND kind = 1 ORDER BY created_at DESC, id DESC LIMIT 20;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id FROM o_numbers WHERE kind = 1 ORDER BY created_at LIMIT 20;
 EXPLAIN (COSTS OFF, FORMAT JSON) SELECT id FROM o_docs ORDER BY score DESC NULLS LAST LIMIT 20;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT id FROM o_docs ORDER BY created_at DESC LIMIT 20;
+SELECT o_plan('SELECT id FROM o_docs ORDER BY created_at DESC LIMIT 20', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
 -- none of all rows, of an order that no index gives within a project, or when it is off
 EXPLAIN (COSTS OFF) SELECT * FROM o_docs ORDER BY created_at;
 EXPLAIN (COSTS OFF) SELECT * FROM o_docs ORDER BY environment LIMIT 20;
