@@ -615,7 +615,8 @@ COPY raw FROM stdin;\n";
 	my @parts = some(any(0, 1, 1, 2, 2, 3, 4, 6, 10), @index_parts);
 	push @parts, any('(project)', '(project, environment)', '(project, id)', 'USING hash (project)')
 	  if $table{form} ne 'by hand' || chance(0.5);
-	my @pages = some(any(0, 1, 2, 2, 3), @page_parts);
+	# mostly two of the same order, one of all rows and one of each project
+	my @pages = chance(0.5) ? @page_parts[ any([ 0, 3 ], [ 0, 6 ], [ 1, 6 ])->@* ] : some(any(0, 1, 2, 3), @page_parts);
 	push @parts, map $_->[0], @pages;
 	$table{orders} = [ map @$_[ 1 .. $#$_ ], @pages ];
 	foreach my $part (@parts)
