@@ -266,6 +266,13 @@ EXECUTE n_org;
 SELECT regexp_replace(n_read('EXECUTE n_org'), '^.* ', ''), regexp_replace(n_read('UPDATE n_org SET id = id'), '^.* ', ''), regexp_replace(n_read('DELETE FROM n_org'), '^.* ', '');
 SET apikey.key = :'one';
 SELECT n_read('EXECUTE n_org');
+-- but not below Gather
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+SET apikey.key = :'org';
+EXPLAIN (COSTS OFF) SELECT count(*) FROM n_org;
+SELECT count(*), n_read('SELECT count(*) FROM n_org') FROM n_org;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
+SET max_parallel_workers_per_gather = 0;
 
 -- the function itself
 RESET ROLE;

@@ -49,6 +49,7 @@
 #include "parser/parsetree.h"
 #include "planner/condition.h"
 #include "planner/estimate.h"
+#include "planner/prune.h"
 #include "table/schema.h"
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
@@ -240,6 +241,8 @@ replace_calls(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
 		next_build_rel(root, AK_BUILD_REL_ARGUMENTS);
 	if (!OidIsValid(organization_support) || rel->rtekind != RTE_RELATION)
 		return;
+	if (planner_rt_fetch(rel->relid, root)->relkind == RELKIND_PARTITIONED_TABLE)
+		ak_prune_note(root);
 	foreach(cell, planner_rt_fetch(rel->relid, root)->securityQuals)
 		replace_in_conditions(root, lfirst(cell));
 	if (rel->reloptkind == RELOPT_BASEREL && root->parse->jointree != NULL)

@@ -20,9 +20,10 @@
  * When the plan is made, its steps are gone through once more; a backend that is loading the
  * library, while it plans a query, leaves that query as it is.
  *
- * - Below a Gather they go.  Each process would call the function, with what is committed
- *   by then, and must not come to other partitions than the leader: in a parallel Append
- *   they tell each other *numbers* of partitions.
+ * - Below a Gather they go, and so do those by organization.c's equality.  Each process
+ *   would call the function, with what is committed by then, and must not come to other
+ *   partitions than the leader: in a parallel Append they tell each other *numbers* of
+ *   partitions.
  * - So do those for each rescan, by what a join has found: what they could leave out is
  *   gone since the start.
  */
@@ -304,29 +305,44 @@ ak_prune_add(PlannerInfo *root, RelOptInfo *rel)
 	rel->baserestrictinfo = list_concat(rel->baserestrictinfo, conditions);
 }
 
+void
+ak_prune_note(PlannerInfo *root)
+{
+	if (added != NULL)
+		*added = true;
+	else
+		root->glob->parallelModeOK = false;
+}
+
 /* ----------------------------------------------------------- in the plan */
 
+/* Does a step go by what such a function returns; if not "any", for a partition? */
 static bool
-calls_project_in(PartitionPruneStepOp *step)
+calls_us(PartitionPruneStepOp *step, bool any)
 {
 	ListCell   *cell;
 
 	foreach(cell, step->exprs)
 	{
-		FuncExpr   *call = lfirst(cell);
+		Node	   *expression = lfirst(cell);
+		Oid			function;
 
-		if (IsA(call, FuncExpr) &&
-			get_func_namespace(call->funcid) == ak_schema_get()->internal &&
-			strncmp(get_func_name(call->funcid), PROJECT_IN,
-					strlen(PROJECT_IN)) == 0)
+		if (IsA(expression, RelabelType))
+			expression = (Node *) ((RelabelType *) expression)->arg;
+		if (!IsA(expression, FuncExpr))
+			continue;
+		function = ((FuncExpr *) expression)->funcid;
+		if (get_func_namespace(function) == ak_schema_get()->internal &&
+			(any || strncmp(get_func_name(function), PROJECT_IN,
+							strlen(PROJECT_IN)) == 0))
 			return true;
 	}
 	return false;
 }
 
-/* Without the steps that call the function, and what combines these alone. */
+/* Without the steps that call us, and what combines these alone. */
 static List *
-remove_our_steps(List *steps)
+remove_our_steps(List *steps, bool any)
 {
 	int		   *numbers = palloc(list_length(steps) * sizeof(int));
 	List	   *result = NIL;
@@ -338,7 +354,7 @@ remove_our_steps(List *steps)
 		bool		ours = false;
 
 		if (IsA(step, PartitionPruneStepOp))
-			ours = calls_project_in((PartitionPruneStepOp *) step);
+			ours = calls_us((PartitionPruneStepOp *) step, any);
 		else
 		{
 			PartitionPruneStepCombine *combine = (PartitionPruneStepCombine *) step;
@@ -380,9 +396,9 @@ clean_steps(PartitionPruneInfo *info, bool parallel)
 
 			if (parallel)
 				table->initial_pruning_steps =
-					remove_our_steps(table->initial_pruning_steps);
+					remove_our_steps(table->initial_pruning_steps, true);
 			table->exec_pruning_steps =
-				remove_our_steps(table->exec_pruning_steps);
+				remove_our_steps(table->exec_pruning_steps, parallel);
 		}
 	}
 }

@@ -18,4 +18,10 @@ extern void ak_prune_init(void);
  */
 extern void ak_prune_add(PlannerInfo *root, RelOptInfo *rel);
 
+/*
+ * A table with partitions has a condition by which PostgreSQL may leave some out, and which
+ * two processes may find different: see to it that no parallel plan goes by it.
+ */
+extern void ak_prune_note(PlannerInfo *root);
+
 #endif							/* AK_PRUNE_H */
