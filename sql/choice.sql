@@ -210,4 +210,6 @@ RESET jit;
 DROP FUNCTION ch_use, ch_plan, ch_rows, ch_check, ch_change, ch_sum;
 DROP TABLE ch_result, ch_doc, ch_line, ch_part, ch_none, ch_key;
 DROP ROLE regress_apikey_choice;
+DELETE FROM apikey_key WHERE organization IN ('ch_acme', 'ch_small');
+DELETE FROM apikey_project WHERE organization IN ('ch_acme', 'ch_small');
 RESET client_min_messages;

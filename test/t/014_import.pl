@@ -209,8 +209,11 @@ sub bcrypts
 {
 	my ($session) = @_;
 
-	# a parallel worker tells as it ends, which may be after its query
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'parallel worker'") or die;
+	my $pid = $session->query_safe('SELECT pg_backend_pid();');
+
+	# a process tells as it ends, which may be after its client has gone, or its query
+	$node->poll_query_until('postgres', qq{SELECT count(*) = 0 FROM pg_stat_activity
+		WHERE backend_type IN ('parallel worker', 'client backend') AND pid NOT IN (pg_backend_pid(), $pid)}) or die;
 	$session->query_safe('SELECT pg_stat_force_next_flush();');
 	return $session->query_safe(q{SELECT coalesce(pg_stat_get_function_calls('crypt(text, text)'::regprocedure), 0);});
 }
