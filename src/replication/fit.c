@@ -8,6 +8,7 @@
 
 #include "auth/staleness.h"
 #include "base/compat.h"
+#include "base/redact.h"
 #include "base/secret.h"
 #include "replication/step.h"
 #include "table/schema.h"
@@ -113,6 +114,7 @@ check_publication(const AkMaking * making)
 		ALL_TABLES, ALL_CHANGES, COLUMNS
 	};
 	const char *publication = quote_literal_cstr(making->publication);
+	AkName		given = {making->publication, strlen(making->publication)};
 	AkAnswer   *answer = ak_publisher_ask(making->publisher, COLUMNS,
 										  psprintf("SELECT puballtables::text,"
 												   " (pubinsert AND pubupdate AND pubdelete AND pubtruncate)::text"
@@ -123,7 +125,7 @@ check_publication(const AkMaking * making)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("publication \"%s\" does not exist at the publisher",
-						making->publication),
+						ak_redact_name(&given)),
 				 errhint("Call apikey_publish there."),
 				 errhidestmt(true)));
 	if (strcmp(AK_ANSWER(answer, 0, ALL_TABLES), "true") == 0)

@@ -14,6 +14,7 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/hide.h"
+#include "base/redact.h"
 #include "keys/actor.h"
 #include "miscadmin.h"
 #include "replication/publisher.h"
@@ -55,9 +56,12 @@ ak_unsubscribe_truncate(const char *schema)
 void
 ak_unsubscribe_refuse(const char *name)
 {
+	AkName		given = {name, strlen(name)};
+
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("subscription \"%s\" was not made by apikey_subscribe", name),
+			 errmsg("subscription \"%s\" was not made by apikey_subscribe",
+					ak_redact_name(&given)),
 			 errhint("The view apikey_subscriptions has those that were."),
 			 errhidestmt(true)));
 }
