@@ -138,6 +138,22 @@ typedef struct JumbleState AkJumbleState;
 	((node)->part_prune_info)
 #endif
 
+/*
+ * When the steps by which a table's partitions would be left out at the start are gone:
+ * they are to be opened like all others.
+ */
+static inline void
+ak_keep_partitions(PlannedStmt *statement, const PartitionedRelPruneInfo *table)
+{
+#if PG_VERSION_NUM >= 180000
+	for (int i = 0; i < table->nparts; i++)
+		if (table->leafpart_rti_map[i] > 0)
+			statement->unprunableRelids =
+				bms_add_member(statement->unprunableRelids,
+							   table->leafpart_rti_map[i]);
+#endif
+}
+
 /* The hook into the planner's making of a relation, "rel"; before, for tables only. */
 #if PG_VERSION_NUM >= 190000
 #define AK_BUILD_REL_PARAMETERS RelOptInfo *rel, RangeTblEntry *entry

@@ -381,7 +381,7 @@ remove_our_steps(List *steps, bool any)
 }
 
 static void
-clean_steps(PartitionPruneInfo *info, bool parallel)
+clean_steps(PlannedStmt *statement, PartitionPruneInfo *info, bool parallel)
 {
 	ListCell   *hierarchy;
 	ListCell   *cell;
@@ -394,9 +394,13 @@ clean_steps(PartitionPruneInfo *info, bool parallel)
 		{
 			PartitionedRelPruneInfo *table = lfirst(cell);
 
-			if (parallel)
+			if (parallel && table->initial_pruning_steps != NIL)
+			{
 				table->initial_pruning_steps =
 					remove_our_steps(table->initial_pruning_steps, true);
+				if (table->initial_pruning_steps == NIL)
+					ak_keep_partitions(statement, table);
+			}
 			table->exec_pruning_steps =
 				remove_our_steps(table->exec_pruning_steps, parallel);
 		}
@@ -427,11 +431,12 @@ clean_plan(PlannedStmt *statement, Plan *plan, bool parallel)
 			parallel = true;
 			break;
 		case T_Append:
-			clean_steps(AK_PRUNE_INFO(statement, (Append *) plan), parallel);
+			clean_steps(statement, AK_PRUNE_INFO(statement, (Append *) plan), parallel);
 			clean_plans(statement, ((Append *) plan)->appendplans, parallel);
 			break;
 		case T_MergeAppend:
-			clean_steps(AK_PRUNE_INFO(statement, (MergeAppend *) plan), parallel);
+			clean_steps(statement, AK_PRUNE_INFO(statement, (MergeAppend *) plan),
+						parallel);
 			clean_plans(statement, ((MergeAppend *) plan)->mergeplans, parallel);
 			break;
 		case T_SubqueryScan:
