@@ -531,7 +531,7 @@ ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted)
 static TupleTableSlot *
 next_of_single(AkMerge *merge)
 {
-	TupleTableSlot *slot = merge->reader->state->ss_ScanTupleSlot;
+	TupleTableSlot *slot = merge->reader->fetched;
 
 	while (index_getnext_tid(merge->scans[false], merge->reader->direction) != NULL)
 	{
@@ -552,7 +552,7 @@ TupleTableSlot *
 ak_merge_next(AkMerge *merge)
 {
 	ScanState  *state = merge->reader->state;
-	TupleTableSlot *slot = state->ss_ScanTupleSlot;
+	TupleTableSlot *slot = merge->reader->fetched;
 
 	if (merge->single)
 		return next_of_single(merge);

@@ -209,12 +209,32 @@ find_order(Ordered *ordered, ScanDirection direction)
 
 /* ---------------------------------------------------------------- the walk */
 
-/* Is the order that of columns of the table?  The walk tells its place by these. */
+/*
+ * Does this path pass the rows by just the columns of the table that are the order, with
+ * nothing before them but what its scan fixes?  The walk tells its place by these, in a row
+ * that need not meet the conditions: so no column may be in place by a condition alone.
+ */
 static bool
-is_by_columns(const Ordered *ordered)
+is_by_columns(const Ordered *ordered, const IndexPath *path)
 {
+	const int  *order = &ordered->index->indexkeys[ordered->project + 1];
+	const IndexOptInfo *index = path->indexinfo;
+	int			first = 0;
+	ListCell   *cell;
+
+	if (list_length(ordered->pathkeys) != ordered->columns)
+		return false;
+	foreach(cell, path->indexclauses)
+	{
+		IndexClause *iclause = lfirst_node(IndexClause, cell);
+
+		if (iclause->indexcol == first && fixes_column(iclause, index))
+			first++;
+	}
+	if (first + ordered->columns > index->nkeycolumns)
+		return false;
 	for (int i = 0; i < ordered->columns; i++)
-		if (ordered->index->indexkeys[ordered->project + 1 + i] <= 0)
+		if (order[i] <= 0 || order[i] != index->indexkeys[first + i])
 			return false;
 	return true;
 }
@@ -226,8 +246,6 @@ find_walk(const Ordered *ordered)
 	IndexPath  *best = NULL;
 	ListCell   *cell;
 
-	if (!is_by_columns(ordered))
-		return NULL;
 	foreach(cell, ordered->rel->pathlist)
 	{
 		IndexPath  *path = lfirst(cell);
@@ -235,7 +253,8 @@ find_walk(const Ordered *ordered)
 		if (!IsA(path, IndexPath) || path->path.param_info != NULL ||
 			path->indexorderbys != NIL ||
 			path->indexinfo->relam != BTREE_AM_OID ||
-			!pathkeys_contained_in(ordered->pathkeys, path->path.pathkeys))
+			!pathkeys_contained_in(ordered->pathkeys, path->path.pathkeys) ||
+			!is_by_columns(ordered, path))
 			continue;
 		if (best == NULL ||
 			compare_fractional_path_costs(&path->path, &best->path,

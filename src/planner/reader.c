@@ -118,6 +118,9 @@ ak_reader_store(AkReader *reader, IndexTuple entry, ItemPointer tid,
 													 &slot->tts_isnull[column]);
 	}
 	ExecStoreVirtualTuple(slot);
+	/* for WHERE CURRENT OF */
+	slot->tts_tid = *tid;
+	slot->tts_tableOid = RelationGetRelid(reader->state->ss_currentRelation);
 	/* as if the row had been fetched */
 	PredicateLockPage(reader->state->ss_currentRelation,
 					  ItemPointerGetBlockNumber(tid),

@@ -206,7 +206,7 @@ next_of_walk(OrderedScan *scan)
 {
 	/* a fetch that finds nothing spoils what the slot had */
 	TupleTableSlot *slot = scan->latest == scan->spare ?
-	scan->css.ss.ss_ScanTupleSlot : scan->spare;
+	scan->runs_reader.fetched : scan->spare;
 
 	bool		moved = false;
 
@@ -284,8 +284,12 @@ exec_ordered(CustomScanState *node)
 	OrderedScan *scan = (OrderedScan *) node;
 	TupleTableSlot *slot = ExecScan(&node->ss, next_row, recheck_row);
 
-	if (!TupIsNull(slot))
-		scan->wanted++;
+	if (TupIsNull(slot))
+		return slot;
+	scan->wanted++;
+	/* WHERE CURRENT OF looks there for the row */
+	if (node->ss.ps.state->es_epq_active == NULL)
+		node->ss.ss_ScanTupleSlot = node->ss.ps.ps_ExprContext->ecxt_scantuple;
 	return slot;
 }
 
@@ -310,6 +314,7 @@ begin_ordered(CustomScanState *node, EState *estate, int eflags)
 
 	/* expressions have been made for another kind of slot */
 	ExecInitScanTupleSlot(estate, state, desc, ops, 0);
+	scan->runs_reader.fetched = state->ss_ScanTupleSlot;
 	if (IsA(scan->runs_reader.plan, IndexOnlyScan) ||
 		(scan->walk_reader.plan != NULL && IsA(scan->walk_reader.plan, IndexOnlyScan)))
 	{
@@ -329,6 +334,8 @@ rescan_ordered(CustomScanState *node)
 	ExecScanReScan(&node->ss);
 	if (!scan->begun)
 		return;
+	node->ss.ss_ScanTupleSlot = scan->runs_reader.fetched;
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	ExecClearTuple(scan->spare);
 	if (scan->made != NULL)
 		ExecClearTuple(scan->made);
