@@ -115,13 +115,13 @@ list_once(OrderedScan *scan)
 		MemoryContextSwitchTo(before);
 	}
 	scan->nprojects = ak_merge_list(scan->merge);
-	scan->total_projects += scan->nprojects;
 }
 
 static void
 begin_merge(OrderedScan *scan)
 {
 	list_once(scan);
+	scan->total_projects += scan->nprojects;
 	scan->walking = false;
 	if (scan->latest != NULL)
 		note_place(scan);
