@@ -61,7 +61,7 @@ BEGIN
 				RETURN NEXT format('planned for %s, read by %s: %s instead of %s', planner, reader, kept, own);
 			END IF;
 			IF planner = 'all' THEN
-				RETURN NEXT format('%s: %s rows, %s', reader, split_part(own, ' ', 1), (SELECT string_agg(btrim(p), '; ') FROM ch_plan('EXECUTE ch_kept') p WHERE p ~ 'Choice|Scan'));
+				RETURN NEXT format('%s: %s rows, %s', reader, split_part(own, ' ', 1), (SELECT string_agg(btrim(p), '; ') FROM ch_plan('EXECUTE ch_kept') p WHERE p ~ 'choice|Scan'));
 			END IF;
 		END LOOP;
 		DEALLOCATE ch_kept;
@@ -143,7 +143,7 @@ SELECT ch_use('all');
 PREPARE ch_kept AS SELECT count(item) FROM ch_doc;
 SELECT ch_plan('EXECUTE ch_kept');
 SELECT ch_use('one');
-SELECT regexp_replace(p, ' \(actual.*', '') FROM ch_plan('EXECUTE ch_kept', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF') p WHERE p ~ 'Choice|Bitmap';
+SELECT regexp_replace(p, ' \(actual.*', '') FROM ch_plan('EXECUTE ch_kept', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF') p WHERE p ~ 'choice|Bitmap';
 SET parallel_leader_participation = off;
 EXECUTE ch_kept;
 RESET parallel_leader_participation;
@@ -189,14 +189,14 @@ GRANT SELECT ON ch_none TO regress_apikey_choice;
 SET ROLE regress_apikey_choice;
 SELECT ch_use('all');
 SELECT ch_plan('SELECT * FROM ch_none');
-SELECT p FROM ch_plan('SELECT * FROM ch_doc WHERE now() > ''2000-01-01''') p WHERE p ~ 'Choice|Scan|One-Time';
+SELECT p FROM ch_plan('SELECT * FROM ch_doc WHERE now() > ''2000-01-01''') p WHERE p ~ 'choice|Scan|One-Time';
 RESET seq_page_cost;
 RESET random_page_cost;
 SELECT ch_plan('SELECT * FROM ch_doc');
 RESET ROLE;
 SET seq_page_cost = 50;
 SET random_page_cost = 50;
-SELECT ch_plan(format('SELECT * FROM ch_doc WHERE apikey_authorize(%L, project, environment, ''read'')', key)) ~ 'Choice' AS choice FROM ch_key WHERE name = 'all';
+SELECT ch_plan(format('SELECT * FROM ch_doc WHERE apikey_authorize(%L, project, environment, ''read'')', key)) ~ 'choice' AS choice FROM ch_key WHERE name = 'all';
 
 RESET apikey.key;
 RESET seq_page_cost;

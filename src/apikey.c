@@ -13,9 +13,7 @@
 #include "fmgr.h"
 #include "keys/worker.h"
 #include "planner/choice.h"
-#include "planner/leakproof.h"
 #include "planner/ordered.h"
-#include "planner/organization.h"
 #include "planner/paths.h"
 #include "planner/prune.h"
 #include "planner/strict.h"
@@ -39,8 +37,6 @@ _PG_init(void)
 	ak_inval_init();
 	ak_event_init();
 	ak_strict_init();
-	ak_organization_init();
-	ak_leakproof_init();
 	ak_paths_init();
 	ak_ordered_init();
 	ak_prune_init();

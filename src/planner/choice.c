@@ -37,6 +37,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
+#include "planner/copy.h"
 #include "planner/support.h"
 #include "port/atomics.h"
 #include "table/schema.h"
@@ -131,30 +132,19 @@ find_copies(List *conditions, RelOptInfo *rel, RelOptInfo *copy)
 	return copies;
 }
 
-/* A table without paths, conditions that join it, or parallel scans of an index. */
+/* A table with all its indexes, whose conditions are estimated anew. */
 static RelOptInfo *
 copy_table(RelOptInfo *rel)
 {
-	RelOptInfo *copy = makeNode(RelOptInfo);
+	RelOptInfo *copy = ak_copy_table(rel);
 	ListCell   *cell;
 
-	*copy = *rel;
-	copy->pathlist = NIL;
-	copy->partial_pathlist = NIL;
-	copy->ppilist = NIL;
-	copy->joininfo = NIL;
-	copy->has_eclass_joins = false;
 	copy->baserestrictinfo = copy_conditions(rel->baserestrictinfo);
-	copy->indexlist = NIL;
 	foreach(cell, rel->indexlist)
 	{
-		IndexOptInfo *index = makeNode(IndexOptInfo);
+		IndexOptInfo *index = ak_copy_index(copy, lfirst(cell));
 
-		*index = *lfirst_node(IndexOptInfo, cell);
-		index->rel = copy;
 		index->indrestrictinfo = find_copies(index->indrestrictinfo, rel, copy);
-		index->amcanparallel = false;
-		copy->indexlist = lappend(copy->indexlist, index);
 	}
 	return copy;
 }
@@ -204,7 +194,7 @@ static Plan *plan_choice(PlannerInfo *root, RelOptInfo *rel,
 						 List *custom_plans);
 
 static const CustomPathMethods path_methods = {
-	.CustomName = "ApikeyChoice",
+	.CustomName = "apikey choice",
 	.PlanCustomPath = plan_choice
 };
 
@@ -230,8 +220,7 @@ make_choice(Path *many, const FewPaths *paths, List *saved)
 		choice->flags |= CUSTOMPATH_SUPPORT_BACKWARD_SCAN;
 	choice->custom_paths = list_make2(copy, paths->few);
 	choice->custom_private =
-		list_make3(makeConst(FLOAT8OID, -1, InvalidOid, sizeof(float8),
-							 Float8GetDatum(limit), false, FLOAT8PASSBYVAL),
+		list_make3(ak_estimate_save_number(limit),
 				   makeInteger(paths->call.level), saved);
 	choice->methods = &path_methods;
 	return (Path *) choice;
@@ -278,7 +267,7 @@ ak_choice_add_paths(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *call)
 static Node *create_choice_state(CustomScan *scan);
 
 static const CustomScanMethods scan_methods = {
-	.CustomName = "ApikeyChoice",
+	.CustomName = "apikey choice",
 	.CreateCustomScanState = create_choice_state
 };
 
@@ -322,13 +311,12 @@ typedef struct ChoiceState
 static int
 choose(CustomScan *scan)
 {
-	const Const *limit = linitial(scan->custom_private);
 	double		share;
 
 	ak_schema_accept();
 	share = ak_estimate_saved(lthird(scan->custom_private), ak_authn_session(),
 							  intVal(lsecond(scan->custom_private)));
-	return share <= DatumGetFloat8(limit->constvalue) ? FEW : MANY;
+	return share <= floatVal(linitial(scan->custom_private)) ? FEW : MANY;
 }
 
 /* An expression on the table as one on the index that has all of it. */
@@ -473,7 +461,7 @@ hear_of_choice(CustomScanState *node, shm_toc *toc, void *coordinate)
 }
 
 static const CustomExecMethods exec_methods = {
-	.CustomName = "ApikeyChoice",
+	.CustomName = "apikey choice",
 	.BeginCustomScan = begin_choice,
 	.ExecCustomScan = exec_choice,
 	.EndCustomScan = end_choice,

@@ -332,18 +332,10 @@ ak_estimate_list(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
 	return share_of_list(sample, names, count);
 }
 
-/* A number in a plan. */
-static Node *
-save_number(double number)
+Node *
+ak_estimate_save_number(double number)
 {
-	return (Node *) makeConst(FLOAT8OID, -1, InvalidOid, sizeof(float8),
-							  Float8GetDatum(number), false, FLOAT8PASSBYVAL);
-}
-
-static double
-saved_number(const void *number)
-{
-	return DatumGetFloat8(((const Const *) number)->constvalue);
+	return (Node *) makeFloat(psprintf("%.17g", number));
 }
 
 List *
@@ -368,10 +360,10 @@ ak_estimate_save(PlannerInfo *root, int relid, const AkCall *call)
 	{
 		names = lappend(names, makeString(pnstrdup(projects->names[i].data,
 												   projects->names[i].len)));
-		shares = lappend(shares, save_number(projects->shares[i]));
+		shares = lappend(shares, ak_estimate_save_number(projects->shares[i]));
 	}
-	return list_make5(names, shares, save_number(projects->rest),
-					  save_number(projects->distinct), within);
+	return list_make5(names, shares, ak_estimate_save_number(projects->rest),
+					  ak_estimate_save_number(projects->distinct), within);
 }
 
 double
@@ -390,11 +382,10 @@ ak_estimate_saved(List *saved, const AkKey *key, AkLevel level)
 		const char *string = strVal(lfirst(name));
 
 		sample->names[sample->count] = ak_name_make(string, strlen(string));
-		sample->shares[sample->count++] = saved_number(lfirst(share));
+		sample->shares[sample->count++] = floatVal(lfirst(share));
 	}
-	sample->rest = saved_number(lthird(saved));
-	sample->distinct = saved_number(lfourth(saved));
-	ak_schema_accept();
+	sample->rest = floatVal(lthird(saved));
+	sample->distinct = floatVal(lfourth(saved));
 	count = ak_reach_list(key, Max(level, AK_LEVEL_READ), AK_REACH_PROJECTS,
 						  within ? &environment : NULL, &names);
 	return share_of_list(sample, names, count);

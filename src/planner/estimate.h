@@ -63,6 +63,9 @@ extern void ak_estimate_as_little(void (*action) (void *), void *arg);
  */
 extern List *ak_estimate_save(PlannerInfo *root, int relid, const AkCall *call);
 
+/* A number to be kept in a plan; floatVal() has it. */
+extern Node *ak_estimate_save_number(double number);
+
 /*
  * By that, the share of rows of the projects where this key, NULL for none, has the level
  * now.  Makes the list of these, as an index condition does.

@@ -30,8 +30,8 @@
  *   tells more.  By this measure, whether PostgreSQL calls the equality leakproof, types
  *   are chosen: so no enums.
  *
- * It is replaced only where another condition stands before, in policies alone, and by
- * the hook that organization.c describes.
+ * It is replaced only where another condition stands before, in policies alone, by a hook,
+ * see paths.c.
  */
 #include "postgres.h"
 
@@ -42,18 +42,13 @@
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "nodes/pathnodes.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
-#include "optimizer/plancat.h"
 #include "parser/parsetree.h"
 #include "planner/condition.h"
 #include "planner/support.h"
 #include "table/schema.h"
 #include "utils/lsyscache.h"
-
-static build_simple_rel_hook_type next_build_rel;
 
 /* May values of this argument be compared before policies are checked? */
 static bool
@@ -92,18 +87,13 @@ get_leakproof_call(FuncExpr *function)
 	return contain_leaked_vars(result) ? NULL : result;
 }
 
-/* Called for each table of a query, before its conditions are looked at. */
-static void
-replace_behind_others(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
+void
+ak_leakproof_replace(PlannerInfo *root, RelOptInfo *rel)
 {
 	bool		others = false;
 	ListCell   *level;
 	ListCell   *cell;
 
-	if (next_build_rel != NULL)
-		next_build_rel(root, AK_BUILD_REL_ARGUMENTS);
-	if (rel->rtekind != RTE_RELATION)
-		return;
 	/* those of a level are checked in any order, and before those of the next */
 	foreach(level, planner_rt_fetch(rel->relid, root)->securityQuals)
 	{
@@ -122,11 +112,4 @@ replace_behind_others(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
 		}
 		others |= others_here;
 	}
-}
-
-void
-ak_leakproof_init(void)
-{
-	next_build_rel = build_simple_rel_hook;
-	build_simple_rel_hook = replace_behind_others;
 }

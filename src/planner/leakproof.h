@@ -7,7 +7,12 @@
 
 #include "postgres.h"
 
-/* To be called by _PG_init. */
-extern void ak_leakproof_init(void);
+#include "nodes/pathnodes.h"
+
+/*
+ * Replace those in the policies of a table of a query that stand behind others, before the
+ * planner looks at its conditions.
+ */
+extern void ak_leakproof_replace(PlannerInfo *root, RelOptInfo *rel);
 
 #endif							/* AK_LEAKPROOF_H */

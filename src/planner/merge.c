@@ -47,6 +47,7 @@ typedef struct Run
 	int			count;
 	int			next;
 	bool		last;			/* no batch follows */
+	bool		again;			/* its scan began anew: skip what was read */
 	ItemPointerData *equals;	/* of the entries so far that are equal to the
 								 * batch's last one */
 	int			nequals;
@@ -59,7 +60,8 @@ struct AkMerge
 {
 	AkReader   *reader;
 	int			project;		/* column of the index */
-	TupleTableSlot *made;		/* for rows that are not fetched */
+	TupleTableSlot *fetched;	/* for rows of the table */
+	TupleTableSlot *made;		/* for those that are not fetched */
 	int			array;			/* scan key that is an array of projects */
 	int			ncolumns;		/* columns to sort by, after it */
 	SortSupport sort;
@@ -167,11 +169,12 @@ is_visited(const AkMerge *merge, IndexTuple entry)
 	return has_tid(merge->place->visited, merge->place->nvisited, entry);
 }
 
-/* Was an entry in a batch of the run, the last of which ends with this one? */
+/* Was an entry in a batch of the run? */
 static bool
-was_read(const AkMerge *merge, const Run *run, IndexTuple entry, IndexTuple end)
+was_read(const AkMerge *merge, const Run *run, IndexTuple entry)
 {
-	int			order = compare_entries(merge, entry, end, 0);
+	int			order = compare_entries(merge, entry,
+										run->entries[run->count - 1].tuple, 0);
 
 	return order < 0 || (order == 0 && has_tid(run->equals, run->nequals, entry));
 }
@@ -242,7 +245,6 @@ keep_end(AkMerge *merge, Run *run)
 		pfree(merge->end);
 	merge->end = CopyIndexTuple(run->entries[run->count - 1].tuple);
 	merge->owners[true] = NULL; /* it went by that entry */
-	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 	MemoryContextSwitchTo(before);
 }
 
@@ -316,7 +318,6 @@ note_equals(AkMerge *merge, Run *run, RunEntry *entries, int count)
 					  (run->nequals + count) * sizeof(ItemPointerData));
 	for (int i = first; i < count; i++)
 		run->equals[run->nequals++] = entries[i].tuple->t_tid;
-	qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 }
 
 /* Get the next batch of a run; there may be no more. */
@@ -324,7 +325,6 @@ static void
 fill(AkMerge *merge, Run *run)
 {
 	bool		new = run->count == 0;
-	IndexTuple	behind = NULL;	/* skip up to this entry */
 	int			size = new ? merge->first_batch : Min(run->count * 2, MAX_BATCH);
 	int			count = 0;
 	IndexScanDesc from;
@@ -342,9 +342,10 @@ fill(AkMerge *merge, Run *run)
 	else
 	{
 		from = merge->scans[begin_scan(merge, run)];
-		if (!new)
-			behind = merge->end;
+		run->again = !new;
 	}
+	if (run->again)
+		qsort(run->equals, run->nequals, sizeof(ItemPointerData), ak_merge_compare_tids);
 	entries = MemoryContextAlloc(merge->context, size * sizeof(RunEntry));
 	while (count < size)
 	{
@@ -360,7 +361,7 @@ fill(AkMerge *merge, Run *run)
 		add_entry(merge, from, &entries[count]);
 		before = enter_row(merge);
 		skip = is_visited(merge, entries[count].tuple) ||
-			(behind != NULL && was_read(merge, run, entries[count].tuple, behind));
+			(run->again && was_read(merge, run, entries[count].tuple));
 		MemoryContextSwitchTo(before);
 		if (skip)
 			pfree(entries[count].tuple);
@@ -448,12 +449,14 @@ prepare_sort(AkMerge *merge)
 }
 
 AkMerge *
-ak_merge_create(AkReader *reader, int project, TupleTableSlot *made)
+ak_merge_create(AkReader *reader, int project, TupleTableSlot *fetched,
+				TupleTableSlot *made)
 {
 	AkMerge    *merge = palloc0(sizeof(AkMerge));
 
 	merge->reader = reader;
 	merge->project = project;
+	merge->fetched = fetched;
 	merge->made = made;
 	while ((reader->keys[merge->array].sk_flags & SK_SEARCHARRAY) == 0)
 		merge->array++;
@@ -531,7 +534,7 @@ ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted)
 static TupleTableSlot *
 next_of_single(AkMerge *merge)
 {
-	TupleTableSlot *slot = merge->reader->fetched;
+	TupleTableSlot *slot = merge->fetched;
 
 	while (index_getnext_tid(merge->scans[false], merge->reader->direction) != NULL)
 	{
@@ -552,7 +555,7 @@ TupleTableSlot *
 ak_merge_next(AkMerge *merge)
 {
 	ScanState  *state = merge->reader->state;
-	TupleTableSlot *slot = merge->reader->fetched;
+	TupleTableSlot *slot = merge->fetched;
 
 	if (merge->single)
 		return next_of_single(merge);

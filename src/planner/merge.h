@@ -28,10 +28,11 @@ extern int	ak_merge_compare_tids(const void *a, const void *b);
 
 /*
  * Prepare to merge what a reader that is open finds: it has one array among its scan keys,
- * of projects, for column "project" of the index, from 0.  "made" is a slot for virtual
- * tuples, if the reader is of an index-only scan.
+ * of projects, for column "project" of the index, from 0.  "fetched" is a slot for rows of
+ * the table, "made" one for virtual tuples, if the reader is of an index-only scan.
  */
 extern AkMerge *ak_merge_create(AkReader *reader, int project,
+								TupleTableSlot *fetched,
 								TupleTableSlot *made);
 
 /* List the projects; returns how many. */
@@ -43,7 +44,7 @@ extern int	ak_merge_list(AkMerge *merge);
  */
 extern void ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted);
 
-/* The next row, in the scan's slot or in "made"; an empty slot at the end. */
+/* The next row, in "fetched" or in "made"; an empty slot at the end. */
 extern TupleTableSlot *ak_merge_next(AkMerge *merge);
 
 /* Forget the projects, and free what was read of them. */

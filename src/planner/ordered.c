@@ -34,9 +34,10 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "planner/copy.h"
 #include "planner/estimate.h"
-#include "planner/walk.h"
 #include "planner/support.h"
+#include "planner/walk.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "utils/lsyscache.h"
@@ -128,19 +129,10 @@ choose_clauses(const Ordered *ordered, List *iclauses)
 static IndexPath *
 make_runs(const Ordered *ordered, ScanDirection direction)
 {
-	RelOptInfo *rel = palloc(sizeof(RelOptInfo));
-	IndexOptInfo *index = palloc(sizeof(IndexOptInfo));
+	RelOptInfo *rel = ak_copy_table(ordered->rel);
 	ListCell   *cell;
 
-	*index = *ordered->index;
-	*rel = *ordered->rel;
-	index->rel = rel;
-	index->amhasgetbitmap = false;
-	index->amcanparallel = false;
-	rel->indexlist = list_make1(index);
-	rel->pathlist = rel->partial_pathlist = rel->ppilist = NIL;
-	rel->joininfo = NIL;
-	rel->has_eclass_joins = false;
+	ak_copy_index(rel, ordered->index)->amhasgetbitmap = false;
 	create_index_paths(ordered->root, rel);
 
 	foreach(cell, rel->pathlist)

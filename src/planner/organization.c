@@ -17,9 +17,7 @@
  * the same in all rows: then an index on (column, created_at) has the rows in the
  * order of created_at, and the condition reaches what the column is joined to.  An
  * index condition that a support function supplies comes too late for that.  So calls
- * are replaced by a hook that the planner calls for each table, when it has simplified
- * all expressions, but has not looked at any condition.  A backend that has not loaded
- * the library has done so by then: to simplify the call, it called the support function.
+ * are replaced by a hook, see paths.c.
  *
  * The support function serves the calls that stay: in an OR, on the columns of a
  * UNION ALL, of another table's key, under a nondeterministic collation, where equality
@@ -40,12 +38,9 @@
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "nodes/pathnodes.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
-#include "optimizer/plancat.h"
 #include "parser/parsetree.h"
 #include "planner/condition.h"
 #include "planner/estimate.h"
@@ -56,8 +51,6 @@
 
 /* What the planner calls: the OID of our function. */
 static Oid	organization_support;
-
-static build_simple_rel_hook_type next_build_rel;
 
 /* A call of apikey_authorize_organization: which one, and its arguments. */
 typedef struct OrganizationCall
@@ -231,15 +224,12 @@ replace_in_joins(PlannerInfo *root, Node *join)
 	}
 }
 
-/* Called for each table of a query, before its conditions are looked at. */
-static void
-replace_calls(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
+void
+ak_organization_replace(PlannerInfo *root, RelOptInfo *rel)
 {
 	ListCell   *cell;
 
-	if (next_build_rel != NULL)
-		next_build_rel(root, AK_BUILD_REL_ARGUMENTS);
-	if (!OidIsValid(organization_support) || rel->rtekind != RTE_RELATION)
+	if (!OidIsValid(organization_support))
 		return;
 	if (planner_rt_fetch(rel->relid, root)->relkind == RELKIND_PARTITIONED_TABLE)
 		ak_prune_note(root);
@@ -247,13 +237,6 @@ replace_calls(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
 		replace_in_conditions(root, lfirst(cell));
 	if (rel->reloptkind == RELOPT_BASEREL && root->parse->jointree != NULL)
 		replace_in_joins(root, (Node *) root->parse->jointree);
-}
-
-void
-ak_organization_init(void)
-{
-	next_build_rel = build_simple_rel_hook;
-	build_simple_rel_hook = replace_calls;
 }
 
 /* ------------------------------------------------------ the support function */

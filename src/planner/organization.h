@@ -7,7 +7,12 @@
 
 #include "postgres.h"
 
-/* To be called by _PG_init. */
-extern void ak_organization_init(void);
+#include "nodes/pathnodes.h"
+
+/*
+ * Replace those that are conditions on a table of a query, before the planner looks at
+ * these.
+ */
+extern void ak_organization_replace(PlannerInfo *root, RelOptInfo *rel);
 
 #endif							/* AK_ORGANIZATION_H */

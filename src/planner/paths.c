@@ -1,25 +1,38 @@
 /*
  * paths.c
- *		Ways of our own to read tables, offered to the planner; see paths.h.
+ *		What the planner is told of a table; see paths.h.
  *
- * Here is the hook, which is called for each table when PostgreSQL has collected its own
- * ways to read it; for one with partitions, after these.
+ * Here are the hooks.  One is called for each table of a query when the planner has
+ * simplified all expressions, but has not looked at any condition.  A backend that has not
+ * loaded the library has done so by then: to simplify a call, it called its support
+ * function.  The other is called when PostgreSQL has collected its own ways to read the
+ * table; for one with partitions, after these.
  */
 #include "postgres.h"
 
 #include "planner/paths.h"
 
+#include "base/compat.h"
+#include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
+#include "optimizer/plancat.h"
 #include "optimizer/restrictinfo.h"
 #include "planner/choice.h"
+#include "planner/leakproof.h"
 #include "planner/ordered.h"
+#include "planner/organization.h"
 #include "planner/prune.h"
 #include "planner/support.h"
 
+static build_simple_rel_hook_type next_build_rel;
 static set_rel_pathlist_hook_type next_add_paths;
 
-RestrictInfo *
-ak_paths_call(RelOptInfo *rel)
+/*
+ * The condition of a table that is a call of apikey_authorize on it, as strict as any
+ * other one, and that may be checked before all others; NULL if there is none.
+ */
+static RestrictInfo *
+find_strictest_call(RelOptInfo *rel)
 {
 	RestrictInfo *result = NULL;
 	AkLevel		level = AK_LEVEL_NONE;
@@ -44,6 +57,17 @@ ak_paths_call(RelOptInfo *rel)
 }
 
 static void
+replace_calls(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
+{
+	if (next_build_rel != NULL)
+		next_build_rel(root, AK_BUILD_REL_ARGUMENTS);
+	if (rel->rtekind != RTE_RELATION)
+		return;
+	ak_organization_replace(root, rel);
+	ak_leakproof_replace(root, rel);
+}
+
+static void
 add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 {
 	RestrictInfo *call;
@@ -53,7 +77,7 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 	if (entry->rtekind != RTE_RELATION)
 		return;
 	ak_prune_add(root, rel);
-	call = ak_paths_call(rel);
+	call = find_strictest_call(rel);
 	if (call == NULL)
 		return;
 	ak_ordered_add_paths(root, rel, entry);
@@ -63,6 +87,8 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 void
 ak_paths_init(void)
 {
+	next_build_rel = build_simple_rel_hook;
+	build_simple_rel_hook = replace_calls;
 	next_add_paths = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = add_paths;
 }

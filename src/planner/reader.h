@@ -17,7 +17,6 @@
 typedef struct AkReader
 {
 	ScanState  *state;			/* the node that reads */
-	TupleTableSlot *fetched;	/* for rows of the table */
 	Plan	   *plan;			/* an index scan, not executed; NULL: there is
 								 * none */
 	Oid			indexid;

@@ -55,7 +55,8 @@ typedef struct OrderedScan
 
 	/* the walk */
 	IndexScanDesc walk;
-	TupleTableSlot *spare;		/* of the same kind as the scan's */
+	TupleTableSlot *fetched;	/* for rows of the table */
+	TupleTableSlot *spare;		/* another one */
 	TupleTableSlot *made;		/* for rows that are not fetched */
 	TupleTableSlot *latest;		/* the one with the last row, or NULL */
 	AkPlace		place;
@@ -111,7 +112,7 @@ list_once(OrderedScan *scan)
 		before = MemoryContextSwitchTo(scan->css.ss.ps.state->es_query_cxt);
 		ak_reader_open(&scan->runs_reader);
 		scan->merge = ak_merge_create(&scan->runs_reader, scan->project,
-									  scan->made);
+									  scan->fetched, scan->made);
 		MemoryContextSwitchTo(before);
 	}
 	scan->nprojects = ak_merge_list(scan->merge);
@@ -206,7 +207,7 @@ next_of_walk(OrderedScan *scan)
 {
 	/* a fetch that finds nothing spoils what the slot had */
 	TupleTableSlot *slot = scan->latest == scan->spare ?
-	scan->runs_reader.fetched : scan->spare;
+	scan->fetched : scan->spare;
 
 	bool		moved = false;
 
@@ -314,7 +315,7 @@ begin_ordered(CustomScanState *node, EState *estate, int eflags)
 
 	/* expressions have been made for another kind of slot */
 	ExecInitScanTupleSlot(estate, state, desc, ops, 0);
-	scan->runs_reader.fetched = state->ss_ScanTupleSlot;
+	scan->fetched = state->ss_ScanTupleSlot;
 	if (IsA(scan->runs_reader.plan, IndexOnlyScan) ||
 		(scan->walk_reader.plan != NULL && IsA(scan->walk_reader.plan, IndexOnlyScan)))
 	{
@@ -334,7 +335,7 @@ rescan_ordered(CustomScanState *node)
 	ExecScanReScan(&node->ss);
 	if (!scan->begun)
 		return;
-	node->ss.ss_ScanTupleSlot = scan->runs_reader.fetched;
+	node->ss.ss_ScanTupleSlot = scan->fetched;
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	ExecClearTuple(scan->spare);
 	if (scan->made != NULL)

@@ -114,7 +114,7 @@ check_publication(const AkMaking * making)
 		ALL_TABLES, ALL_CHANGES, COLUMNS
 	};
 	const char *publication = quote_literal_cstr(making->publication);
-	AkName		given = {making->publication, strlen(making->publication)};
+	AkName		given = ak_name_make(making->publication, strlen(making->publication));
 	AkAnswer   *answer = ak_publisher_ask(making->publisher, COLUMNS,
 										  psprintf("SELECT puballtables::text,"
 												   " (pubinsert AND pubupdate AND pubdelete AND pubtruncate)::text"

@@ -56,7 +56,7 @@ ak_unsubscribe_truncate(const char *schema)
 void
 ak_unsubscribe_refuse(const char *name)
 {
-	AkName		given = {name, strlen(name)};
+	AkName		given = ak_name_make(name, strlen(name));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
