@@ -88,11 +88,23 @@ archive()
 	echo "$dir${file//:/%3a}_$(dpkg --print-architecture).deb"
 }
 
+# The packages that the program in the stack "$1" says it needs
+stack_packages()
+{
+	sed -n 's/.*apt install \([^(]*\).*/\1/p' "examples/stacks/$1"/*.* | xargs -n 1
+}
+
+# Does it need npm, Go or a JDK?
+large_stack()
+{
+	stack_packages "$1" | grep -qxE 'npm|golang-go|default-jdk-headless'
+}
+
 # The packages to install for the suites "$1", one a line.  An installed PostgreSQL
 # is used as it is, else it is Debian's.
 missing()
 {
-	local version bin share headers package suites=" $1 "
+	local version bin share headers package stack suites=" $1 "
 
 	if has_headers; then
 		version=$(major_version)
@@ -142,6 +154,20 @@ missing()
 	if [[ $suites =~ \ browser\  ]]; then
 		[ -x /usr/bin/chromium ] || echo chromium
 		command -v npm >/dev/null || echo npm
+	fi
+	if [[ $suites =~ \ (all-)?stacks\  ]]; then
+		for stack in ${STACK:-$(ls examples/stacks)}; do
+			[[ $suites == *" all-stacks "* ]] || ! large_stack "$stack" || continue
+			for package in $(stack_packages "$stack"); do
+				case $package in
+					npm) command -v npm ;;
+					node-pg) command -v npm || node -e 'require("pg")' ;;
+					golang-go) command -v go ;;
+					default-jdk-headless) command -v javac ;;
+					*) dpkg-query -W -f '${Status}' "$package" | grep -x 'install ok installed' ;;
+				esac >/dev/null 2>&1 || echo "$package"
+			done
+		done | sort -u
 	fi
 	[[ $suites =~ \ clients\  ]] || return 0
 	for package in psycopg psycopg2 asyncpg; do

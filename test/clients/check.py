@@ -5,8 +5,10 @@ They run on the server of test/run, which PGHOST, PGPORT and PGUSER name.
 
 import atexit
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 TREE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
@@ -25,6 +27,10 @@ def ok(good, what):
 def equal(got, wanted, what):
     if not ok(got == wanted, what):
         print(f"#      got: {got!r}\n# expected: {wanted!r}", flush=True)
+
+
+def failed():
+    return _failed
 
 
 def done():
@@ -53,3 +59,31 @@ def orders_database(name):
                   os.path.join(TREE, "examples", "orders.sql"))
     rows = [line.split("|") for line in printed.splitlines()]
     return ({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})
+
+
+def relay():
+    """A port that leads to the server's socket, for who knows no sockets."""
+    def pump(source, sink):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    def serve():
+        while True:
+            client = listener.accept()[0]
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{os.environ['PGHOST']}/.s.PGSQL.{os.environ['PGPORT']}")
+            for ends in (client, server), (server, client):
+                threading.Thread(target=pump, args=ends, daemon=True).start()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, daemon=True).start()
+    return str(listener.getsockname()[1])
+
+
+def client_environment(name, database):
+    """Where a program in the stack NAME connects to, as the role of that database."""
+    environment = dict(os.environ, PGDATABASE=database, PGUSER=database)
+    if name == "jdbc":
+        environment.update(PGHOST="127.0.0.1", PGPORT=relay())
+    return environment

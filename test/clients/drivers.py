@@ -13,14 +13,11 @@ routine]}, and "notices": [[SQLSTATE, message], ...].
 
 import atexit
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 
-from check import done, equal, ok, orders_database, sql
+from check import client_environment, done, equal, ok, orders_database, sql
 
 name = sys.argv[1]
 database = "clients_" + name
@@ -43,29 +40,7 @@ for line in printed.splitlines():
         label, ids[label], keys[label] = line.split("|")
 
 
-def relay():
-    """A port that leads to the server's socket, for who knows no sockets."""
-    def pump(source, sink):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-
-    def serve():
-        while True:
-            client = listener.accept()[0]
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(f"{os.environ['PGHOST']}/.s.PGSQL.{os.environ['PGPORT']}")
-            for ends in (client, server), (server, client):
-                threading.Thread(target=pump, args=ends, daemon=True).start()
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=serve, daemon=True).start()
-    return str(listener.getsockname()[1])
-
-
-environment = dict(os.environ, PGDATABASE=database, PGUSER=database)
-if name == "jdbc":
-    environment.update(PGHOST="127.0.0.1", PGPORT=relay())
+environment = client_environment(name, database)
 driver = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True, env=environment)
 atexit.register(driver.communicate)

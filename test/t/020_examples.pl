@@ -22,8 +22,8 @@
 # All pages are run in one cluster, in an order that APIKEY_SEED decides; so each makes
 # roles of names that no other page has.  That a page starts in a fresh database it says.
 #
-# ```js, ```python and ```ini blocks are held against the programs in examples/
-# and the settings that there are.  Links and headings are held against each other.
+# Code in other languages, like ```js, is held against the programs in examples/ and
+# test/, ```ini against the settings that there are.  Links and headings are held against each other.
 # What the reference says of functions, views, settings and errors is the subject of
 # 033_reference.pl.
 
@@ -171,7 +171,7 @@ sub run
 }
 
 # The last line of a statement says enough.
-sub last_line { return ($_[0] =~ /(\S[^\n]*)\z/)[0] }
+sub last_line { return ($_[0] =~ /(\S[^\n]*)\n?\z/)[0] }
 
 sub plan_in { return ($_[0] =~ /^(.*?)\@\@\@ end/ms)[0] }
 
@@ -211,18 +211,22 @@ foreach my $name (map $_->[1], sort { $a->[0] <=> $b->[0] } map [ rand, $_ ], @p
 	try_page($name, $database++);
 }
 
-# Code in other languages is that of the programs.  Indentation apart.
-my %programs = (js => 'node/app.js', python => 'python/app.py');
-my $clients = 'doc/how-to/connect-from-clients.md';
-foreach my $language (sort keys %programs)
+# Code in other languages is part of a program, indentation apart.
+my %endings = (js => 'js', ts => 'ts', python => 'py', go => 'go', ruby => 'rb', php => 'php',
+	java => 'java', c => 'c');
+foreach my $language (sort keys %endings)
 {
-	my $program = slurp_file("$tree/examples/$programs{$language}") =~ s/^\h+//gmr;
-	my @blocks = blocks(page($clients), $language);
+	my @programs = map { slurp_file($_) =~ s/^\h+//gmr }
+	  glob "$tree/{examples,test}/{*,*/*}/*.$endings{$language}";
 
-	ok(@blocks > 0, "$clients has examples in $language");
-	ok(index($program, $_ =~ s/^\h+//gmr) >= 0,
-		"$clients: $language is that of examples/$programs{$language}")
-	  foreach @blocks;
+	foreach my $name (pages())
+	{
+		foreach my $block (map { s/^\h+//gmr } blocks(page($name), $language))
+		{
+			ok(scalar(grep { index($_, $block) >= 0 } @programs),
+				"$name: part of a program: " . last_line($block));
+		}
+	}
 }
 
 # Settings exist.
@@ -281,7 +285,7 @@ foreach my $name (pages())
 {
 	my $text = page($name);
 	my $fences = () = $text =~ /^\h*```/gm;
-	my $blocks = map blocks($text, $_), qw(sql js python ini sh text toml yaml);
+	my $blocks = map blocks($text, $_), keys %endings, qw(sql ini sh text toml yaml);
 
 	is($fences, 2 * $blocks, "$name: all blocks are understood");
 	is(join(' ', grep is_broken($name, $_), links($name)), '', "$name: links lead somewhere");
