@@ -133,7 +133,7 @@ async function picture(page, name) {
 async function callApi(api, key) {
 	const response = await fetch(`${api.address}/orders`, { headers: { 'X-API-Key': key } });
 
-	return [response.status, response.status === 200 ? (await response.json()).length : null];
+	return [response.status, response.status === 200 ? (await response.json()).orders.length : null];
 }
 
 // The text of the key that the dialog shows, by its button to copy; it is closed then.

@@ -13,7 +13,7 @@ async function whole(name, test, servers) {
 async function main() {
 	const operators = await sample();
 	const server = await start('console/server.js', 'console_server');
-	const api = await start('node/app.js', 'console_app');
+	const api = await start('stacks/node-postgres/app.js', 'console_app');
 	const servers = { operators, server, api };
 
 	if (process.env.BROWSER && fs.existsSync('/usr/bin/chromium'))
