@@ -88,16 +88,24 @@ archive()
 	echo "$dir${file//:/%3a}_$(dpkg --print-architecture).deb"
 }
 
-# The packages that the program in the stack "$1" says it needs
+# Programs in examples/stacks, and what else has a test in test/stacks
+stacks()
+{
+	(cd examples/stacks && printf '%s\n' */ && cd ../../test/stacks && printf '%s\n' *.sh) |
+		sed 's/\/$//; s/\.sh$//' | sort -u
+}
+
+# The packages that the program or test of the stack "$1" says it needs
 stack_packages()
 {
-	sed -n 's/.*apt install \([^(]*\).*/\1/p' "examples/stacks/$1"/*.* | xargs -n 1
+	find examples/stacks test/stacks \( -path "*/$1/*.*" -o -name "$1.*" \) \
+		-exec sed -n 's/.*apt install \([^(]*\).*/\1/p' {} + | xargs -n 1
 }
 
 # Does it need npm, Go or a JDK?
 large_stack()
 {
-	stack_packages "$1" | grep -qxE 'npm|golang-go|default-jdk-headless'
+	stack_packages "$1" | grep -xE 'npm|golang-go|default-jdk-headless' >/dev/null
 }
 
 # The packages to install for the suites "$1", one a line.  An installed PostgreSQL
@@ -156,7 +164,7 @@ missing()
 		command -v npm >/dev/null || echo npm
 	fi
 	if [[ $suites =~ \ (all-)?stacks\  ]]; then
-		for stack in ${STACK:-$(ls examples/stacks)}; do
+		for stack in ${STACK:-$(stacks)}; do
 			[[ $suites == *" all-stacks "* ]] || ! large_stack "$stack" || continue
 			for package in $(stack_packages "$stack"); do
 				case $package in
