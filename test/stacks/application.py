@@ -24,6 +24,8 @@ name = sys.argv[1]
 database = "stack_" + name.replace("-", "_")
 ids, keys = orders_database(database)
 texts = list(keys.values())  # of all keys that there were
+# where there are times whose text is in another order
+sql(database, f"ALTER DATABASE {database} SET timezone = 'Europe/Berlin'")
 
 log = tempfile.TemporaryFile()
 application = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE, stderr=log, text=True,
@@ -168,10 +170,13 @@ status(404, "no such path", "GET", "/nothing", "reader")
 status(405, "no such method", "DELETE", "/orders", "reader")
 equal(sql(database, "SELECT count(*) FROM orders"), "7\n", "nothing of that has been done")
 
-# pages: five rows in each of four microseconds of one millisecond
+# pages: five rows in each of four microseconds of one millisecond, and one on either side
+# of a change of the clock
 sql(database, """INSERT INTO orders (project, environment, item, created_at)
     SELECT 'web', 'production', i::text, timestamptz '2020-01-01 00:00:00.123Z' + i % 4 * interval '1 us'
-    FROM generate_series(1, 20) i""")
+    FROM generate_series(1, 20) i
+    UNION ALL VALUES ('web', 'production', 'before', timestamptz '2020-10-25 00:30Z'),
+        ('web', 'production', 'after', '2020-10-25 01:10Z')""")
 path, pages, seen = "/orders?limit=3", 0, []
 while path and pages < 30:
     body = status(200, "a page", "GET", path, "reader")

@@ -160,7 +160,7 @@ func readOrders(ctx context.Context, r *request) (*answer, error) {
 	rows, err := r.tx.Query(ctx, `
 		SELECT id, project, environment, item, created_at::text FROM orders
 		WHERE (created_at, id) < ($1::timestamptz, $2::int)
-		ORDER BY created_at DESC, id DESC LIMIT $3`, time, id, limit+1)
+		ORDER BY orders.created_at DESC, id DESC LIMIT $3`, time, id, limit+1)
 	if err != nil {
 		return nil, err
 	}

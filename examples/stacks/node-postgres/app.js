@@ -95,14 +95,15 @@ async function me(client) {
 	return [200, (await client.query(sql)).rows[0]];
 }
 
-// A Date has no microseconds: so times are read as text.
+// A Date has no microseconds: so times are read as text.  They are not ordered as text:
+// "created_at" alone would be the column of the result.
 async function readOrders(client, { query }) {
 	const [after, limit] = pageOf(query, 'infinity,0');
 	const [time, id] = `${after},`.split(',');
 	const { rows } = await client.query(
 		`SELECT id, project, environment, item, created_at::text FROM orders
 		WHERE (created_at, id) < ($1::timestamptz, $2::int)
-		ORDER BY created_at DESC, id DESC LIMIT $3`, [time, id, limit + 1]);
+		ORDER BY orders.created_at DESC, id DESC LIMIT $3`, [time, id, limit + 1]);
 
 	return page('orders', rows, limit, (row) => `${row.created_at},${row.id}`);
 }

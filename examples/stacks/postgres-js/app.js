@@ -74,14 +74,15 @@ async function me(tx) {
 	return [200, row];
 }
 
-// A Date has no microseconds: so times are read, and sent, as text.
+// A Date has no microseconds: so times are read, and sent, as text.  They are not ordered as
+// text: "created_at" alone would be the column of the result.
 async function readOrders(tx, { query }) {
 	const [after, limit] = pageOf(query, 'infinity,0');
 	const [time, id] = `${after},`.split(',');
 	const rows = await tx`
 		SELECT id, project, environment, item, created_at::text FROM orders
 		WHERE (created_at, id) < (${time}::text::timestamptz, ${id}::text::int)
-		ORDER BY created_at DESC, id DESC LIMIT ${limit + 1}`;
+		ORDER BY orders.created_at DESC, id DESC LIMIT ${limit + 1}`;
 
 	return page('orders', rows, limit, (row) => `${row.created_at},${row.id}`);
 }

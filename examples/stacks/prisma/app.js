@@ -14,7 +14,8 @@ const { PrismaPg } = require('@prisma/adapter-pg');
 const { PrismaClient } = require('@prisma/client');
 
 const db = new PrismaClient({
-	adapter: new PrismaPg({ max: 4 }),
+	// the adapter leaves out the zone of times, as if all were UTC
+	adapter: new PrismaPg({ max: 4, options: '-c timezone=UTC' }),
 	// milliseconds to wait for a connection, and for the work
 	transactionOptions: { maxWait: 30000, timeout: 30000 },
 	// an error does not quote the program
@@ -90,14 +91,15 @@ async function me(tx) {
 	return [200, row];
 }
 
-// By SQL, because a Date has no microseconds.
+// By SQL, because a Date has no microseconds.  "created_at" alone, to order by, would be the
+// column of the result, which is text.
 async function readOrders(tx, { query }) {
 	const [after, limit] = pageOf(query, 'infinity,0');
 	const [time, id] = `${after},`.split(',');
 	const rows = await tx.$queryRaw`
 		SELECT id, project, environment, item, created_at::text FROM orders
 		WHERE (created_at, id) < (${time}::timestamptz, ${id}::int)
-		ORDER BY created_at DESC, id DESC LIMIT ${limit + 1}`;
+		ORDER BY orders.created_at DESC, id DESC LIMIT ${limit + 1}`;
 
 	return page('orders', rows, limit, (row) => `${row.created_at},${row.id}`);
 }

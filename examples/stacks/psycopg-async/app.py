@@ -143,7 +143,7 @@ async def read_orders(connection=connected, limit: int = Query(50, ge=1, le=100)
     cursor = await connection.execute("""
         SELECT id, project, environment, item, created_at::text FROM orders
         WHERE (created_at, id) < (%s::timestamptz, %s::int)
-        ORDER BY created_at DESC, id DESC LIMIT %s
+        ORDER BY orders.created_at DESC, id DESC LIMIT %s
         """, [*(after + ",").split(",")[:2], limit + 1])
     return page("orders", await cursor.fetchall(), limit,
                 lambda row: f"{row['created_at']},{row['id']}")

@@ -89,7 +89,7 @@ def read_orders(connection, query, body):
     rows = connection.execute("""
         SELECT id, project, environment, item, created_at::text FROM orders
         WHERE (created_at, id) < (%s::timestamptz, %s::int)
-        ORDER BY created_at DESC, id DESC LIMIT %s
+        ORDER BY orders.created_at DESC, id DESC LIMIT %s
         """, [*(after + ",").split(",")[:2], limit + 1]).fetchall()
     return page("orders", rows, limit, lambda row: f"{row['created_at']},{row['id']}")
 

@@ -99,7 +99,7 @@ def read_orders(connection, parameters, _body)
   rows = query(connection, <<~SQL, *"#{after},".split(',', -1).first(2), limit + 1)
     SELECT id, project, environment, item, created_at::text FROM orders
     WHERE (created_at, id) < ($1::timestamptz, $2::int)
-    ORDER BY created_at DESC, id DESC LIMIT $3
+    ORDER BY orders.created_at DESC, id DESC LIMIT $3
   SQL
   page(:orders, rows, limit) { |row| "#{row['created_at']},#{row['id']}" }
 end
