@@ -228,22 +228,73 @@ DISCARD PLANS;
 SELECT l.name AS layout, string_agg(concat_ws(' ', k.name, n_compare(l.name, k.key, 'SELECT * FROM n_%s ORDER BY id')), ', ' ORDER BY k.name COLLATE "C") AS "rows/partitions" FROM n_layout l, n_key k GROUP BY l.n, 1 ORDER BY l.n;
 SELECT l.name AS layout, string_agg(concat_ws(' ', k.name, n_compare(l.name, k.key, 'UPDATE n_%s SET id = id')), ', ' ORDER BY k.name COLLATE "C") AS "rows/partitions" FROM n_layout l, n_key k GROUP BY l.n, 1 ORDER BY l.n;
 
--- below Gather all are read: processes that do not find the same partitions could not share them
+-- below Gather too: all processes read what the leader found
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2; SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off;
-SET apikey.key = :'one';
-EXPLAIN (COSTS OFF) SELECT count(*) FROM n_int4;
+SET apikey.key = :'two';
+EXPLAIN (COSTS OFF) SELECT count(*) FROM n_hash;
 SELECT count(*), n_read('SELECT count(*) FROM n_hash') FROM n_hash;
 SELECT count(*), n_read('SELECT * FROM n_pairs WHERE day = 3 ORDER BY id') FROM n_pairs WHERE day = 3;
+SELECT count(*), n_read('SELECT count(*) FROM n_hash a JOIN n_days b USING (project)') FROM n_hash a JOIN n_days b USING (project);
+SELECT l.name AS layout, string_agg(concat_ws(' ', k.name, n_compare(l.name, k.key, 'SELECT * FROM n_%s')), ', ' ORDER BY k.name COLLATE "C") AS "rows/partitions" FROM n_layout l, n_key k GROUP BY l.n, 1 ORDER BY l.n;
+SET apikey.key = :'two';
 SET parallel_leader_participation = off;
 SELECT count(*) FROM n_hash;
-RESET parallel_leader_participation; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET enable_indexscan; RESET enable_bitmapscan; RESET enable_indexonlyscan;
+SET enable_parallel_append = off;
+SELECT count(*) FROM n_hash;
+SET apikey.key = '';
+EXPLAIN (COSTS OFF) SELECT count(*) FROM n_hash;
+SELECT count(*) FROM n_hash;
+RESET parallel_leader_participation; RESET enable_parallel_append; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET enable_indexscan; RESET enable_bitmapscan; RESET enable_indexonlyscan;
 SET max_parallel_workers_per_gather = 0;
+-- by more than the project, where the query fixes the rest; by what a parameter says
+SET apikey.key = :'two';
+SELECT n_read('SELECT * FROM n_two WHERE environment = ''production'''), n_read('SELECT * FROM n_two WHERE environment = lower(''PRODUCTION'') AND project = current_setting(''apikey.prefix'')');
+PREPARE n_fixed (text, int) AS SELECT count(*) FROM n_two WHERE environment = $1 AND day > $2;
+EXECUTE n_fixed ('production', 2);
+SELECT n_read('EXECUTE n_fixed (''production'', 2)'), n_read('EXECUTE n_fixed (NULL, 2)');
 -- by what a join finds, too
 SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
 SET apikey.key = :'two';
 SELECT count(*) FROM unnest('{n3,n7,n21}'::text[]) p JOIN n_hash h ON h.project = p;
 SELECT count(*) FROM unnest('{n3,n7,n21}'::text[]) p JOIN n_pairs h ON h.project = p AND h.day = 3;
 RESET enable_hashjoin; RESET enable_mergejoin; RESET enable_seqscan;
+
+-- a partition that remains alone is read without what would put several together
+EXPLAIN (COSTS OFF) SELECT id FROM n_pattern ORDER BY id LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT FROM n_pattern;
+SET apikey.key = :'one';
+SELECT id, project FROM n_pattern ORDER BY project DESC, id LIMIT 2;
+SELECT count(*), max(id) FROM n_pattern;
+SELECT array(SELECT id FROM n_pattern ORDER BY id LIMIT 2), (SELECT count(*) FROM n_hash h WHERE h.id = p.id) FROM n_pattern p ORDER BY id LIMIT 2;
+(SELECT id, project FROM n_pattern ORDER BY id LIMIT 1) UNION ALL SELECT id, project FROM n_hash WHERE day = 1 ORDER BY id;
+-- in a subquery for each row, and on both sides
+SELECT k.name, l.count FROM (VALUES ('n7'), ('n3')) k (name) CROSS JOIN LATERAL (SELECT count(*) FROM n_hash h WHERE h.project = k.name OR h.id = 0) l;
+SELECT count(*) FROM n_hash h LEFT JOIN n_days d ON d.project = h.project AND d.id = h.id;
+-- WHERE CURRENT OF, and backwards
+BEGIN;
+SET LOCAL apikey.key = :'two';
+DECLARE c SCROLL CURSOR FOR SELECT id, project, environment FROM n_pattern;
+FETCH ALL FROM c;
+FETCH BACKWARD 2 FROM c;
+UPDATE n_pattern SET day = day WHERE CURRENT OF c RETURNING id;
+DECLARE l CURSOR FOR SELECT id, project FROM n_pattern WHERE project = 'n3' FOR UPDATE;
+FETCH FROM l;
+UPDATE n_pattern SET day = day WHERE CURRENT OF l RETURNING id;
+ROLLBACK;
+-- a row that moves to a partition that is not read
+SET apikey.key = :'two';
+BEGIN;
+PREPARE n_move (int, int) AS UPDATE n_days SET day = $2 WHERE day = $1 AND environment = 'production' RETURNING id, day, tableoid::regclass;
+SELECT n_read('EXECUTE n_move (2, 1)');
+EXECUTE n_move (2, 1);
+EXECUTE n_move (1, 4);
+ROLLBACK;
+-- a key that is set within a statement: its rows of the partitions that were found for the key at the start
+BEGIN;
+SET LOCAL apikey.key = :'one';
+SELECT set_config('apikey.key', :'all', true) <> '' AS set, (SELECT count(*) FROM n_pattern) AS rows;
+SELECT count(*) FILTER (WHERE project IN ('n1', 'n7')) AS there, count(*) FROM n_pattern;
+ROLLBACK;
 
 -- by organization the condition is an equality, which prunes by itself
 RESET ROLE;
@@ -266,7 +317,7 @@ EXECUTE n_org;
 SELECT regexp_replace(n_read('EXECUTE n_org'), '^.* ', ''), regexp_replace(n_read('UPDATE n_org SET id = id'), '^.* ', ''), regexp_replace(n_read('DELETE FROM n_org'), '^.* ', '');
 SET apikey.key = :'one';
 SELECT n_read('EXECUTE n_org');
--- but not below Gather
+-- below Gather too
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
 SET apikey.key = :'org';
 EXPLAIN (COSTS OFF) SELECT count(*) FROM n_org;
@@ -274,17 +325,18 @@ SELECT count(*), n_read('SELECT count(*) FROM n_org') FROM n_org;
 RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
 SET max_parallel_workers_per_gather = 0;
 
--- the function itself
+-- what stands for a list in plans is never called
 RESET ROLE;
-SET apikey.key = :'two';
-SELECT apikey_internal.project_in(NULL::text, 'n_list'::regclass, 'n_list_b'::regclass, 'read'), apikey_internal.project_in(NULL::text, 'n_list'::regclass, 'n_list_a'::regclass, 'read'),
-	apikey_internal.project_in(NULL::text, 'n_list'::regclass, 'n_list_d'::regclass, 'read', 'production'), apikey_internal.project_in(NULL::text, 'n_list'::regclass, 'n_list_d'::regclass, 'write');
-SELECT apikey_internal.project_in_of(NULL::text, 'n_list'::regclass, 'n_list_a'::regclass, :'one', 'read'), apikey_internal.project_in_of(NULL::text, 'n_list'::regclass, 'n_list_a'::regclass, 'junk', 'read') IS NULL,
-	apikey_internal.project_in_of(NULL::int, 'n_int4'::regclass, 'n_int4_1'::regclass, key, 'read', 'production') FROM n_key WHERE name = 'typed';
-SELECT apikey_internal.project_in(NULL::int, 'n_list'::regclass, 'n_list_b'::regclass, 'read') IS NULL AS "other type", apikey_internal.project_in(NULL::text, 'n_key'::regclass, 'n_list_b'::regclass, 'read') IS NULL AS "no partitions",
-	apikey_internal.project_in(NULL::text, 0, 0, 'read') IS NULL AS nothing, apikey_internal.project_in(NULL::text, 'n_list'::regclass, 'n_key'::regclass, 'read') IS NULL AS "no partition",
-	apikey_internal.project_in(NULL::text, NULL, NULL, NULL) IS NULL AS nulls, apikey_internal.project_in(NULL::text, 'n_list'::regclass, 'n_list_b'::regclass, 'read', NULL::text) IS NULL AS "no environment";
-SELECT attempt('SELECT apikey_internal.project_in(NULL::text, 0, 0, ''look'')'), attempt('SELECT apikey_internal.project_in(NULL::jsonb, 0, 0, ''read'')');
+SELECT attempt('SELECT apikey_internal.any_of(apikey_projects(''read''))');
+
+-- the plan by which a session loads the library
+\c -
+SET ROLE regress_apikey_parts;
+SELECT set_config('apikey.key', key, false) IS NOT NULL AS set FROM n_key WHERE name = 'two';
+PREPARE n_first AS SELECT id, project FROM n_pattern;
+EXPLAIN (COSTS OFF) EXECUTE n_first;
+SELECT count(*) FROM n_pattern;
+RESET ROLE;
 
 RESET apikey.key;
 DROP TABLE n_key, n_list, n_layout, n_org;

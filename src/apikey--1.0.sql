@@ -1210,38 +1210,15 @@ COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text, "any
 'environments where an API key allows a verb in this project, as values of a type';
 
 /*
- * For partitions, likewise: a project where the key allows a verb, in some environment or
- * in this one, that is in this partition of this table, any of them; null if there is
- * none.  All partitions of a table are asked about one after the other.  Not for parallel
- * workers: see src/planner/prune.c.
+ * What the planner compares a column with to find the partitions that have one of the
+ * values.  Plans with it are begun without it: it is an error (XX000) to call it, see
+ * src/planner/prune.c.
  */
-CREATE FUNCTION apikey_internal.project_in(type anyelement, parent oid, partition oid, verb text)
-RETURNS anyelement
-LANGUAGE C STABLE PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'apikey_project_in_session';
-COMMENT ON FUNCTION apikey_internal.project_in(anyelement, oid, oid, text) IS
-'a project in a partition where the session''s key allows a verb in some environment, as a value of a type';
-
-CREATE FUNCTION apikey_internal.project_in(type anyelement, parent oid, partition oid, verb text, environment "any")
-RETURNS anyelement
-LANGUAGE C STABLE PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'apikey_project_in_session';
-COMMENT ON FUNCTION apikey_internal.project_in(anyelement, oid, oid, text, "any") IS
-'a project in a partition where the session''s key allows a verb in this environment, as a value of a type';
-
-CREATE FUNCTION apikey_internal.project_in_of(type anyelement, parent oid, partition oid, key text, verb text)
-RETURNS anyelement
-LANGUAGE C STABLE PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'apikey_project_in_key';
-COMMENT ON FUNCTION apikey_internal.project_in_of(anyelement, oid, oid, text, text) IS
-'a project in a partition where an API key allows a verb in some environment, as a value of a type';
-
-CREATE FUNCTION apikey_internal.project_in_of(type anyelement, parent oid, partition oid, key text, verb text, environment "any")
-RETURNS anyelement
-LANGUAGE C STABLE PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'apikey_project_in_key';
-COMMENT ON FUNCTION apikey_internal.project_in_of(anyelement, oid, oid, text, text, "any") IS
-'a project in a partition where an API key allows a verb in this environment, as a value of a type';
+CREATE FUNCTION apikey_internal.any_of(list anyarray) RETURNS anyelement
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_any_of';
+COMMENT ON FUNCTION apikey_internal.any_of(anyarray) IS
+'stands for each of these values, in plans of tables with partitions';
 
 /*
  * What the planner compares a column with in the place of

@@ -15,8 +15,8 @@
 #include "planner/choice.h"
 #include "planner/ordered.h"
 #include "planner/paths.h"
-#include "planner/prune.h"
 #include "planner/strict.h"
+#include "planner/trim.h"
 #include "shmem/alarm.h"
 #include "shmem/demand.h"
 #include "shmem/guess.h"
@@ -36,10 +36,10 @@ _PG_init(void)
 	ak_guc_init();
 	ak_inval_init();
 	ak_event_init();
+	ak_trim_init();
 	ak_strict_init();
 	ak_paths_init();
 	ak_ordered_init();
-	ak_prune_init();
 	ak_choice_init();
 	ak_counts_init();
 	if (ak_counts_is_on())

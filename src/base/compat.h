@@ -127,32 +127,55 @@ typedef const struct JumbleState AkJumbleState;
 typedef struct JumbleState AkJumbleState;
 #endif
 
-/* How the partitions of an Append or MergeAppend are pruned, or NULL. */
+/*
+ * How the partitions of an Append or MergeAppend are pruned, or NULL; and to say so in a
+ * copy of a statement, where at first it is said of none.
+ */
 #if PG_VERSION_NUM >= 180000
 #define AK_PRUNE_INFO(statement, node) \
 	((node)->part_prune_index < 0 ? NULL : \
 	 (PartitionPruneInfo *) list_nth((statement)->partPruneInfos, \
 									 (node)->part_prune_index))
+#define AK_SET_PRUNE_INFO(statement, node, info) \
+	((node)->part_prune_index = ak_add_prune_info(statement, info))
+
+static inline int
+ak_add_prune_info(PlannedStmt *statement, PartitionPruneInfo *info)
+{
+	if (info == NULL)
+		return -1;
+	statement->partPruneInfos = lappend(statement->partPruneInfos, info);
+	return list_length(statement->partPruneInfos) - 1;
+}
 #else
 #define AK_PRUNE_INFO(statement, node) \
 	((node)->part_prune_info)
+#define AK_SET_PRUNE_INFO(statement, node, info) \
+	((node)->part_prune_info = (info))
 #endif
 
-/*
- * When the steps by which a table's partitions would be left out at the start are gone:
- * they are to be opened like all others.
- */
 static inline void
-ak_keep_partitions(PlannedStmt *statement, const PartitionedRelPruneInfo *table)
+ak_forget_prune_infos(PlannedStmt *statement)
 {
 #if PG_VERSION_NUM >= 180000
-	for (int i = 0; i < table->nparts; i++)
-		if (table->leafpart_rti_map[i] > 0)
-			statement->unprunableRelids =
-				bms_add_member(statement->unprunableRelids,
-							   table->leafpart_rti_map[i]);
+	statement->partPruneInfos = NIL;
+	statement->unprunableRelids = bms_copy(statement->unprunableRelids);
 #endif
 }
+
+/* These tables, partitions of which nothing is left to be pruned, are opened. */
+static inline void
+ak_keep_tables(PlannedStmt *statement, const Bitmapset *tables)
+{
+#if PG_VERSION_NUM >= 180000
+	statement->unprunableRelids = bms_add_members(statement->unprunableRelids, tables);
+#endif
+}
+
+/* EXPLAIN (GENERIC_PLAN) executes no steps. */
+#if PG_VERSION_NUM < 160000
+#define EXEC_FLAG_EXPLAIN_GENERIC	0
+#endif
 
 /* The hook into the planner's making of a relation, "rel"; before, for tables only. */
 #if PG_VERSION_NUM >= 190000

@@ -232,7 +232,7 @@ ak_organization_replace(PlannerInfo *root, RelOptInfo *rel)
 	if (!OidIsValid(organization_support))
 		return;
 	if (planner_rt_fetch(rel->relid, root)->relkind == RELKIND_PARTITIONED_TABLE)
-		ak_prune_note(root);
+		ak_prune_note();
 	foreach(cell, planner_rt_fetch(rel->relid, root)->securityQuals)
 		replace_in_conditions(root, lfirst(cell));
 	if (rel->reloptkind == RELOPT_BASEREL && root->parse->jointree != NULL)

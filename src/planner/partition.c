@@ -1,271 +1,366 @@
 /*
  * partition.c
- *		A project of a key that is in a partition, if there is one: what prune.c puts into
- *		a query for each partition.
+ *		Which partitions do steps of pruning leave?  See partition.h.
  *
- * When execution starts the function is called for each partition, one after the other.
- * What the first call finds out about the table is kept until the next command, or
- * message: each project of the key is looked up once, in the way PostgreSQL would, until
- * there is one for each partition.
+ * All steps that PostgreSQL would go through at the start are gone through here, by its own
+ * functions: they compare with what is known then.  Where one compares with a list, see
+ * prune.h, it is gone through for each of the values.
  */
 #include "postgres.h"
 
+#include "planner/partition.h"
+
 #include "access/relation.h"
-#include "access/stratnum.h"
-#include "auth/authn.h"
-#include "auth/authz.h"
-#include "auth/reach.h"
-#include "auth/use.h"
-#include "base/args.h"
 #include "base/compat.h"
-#include "base/ident.h"
-#include "base/inval.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/pathnodes.h"
-#include "partitioning/partbounds.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
 #include "partitioning/partdesc.h"
 #include "partitioning/partprune.h"
-#include "table/schema.h"
-#include "utils/datum.h"
+#include "planner/prune.h"
+#include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
 
-/* What is asked about the partitions of a table. */
-typedef struct PartitionsOf
+/* A list that is in steps. */
+typedef struct Listed
 {
-	Oid			table;
-	Oid			type;			/* of the projects */
-	const AkKey *key;
-	AkLevel		level;
-	bool		anywhere;		/* not only within ... */
-	AkName		within;
-} PartitionsOf;
-
-typedef struct Representative
-{
-	Oid			partition;
-	bool		found;
-	Datum		project;
-} Representative;
-
-/* The answer: one allocation, with what the projects point to beside it. */
-typedef struct Representatives
-{
-	struct Representatives *next;
-	PartitionsOf of;
+	Expr	   *list;
+	Oid			type;			/* of the values */
 	int			count;
-	Representative partitions[FLEXIBLE_ARRAY_MEMBER];	/* by their OIDs */
-} Representatives;
+	Datum	   *values;
+} Listed;
 
-static MemoryContext context;
-static Representatives *kept;	/* as of ... */
-static AkMoment moment;
-static uint64 messages;
-static uint64 epoch;			/* of the keys */
-
-static bool
-is_same_about_partitions(const PartitionsOf *a, const PartitionsOf *b)
+struct AkPartitions
 {
-	return a->table == b->table && a->type == b->type && a->key == b->key &&
-		a->level == b->level && a->anywhere == b->anywhere &&
-		(a->anywhere || ak_name_equal(&a->within, &b->within));
+	List	   *rtable;
+	EState	   *estate;			/* of what is evaluated */
+	List	   *lists;			/* Listed */
+};
+
+/* The steps of one table, being looked at. */
+typedef struct Steps
+{
+	AkPartitions *partitions;
+	List	   *lists;			/* Listed, that are in them */
+	Const	   *value;			/* stands for a value of these */
+} Steps;
+
+/* ------------------------------------------ steps that compare with constants */
+
+static Const *
+evaluate(AkPartitions *partitions, Expr *expression)
+{
+	ExprState  *state = ExecInitExprWithParams(expression, partitions->estate->es_param_list_info);
+	Oid			type = exprType((Node *) expression);
+	int16		length;
+	bool		by_value;
+	bool		isnull;
+	Datum		value = ExecEvalExpr(state, GetPerTupleExprContext(partitions->estate), &isnull);
+
+	get_typlenbyval(type, &length, &by_value);
+	return makeConst(type, -1, exprCollation((Node *) expression), length, value,
+					 isnull, by_value);
 }
 
-static int
-compare_partitions(const void *a, const void *b)
+static Listed *
+get_listed(AkPartitions *partitions, Expr *list)
 {
-	Oid			one = ((const Representative *) a)->partition;
-	Oid			other = ((const Representative *) b)->partition;
+	Listed	   *listed;
+	ListCell   *cell;
+	Const	   *array;
+	int16		length;
+	bool		by_value;
+	char		align;
 
-	return one < other ? -1 : one > other;
-}
-
-/* Forget what is no longer true. */
-static void
-look_at_changes(void)
-{
-	if (kept != NULL && ak_inval_is_moment(&moment) &&
-		messages == ak_inval_messages && epoch == ak_keycache_epoch)
-		return;
-	kept = NULL;
-	if (context == NULL)
-		context = AllocSetContextCreate(TopMemoryContext, "apikey partitions",
-										ALLOCSET_SMALL_SIZES);
-	MemoryContextReset(context);
-	ak_inval_set_moment(&moment);
-	messages = ak_inval_messages;
-	epoch = ak_keycache_epoch;
-}
-
-/*
- * Find the partitions that PostgreSQL would by key = value, for each project, and note it
- * for those that have none yet, by their indexes.
- */
-static void
-look_up_projects(const PartitionsOf *of, PartitionKey key, PartitionDesc parts,
-				 Representative *result)
-{
-	Const	   *constant = makeNullConst(of->type, -1, key->partcollation[0]);
-	PartitionPruneStepOp step = {.step.type = T_PartitionPruneStepOp};
-	PartitionPruneContext lookup = {0};
-	AkIdentType reader = {0};
-	const AkName *names;
-	int			count = ak_reach_list(of->key, of->level, AK_REACH_PROJECTS,
-									  of->anywhere ? NULL : &of->within,
-									  &names);
-	int			left = parts->nparts;
-
-	constant->constisnull = false;
-	step.opstrategy = key->strategy == PARTITION_STRATEGY_HASH ?
-		HTEqualStrategyNumber : BTEqualStrategyNumber;
-	step.exprs = list_make1(constant);
-	step.cmpfns = list_make1_oid(key->partsupfunc[0].fn_oid);
-	lookup.strategy = key->strategy;
-	lookup.partnatts = key->partnatts;
-	lookup.nparts = parts->nparts;
-	lookup.boundinfo = parts->boundinfo;
-	lookup.partcollation = key->partcollation;
-	lookup.partsupfunc = key->partsupfunc;
-	lookup.stepcmpfuncs = palloc0(key->partnatts * sizeof(FmgrInfo));
-	lookup.ppccontext = CurrentMemoryContext;
-	ak_ident_prepare(&reader, of->type, CurrentMemoryContext);
-	for (int i = 0; i < count && left > 0; i++)
+	foreach(cell, partitions->lists)
 	{
+		listed = lfirst(cell);
+		if (equal(listed->list, list))
+			return listed;
+	}
+	listed = palloc0(sizeof(Listed));
+	listed->list = list;
+	listed->type = get_element_type(exprType((Node *) list));
+	array = evaluate(partitions, list);
+	if (!array->constisnull)
+	{
+		get_typlenbyvalalign(listed->type, &length, &by_value, &align);
+		deconstruct_array(DatumGetArrayTypeP(array->constvalue), listed->type, length,
+						  by_value, align, &listed->values, NULL, &listed->count);
+	}
+	partitions->lists = lappend(partitions->lists, listed);
+	return listed;
+}
+
+/* Steps that compare with constants, as far as that is known now. */
+static Node *
+freeze(Node *node, void *context)
+{
+	Steps	   *steps = context;
+	Expr	   *list;
+	Listed	   *listed;
+
+	if (node == NULL || IsA(node, Const))
+		return node;
+	if (IsA(node, List) || IsA(node, PartitionPruneStepOp) ||
+		IsA(node, PartitionPruneStepCombine))
+		return expression_tree_mutator(node, freeze, context);
+	list = ak_prune_list(node);
+	if (list == NULL)
+		return ak_prune_is_changing(node, NULL) ? node :
+			(Node *) evaluate(steps->partitions, (Expr *) node);
+	listed = get_listed(steps->partitions, list);
+	steps->lists = list_append_unique_ptr(steps->lists, listed);
+	if (steps->value == NULL)
+	{
+		steps->value = makeNullConst(listed->type, -1, exprCollation(node));
+		steps->value->constisnull = false;
+	}
+	return (Node *) steps->value;
+}
+
+/* What get_matching_partitions() is to be told of a table. */
+static PartitionPruneContext *
+make_lookup(Relation table, PartitionDesc parts, int steps)
+{
+	PartitionPruneContext *lookup = palloc0(sizeof(PartitionPruneContext));
+	PartitionKey key = RelationGetPartitionKey(table);
+
+	lookup->strategy = key->strategy;
+	lookup->partnatts = key->partnatts;
+	lookup->nparts = parts->nparts;
+	lookup->boundinfo = parts->boundinfo;
+	lookup->partcollation = key->partcollation;
+	lookup->partsupfunc = key->partsupfunc;
+	lookup->stepcmpfuncs = palloc0(steps * key->partnatts * sizeof(FmgrInfo));
+	lookup->ppccontext = CurrentMemoryContext;
+	return lookup;
+}
+
+/* The partitions of any of these values. */
+static Bitmapset *
+match_list(const Steps *steps, PartitionPruneContext *lookup, List *frozen,
+		   const Listed *listed)
+{
+	ExprContext *work = GetPerTupleExprContext(steps->partitions->estate);
+	Bitmapset  *result = NULL;
+
+	for (int i = 0; i < listed->count && bms_num_members(result) < lookup->nparts; i++)
+	{
+		MemoryContext before = MemoryContextSwitchTo(work->ecxt_per_tuple_memory);
 		Bitmapset  *found;
-		int			part = -1;
 
-		if (!ak_ident_value(&reader, &names[i], &constant->constvalue))
-			continue;
-		found = get_matching_partitions(&lookup, list_make1(&step));
-		while ((part = bms_next_member(found, part)) >= 0)
+		steps->value->constvalue = listed->values[i];
+		found = get_matching_partitions(lookup, frozen);
+		MemoryContextSwitchTo(before);
+		result = bms_add_members(result, found);
+		ResetExprContext(work);
+	}
+	return result;
+}
+
+/* As the plan numbers them: those that were attached later are not in it. */
+static Bitmapset *
+as_planned(const PartitionedRelPruneInfo *table, PartitionDesc parts, Bitmapset *found)
+{
+	Bitmapset  *result = NULL;
+	int			i = -1;
+
+	while ((i = bms_next_member(found, i)) >= 0)
+	{
+		int			part = i;
+
+		if (i >= table->nparts || table->relid_map[i] != parts->oids[i])
+			for (part = 0; part < table->nparts; part++)
+				if (table->relid_map[part] == parts->oids[i])
+					break;
+		if (part < table->nparts)
+			result = bms_add_member(result, part);
+	}
+	return result;
+}
+
+/* The partitions of a table that its steps leave. */
+static Bitmapset *
+find_partitions(AkPartitions *partitions, const PartitionedRelPruneInfo *table)
+{
+	Steps		steps = {.partitions = partitions};
+	List	   *frozen;
+	Relation	relation;
+	PartitionDesc parts;
+	PartitionPruneContext *lookup;
+	Bitmapset  *found = NULL;
+	ListCell   *cell;
+
+	if (table->initial_pruning_steps == NIL)
+		return table->present_parts;
+	frozen = (List *) freeze((Node *) table->initial_pruning_steps, &steps);
+	relation = relation_open(rt_fetch(table->rtindex, partitions->rtable)->relid, NoLock);
+	/* as the executor does, with those that are being detached */
+	parts = RelationGetPartitionDesc(relation, false);
+	lookup = make_lookup(relation, parts, list_length(frozen));
+	if (steps.lists == NIL)
+		found = get_matching_partitions(lookup, frozen);
+	foreach(cell, steps.lists)
+	{
+		Bitmapset  *of_list = match_list(&steps, lookup, frozen, lfirst(cell));
+
+		found = cell == list_head(steps.lists) ? of_list : bms_int_members(found, of_list);
+	}
+	found = as_planned(table, parts, found);
+	relation_close(relation, NoLock);
+	return found;
+}
+
+/* Add the children that are left of a table, and of those below it, in a hierarchy. */
+static Bitmapset *
+add_children(AkPartitions *partitions, List *hierarchy, int number, Bitmapset *children)
+{
+	const PartitionedRelPruneInfo *table = list_nth(hierarchy, number);
+	Bitmapset  *parts = find_partitions(partitions, table);
+	int			i = -1;
+
+	check_stack_depth();
+	while ((i = bms_next_member(parts, i)) >= 0)
+	{
+		if (table->subplan_map[i] >= 0)
+			children = bms_add_member(children, table->subplan_map[i]);
+		else if (table->subpart_map[i] >= 0)
+			children = add_children(partitions, hierarchy, table->subpart_map[i], children);
+	}
+	return children;
+}
+
+Bitmapset *
+ak_partition_children(AkPartitions *partitions, const PartitionPruneInfo *info)
+{
+	MemoryContext before = MemoryContextSwitchTo(partitions->estate->es_query_cxt);
+	Bitmapset  *children = bms_copy(info->other_subplans);
+	ListCell   *cell;
+
+	foreach(cell, info->prune_infos)
+		children = add_children(partitions, lfirst(cell), 0, children);
+	MemoryContextSwitchTo(before);
+	return children;
+}
+
+/* ------------------------------------------------------- what stays for later */
+
+/* Without the steps that compare with a list, and what combines these alone. */
+static List *
+remove_lists(List *steps)
+{
+	int		   *numbers = palloc(list_length(steps) * sizeof(int));
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, steps)
+	{
+		PartitionPruneStep *step = lfirst(cell);
+		bool		remove = false;
+		ListCell   *part;
+
+		if (IsA(step, PartitionPruneStepOp))
 		{
-			if (result[part].found)
-				continue;
-			result[part].found = true;
-			result[part].project = constant->constvalue;
-			left--;
+			foreach(part, ((PartitionPruneStepOp *) step)->exprs)
+				remove |= ak_prune_list(lfirst(part)) != NULL;
 		}
-		bms_free(found);
+		else
+		{
+			PartitionPruneStepCombine *combine = (PartitionPruneStepCombine *) step;
+			List	   *sources = NIL;
+
+			foreach(part, combine->source_stepids)
+			{
+				int			number = numbers[lfirst_int(part)];
+
+				if (number >= 0)
+					sources = lappend_int(sources, number);
+			}
+			remove = sources == NIL && combine->source_stepids != NIL;
+			combine->source_stepids = sources;
+		}
+		numbers[step->step_id] = remove ? -1 : list_length(result);
+		if (remove)
+			continue;
+		step->step_id = list_length(result);
+		result = lappend(result, step);
 	}
-}
-
-static bool
-is_of_type(PartitionKey key, Oid type)
-{
-	return key->partopcintype[0] == type ||
-		(key->partopcintype[0] == ANYENUMOID && type_is_enum(type));
-}
-
-/* One piece, which an error on the way to it leaves nothing of. */
-static Representatives *
-keep_representatives(const PartitionsOf *of, const Representative *found, int count)
-{
-	MemoryContext before = MemoryContextSwitchTo(context);
-	Representatives *result = palloc(offsetof(Representatives, partitions) +
-									 count * sizeof(Representative));
-	int16		length;
-	bool		by_value;
-
-	get_typlenbyval(of->type, &length, &by_value);
-	result->of = *of;
-	if (!of->anywhere)
-		result->of.within = ak_name_copy(of->within);
-	result->count = count;
-	for (int i = 0; i < count; i++)
-	{
-		result->partitions[i] = found[i];
-		if (found[i].found)
-			result->partitions[i].project = datumCopy(found[i].project, by_value,
-													  length);
-	}
-	qsort(result->partitions, count, sizeof(Representative), compare_partitions);
-	result->next = kept;
-	kept = result;
-	MemoryContextSwitchTo(before);
 	return result;
 }
 
-/* Of what is no table with partitions by such a type, none. */
-static Representatives *
-find_representatives(const PartitionsOf *of)
+/* What is left for each rescan; "places" has the new number of each child, or -1. */
+static PartitionedRelPruneInfo *
+get_later_steps(AkPartitions *partitions, const PartitionedRelPruneInfo *table, const int *places)
 {
-	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
-											   "apikey partitions found",
-											   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext before = MemoryContextSwitchTo(work);
-	Relation	table = try_relation_open(of->table, AccessShareLock);
-	Representative *found = NULL;
-	int			count = 0;
-	Representatives *result;
+	PartitionedRelPruneInfo *result = makeNode(PartitionedRelPruneInfo);
+	Steps		steps = {.partitions = partitions};
+	List	   *later = remove_lists(copyObject(table->exec_pruning_steps));
 
-	if (table != NULL && table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE &&
-		is_of_type(RelationGetPartitionKey(table), of->type))
+	*result = *table;
+	result->initial_pruning_steps = NIL;
+	result->exec_pruning_steps = (List *) freeze((Node *) later, &steps);
+	result->subplan_map = palloc(table->nparts * sizeof(int));
+	for (int i = 0; i < table->nparts; i++)
 	{
-		/* as the executor does, with those that are being detached */
-		PartitionDesc parts = RelationGetPartitionDesc(table, false);
+		int			child = table->subplan_map[i];
 
-		count = parts->nparts;
-		found = palloc0(Max(count, 1) * sizeof(Representative));
-		for (int i = 0; i < count; i++)
-			found[i].partition = parts->oids[i];
-		if (count > 0)
-			look_up_projects(of, RelationGetPartitionKey(table), parts, found);
+		result->subplan_map[i] = child < 0 ? child : places[child];
 	}
-	result = keep_representatives(of, found, count);
-	if (table != NULL)
-		relation_close(table, AccessShareLock);
-	MemoryContextSwitchTo(before);
-	MemoryContextDelete(work);
 	return result;
 }
 
-static Representatives *
-get_representatives(const PartitionsOf *of)
+PartitionPruneInfo *
+ak_partition_later(AkPartitions *partitions, const PartitionPruneInfo *info, const int *places)
 {
-	look_at_changes();
-	for (Representatives *each = kept; each != NULL; each = each->next)
-		if (is_same_about_partitions(&each->of, of))
-			return each;
-	return find_representatives(of);
+	PartitionPruneInfo *result = makeNode(PartitionPruneInfo);
+	bool		any = false;
+	ListCell   *hierarchy;
+	ListCell   *cell;
+	int			i = -1;
+
+	*result = *info;
+	result->prune_infos = NIL;
+	foreach(hierarchy, info->prune_infos)
+	{
+		List	   *tables = NIL;
+
+		foreach(cell, lfirst(hierarchy))
+		{
+			PartitionedRelPruneInfo *table = get_later_steps(partitions, lfirst(cell), places);
+
+			any |= table->exec_pruning_steps != NIL;
+			tables = lappend(tables, table);
+		}
+		result->prune_infos = lappend(result->prune_infos, tables);
+	}
+	result->other_subplans = NULL;
+	while ((i = bms_next_member(info->other_subplans, i)) >= 0)
+		result->other_subplans = bms_add_member(result->other_subplans, places[i]);
+	return any ? result : NULL;
 }
 
-/* Arguments type, table, partition, the key perhaps, verb and perhaps an environment. */
-static Datum
-get_project_in(FunctionCallInfo fcinfo, int key_argno, int first)
-{
-	PartitionsOf of = {
-		.table = PG_GETARG_OID(1),
-		.type = get_fn_expr_argtype(fcinfo->flinfo, 0)
-	};
-	Representative wanted = {.partition = PG_GETARG_OID(2)};
-	AkIdentType type = {0};
-	const Representatives *all;
-	const Representative *one;
-	int16		length;
-	bool		by_value;
+/* ------------------------------------------------------------------- interface */
 
-	ak_ident_check_listable(of.type);
-	of.level = ak_arg_verb(fcinfo, first);
-	of.anywhere = PG_NARGS() == first + 1;
-	if (!of.anywhere && !ak_arg_name(fcinfo, first + 1, &type, &of.within))
-		PG_RETURN_NULL();
-	ak_schema_accept();
-	of.key = key_argno < 0 ? ak_authn_session() :
-		ak_authn_argument(fcinfo, key_argno, AK_GUESS_BY_STATEMENT);
-	ak_use_asked(of.key, ak_authz_check_key(of.key));
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || of.key == NULL)
-		PG_RETURN_NULL();
-	all = get_representatives(&of);
-	one = bsearch(&wanted, all->partitions, all->count, sizeof(Representative),
-				  compare_partitions);
-	if (one == NULL || !one->found)
-		PG_RETURN_NULL();
-	get_typlenbyval(of.type, &length, &by_value);
-	PG_RETURN_DATUM(datumCopy(one->project, by_value, length));
+AkPartitions *
+ak_partition_begin(const PlannedStmt *statement, ParamListInfo params)
+{
+	AkPartitions *partitions = palloc0(sizeof(AkPartitions));
+
+	partitions->rtable = statement->rtable;
+	partitions->estate = CreateExecutorState();
+	partitions->estate->es_param_list_info = params;
+	return partitions;
 }
 
-AK_VARIANTS(apikey_project_in_key, apikey_project_in_session, get_project_in, 3)
+void
+ak_partition_end(AkPartitions *partitions)
+{
+	FreeExecutorState(partitions->estate);
+	pfree(partitions);
+}

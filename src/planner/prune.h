@@ -1,6 +1,7 @@
 /*
  * prune.h
- *		Partitions without a project of the key are not read.
+ *		Partitions without a project of the key are not read: how a plan tells which table
+ *		is read by its projects.  What comes of it when the plan begins, see trim.h.
  */
 #ifndef AK_PRUNE_H
 #define AK_PRUNE_H
@@ -9,19 +10,28 @@
 
 #include "nodes/pathnodes.h"
 
-/* To be called by _PG_init. */
-extern void ak_prune_init(void);
-
 /*
  * Add to the conditions of a table with partitions, which has been given all its paths,
- * what tells PostgreSQL to leave partitions out when execution starts.
+ * what makes PostgreSQL look for partitions to be left out when execution starts.
  */
 extern void ak_prune_add(PlannerInfo *root, RelOptInfo *rel);
 
 /*
- * A table with partitions has a condition by which PostgreSQL may leave some out, and which
- * two processes may find different: see to it that no parallel plan goes by it.
+ * A query that is being planned may have conditions with calls of our other functions, by
+ * which PostgreSQL itself finds partitions: look for these, too.
  */
-extern void ak_prune_note(PlannerInfo *root);
+extern void ak_prune_note(void);
+
+/* Is there a call of either kind in pruning steps? */
+extern bool ak_prune_calls(Node *node, void *context);
+
+/*
+ * If this, of a pruning step, is what the above has added: the array of values of which
+ * the column is one.  Else NULL.
+ */
+extern Expr *ak_prune_list(Node *expression);
+
+/* Is this a part of an expression that is evaluated again when a parameter has changed? */
+extern bool ak_prune_is_changing(Node *node, void *context);
 
 #endif							/* AK_PRUNE_H */

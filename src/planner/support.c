@@ -291,6 +291,36 @@ find_list_function(AkReachOf of, bool keyed, Oid element, Oid within)
 								 name, types, count);
 }
 
+Node *
+ak_support_list(const AkCall *call, AkReachOf of, Oid type, Oid collation)
+{
+	Node	   *within = call->names[of == AK_REACH_PROJECTS ?
+									 AK_REACH_ENVIRONMENTS : AK_REACH_PROJECTS];
+	Oid			function = find_list_function(of, call->key != NULL, type,
+											  within ? exprType(within) : InvalidOid);
+	List	   *args = NIL;
+
+	if (!OidIsValid(function))
+		return NULL;
+	if (of == AK_REACH_ENVIRONMENTS || type != TEXTOID)
+		args = lappend(args, makeNullConst(type, -1, collation));
+	if (call->key != NULL)
+		args = lappend(args, call->key);
+	args = lappend(args, call->verb);
+	if (within != NULL)
+		args = lappend(args, within);
+	return (Node *) makeFuncExpr(function, get_array_type(type), args,
+								 type == TEXTOID ? collation : InvalidOid,
+								 DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL);
+}
+
+Node *
+ak_support_least_verb(void)
+{
+	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+							  CStringGetTextDatum("read"), false, false);
+}
+
 /* column = ANY (list) */
 static Node *
 make_condition(Node *column, Oid element, Oid operator, Node *list,
@@ -315,12 +345,10 @@ index_condition(SupportRequestIndexCondition *req)
 	AkCall		call;
 	AkReachOf	of;
 	Node	   *column;
-	Node	   *within;
-	Node	   *verb;
+	Node	  **within;
+	Node	   *projects;
 	Oid			element;
 	Oid			operator;
-	Oid			list_function;
-	List	   *args = NIL;
 	Node	   *list;
 	Oid			collation = req->indexcollation;
 	bool		exact = true;
@@ -347,22 +375,20 @@ index_condition(SupportRequestIndexCondition *req)
 	if (call.key != NULL &&
 		!is_pseudo_constant_for_index(req->root, call.key, index))
 		return NULL;
-	within = call.names[of == AK_REACH_PROJECTS ? AK_REACH_ENVIRONMENTS :
-						AK_REACH_PROJECTS];
-	if (!is_pseudo_constant_for_index(req->root, within, index))
+	within = &call.names[of == AK_REACH_PROJECTS ? AK_REACH_ENVIRONMENTS :
+						 AK_REACH_PROJECTS];
+	projects = call.names[AK_REACH_PROJECTS];
+	if (!is_pseudo_constant_for_index(req->root, *within, index))
 	{
-		within = NULL;
+		*within = NULL;
 		exact = false;
 	}
-	verb = call.verb;
-	if (!is_pseudo_constant_for_index(req->root, verb, index))
+	if (!is_pseudo_constant_for_index(req->root, call.verb, index))
 	{
-		/* the least that any verb asks for */
-		verb = (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
-								  CStringGetTextDatum("read"), false, false);
+		call.verb = ak_support_least_verb();
 		exact = false;
 	}
-	else if (IsA(verb, Const) && call.level == AK_LEVEL_NONE)
+	else if (IsA(call.verb, Const) && call.level == AK_LEVEL_NONE)
 		return NULL;
 
 	/* would it help? */
@@ -371,26 +397,14 @@ index_condition(SupportRequestIndexCondition *req)
 						!AK_ARRAYS_KEEP_ORDER) ||
 		another_asks_for_more(index->rel, call_args, call.level, &of) ||
 		(of == AK_REACH_ENVIRONMENTS && AK_ARRAYS_KEEP_ORDER &&
-		 column_follows(index, req->indexcol, call.names[AK_REACH_PROJECTS])))
+		 column_follows(index, req->indexcol, projects)))
 		return NULL;
 
 	ak_schema_accept();
-	list_function = find_list_function(of, call.key != NULL, element,
-									   within ? exprType(within) : InvalidOid);
-	if (!OidIsValid(list_function) ||
-		!prepare_index(req->root, index, req->indexcol))
+	list = ak_support_list(&call, of, element, collation);
+	if (list == NULL || !prepare_index(req->root, index, req->indexcol))
 		return NULL;
-	if (of == AK_REACH_ENVIRONMENTS || element != TEXTOID)
-		args = lappend(args, makeNullConst(element, -1, collation));
-	if (call.key != NULL)
-		args = lappend(args, call.key);
-	args = lappend(args, verb);
-	if (within != NULL)
-		args = lappend(args, within);
 	req->lossy = !exact;
-	list = (Node *) makeFuncExpr(list_function, get_array_type(element), args,
-								 element == TEXTOID ? collation : InvalidOid,
-								 DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL);
 	return make_condition(column, element, operator, list, collation);
 }
 

@@ -19,6 +19,16 @@ extern bool ak_support_is_call(Node *clause);
 extern AkCall ak_support_call(List *args);
 
 /*
+ * A call of the function that lists the projects, or environments, of a call, as an array
+ * of this type: within the other of its names, or if that is NULL, in any.  NULL if it may
+ * not be called.
+ */
+extern Node *ak_support_list(const AkCall *call, AkReachOf of, Oid type, Oid collation);
+
+/* The verb that asks for no more than any other. */
+extern Node *ak_support_least_verb(void);
+
+/*
  * Does another call on the table "rel" let no row through that a call with these
  * arguments does not, as it asks for more of the same, or for as much and stands before?
  */

@@ -42,9 +42,6 @@ INSERT INTO expected SELECT s, 'text[]', 'stable', 'safe', false, true FROM unne
 INSERT INTO expected SELECT format(s, l), 'anyarray', 'stable', 'safe', false, true FROM unnest(array[
 	'apikey_internal.%s(anyelement,text)', 'apikey_internal.%s(anyelement,text,"any")',
 	'apikey_internal.%s_of(anyelement,text,text)', 'apikey_internal.%s_of(anyelement,text,text,"any")']) s, unnest(array['projects', 'environments']) l;
-INSERT INTO expected SELECT s, 'anyelement', 'stable', 'restricted', false, true FROM unnest(array[
-	'apikey_internal.project_in(anyelement,oid,oid,text)', 'apikey_internal.project_in(anyelement,oid,oid,text,"any")',
-	'apikey_internal.project_in_of(anyelement,oid,oid,text,text)', 'apikey_internal.project_in_of(anyelement,oid,oid,text,text,"any")']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_state text, projects text[], visible_rows bigint, indexed boolean, plan text, advice text)', 'volatile', 'unsafe', false, true
 	FROM unnest(array['apikey_explain_rls(regclass)', 'apikey_explain_rls(regclass,text)']) s;
 INSERT INTO expected
@@ -103,6 +100,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.replicas()', 'TABLE(name text, kind text, state text, synchronous boolean, applied pg_lsn, lag_bytes bigint, lag interval, reported_at timestamp with time zone, retained_bytes bigint, slot name, address inet)',
 		'volatile', 'unsafe', true, true),
 	('apikey_internal.followers(pg_lsn,jsonb)', 'record', 'volatile', 'unsafe', true, false),
+	('apikey_internal.any_of(anyarray)', 'anyelement', 'stable', 'safe', false, true),
 	('apikey_internal.unknown()', 'record', 'stable', 'safe', false, true),
 	('apikey_internal.organization(anyelement,text)', 'anyelement', 'stable', 'safe', false, true),
 	('apikey_internal.organization(anyelement,text,record)', 'anyelement', 'stable', 'safe', false, true),
