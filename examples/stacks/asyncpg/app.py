@@ -153,7 +153,7 @@ async def read_orders(request, connection):
     orders = await connection.fetch("""
         SELECT id, project, environment, item, created_at::text FROM orders
         WHERE (created_at, id) < ($1::text::timestamptz, $2::text::int)
-        ORDER BY created_at DESC, id DESC LIMIT $3
+        ORDER BY orders.created_at DESC, id DESC LIMIT $3
         """, time, order_id, limit + 1)
     return page("orders", orders, limit, lambda row: f"{row['created_at']},{row['id']}")
 
