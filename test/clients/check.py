@@ -4,6 +4,7 @@ They run on the server of test/run, which PGHOST, PGPORT and PGUSER name.
 """
 
 import atexit
+import contextlib
 import os
 import socket
 import subprocess
@@ -64,9 +65,10 @@ def orders_database(name):
 def relay():
     """A port that leads to the server's socket, for who knows no sockets."""
     def pump(source, sink):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the other end of either may be gone
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
 
     def serve():
         while True:
