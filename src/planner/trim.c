@@ -49,8 +49,8 @@ typedef struct Trim
 	bool		explained;
 	bool		shared;			/* with other processes, what is being copied */
 	List	   *shortened;
-	Bitmapset  *removed;		/* tables, in the range table, of a statement
-								 * that changes any */
+	bool		changes;		/* is it a statement that changes tables? */
+	Bitmapset  *removed;		/* if so: tables, in the range table */
 } Trim;
 
 /* ---------------------------------------------------- is there anything to do? */
@@ -311,7 +311,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 		else
 		{
 			places[i] = -1;
-			if (trim->whole->resultRelations != NIL)
+			if (trim->changes)
 				trim->removed = add_tables(lfirst(cell), trim->removed);
 			if (IsA(plan, Append) && i < ((Append *) plan)->first_partial_plan)
 				whole++;
@@ -446,6 +446,7 @@ trim_statement(Trim *trim)
 	*statement = *trim->whole;
 	ak_forget_prune_infos(statement);
 	trim->statement = statement;
+	trim->changes = statement->commandType != CMD_SELECT || statement->hasModifyingCTE;
 	statement->planTree = trim_plan(trim, statement->planTree, NULL);
 	/* one may be of an expression below a Gather */
 	trim->shared = statement->parallelModeNeeded;

@@ -553,8 +553,8 @@ sub make_table
 	$table{rows} = any(between(200, 600), between(200, 600), between(200, 1500), between(1000, 3000));
 
 	# its shape
-	$table{shape} = any(('plain') x 7, 'list', 'hash', 'range', 'children');
-	my %partition = (list => 'LIST (project)', hash => 'HASH (project)', range => 'RANGE (id)');
+	$table{shape} = any(('plain') x 7, 'list', 'hash', 'range', 'both', 'children');
+	my %partition = (list => 'LIST (project)', hash => 'HASH (project)', range => 'RANGE (id)', both => 'RANGE (id)');
 	my $partition = $partition{ $table{shape} } ? "PARTITION BY $partition{ $table{shape} }" : '';
 	my $parallel = chance(0.4) ? 'WITH (parallel_workers = 2)' : '';
 	my @leaves = ($name);
@@ -570,7 +570,15 @@ sub make_table
 		my %seen;
 		@bounds = grep !$seen{lc $_}++, @bounds;
 		@leaves = map "${name}_$_", 1 .. @bounds;
-		$sql .= "CREATE TABLE $leaves[$_] PARTITION OF $name $bounds[$_] $parallel;\n" foreach 0 .. $#bounds;
+		foreach my $i (0 .. $#bounds)
+		{
+			my $below = $table{shape} eq 'both' ? 'PARTITION BY HASH (project)' : $parallel;
+
+			$sql .= "CREATE TABLE $leaves[$i] PARTITION OF $name $bounds[$i] $below;\n";
+			next if $below eq $parallel;
+			$sql .= "CREATE TABLE $leaves[$i]_$_ PARTITION OF $leaves[$i] FOR VALUES WITH (MODULUS 2, REMAINDER $_) $parallel;\n"
+			  foreach 0, 1;
+		}
 	}
 	elsif ($table{shape} eq 'children')
 	{
@@ -721,7 +729,7 @@ sub make_world
 	$world{wrong} = $wrong[ $seed % @wrong ];
 	($world{columns}, my ($projects, $traps, $trapped)) = make_names();
 	$world{script} = "\\set VERBOSITY verbose\nSET client_min_messages = error;
-		SET enable_nestloop = off;\nSET max_parallel_workers_per_gather = 0;\n";
+		SET enable_nestloop = off;\nSET max_parallel_workers_per_gather = 0;\nSET enable_partition_pruning = off;\n";
 
 	# the registry
 	my %registered;		# organization => pairs
@@ -1172,7 +1180,7 @@ sub want
 	my ($world, $q, $k, $s, $within) = @_;
 	my $n = push @{ $world->{wanted} }, {};
 
-	$world->{script} .= "SAVEPOINT b\\; SET LOCAL ROLE NONE\\; $all_on\\; SET LOCAL enable_nestloop = off;\n" if $within;
+	$world->{script} .= "SAVEPOINT b\\; SET LOCAL ROLE NONE\\; $all_on\\; SET LOCAL enable_nestloop = off\\; SET LOCAL enable_partition_pruning = off;\n" if $within;
 	if (($within // '') eq 'changed')
 	{
 		my %names = map { $_->{name} => 1 } @{ $q->{tables} };
@@ -1217,7 +1225,7 @@ sub begin
 
 	my $env = (qw(production staging nowhere))[$s];
 
-	$world->{script} .= join '\; ', 'BEGIN', map "SET LOCAL $_", 'enable_nestloop = on', @settings, "app.env = '$env'";
+	$world->{script} .= join '\; ', 'BEGIN', map "SET LOCAL $_", 'enable_nestloop = on', 'enable_partition_pruning = on', @settings, "app.env = '$env'";
 	$world->{script} .= ";\n" . set_key($k);
 	$world->{script} .= "SET LOCAL ROLE $role;\n";
 	return;
@@ -1498,6 +1506,7 @@ my %plans = (
 	'ordered scan' => qr/apikey ordered scan/,
 	'ordered scan, backward' => qr/Merged Index: \S+ backward/,
 	'ordered scan, with a walk' => qr/Walked Index: /,
+	'partitions left out' => qr/Subplans Removed: /,
 	'ordered scan of partitions' => qr/Append.*apikey ordered scan/s,
 	'ordered scan below an incremental sort' => qr/Presorted Key[^\n]*\n[^\n]*apikey ordered scan/,
 	'ordered scan, inner side of a nested loop' => qr/Nested Loop.*apikey ordered scan/s,
