@@ -1394,6 +1394,26 @@ AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION apikey_explain_rls(regclass) IS
 'the same for the session''s key';
 
+/*
+ * How would a query read its tables?  It is planned as the caller, by the caller's
+ * search_path, and not executed.  The caller needs the rights that it would take
+ * to run it (42501), and must not bypass row-level security (55000).  22023 if it
+ * is not one SELECT, INSERT, UPDATE, DELETE or MERGE, 22004 if it is null.
+ */
+CREATE FUNCTION apikey_explain_query(query text, key text)
+RETURNS TABLE (relation regclass, alias text, scan text, why_not text, advice text)
+LANGUAGE C ROWS 1
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_explain_query(text, text) IS
+'show how a query would read each of its tables with an API key, and why not by an ordered scan';
+
+CREATE FUNCTION apikey_explain_query(query text)
+RETURNS TABLE (relation regclass, alias text, scan text, why_not text, advice text)
+LANGUAGE C ROWS 1
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION apikey_explain_query(text) IS
+'the same for the session''s key';
+
 CREATE FUNCTION apikey_internal.policy_columns(policy oid, OUT project name,
 	OUT environment name, OUT strict boolean, OUT organization name)
 RETURNS record

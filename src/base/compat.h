@@ -88,14 +88,18 @@ ak_is_named(const PlannedStmt *statement, RangeTblEntry *entry, Oid *role)
 	index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys)
 #endif
 
-/* How a column of an index is sorted. */
+/* How a column of an index is sorted, or the rows of a path. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
+#define AK_IS_DESCENDING(pathkey) \
+	((pathkey)->pk_cmptype == COMPARE_GT)
 #else
 #define PrepareSortSupportFromIndexRel(index, reverse, sort) \
 	PrepareSortSupportFromIndexRel(index, (reverse) ? BTGreaterStrategyNumber : \
 								   BTLessStrategyNumber, sort)
+#define AK_IS_DESCENDING(pathkey) \
+	((pathkey)->pk_strategy == BTGreaterStrategyNumber)
 #endif
 
 #if PG_VERSION_NUM < 190000
@@ -116,12 +120,23 @@ typedef struct JsonbInState
 	((state)->result = pushJsonbValue(&(state)->parseState, token, value))
 #endif
 
+/* May the current role do what a statement does to its tables?  Else an error. */
+#if PG_VERSION_NUM >= 160000
+#define AK_CHECK_PERMISSIONS(statement) \
+	((void) ExecCheckPermissions((statement)->rtable, (statement)->permInfos, true))
+#else
+#define AK_CHECK_PERMISSIONS(statement) \
+	((void) ExecCheckRTPerms((statement)->rtable, true))
+#endif
+
 /* The planner, and so its hook, is told what EXPLAIN wants. */
 #if PG_VERSION_NUM >= 190000
+#define AK_NO_EXPLAIN			, NULL
 #define AK_EXPLAIN_PARAMETER	, ExplainState *explain
 #define AK_EXPLAIN_ARGUMENT		, explain
 typedef const struct JumbleState AkJumbleState;
 #else
+#define AK_NO_EXPLAIN
 #define AK_EXPLAIN_PARAMETER
 #define AK_EXPLAIN_ARGUMENT
 typedef struct JumbleState AkJumbleState;

@@ -266,7 +266,7 @@ ak_choice_add_paths(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *call)
 
 static Node *create_choice_state(CustomScan *scan);
 
-static const CustomScanMethods scan_methods = {
+const CustomScanMethods ak_choice_methods = {
 	.CustomName = "apikey choice",
 	.CreateCustomScanState = create_choice_state
 };
@@ -286,7 +286,7 @@ plan_choice(PlannerInfo *root, RelOptInfo *rel, CustomPath *best_path,
 	scan->flags = best_path->flags;
 	scan->custom_plans = custom_plans;
 	scan->custom_private = best_path->custom_private;
-	scan->methods = &scan_methods;
+	scan->methods = &ak_choice_methods;
 	return &scan->scan.plan;
 }
 
@@ -485,5 +485,5 @@ create_choice_state(CustomScan *scan)
 void
 ak_choice_init(void)
 {
-	RegisterCustomScanMethods(&scan_methods);
+	RegisterCustomScanMethods(&ak_choice_methods);
 }

@@ -13,7 +13,11 @@
 
 #include "postgres.h"
 
+#include "nodes/extensible.h"
 #include "nodes/pathnodes.h"
+
+/* Of the node. */
+extern const CustomScanMethods ak_choice_methods;
 
 /* To be called by _PG_init. */
 extern void ak_choice_init(void);

@@ -16,14 +16,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "auth/authn.h"
 #include "auth/authz.h"
 #include "auth/reach.h"
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
-#include "base/guc.h"
 #include "base/ident.h"
 #include "base/result.h"
 #include "catalog/pg_class.h"
@@ -36,13 +34,13 @@
 #include "planner/indexes.h"
 #include "planner/protect.h"
 #include "planner/strict.h"
+#include "planner/trial.h"
 #include "table/ddl.h"
 #include "table/schema.h"
 #include "table/sql.h"
 #include "table/store.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
@@ -364,53 +362,26 @@ advise_on_speed(Explanation *explanation)
 									 by_project ? column_name(explanation, 1) : ""));
 }
 
-/*
- * Functions in the queries run with the explained key, so it may change nothing, neither
- * role nor settings: read-only, in a security-restricted operation.
- */
 static void
 look_at_all(void *arg)
 {
 	Explanation *explanation = arg;
-	int			level = NewGUCNestLevel();
-	bool		read_only = XactReadOnly;	/* an error brings it back, too */
 	bool		registry = ak_authz_tells("apikey_registry");
-	Oid			caller;
-	int			context;
+	AkTrial		trial;
 
-	/*
-	 * not by its setting, which PostgreSQL 16 no longer lets a function
-	 * change
-	 */
-	XactReadOnly = true;
 	look_at_table(explanation);
 	ak_sql_begin();
 	look_at_policies(explanation);
-	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(explanation->subject ? caller : explanation->owner,
-						   context | SECURITY_RESTRICTED_OPERATION);
+	ak_trial_begin(&trial, explanation->subject ? GetUserId() :
+				   explanation->owner);
 	if (explanation->reason == AK_REASON_GOOD || !explanation->strict)
 		look_at_rows(explanation);
 	if (explanation->unfiltered && registry &&
 		explanation->protection == &ak_protection_by_project)
 		look_for_unregistered(explanation);
 	look_at_plan(explanation);
-	AtEOXact_GUC(false, level);
-	XactReadOnly = read_only;
-	SetUserIdAndSecContext(caller, context);
+	ak_trial_end(&trial);
 	ak_sql_end();
-}
-
-/* The text of the key in argument 1; "" if it cannot be one. */
-static char *
-get_token(FunctionCallInfo fcinfo, Size *len)
-{
-	AkName		token = ak_arg_token(fcinfo, 1);
-
-	*len = token.len;
-	if (token.data == NULL)
-		return pstrdup("");
-	return pnstrdup(token.data, token.len);
 }
 
 /*
@@ -453,29 +424,16 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	Explanation explanation = {0};
 	Size		len;
+	int			level;
 
 	ak_arg_refuse_null(fcinfo, 0, "relation");
 	explanation.relid = PG_GETARG_OID(0);
 	initStringInfo(&explanation.plan);
 	initStringInfo(&explanation.advice);
 	ak_schema_accept();
-	if (PG_NARGS() == 1)
-	{
-		int			own;
-
-		(void) ak_guc_key(&own);
-		explain_session(&explanation, false, own, values, nulls);
-	}
-	else
-	{
-		char	   *token = get_token(fcinfo, &len);
-		int			level = NewGUCNestLevel();
-
-		ak_guc_set_key(token);
-		explicit_bzero(token, strlen(token));
-		explain_session(&explanation, true, len, values, nulls);
-		AtEOXact_GUC(false, level); /* back to the session's own */
-	}
+	level = ak_trial_set_key(fcinfo, 1, &len);
+	explain_session(&explanation, PG_NARGS() > 1, len, values, nulls);
+	ak_trial_reset_key(level);
 	return true;
 }
 

@@ -433,17 +433,55 @@ is_suitable(RelOptInfo *rel, IndexOptInfo *index, int *project)
 	return !OidIsValid(collation) || get_collation_isdeterministic(collation);
 }
 
-void
-ak_ordered_add_paths(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
+/* Why a table has none, whatever its indexes. */
+static AkOrderedRefusal
+find_refusal(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
+{
+	if (!has_useful_pathkeys(root, rel))
+		return AK_ORDERED_NO_ORDER;
+	if (!ak_guc_enable_ordered_scan)
+		return AK_ORDERED_OFF;
+	if (!enable_indexscan)
+		return AK_ORDERED_NO_INDEX_SCAN;
+	if (entry->tablesample != NULL || !bms_is_empty(rel->lateral_relids))
+		return AK_ORDERED_SAMPLED;
+	if (contain_volatile_functions((Node *) rel->baserestrictinfo))
+		return AK_ORDERED_VOLATILE;
+	return AK_ORDERED_OFFERED;
+}
+
+/* Those of one index. */
+static AkOrderedRefusal
+add_paths_of(Ordered *ordered)
 {
 	static const ScanDirection directions[] = {ForwardScanDirection, BackwardScanDirection};
+	AkOrderedRefusal refusal = AK_ORDERED_NO_INDEX;
+
+	if (!is_suitable(ordered->rel, ordered->index, &ordered->project))
+		return refusal;
+	for (int i = 0; i < (int) lengthof(directions); i++)
+	{
+		if (!find_order(ordered, directions[i]))
+			continue;
+		ordered->runs = make_runs(ordered, directions[i]);
+		if (ordered->runs == NULL)
+			return ordered->project > 0 ? AK_ORDERED_NOT_FIXED : AK_ORDERED_NO_LIST;
+		ordered->walk = find_walk(ordered);
+		add_path_of(ordered);
+		refusal = AK_ORDERED_OFFERED;
+	}
+	return refusal;
+}
+
+AkOrderedRefusal
+ak_ordered_add_paths(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
+{
+	AkOrderedRefusal result = find_refusal(root, rel, entry);
 	ListCell   *cell;
 
-	if (!ak_guc_enable_ordered_scan || !enable_indexscan || entry->inh ||
-		entry->tablesample != NULL || !bms_is_empty(rel->lateral_relids) ||
-		!has_useful_pathkeys(root, rel) ||
-		contain_volatile_functions((Node *) rel->baserestrictinfo))
-		return;
+	if (result != AK_ORDERED_OFFERED || entry->inh)
+		return result;
+	result = AK_ORDERED_NO_INDEX;
 	foreach(cell, rel->indexlist)
 	{
 		Ordered		ordered = {
@@ -452,20 +490,12 @@ ak_ordered_add_paths(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry)
 			.index = lfirst_node(IndexOptInfo, cell),
 			.fraction = get_fraction(root, rel)
 		};
+		AkOrderedRefusal refusal = add_paths_of(&ordered);
 
-		if (!is_suitable(rel, ordered.index, &ordered.project))
-			continue;
-		for (int i = 0; i < (int) lengthof(directions); i++)
-		{
-			if (!find_order(&ordered, directions[i]))
-				continue;
-			ordered.runs = make_runs(&ordered, directions[i]);
-			if (ordered.runs == NULL)
-				break;
-			ordered.walk = find_walk(&ordered);
-			add_path_of(&ordered);
-		}
+		if (result != AK_ORDERED_OFFERED && refusal != AK_ORDERED_NO_INDEX)
+			result = refusal;
 	}
+	return result;
 }
 
 void

@@ -19,6 +19,7 @@
 #include "optimizer/restrictinfo.h"
 #include "planner/choice.h"
 #include "planner/leakproof.h"
+#include "planner/notes.h"
 #include "planner/ordered.h"
 #include "planner/organization.h"
 #include "planner/prune.h"
@@ -29,22 +30,25 @@ static set_rel_pathlist_hook_type next_add_paths;
 
 /*
  * The condition of a table that is a call of apikey_authorize on it, as strict as any
- * other one, and that may be checked before all others; NULL if there is none.
+ * other one, and that may be checked before all others; NULL, and why, if there is none.
  */
 static RestrictInfo *
-find_strictest_call(RelOptInfo *rel)
+find_strictest_call(RelOptInfo *rel, AkOrderedRefusal *refusal)
 {
 	RestrictInfo *result = NULL;
 	AkLevel		level = AK_LEVEL_NONE;
 	ListCell   *cell;
 
+	*refusal = AK_ORDERED_NO_CALL;
 	foreach(cell, rel->baserestrictinfo)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
 		AkCall		call;
 
-		if (!ak_support_is_call((Node *) rinfo->clause) ||
-			!restriction_is_securely_promotable(rinfo, rel))
+		if (!ak_support_is_call((Node *) rinfo->clause))
+			continue;
+		*refusal = AK_ORDERED_BEHIND;
+		if (!restriction_is_securely_promotable(rinfo, rel))
 			continue;
 		call = ak_support_call(((FuncExpr *) rinfo->clause)->args);
 		if (result == NULL || call.level > level)
@@ -70,6 +74,7 @@ replace_calls(PlannerInfo *root, AK_BUILD_REL_PARAMETERS)
 static void
 add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 {
+	AkOrderedRefusal refusal;
 	RestrictInfo *call;
 
 	if (next_add_paths != NULL)
@@ -77,11 +82,13 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *entry)
 	if (entry->rtekind != RTE_RELATION)
 		return;
 	ak_prune_add(root, rel);
-	call = find_strictest_call(rel);
-	if (call == NULL)
-		return;
-	ak_ordered_add_paths(root, rel, entry);
-	ak_choice_add_paths(root, rel, call);
+	call = find_strictest_call(rel, &refusal);
+	if (call != NULL)
+	{
+		refusal = ak_ordered_add_paths(root, rel, entry);
+		ak_choice_add_paths(root, rel, call);
+	}
+	ak_notes_add(root, rel, refusal, call);
 }
 
 void

@@ -44,6 +44,8 @@ INSERT INTO expected SELECT format(s, l), 'anyarray', 'stable', 'safe', false, t
 	'apikey_internal.%s_of(anyelement,text,text)', 'apikey_internal.%s_of(anyelement,text,text,"any")']) s, unnest(array['projects', 'environments']) l;
 INSERT INTO expected SELECT s, 'TABLE(key_state text, projects text[], visible_rows bigint, indexed boolean, plan text, advice text)', 'volatile', 'unsafe', false, true
 	FROM unnest(array['apikey_explain_rls(regclass)', 'apikey_explain_rls(regclass,text)']) s;
+INSERT INTO expected SELECT s, 'TABLE(relation regclass, alias text, scan text, why_not text, advice text)', 'volatile', 'unsafe', false, true
+	FROM unnest(array['apikey_explain_query(text)', 'apikey_explain_query(text,text)']) s;
 INSERT INTO expected
 SELECT s, 'TABLE(key_id uuid, organization text, organization_level text, label text, expires_at timestamp with time zone, created_at timestamp with time zone, created_by text, metadata jsonb)',
 	v, p, false, true FROM (VALUES ('apikey_verify(text)', 'volatile', 'restricted'), ('apikey_login(text)', 'volatile', 'unsafe'),

@@ -312,6 +312,8 @@ $node->safe_psql('trapped', q{
 	CREATE INDEX ON plain (project) WHERE folded('no row-level security');
 	GRANT SELECT ON ALL TABLES IN SCHEMA evil TO auditor;
 	GRANT USAGE ON TYPE stage TO victim;
+	GRANT USAGE ON SCHEMA evil TO victim;
+	GRANT SELECT ON ALL TABLES IN SCHEMA evil TO victim;
 	TRUNCATE mark});
 # somebody's own table with a column of his type; the cast came later
 $node->safe_psql('trapped', q{
@@ -353,6 +355,16 @@ is( $asked->("
 		SELECT visible_rows FROM apikey_explain_rls('other.doc', '$trapped')"),
 	"1\n1", 'a table of somebody else with a column of his type');
 is(join("\n", keys %marks), '', 'calls no cast of his');
+# how a query of them is planned: as whoever asks, and never as a superuser
+%marks = ();
+my $planned = join '; ', map "SELECT count(*) FROM apikey_explain_query('SELECT * FROM $_ ORDER BY 1', '$trapped')",
+  'evil.doc', 'evil.by_hand', 'evil.forced', 'evil.parts', 'evil.plain';
+is($asked->("SET ROLE victim; $planned; SELECT current_setting('role'), current_setting('apikey.key')"), "1\n1\n1\n1\n1\nvictim|", 'queries of his tables, planned');
+is(join("\n", grep !/^victim\|/, keys %marks), '', 'call what he planted as the one who asks');
+is($node->safe_psql('trapped', 'SELECT * FROM evil.mark'), '', 'and it can do nothing with the key');
+%marks = ();
+is($asked->($planned), '', 'a superuser is refused');
+is(join("\n", keys %marks), '', 'before anything is called');
 ($status, undef, $stderr) = $node->psql('trapped', q{
 	CREATE TABLE doc (project text, environment evil.stage);
 	SELECT apikey_protect('doc', 'project', 'environment')});

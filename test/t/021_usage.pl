@@ -174,6 +174,7 @@ adds(q{SELECT * FROM apikey_find_keys(:'a')}, '', 'apikey_find_keys');
 adds(q{SELECT * FROM apikey_rate_limit(:'limited')}, '', 'apikey_rate_limit');
 adds("SELECT * FROM apikey_explain_rls('doc', :'a'); SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
 	. "SET ROLE app; SELECT * FROM apikey_explain_rls('doc', :'a'), apikey_explain_rls('part', :'disabled')", '', 'apikey_explain_rls');
+adds("SET ROLE app; SELECT * FROM apikey_explain_query('SELECT * FROM doc', :'a'), apikey_explain_query('SELECT * FROM doc', :'disabled')", '', 'apikey_explain_query');
 adds("$session; SET ROLE app; EXPLAIN SELECT * FROM doc; RESET ROLE; SELECT * FROM apikey_usage, apikey_keys", '', 'nothing');
 
 # Statements

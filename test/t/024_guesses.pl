@@ -146,8 +146,10 @@ is(adds("SET apikey.key = 'rubbish'; SET ROLE app; SELECT count(*) FROM doc;"), 
 is(adds("SET apikey.key = '$unknown'; SELECT $_;"), 1, "$_: of the session")
   foreach 'apikey_spend()', 'apikey_whoami()', "apikey_require('web', 'production', 'read')", "apikey_disable('$id')",
   "apikey_explain_rls('doc')";
+is(adds("SET apikey.key = '$unknown'; SET ROLE app; SELECT count(*) FROM apikey_explain_query('SELECT * FROM doc');"), 1, 'apikey_explain_query: of the session');
 is(adds("SET apikey.key = '$unknown'; SELECT apikey_remove_project('web');"), 0, 'what is refused to all keys does not ask whose it is');
 is(adds("SELECT $_;"), 1, $_) foreach "apikey_spend('x', 1)", "apikey_explain_rls('doc', 'x')";
+is(adds("SET ROLE app; SELECT count(*) FROM apikey_explain_query('SELECT 1', 'x');"), 1, 'apikey_explain_query');
 is(adds("SELECT count(*) FROM apikey_whoami(), apikey_explain_rls('doc')"), 0, 'nobody came with a key');
 # what is looked for in a text has the form of a key: the checksum tells a guess
 is(adds("SELECT status FROM apikey_find_keys('$good $disabled $damaged rubbish')"), 0, 'apikey_find_keys: nothing');
