@@ -14,7 +14,7 @@ use Apikey;
 
 my $default_seed = 20250101;
 my $default_rounds = 9;
-my ($tables, $questions) = (7, 70);	# in a world
+my ($tables, $questions, $dear) = (7, 70, 8);	# in a world; so many questions of large tables
 
 # In what an oracle is led astray to see that this is found out: a grant of each
 # key is missing, and each organization level; all of them are for the highest level, or
@@ -823,10 +823,21 @@ sub make_world
 my @switches = qw(seqscan indexscan indexonlyscan bitmapscan hashjoin mergejoin nestloop sort incremental_sort memoize
   material);
 
+# As if a table were large: all of it is read for a key that sees much, and the plan may be
+# kept for one that sees little
+sub make_dear_settings
+{
+	return ('cpu_tuple_cost = 50', 'cpu_index_tuple_cost = 50',
+		chance(0.4) ? qw(parallel_setup_cost=0 parallel_tuple_cost=0 min_parallel_table_scan_size=0 max_parallel_workers_per_gather=2) : (),
+		chance(0.2) ? 'parallel_leader_participation = off' : (), chance(0.2) ? 'enable_bitmapscan = off' : ());
+}
+
 sub make_settings
 {
 	my ($q) = @_;
 	my @settings;
+
+	return make_dear_settings() if $q->{dear};
 	my $plan = any($q->{plans} ? @{ $q->{plans} } : qw(as-is as-is index index index index-only index-only bitmap bitmap
 		  sequential random random));
 	my %off = (
@@ -1114,6 +1125,21 @@ sub make_question
 	return \%q;
 }
 
+# One that may read all of a table, whose rows the session's key decides about
+sub make_dear_question
+{
+	my ($world) = @_;
+
+	while (1)
+	{
+		my $q = make_question($world);
+
+		next if $q->{form} eq 'page' || !grep(ref && $_->[2] =~ /\x04\x05/, map @{ $_->{policies} }, @{ $q->{tables} });
+		$q->{dear} = 1;
+		return $q;
+	}
+}
+
 # As the application writes it; with parameters, if there are to be any
 sub app_query
 {
@@ -1233,12 +1259,12 @@ sub begin
 
 sub make_cases
 {
-	my ($world) = @_;
-	my $q = make_question($world);
-	my ($k, $s) = (any_key($q), any(0, 0, 0, $q->{form} eq 'page' ? 0 : (), 1, 1, 2));
+	my ($world, $dear) = @_;
+	my $q = $dear ? make_dear_question($world) : make_question($world);
+	my ($k, $s) = ($dear ? any(7, 7, 9, 5) : any_key($q), any(0, 0, 0, $q->{form} eq 'page' ? 0 : (), 1, 1, 2));
 	my @roles = $world->{forced} && !grep($_->{policies}[0] eq 'none', @{ $q->{tables} }) ? ('app', 'builder') : ('app');
 	my $wanted = want($world, $q, $k, $s);
-	my $other = any_key($q);
+	my $other = $dear ? any(2, 3, 3, 16) : any_key($q);
 	my $wanted_other = want($world, $q, $other, $s);
 	my $change = any(qw(more more more less less revoke suspend rotate finish cancel project project environment));
 	my ($wanted_none, $wanted_changed);
@@ -1250,7 +1276,7 @@ sub make_cases
 	{
 		my @settings = make_settings($q);
 		my $role = any(@roles);
-		my $how = any(qw(direct direct direct direct prepared prepared cursor cursor with steps steps));
+		my $how = $dear ? 'steps' : any(qw(direct direct direct direct prepared prepared cursor cursor with steps steps));
 		my %case = (how => $how, q => $q, k => $k, s => $s, role => $role, wanted => $wanted, settings => \@settings,
 			reads => $reads);
 
@@ -1511,7 +1537,12 @@ my %plans = (
 	'ordered scan below an incremental sort' => qr/Presorted Key[^\n]*\n[^\n]*apikey ordered scan/,
 	'ordered scan, inner side of a nested loop' => qr/Nested Loop.*apikey ordered scan/s,
 	'ordered scan for another type' => qr/Merged Index: [^\n]*\n\s+Index Cond: [^\n]*apikey_internal\.projects/,
-	'ordered scan, locked' => qr/LockRows.*apikey ordered scan/s);
+	'ordered scan, locked' => qr/LockRows.*apikey ordered scan/s,
+	'choice' => qr/Custom Scan \(apikey choice\)/,
+	'choice of all rows' => qr/Custom Scan \(apikey choice\)[^\n]*\n\s+->\s+(?:Parallel )?Seq Scan/,
+	'choice of an index' => qr/Custom Scan \(apikey choice\)[^\n]*\n\s+->\s+(?:Index|Bitmap)/,
+	'choice in parallel, of all rows' => qr/Parallel Custom Scan \(apikey choice\)[^\n]*\n\s+->\s+Parallel Seq Scan/,
+	'choice in parallel, of an index' => qr/Parallel Custom Scan \(apikey choice\)[^\n]*\n\s+->\s+(?:Index|Bitmap)/);
 my %seen;
 my ($cases, $empty) = (0, 0);
 my %found;
@@ -1523,6 +1554,7 @@ sub start
 	my $world = make_world($seed);
 
 	make_cases($world) foreach 1 .. $questions;
+	make_cases($world, 1) foreach 1 .. $dear;
 	@$world{ 'database', 'output', 'errors' } = ("world_$seed", '', '');
 	$node->safe_psql('postgres', "CREATE DATABASE $world->{database} TEMPLATE base STRATEGY = file_copy");
 	$world->{psql} = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr($world->{database}), '-f', '-' ],
