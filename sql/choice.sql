@@ -139,6 +139,11 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SELECT ch_check('SELECT n, sum(id), max(item || project) FROM ch_doc GROUP BY n');
 SELECT ch_check('SELECT k, count(*), sum(n) FROM ch_doc JOIN ch_line ON doc = id GROUP BY k');
+SELECT ch_check('SELECT count(*) AS n FROM ch_doc');
+-- a join stays one of all rows, but gets few of them
+SET enable_nestloop = off;
+SELECT ch_check('SELECT k, count(*), sum(n) FROM ch_doc JOIN ch_line ON doc = id GROUP BY k');
+RESET enable_nestloop;
 SELECT ch_use('all');
 PREPARE ch_kept AS SELECT count(item) FROM ch_doc;
 SELECT ch_plan('EXECUTE ch_kept');
