@@ -1524,7 +1524,7 @@ COMMENT ON FUNCTION apikey_cache_stats() IS
  *
  * Whoever may read a view must be allowed to call its functions, so these are open
  * to PUBLIC; but only in the view, for nobody may look into their schema.  All but
- * last_used and last_used_from raise 55000 where the extension is not preloaded.
+ * last_used, last_used_from and counters raise 55000 where the extension is not preloaded.
  */
 CREATE FUNCTION apikey_internal.last_used(key_id uuid) RETURNS timestamptz
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100
@@ -1561,6 +1561,17 @@ LANGUAGE C VOLATILE PARALLEL SAFE ROWS 100
 AS 'MODULE_PATHNAME', 'apikey_guesses_here';
 COMMENT ON FUNCTION apikey_internal.guesses() IS
 'for the view apikey_guesses: addresses, and how often each sent text that is no API key';
+
+/*
+ * Since the server started, in all its databases.  Empty where the extension is not
+ * preloaded, so that whoever watches servers of both kinds can ask whether this is one.
+ */
+CREATE FUNCTION apikey_internal.counters()
+RETURNS TABLE (counter text, reason text, total bigint)
+LANGUAGE C VOLATILE PARALLEL SAFE ROWS 100
+AS 'MODULE_PATHNAME', 'apikey_counters_here';
+COMMENT ON FUNCTION apikey_internal.counters() IS
+'for the view apikey_counters: uses, guesses, and refusals by reason';
 
 CREATE FUNCTION apikey_usage_stats(OUT keys bigint, OUT pending bigint,
 	OUT capacity bigint, OUT bytes bigint, OUT lost_uses bigint,
@@ -1711,6 +1722,12 @@ SELECT k.key_id, k.organization, u.hour, u.uses, u.refusals
 FROM apikey_key k, LATERAL apikey_internal.usage_hours_of(k.key_id) u;
 COMMENT ON VIEW apikey_usage_hours IS
 'how often each API key was used and refused on this server, by hour';
+
+CREATE VIEW apikey_counters AS
+SELECT counter, reason, total
+FROM apikey_internal.counters();
+COMMENT ON VIEW apikey_counters IS
+'how often this server used and refused keys, by reason, and refused what is no key';
 
 CREATE VIEW apikey_guesses AS
 SELECT address, refusals, over_limit, first_at, last_at

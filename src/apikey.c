@@ -22,6 +22,7 @@
 #include "shmem/guess.h"
 #include "shmem/marks.h"
 #include "shmem/counts.h"
+#include "shmem/tally.h"
 #include "table/event.h"
 #include "table/schema.h"
 #include "utils/builtins.h"
@@ -49,6 +50,7 @@ _PG_init(void)
 		ak_marks_init();
 		ak_alarm_init();
 		ak_guess_init();
+		ak_tally_init();
 		ak_use_init();
 		ak_worker_init();
 		ak_mask_init();

@@ -147,7 +147,11 @@ missing()
 	if [[ $suites =~ \ (tap|fuzz)\  ]]; then
 		/usr/bin/perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
 	fi
-	# poolers, for the one file that tries them
+	# poolers and a driver, for the files that try them
+	if [[ $suites =~ \ tap\  && ${TAP:-gateway} == *gateway* ]]; then
+		[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
+		[ -e /usr/lib/python3/dist-packages/psycopg ] || echo python3-psycopg
+	fi
 	if [[ $suites =~ \ tap\  && ${TAP:-poolers} == *poolers* ]]; then
 		[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
 		[ -x /usr/sbin/pgpool ] || echo pgpool2

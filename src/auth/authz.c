@@ -163,6 +163,7 @@ static const char *const reasons[AK_REASONS][2] = {
 	[AK_REASON_STALE] = {"this database has not heard from the publisher of its keys for too long"},
 	[AK_REASON_DEAF] = {"this database does not notice changes of its keys: a trigger is disabled or missing"},
 	[AK_REASON_OVER_LIMIT] = {"key is over its rate limit"},
+	[AK_REASON_OVER_BUDGET] = {"key has spent its budget"},
 	[AK_REASON_GOOD] = {"good"},
 	[AK_REASON_NOTHING_ASKED] = {"project, environment or verb is null"},
 	[AK_REASON_UNREGISTERED] = {

@@ -32,6 +32,7 @@ typedef enum AkReason
 	AK_REASON_STALE,			/* ... or any more, ... */
 	AK_REASON_DEAF,				/* ... or can be trusted, see staleness.h */
 	AK_REASON_OVER_LIMIT,		/* of log-ins alone, see use.h */
+	AK_REASON_OVER_BUDGET,		/* of spending alone */
 	AK_REASON_GOOD,				/* and nothing asked of it yet */
 	AK_REASON_NOTHING_ASKED,	/* project, environment or verb is null */
 	AK_REASON_UNREGISTERED,

@@ -199,7 +199,7 @@ void
 ak_callsite_refused(FunctionCallInfo fcinfo, const AkKey *key)
 {
 	if (!get_call_site(fcinfo)->rows)
-		ak_use_refused(key);
+		ak_use_refused(key, AK_REASON_NO_GRANT);
 }
 
 /* ------------------------------------------------------ apikey_authorize */
@@ -369,7 +369,7 @@ authorize(FunctionCallInfo fcinfo, int key_argno, int first)
 	if (likely(get_level(fcinfo, first, site) >= site->wanted))
 		return true;
 	if (!site->rows)
-		ak_use_refused(site->settled);
+		ak_use_refused(site->settled, AK_REASON_NO_GRANT);
 	return false;
 }
 

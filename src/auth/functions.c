@@ -49,7 +49,7 @@ require_verdict(FunctionCallInfo fcinfo, int key_argno, int first)
 	if (DatumGetBool(allowed))
 		return allowed;
 	verdict = get_verdict(fcinfo, key_argno, first, &key);
-	ak_use_refused(key);
+	ak_use_refused(key, AK_REASON_NO_GRANT);
 	if (key_argno < 0)
 		ak_authn_require_session(ERRCODE_INSUFFICIENT_PRIVILEGE);
 	ereport(ERROR,

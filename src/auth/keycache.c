@@ -9,6 +9,7 @@
 
 #include "auth/keycache.h"
 
+#include "shmem/tally.h"
 #include "utils/memutils.h"
 
 #define MIN_BUCKETS		1024
@@ -223,6 +224,7 @@ ak_keycache_add(AkKey *from, const AkKey *outdated)
 	ak_keycache_stats.keys++;
 	ak_keycache_stats.bytes += GetMemoryChunkSpace(key);
 	ak_keycache_stats.builds++;
+	ak_tally_count(AK_TALLY_BUILDS);
 
 	while (ak_keycache_stats.bytes > (int64) ak_guc_cache_size * 1024 &&
 		   ak_keycache_stats.keys > 1)
@@ -230,6 +232,7 @@ ak_keycache_add(AkKey *from, const AkKey *outdated)
 		ak_keycache_discard(dlist_container(AkKey, recency,
 											dlist_tail_node(&recency)));
 		ak_keycache_stats.evictions++;
+		ak_tally_count(AK_TALLY_EVICTIONS);
 	}
 	return key;
 }

@@ -17,6 +17,7 @@
 #include "shmem/counts.h"
 #include "shmem/guess.h"
 #include "shmem/marks.h"
+#include "shmem/tally.h"
 #include "storage/latch.h"
 #include "table/store.h"
 #include "utils/timestamp.h"
@@ -24,6 +25,8 @@
 
 /* Any later time of a limit would have no nanoseconds. */
 #define UNTIL_MAX	(PG_INT64_MAX / 1000 - 1)
+
+StaticAssertDecl(AK_REASONS <= AK_TALLY_OUTCOMES, "each reason has a tally");
 
 bool		ak_use_counts;
 
@@ -112,8 +115,9 @@ use_in_statement(const AkKey *key)
  * not hide one by the old.
  */
 static void
-count_use(const AkKey *key, bool good, bool call)
+count_use(const AkKey *key, AkReason reason, bool call)
 {
+	bool		good = reason == AK_REASON_GOOD;
 	AkMarkKind	kind = good ? AK_MARK_USED : AK_MARK_REFUSED;
 	AkUse	   *done = use_in_statement(key);
 	AkCountsUse use = {
@@ -132,6 +136,9 @@ count_use(const AkKey *key, bool good, bool call)
 		use.refused = !good && (first || call);
 		if (use.used || use.refused || use.old_secret)
 			ak_counts_add(id, &use, i == 0 ? &done->last : &key->extra->last[i - 1]);
+		/* one statement of the client, however many keys it counts for */
+		if (i == 0 && (use.used || use.refused))
+			ak_tally_count(reason);
 		use.old_secret = false;
 	}
 }
@@ -143,24 +150,23 @@ ak_use_note_asked(const AkKey *key, AkReason reason)
 		return;
 	use_in_statement(key)->asked = true;
 	if (reason == AK_REASON_GOOD)
-		count_use(key, true, false);
+		count_use(key, reason, false);
 	else
-		ak_use_note_refused(key);
+		ak_use_note_refused(key, reason);
 }
 
 void
-ak_use_note_refused(const AkKey *key)
+ak_use_note_refused(const AkKey *key, AkReason reason)
 {
 	if (uncounted > 0)
 		return;
 	use_in_statement(key)->refused = true;
-	count_use(key, false, false);
+	count_use(key, reason, false);
 }
 
 void
 ak_use_called(const AkKey *key, AkReason reason)
 {
-	bool		good = reason == AK_REASON_GOOD;
 	AkUse	   *use;
 
 	if (!ak_use_counts)
@@ -168,8 +174,8 @@ ak_use_called(const AkKey *key, AkReason reason)
 	/* a decision in the same statement does not count again */
 	use = use_in_statement(key);
 	use->asked = true;
-	use->refused |= !good;
-	count_use(key, good, true);
+	use->refused |= reason != AK_REASON_GOOD;
+	count_use(key, reason, true);
 }
 
 /* --------------------------------------------------------------- guesses */
@@ -180,6 +186,7 @@ count_guess(void)
 {
 	uint8		place[AK_ADDRESS_LEN];
 
+	ak_tally_count(AK_REASON_INVALID_KEY);
 	ak_client_place(place);
 	return ak_guess_count(place);
 }

@@ -36,7 +36,7 @@ extern bool ak_use_counts;
 
 /* The rest of the three functions below. */
 extern void ak_use_note_asked(const AkKey *key, AkReason reason);
-extern void ak_use_note_refused(const AkKey *key);
+extern void ak_use_note_refused(const AkKey *key, AkReason reason);
 extern bool ak_use_note_guessed(const char *token, int len);
 
 /*
@@ -51,13 +51,16 @@ ak_use_asked(const AkKey *key, AkReason reason)
 		ak_use_note_asked(key, reason);
 }
 
-/* The answer to a request was no.  NULL does not count. */
+/*
+ * The answer to a request was no.  "reason" is for the totals of the server.  NULL does
+ * not count.
+ */
 static inline void
-ak_use_refused(const AkKey *key)
+ak_use_refused(const AkKey *key, AkReason reason)
 {
 	if (ak_use_counts && key != NULL &&
 		(!key->use.refused || key->use.statement != ak_clock_now()))
-		ak_use_note_refused(key);
+		ak_use_note_refused(key, reason);
 }
 
 /*

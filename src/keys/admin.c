@@ -348,7 +348,7 @@ get_held_key(FunctionCallInfo fcinfo, AkGuess guess)
 
 	if (key != NULL && !key->superseded)
 		return key;
-	ak_use_refused(key);
+	ak_use_refused(key, AK_REASON_SUPERSEDED);
 	ak_authz_refuse(key);
 }
 

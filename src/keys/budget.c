@@ -391,7 +391,7 @@ spend_argument(FunctionCallInfo fcinfo, int key_argno, int first)
 	key = ak_authn_require(fcinfo, key_argno);
 	if (spending == SPENDING_REFUSED)
 	{
-		ak_use_refused(key);
+		ak_use_refused(key, AK_REASON_OVER_BUDGET);
 		refuse_amount(amount, &budget);
 	}
 	if (spending == SPENDING_UNLIMITED)

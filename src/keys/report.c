@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "auth/authz.h"
 #include "base/client.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -17,9 +18,11 @@
 #include "miscadmin.h"
 #include "shmem/guess.h"
 #include "shmem/counts.h"
+#include "shmem/tally.h"
 #include "table/schema.h"
 #include "table/store.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -227,6 +230,58 @@ apikey_guesses_here(PG_FUNCTION_ARGS)
 	count = ak_guess_list(&guesses);
 	for (int i = 0; i < count; i++)
 		put_guess(result, &guesses[i]);
+	return (Datum) 0;
+}
+
+/* What is shown of the tallies: the counter, and of a refusal why. */
+static const struct
+{
+	int			what;
+	const char *counter;
+	const char *reason;
+}			counters[] = {
+	{AK_REASON_GOOD, "uses", NULL},
+	{AK_REASON_INVALID_KEY, "guesses", NULL},
+	{AK_REASON_SUPERSEDED, "refusals", "superseded"},
+	{AK_REASON_REVOKED, "refusals", "revoked"},
+	{AK_REASON_EXPIRED, "refusals", "expired"},
+	{AK_REASON_DISABLED, "refusals", "disabled"},
+	{AK_REASON_SUSPENDED, "refusals", "suspended"},
+	{AK_REASON_QUARANTINED, "refusals", "quarantined"},
+	{AK_REASON_OUTSIDE_NETWORKS, "refusals", "networks"},
+	{AK_REASON_COPYING, "refusals", "copying"},
+	{AK_REASON_STALE, "refusals", "stale"},
+	{AK_REASON_DEAF, "refusals", "trigger"},
+	{AK_REASON_OVER_LIMIT, "refusals", "rate_limit"},
+	{AK_REASON_OVER_BUDGET, "refusals", "budget"},
+	{AK_REASON_NO_GRANT, "refusals", "grant"},
+	{AK_TALLY_BUILDS, "cache_builds", NULL},
+	{AK_TALLY_EVICTIONS, "cache_evictions", NULL}
+};
+
+AK_FUNCTION_INFO_V1(apikey_counters_here);
+Datum
+apikey_counters_here(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		sums[AK_TALLIES];
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!ak_counts_is_on())
+		return (Datum) 0;
+	ak_tally_sum(sums);
+	for (Size i = 0; i < lengthof(counters); i++)
+	{
+		const char *reason = counters[i].reason;
+		Datum		values[] = {
+			CStringGetTextDatum(counters[i].counter),
+			reason == NULL ? (Datum) 0 : CStringGetTextDatum(reason),
+			Int64GetDatum(sums[counters[i].what])
+		};
+		bool		nulls[] = {false, reason == NULL, false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

@@ -357,7 +357,7 @@ refuse_change(const TriggerData *data, const Judge *judge)
 	Relation	rel = data->tg_relation;
 
 	require_key();
-	ak_use_refused(ak_authn_session());
+	ak_use_refused(ak_authn_session(), AK_REASON_NO_GRANT);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied by API key"),

@@ -90,6 +90,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.usage_hours_of(uuid)', 'TABLE(hour timestamp with time zone, uses bigint, refusals bigint)', 'stable', 'safe', false, true),
 	('apikey_internal.guesses()', 'TABLE(address inet, refusals bigint, over_limit bigint, first_at timestamp with time zone, last_at timestamp with time zone)',
 		'volatile', 'safe', false, true),
+	('apikey_internal.counters()', 'TABLE(counter text, reason text, total bigint)', 'volatile', 'safe', false, true),
 	('apikey_usage_stats()', 'record', 'volatile', 'safe', false, false),
 	('apikey_unused(interval)', 'TABLE(key_id uuid, organization text, label text, key text, created_at timestamp with time zone, last_used_at timestamp with time zone, last_used_from inet)',
 		'stable', 'unsafe', true, false),
@@ -137,7 +138,7 @@ SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_intern
 	'the planner is told about apikey_authorize');
 SELECT bag_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.organization_support'::regproc$$,
 	$$SELECT signature FROM expected WHERE signature LIKE 'apikey\_authorize\_organization(%'$$, 'and about apikey_authorize_organization');
-SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses|derived_grants|replicas)$' THEN 100 ELSE 1 END$$,
+SELECT is_empty($$SELECT signature, prorows FROM function WHERE proretset AND prorows <> CASE WHEN proname ~ '^(apikey_(reach|who_can|unused)|usage_hours_of|guesses|counters|derived_grants|replicas)$' THEN 100 ELSE 1 END$$,
 	'sets are of one row, but for lists');
 SELECT is_empty($$SELECT signature FROM function WHERE prorettype = 'bytea'::regtype OR proallargtypes::oid[] @> array['bytea'::regtype::oid]$$,
 	'none returns bytes');
@@ -159,7 +160,7 @@ SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind 
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_suspension', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_heartbeat', 'r'), ('apikey_subscription', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'),
-	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'),
+	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'), ('apikey_counters', 'v'),
 	('apikey_protected', 'v'), ('apikey_replicas', 'v'), ('apikey_subscriptions', 'v')$$, 'tables and views, and no sequence');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_heartbeat'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');

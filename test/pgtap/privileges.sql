@@ -46,7 +46,7 @@ SELECT throws_ok(call, '42501', NULL, 'may not call ' || call) FROM unnest(array
 	$$SELECT apikey_check_import('sha256', repeat('0', 64), 'x')$$,
 	$$SELECT apikey_purge_events(now())$$, $$SELECT apikey_set_budget(gen_random_uuid(), 5)$$, $$SELECT apikey_set_budget(gen_random_uuid(), NULL)$$,
 	$$SELECT apikey_internal.last_used(key_id) FROM token$$, $$SELECT apikey_internal.last_used_from(key_id) FROM token$$, $$SELECT apikey_internal.usage_of(key_id) FROM token$$,
-	$$SELECT apikey_internal.usage_hours_of(key_id) FROM token$$, $$SELECT apikey_internal.guesses()$$,
+	$$SELECT apikey_internal.usage_hours_of(key_id) FROM token$$, $$SELECT apikey_internal.guesses()$$, $$SELECT apikey_internal.counters()$$,
 	$$SELECT apikey_usage_stats()$$, $$SELECT apikey_unused('1 day')$$, $$SELECT apikey_internal.replicas()$$, $$SELECT apikey_internal.followers('0/0', '[]')$$,
 	$$CALL apikey_revoke_everywhere(gen_random_uuid())$$, $$CALL apikey_disable_everywhere(gen_random_uuid())$$,
 	$$CALL apikey_ungrant_everywhere(gen_random_uuid(), 'web', '*')$$, $$CALL apikey_suspend_everywhere('acme')$$, $$CALL apikey_wait_everywhere()$$,
