@@ -26,10 +26,12 @@ BEGIN
 		'rows', c_rows() = 1, 'spend', attempt('SELECT apikey_spend()') = 'done', 'find', (SELECT status FROM apikey_find_keys(key)) = 'active');
 END $$;
 -- the same of what knows its id
-CREATE FUNCTION c_active(id uuid) RETURNS jsonb LANGUAGE sql AS $$
-	SELECT jsonb_build_object('status', (SELECT status FROM apikey_keys WHERE key_id = id) = 'active',
-		'who', id IN (SELECT key_id FROM apikey_who_can('c_web', 'production', 'read')))
-$$;
+CREATE FUNCTION c_active(id uuid) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('apikey.key', '', false);
+	RETURN jsonb_build_object('status', (SELECT status FROM apikey_keys WHERE key_id = id) = 'active',
+		'who', id IN (SELECT key_id FROM apikey_who_can('c_web', 'production', 'read')));
+END $$;
 -- From a change on that names an end, ask until that has come: each answer has to be that of
 -- the clock.  Then do something more.
 CREATE PROCEDURE c_watch(change text, question text, then_do text) LANGUAGE plpgsql AS $$

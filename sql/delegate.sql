@@ -316,7 +316,7 @@ SELECT apikey_attach_projects('z_project', 'id', 'organization');
 BEGIN;
 SELECT count(*) FROM apikey_login(z_text('weak'));
 INSERT INTO z_project VALUES ('z_mine', 'z_acme');
-SELECT action, organization, detail, acting_key = z_id('weak') AS weak FROM apikey_events WHERE at >= now() ORDER BY at;
+SELECT action, organization, detail, acting_key = z_id('weak') AS weak FROM apikey_event WHERE at >= now() ORDER BY at;
 DELETE FROM z_project;
 SELECT count(*) FROM apikey_project WHERE project = 'z_mine';
 -- who may put rows there is told of an id that is taken

@@ -262,7 +262,7 @@ CREATE FUNCTION y_sql(statements text[]) RETURNS TABLE (statement text, result t
 	SELECT s, attempt(s) FROM unnest(statements) s
 $$;
 SELECT * FROM y_sql(array['UPDATE apikey_event SET role = $$nobody$$', 'DELETE FROM apikey_event', 'TRUNCATE apikey_event', 'TRUNCATE apikey_event, apikey_key CASCADE',
-	'UPDATE apikey_events SET detail = $${}$$', 'DELETE FROM apikey_events WHERE organization = $$y_acme$$',
+	'UPDATE apikey_events SET action = $${}$$', 'DELETE FROM apikey_events WHERE organization = $$y_acme$$',
 	'WITH gone AS (DELETE FROM apikey_event RETURNING at) SELECT count(*) FROM gone',
 	'INSERT INTO apikey_event SELECT * FROM apikey_event ON CONFLICT (event_id) DO UPDATE SET role = $$nobody$$',
 	'MERGE INTO apikey_event e USING y_key ON true WHEN MATCHED AND name = $$one$$ THEN DELETE',

@@ -352,7 +352,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON o_parts TO regress_apikey_org_app;
 CREATE TABLE o_parts_rest (LIKE o_parts);
 ALTER TABLE o_parts ATTACH PARTITION o_parts_rest DEFAULT;
 ANALYZE o_parts;
-SELECT relation, organization, strict FROM apikey_protected WHERE relation = 'o_parts'::regclass;
+SELECT relation, organization, strict FROM apikey_internal.protected WHERE relation = 'o_parts'::regclass;
 SELECT name, o_with(name, 'SELECT FROM o_parts') AS sees, o_with(name, $$UPDATE o_parts SET id = 0$$) AS updates,
 	o_with(name, $$UPDATE o_parts SET organization = 'o_99'$$) AS moves, o_with(name, 'DELETE FROM o_parts') AS deletes
 FROM unnest('{write,read,other,none,""}'::text[]) name;

@@ -258,7 +258,7 @@ DROP VIEW y_invoker, y_of_owner, y_of_app;
 CREATE FUNCTION y_without(change text) RETURNS TABLE (is_strict boolean, updates text, deletes text, merges text, upserts text, locks text, reads text) LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
 	EXECUTE change;
-	is_strict = (SELECT p.strict FROM apikey_protected p WHERE relation = 'y_doc'::regclass);
+	is_strict = (SELECT p.strict FROM apikey_internal.protected p WHERE relation = 'y_doc'::regclass);
 	updates = y_as_app('UPDATE y_doc SET body = ''x''');
 	deletes = y_as_app('DELETE FROM y_doc');
 	merges = y_as_app('MERGE INTO y_doc d USING (SELECT 1) s ON id = 2 WHEN MATCHED THEN DELETE');

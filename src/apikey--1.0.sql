@@ -579,8 +579,8 @@ COMMENT ON FUNCTION apikey_internal.sync_projects() IS
  *
  * Here and below a reason is a text of at most 1000 bytes that is not blank (22023),
  * or null for none.  It is for operators: it is in the event, in the server log and, for
- * who may read apikey_keys, in apikey_explain.  Given again for what is so already, it
- * replaces the reason; a null does not.
+ * who may read apikey_keys and has no key in the session, in apikey_explain.  Given again
+ * for what is so already, it replaces the reason; a null does not.
  */
 CREATE FUNCTION apikey_suspend(organization text, reason text DEFAULT NULL) RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1583,14 +1583,59 @@ REVOKE ALL ON FUNCTION apikey_usage_stats() FROM PUBLIC;
 COMMENT ON FUNCTION apikey_usage_stats() IS
 'show the shared memory of this server that counts the use of keys';
 
-CREATE VIEW apikey_registry AS
+/*
+ * What is seen: without a session's key all; with one what is of its organization, if it
+ * is good and has an organization level, else nothing.  What is of no organization, null,
+ * is seen without a key alone.
+ *
+ * "sees" says that of an organization, "seen" which names these are: from the first one
+ * to the last, null for none.  That is the same for a column that cannot be null, and
+ * what indexes are asked for.
+ *
+ * Each view has this condition on each of its rows, and is a security_barrier, which
+ * src/planner/views.c knows how to plan: one table, beside which FROM has functions of its
+ * rows alone.  What the service's staff has written a customer does not see: without a
+ * key, sees(NULL) is true.
+ *
+ * PARALLEL RESTRICTED, for a worker does not know that a session's key was refused.
+ */
+CREATE FUNCTION apikey_internal.sees_support(request internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'apikey_sees_support';
+REVOKE ALL ON FUNCTION apikey_internal.sees_support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION apikey_internal.sees_support(internal) IS
+'planner support for apikey_internal.sees: index conditions, selectivity, cost';
+
+CREATE FUNCTION apikey_internal.sees(organization text) RETURNS boolean
+LANGUAGE C STABLE PARALLEL RESTRICTED SUPPORT apikey_internal.sees_support
+AS 'MODULE_PATHNAME', 'apikey_sees';
+COMMENT ON FUNCTION apikey_internal.sees(text) IS
+'for the views: may this session see what is of an organization, or, for null, what is of none?';
+
+CREATE FUNCTION apikey_internal.seen(last boolean) RETURNS text
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'apikey_seen';
+COMMENT ON FUNCTION apikey_internal.seen(boolean) IS
+'for indexes: the first, or the last, of the names of organizations that this session may see; null for none';
+
+CREATE FUNCTION apikey_internal.told(organization text, acting_key uuid) RETURNS boolean
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'apikey_told';
+COMMENT ON FUNCTION apikey_internal.told(text, uuid) IS
+'for the view apikey_events: may this session see who made a change of an organization, and why? With a key, if a key of the organization did';
+
+CREATE VIEW apikey_registry WITH (security_barrier) AS
 SELECT p.organization, p.project,
 	ARRAY(SELECT e.environment FROM apikey_environment e
 		WHERE e.project = p.project AND e.environment <> '*'
 		ORDER BY e.environment) AS environments,
-	s.suspended_at, s.reason AS suspended_reason
+	(SELECT s.suspended_at FROM apikey_suspension s
+		WHERE s.organization = p.organization) AS suspended_at,
+	CASE WHEN apikey_internal.sees(NULL) THEN
+		(SELECT s.reason FROM apikey_suspension s
+			WHERE s.organization = p.organization) END AS suspended_reason
 FROM apikey_project p
-	LEFT JOIN apikey_suspension s ON s.organization = p.organization;
+WHERE apikey_internal.sees(p.organization);
 COMMENT ON VIEW apikey_registry IS
 'the projects of each organization, their environments, and whether it is suspended';
 
@@ -1601,13 +1646,14 @@ COMMENT ON FUNCTION apikey_internal.trigger_arguments(bytea) IS
 'for the view apikey_attached: the arguments of a trigger, one by one';
 
 /* Other triggers that somebody made by hand do nothing but fail. */
-CREATE VIEW apikey_attached AS
+CREATE VIEW apikey_attached WITH (security_barrier) AS
 SELECT t.tgrelid::regclass AS relation, a.names[1]::name AS id,
 	a.names[2]::name AS organization, a.names[3:] AS environments,
 	count(DISTINCT t.tgtype) = 2 AND bool_and(t.tgenabled = 'A') AS enabled
 FROM pg_trigger t,
 	LATERAL (SELECT apikey_internal.trigger_arguments(t.tgargs)) a (names)
 WHERE t.tgfoid = 'apikey_internal.sync_projects'::regproc::oid AND t.tgnargs > 2
+	AND apikey_internal.sees(NULL)
 GROUP BY t.tgrelid, a.names;
 COMMENT ON VIEW apikey_attached IS
 'the tables under apikey_attach_projects';
@@ -1645,14 +1691,15 @@ END;
 COMMENT ON FUNCTION apikey_internal.derived_status(uuid) IS
 'for the view apikey_keys: the status of a derived API key';
 
-CREATE VIEW apikey_keys AS
+CREATE VIEW apikey_keys WITH (security_barrier) AS
 SELECT key_id, k.organization, label,
 	CASE WHEN scheme IS NOT NULL THEN apikey_internal.masked(prefix, key_id) END AS key,
 	CASE WHEN parent_id IS NOT NULL THEN apikey_internal.derived_status(key_id)
 		WHEN revoked_at IS NOT NULL THEN 'revoked'
 		WHEN expires_at <= greatest(statement_timestamp(), now()) THEN 'expired'
 		WHEN disabled_at IS NOT NULL THEN 'disabled'
-		WHEN u.suspended_at IS NOT NULL THEN 'suspended'
+		WHEN (SELECT u.suspended_at FROM apikey_suspension u
+			WHERE u.organization = k.organization) IS NOT NULL THEN 'suspended'
 		WHEN greatest(k.created_at, k.imported_at) <= (SELECT q.suspended_at
 			FROM apikey_suspension q WHERE q.organization = '*') THEN 'quarantined'
 		ELSE 'active' END AS status,
@@ -1660,8 +1707,10 @@ SELECT key_id, k.organization, label,
 	metadata, disabled_at, revoked_at,
 	apikey_internal.rate_limit_text(rate_count, rate_interval, rate_burst) AS rate_limit,
 	apikey_internal.last_used(key_id) AS last_used_at,
-	apikey_internal.last_used_from(key_id) AS last_used_from, disabled_reason,
-	revoked_reason, parent_id,
+	apikey_internal.last_used_from(key_id) AS last_used_from,
+	CASE WHEN apikey_internal.sees(NULL) THEN disabled_reason END AS disabled_reason,
+	CASE WHEN apikey_internal.sees(NULL) THEN revoked_reason END AS revoked_reason,
+	parent_id,
 	coalesce((SELECT d.max_derived FROM apikey_derivation d
 		WHERE d.key_id = k.key_id), 0) AS max_derived,
 	(SELECT s.expires_at FROM apikey_secret s
@@ -1669,14 +1718,15 @@ SELECT key_id, k.organization, label,
 			AND s.expires_at > greatest(statement_timestamp(), now())) AS overlap_until,
 	imported_at
 FROM apikey_key k
-	LEFT JOIN apikey_suspension u ON u.organization = k.organization;
+WHERE apikey_internal.sees(k.organization);
 COMMENT ON VIEW apikey_keys IS
 'API keys, without anything that could be used as one';
 
-CREATE VIEW apikey_grants AS
+CREATE VIEW apikey_grants WITH (security_barrier) AS
 SELECT key_id, coalesce(project, '*') AS project, environment, level,
 	organization
-FROM apikey_grant;
+FROM apikey_grant
+WHERE apikey_internal.sees(organization);
 COMMENT ON VIEW apikey_grants IS
 'what each API key may do';
 
@@ -1688,7 +1738,7 @@ AS 'MODULE_PATHNAME', 'apikey_budget_period';
 COMMENT ON FUNCTION apikey_internal.budget_period(timestamptz, interval, timestamptz) IS
 'the period of a budget that a time falls into, by the calendar of UTC: when it was filled up, and when it will be';
 
-CREATE VIEW apikey_budgets AS
+CREATE VIEW apikey_budgets WITH (security_barrier) AS
 SELECT b.key_id, k.organization, b.budget,
 	CASE WHEN b.refills_at <= greatest(statement_timestamp(), now()) THEN b.budget
 		ELSE b.remaining END AS remaining,
@@ -1696,42 +1746,56 @@ SELECT b.key_id, k.organization, b.budget,
 	p.refills_at
 FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
 	LATERAL apikey_internal.budget_period(b.started_at, b.refill,
-		greatest(statement_timestamp(), now())) p;
+		greatest(statement_timestamp(), now())) p
+WHERE apikey_internal.sees(k.organization);
 COMMENT ON VIEW apikey_budgets IS
 'what is left of the budget of each API key that has one';
 
-CREATE VIEW apikey_events AS
-SELECT at, action, key_id, organization, role, application_user, acting_key,
-	address, detail, event_id
-FROM apikey_event;
+-- events of no organization have no index that could be asked
+CREATE VIEW apikey_events WITH (security_barrier) AS
+SELECT at, action, key_id, organization,
+	CASE WHEN apikey_internal.sees(NULL) THEN role END AS role,
+	CASE WHEN apikey_internal.told(organization, acting_key) THEN application_user
+		END AS application_user,
+	acting_key,
+	CASE WHEN apikey_internal.told(organization, acting_key) THEN address END AS address,
+	CASE WHEN apikey_internal.told(organization, acting_key) THEN detail
+		ELSE detail - '{reason,changed}'::text[] END AS detail,
+	event_id
+FROM apikey_event
+WHERE apikey_internal.sees(nullif(organization, ''));
 COMMENT ON VIEW apikey_events IS
 'every change of keys, grants and the registry: what, who, when, and from where';
 
-CREATE VIEW apikey_usage AS
+CREATE VIEW apikey_usage WITH (security_barrier) AS
 SELECT k.key_id, k.organization, k.label, u.uses, u.refusals, u.last_used_at,
 	u.last_used_from,
 	(SELECT u.old_secret_used_at FROM apikey_secret s
 		WHERE s.key_id = k.key_id AND s.replaced_at <= u.old_secret_used_at) AS old_secret_used_at,
 	u.last_refused_at
-FROM apikey_key k, LATERAL apikey_internal.usage_of(k.key_id) u;
+FROM apikey_key k, LATERAL apikey_internal.usage_of(k.key_id) u
+WHERE apikey_internal.sees(k.organization);
 COMMENT ON VIEW apikey_usage IS
 'how often each API key was used and refused on this server, when last, and from where';
 
-CREATE VIEW apikey_usage_hours AS
+CREATE VIEW apikey_usage_hours WITH (security_barrier) AS
 SELECT k.key_id, k.organization, u.hour, u.uses, u.refusals
-FROM apikey_key k, LATERAL apikey_internal.usage_hours_of(k.key_id) u;
+FROM apikey_key k, LATERAL apikey_internal.usage_hours_of(k.key_id) u
+WHERE apikey_internal.sees(k.organization);
 COMMENT ON VIEW apikey_usage_hours IS
 'how often each API key was used and refused on this server, by hour';
 
-CREATE VIEW apikey_counters AS
+CREATE VIEW apikey_counters WITH (security_barrier) AS
 SELECT counter, reason, total
-FROM apikey_internal.counters();
+FROM apikey_internal.counters()
+WHERE apikey_internal.sees(NULL);
 COMMENT ON VIEW apikey_counters IS
 'how often this server used and refused keys, by reason, and refused what is no key';
 
-CREATE VIEW apikey_guesses AS
+CREATE VIEW apikey_guesses WITH (security_barrier) AS
 SELECT address, refusals, over_limit, first_at, last_at
-FROM apikey_internal.guesses();
+FROM apikey_internal.guesses()
+WHERE apikey_internal.sees(NULL);
 COMMENT ON VIEW apikey_guesses IS
 'the client addresses from which this server was sent text that is no API key';
 
@@ -1739,7 +1803,7 @@ COMMENT ON VIEW apikey_guesses IS
  * The triggers of strict tables are counted in strict.c as well: there from the relcache,
  * under a lock on the table.  A view that waits for locks is no help when one is held.
  */
-CREATE VIEW apikey_protected AS
+CREATE VIEW apikey_internal.protected AS
 SELECT p.polrelid::regclass AS relation, c.project, c.environment,
 	r.relrowsecurity AS enabled, r.relforcerowsecurity AS forced,
 	EXISTS (SELECT FROM pg_index i
@@ -1757,6 +1821,13 @@ FROM pg_policy p
 	JOIN pg_class r ON r.oid = p.polrelid,
 	LATERAL apikey_internal.policy_columns(p.oid) c
 WHERE p.polname = 'apikey_select' AND p.polcmd = 'r' AND c.strict IS NOT NULL;
+COMMENT ON VIEW apikey_internal.protected IS
+'for apikey_protected and apikey_reach: the same, whoever looks';
+
+CREATE VIEW apikey_protected WITH (security_barrier) AS
+SELECT relation, project, environment, enabled, forced, indexed, strict, organization
+FROM apikey_internal.protected
+WHERE apikey_internal.sees(NULL);
 COMMENT ON VIEW apikey_protected IS
 'the tables under apikey_protect or apikey_protect_organization';
 
@@ -1797,7 +1868,8 @@ LANGUAGE SQL STABLE ROWS 100
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT apikey_internal.check_key(apikey_reach.key_id, EXISTS (
-		SELECT FROM apikey_key k WHERE k.key_id = apikey_reach.key_id));
+		SELECT FROM apikey_key k WHERE k.key_id = apikey_reach.key_id
+			AND apikey_internal.sees(k.organization)));
 	SELECT p.relation, h.project, h.environment, h.level,
 		CASE h.level::text WHEN 'read' THEN ARRAY['SELECT']
 			WHEN CASE WHEN h.organization THEN 'write' ELSE 'manage' END
@@ -1816,7 +1888,7 @@ BEGIN ATOMIC
 			FROM apikey_key k
 			WHERE k.key_id = apikey_reach.key_id AND k.parent_id IS NULL
 				AND k.organization_level IS NOT NULL) h
-		JOIN apikey_protected p ON h.organization = (p.organization IS NOT NULL)
+		JOIN apikey_internal.protected p ON h.organization = (p.organization IS NOT NULL)
 	WHERE p.enabled
 	ORDER BY p.relation::text COLLATE "C", h.project COLLATE "C",
 		h.environment COLLATE "C";
@@ -1870,6 +1942,7 @@ BEGIN ATOMIC
 			apikey_key k
 		WHERE e.project = apikey_who_can.project
 			AND e.environment = apikey_who_can.environment AND e.environment <> '*'
+			AND apikey_internal.sees(e.organization)
 			AND g.level OPERATOR(pg_catalog.>=) (SELECT apikey_internal.level_of(verb))
 			AND k.key_id = g.key_id
 			AND k.organization IS NOT DISTINCT FROM e.organization
@@ -2045,10 +2118,11 @@ END;
 COMMENT ON FUNCTION apikey_internal.replicas() IS
 'for the view apikey_replicas: the servers and databases that follow, and how far they are';
 
-CREATE VIEW apikey_replicas AS
+CREATE VIEW apikey_replicas WITH (security_barrier) AS
 SELECT name, kind, state, synchronous, lag_bytes, lag, reported_at, retained_bytes,
 	slot, address
-FROM apikey_internal.replicas();
+FROM apikey_internal.replicas()
+WHERE apikey_internal.sees(NULL);
 COMMENT ON VIEW apikey_replicas IS
 'the standbys, and the subscribers of this database, that decide by its keys, and how far behind they are';
 
@@ -2232,7 +2306,7 @@ COMMENT ON PROCEDURE apikey_unsubscribe(text) IS
  * a moment; after three heartbeats that do not come it is "stopped" all the same.  A
  * standby has no workers: there the heartbeat alone tells.
  */
-CREATE VIEW apikey_subscriptions AS
+CREATE VIEW apikey_subscriptions WITH (security_barrier) AS
 SELECT s.name, s.publication,
 	CASE WHEN p.oid IS NULL THEN 'missing'
 		WHEN NOT p.subenabled THEN 'disabled'
@@ -2251,7 +2325,8 @@ FROM apikey_subscription s
 		FROM pg_subscription_rel t WHERE t.srsubid = p.oid) r
 	LEFT JOIN (SELECT b.at, b.every,
 			greatest(statement_timestamp(), now()) - b.at AS staleness
-		FROM apikey_heartbeat b) h ON true;
+		FROM apikey_heartbeat b) h ON true
+WHERE apikey_internal.sees(NULL);
 COMMENT ON VIEW apikey_subscriptions IS
 'the subscription of this database to the API keys of another one: how far, and how old, is what it has brought';
 

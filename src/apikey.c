@@ -17,6 +17,7 @@
 #include "planner/paths.h"
 #include "planner/strict.h"
 #include "planner/trim.h"
+#include "planner/views.h"
 #include "shmem/alarm.h"
 #include "shmem/demand.h"
 #include "shmem/guess.h"
@@ -42,6 +43,7 @@ _PG_init(void)
 	ak_paths_init();
 	ak_ordered_init();
 	ak_choice_init();
+	ak_views_init();
 	ak_counts_init();
 	if (ak_counts_is_on())
 	{

@@ -9,6 +9,7 @@
 #include "auth/registry.h"
 #include "auth/staleness.h"
 #include "base/clock.h"
+#include "base/guc.h"
 #include "miscadmin.h"
 #include "table/schema.h"
 #include "utils/acl.h"
@@ -134,7 +135,7 @@ ak_authz_tells(const char *view)
 {
 	Oid			oid = get_relname_relid(view, ak_schema_get()->namespace);
 
-	return OidIsValid(oid) &&
+	return OidIsValid(oid) && !ak_guc_goes_by_key() &&
 		pg_class_aclcheck(oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 

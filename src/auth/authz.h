@@ -93,7 +93,10 @@ pg_noreturn extern void ak_authz_refuse(const AkKey *key);
  */
 extern char *ak_authz_reason(const AkVerdict *verdict, const AkKey *key);
 
-/* May the caller read this view of ours?  Then it is told what others are not. */
+/*
+ * May the caller read this view of ours, about all organizations?  Then it is told what
+ * others are not.
+ */
 extern bool ak_authz_tells(const char *view);
 
 #endif							/* AK_AUTHZ_H */

@@ -333,6 +333,15 @@ ak_guc_key(int *len)
 	return key_setting;
 }
 
+bool
+ak_guc_goes_by_key(void)
+{
+	int			len;
+
+	(void) ak_guc_key(&len);
+	return len > 0 || ak_guc_key_refused;
+}
+
 void
 ak_guc_set_key(const char *key)
 {

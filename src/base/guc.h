@@ -46,6 +46,13 @@ extern bool ak_guc_key_refused;
 /* The text of apikey.key and its length; length 0 for none. */
 extern const char *ak_guc_key(int *len);
 
+/*
+ * Does the session go by a key: has it one, good or bad, or was the one meant for it
+ * refused?  Without one it is the application itself.  A parallel worker does not know of
+ * the latter.
+ */
+extern bool ak_guc_goes_by_key(void);
+
 /* Counts up whenever apikey.key or apikey.client_address is set, from 1. */
 extern uint64 ak_guc_key_serial;
 

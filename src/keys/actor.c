@@ -27,26 +27,17 @@ refuse_actor(const char *detail)
 			 errhidestmt(true)));	/* the log-in may be part of it */
 }
 
-static bool
-has_key(void)
-{
-	int			len;
-
-	(void) ak_guc_key(&len);
-	return len > 0 || ak_guc_key_refused;
-}
-
 void
 ak_actor_refuse_key(void)
 {
-	if (has_key())
+	if (ak_guc_goes_by_key())
 		refuse_actor("This is for the application itself, not for a session with a key.");
 }
 
 void
 ak_actor_record(const AkEvent *event)
 {
-	const AkKey *key = has_key() ? ak_authn_session() : NULL;
+	const AkKey *key = ak_guc_goes_by_key() ? ak_authn_session() : NULL;
 	AkEvent		complete = *event;
 	pg_uuid_t	id;
 
@@ -68,7 +59,7 @@ ak_actor_get(AkActor *actor)
 
 	memset(actor, 0, sizeof(AkActor));
 	ak_schema_accept();
-	if (!has_key())
+	if (!ak_guc_goes_by_key())
 		return;
 	actor->limited = true;
 	actor->key = ak_authn_session();

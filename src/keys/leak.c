@@ -209,6 +209,33 @@ put_found(ReturnSetInfo *result, int position, const AkFound *found,
 }
 
 /*
+ * Whose keys are told from texts that are none: with a session's key those of its
+ * organization, if it is good.  Whoever has the text need not have the organization level.
+ */
+typedef struct Seen
+{
+	bool		all;
+	AkName		organization;	/* else; zeroed: none */
+} Seen;
+
+static Seen
+get_seen(void)
+{
+	Seen		seen = {.all = !ak_guc_goes_by_key()};
+	const AkKey *key = seen.all ? NULL : ak_authn_session();
+
+	if (ak_authz_check_key(key) == AK_REASON_GOOD)
+		seen.organization = ak_name_copy(key->organization);
+	return seen;
+}
+
+static bool
+is_seen(const Seen *seen, const AkKey *key)
+{
+	return seen->all || ak_name_equal(&seen->organization, &key->organization);
+}
+
+/*
  * Return a row about each string in a text, in which a search has begun.  Do those that
  * could be keys, but are not, count as guesses?
  */
@@ -220,6 +247,7 @@ return_rows(FunctionCallInfo fcinfo, Search *search, bool guesses)
 	MemoryContext row = AllocSetContextCreate(before,
 											  "apikey leak row",
 											  ALLOCSET_SMALL_SIZES);
+	Seen		seen = get_seen();
 	const char *counted = search->content;
 	int			position = 1;
 	const AkKey *key;
@@ -232,6 +260,13 @@ return_rows(FunctionCallInfo fcinfo, Search *search, bool guesses)
 		CHECK_FOR_INTERRUPTS();
 		if (key == NULL && guesses)
 			guess_found(&search->found);
+		if (key != NULL && !is_seen(&seen, key))
+		{
+			key = NULL;
+			/* all of a text is found only if it proves itself */
+			if (search->found.kind == AK_FOUND_WHOLE)
+				continue;
+		}
 		position += count_characters(counted, start);
 		counted = start;
 		put_found(result, position, &search->found, key);

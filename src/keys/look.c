@@ -8,9 +8,11 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/guc.h"
 #include "keys/options.h"
 #include "shmem/counts.h"
 #include "table/schema.h"
+#include "table/store.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -27,6 +29,26 @@ apikey_check_key(PG_FUNCTION_ARGS)
 				 errdetail("There is no key with id %s.",
 						   ak_options_print_id(PG_GETARG_UUID_P(0)))));
 	PG_RETURN_VOID();
+}
+
+AK_FUNCTION_INFO_V1(apikey_told);
+Datum
+apikey_told(PG_FUNCTION_ARGS)
+{
+	AkName		organization;
+	Snapshot	snapshot;
+	AkKeyRow	row;
+	bool		found = false;
+
+	if (!ak_guc_goes_by_key())
+		PG_RETURN_BOOL(true);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_BOOL(false);
+	ak_schema_accept();
+	organization = ak_name_of_text(PG_GETARG_DATUM(0));
+	AK_STORE_READ(snapshot)
+		found = ak_store_key(snapshot, PG_GETARG_UUID_P(1), &row);
+	PG_RETURN_BOOL(found && ak_name_equal(&row.organization, &organization));
 }
 
 AK_FUNCTION_INFO_V1(apikey_level_of);

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "keys/actor.h"
 #include "miscadmin.h"
 #include "shmem/guess.h"
 #include "shmem/counts.h"
@@ -307,6 +308,7 @@ apikey_usage_stats(PG_FUNCTION_ARGS)
 {
 	AkCountsTotals totals;
 
+	ak_actor_refuse_key();
 	ak_counts_require("counts of use");
 	ak_counts_totals(&totals);
 	return return_totals(fcinfo, &totals);

@@ -62,6 +62,8 @@ enum
 typedef struct Explanation
 {
 	Oid			relid;
+	bool		told_keys;		/* is the caller what is in apikey_keys, ... */
+	bool		told_registry;	/* ... and in apikey_registry? */
 	const char *table;			/* qualified and quoted */
 	AkReason	reason;			/* of the key: AK_REASON_GOOD, or why not */
 	bool		enabled;		/* row-level security */
@@ -366,7 +368,6 @@ static void
 look_at_all(void *arg)
 {
 	Explanation *explanation = arg;
-	bool		registry = ak_authz_tells("apikey_registry");
 	AkTrial		trial;
 
 	look_at_table(explanation);
@@ -376,7 +377,7 @@ look_at_all(void *arg)
 				   explanation->owner);
 	if (explanation->reason == AK_REASON_GOOD || !explanation->strict)
 		look_at_rows(explanation);
-	if (explanation->unfiltered && registry &&
+	if (explanation->unfiltered && explanation->told_registry &&
 		explanation->protection == &ak_protection_by_project)
 		look_for_unregistered(explanation);
 	look_at_plan(explanation);
@@ -404,7 +405,7 @@ explain_session(Explanation *explanation, bool given, Size len, Datum *values,
 		verdict.reason = ak_authz_why_none(given, len);
 	explanation->reason = verdict.reason;
 	values[KEY_STATE] =
-		CStringGetTextDatum(ak_authz_reason(&verdict, ak_authz_tells("apikey_keys") ?
+		CStringGetTextDatum(ak_authz_reason(&verdict, explanation->told_keys ?
 											key : NULL));
 	values[PROJECTS] = PointerGetDatum(ak_ident_array(TEXTOID, names, count));
 	ak_use_uncounted(look_at_all, explanation);
@@ -431,6 +432,8 @@ fill_explanation(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	initStringInfo(&explanation.plan);
 	initStringInfo(&explanation.advice);
 	ak_schema_accept();
+	explanation.told_keys = ak_authz_tells("apikey_keys");
+	explanation.told_registry = ak_authz_tells("apikey_registry");
 	level = ak_trial_set_key(fcinfo, 1, &len);
 	explain_session(&explanation, PG_NARGS() > 1, len, values, nulls);
 	ak_trial_reset_key(level);

@@ -79,6 +79,10 @@ INSERT INTO expected VALUES
 	-- who attaches a partition needs it
 	('apikey_internal.judge()', 'trigger', 'volatile', 'unsafe', false, true),
 	('apikey_internal.require_library(text)', 'void', 'volatile', 'unsafe', false, false),
+	('apikey_internal.sees(text)', 'boolean', 'stable', 'restricted', false, true),
+	('apikey_internal.seen(boolean)', 'text', 'stable', 'restricted', false, true),
+	('apikey_internal.told(text,uuid)', 'boolean', 'stable', 'restricted', false, true),
+	('apikey_internal.sees_support(internal)', 'internal', 'immutable', 'safe', false, false),
 	('apikey_internal.masked(text,uuid)', 'text', 'immutable', 'safe', false, true),
 	('apikey_internal.trigger_arguments(bytea)', 'text[]', 'immutable', 'safe', false, true),
 	('apikey_internal.rate_limit_text(integer,interval,integer)', 'text', 'immutable', 'safe', false, true),
@@ -160,8 +164,12 @@ SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind 
 	$$VALUES ('apikey_project', 'r'), ('apikey_environment', 'r'), ('apikey_suspension', 'r'), ('apikey_key', 'r'), ('apikey_secret', 'r'), ('apikey_grant', 'r'),
 	('apikey_budget', 'r'), ('apikey_budgets', 'v'), ('apikey_derivation', 'r'), ('apikey_heartbeat', 'r'), ('apikey_subscription', 'r'),
 	('apikey_event', 'r'), ('apikey_use', 'r'), ('apikey_use_hour', 'r'),
-	('apikey_registry', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'), ('apikey_counters', 'v'),
+	('apikey_registry', 'v'), ('protected', 'v'), ('apikey_attached', 'v'), ('apikey_keys', 'v'), ('apikey_grants', 'v'), ('apikey_events', 'v'), ('apikey_usage', 'v'), ('apikey_usage_hours', 'v'), ('apikey_guesses', 'v'), ('apikey_counters', 'v'),
 	('apikey_protected', 'v'), ('apikey_replicas', 'v'), ('apikey_subscriptions', 'v')$$, 'tables and views, and no sequence');
+SELECT is_empty($$SELECT relname FROM relation WHERE relkind = 'v' AND relname ~ '^apikey_'
+	AND (reloptions IS DISTINCT FROM array['security_barrier=true'] OR pg_get_viewdef(oid) !~ 'apikey_internal\.sees\(')$$,
+	'each view asks what the session may see, before anybody else looks at a row');
+SELECT results_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.sees_support'::regproc$$, array['apikey_internal.sees(text)'], 'of that alone the planner is told');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_heartbeat'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');
 SELECT is_empty($$SELECT relname FROM relation r, aclexplode(r.relacl) a WHERE a.grantee <> relowner$$,

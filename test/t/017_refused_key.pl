@@ -33,6 +33,7 @@ like(told("LOAD 'apikey'; SHOW apikey.key; SELECT count(*) FROM apikey_revoke('$
 	qr/invalid API key/, 'whatever is asked');
 like(told("SELECT apikey_add_project('acme', 'taken')"), qr/permission denied by API key/,
 	'it registers nothing');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM apikey_keys'), '0', 'it sees nothing, from the first statement on');
 is(told("LOAD 'apikey'; SET apikey.key = ''; SELECT apikey_authorize('$key', 'web', 'production', 'write')"),
 	't', 'deciding goes on');
 $node->safe_psql('postgres', 'ALTER ROLE CURRENT_USER RESET apikey.key');
@@ -60,6 +61,8 @@ foreach my $statement ("ALTER ROLE CURRENT_USER SET apikey.key = '$key'",
 	local $ENV{PGOPTIONS} = "-c apikey.key=$key";
 
 	unlike(told($create), qr/^1$/, 'in the options of the connection: no application either');
+	unlike(told(q{SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+		SELECT count(*) FROM apikey_keys}), qr/^[1-9]/m, 'which sees nothing, in parallel neither');
 }
 
 done_testing();

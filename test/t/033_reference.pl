@@ -121,7 +121,7 @@ push @{ $columns{ $_->[0] } }, "$_->[1] " . plain($_->[2]) foreach rows(qq{
 	SELECT relname, attname, format_type(atttypid, atttypmod)
 	FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 		JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-	WHERE d.classid = 'pg_class'::regclass AND relkind = 'v' AND $mine
+	WHERE d.classid = 'pg_class'::regclass AND relkind = 'v' AND relnamespace <> 'apikey_internal'::regnamespace AND $mine
 	ORDER BY relname, attnum});
 $views{ $_->[0] } = $_->[1] foreach sections(page('doc/reference/views.md'), 3);
 foreach my $name (sort keys %columns)

@@ -74,7 +74,7 @@ $$;
 
 sub step
 {
-	my ($view) = slurp_file("$tree/src/apikey--$version.sql") =~ /^CREATE (VIEW apikey_budgets AS.*?;)$/ms;
+	my ($view) = slurp_file("$tree/src/apikey--$version.sql") =~ /^CREATE (VIEW apikey_budgets\b.*?;)$/ms;
 	my $columns = join '', map "ALTER TABLE $_ ADD COLUMN note text NOT NULL DEFAULT 'none';\n", tables();
 
 	die 'no view' if $view !~ s/\nFROM/, b.note\nFROM/;
