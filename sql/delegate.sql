@@ -138,6 +138,11 @@ SELECT t AS expires_at, z_try('timed', format('apikey_create(''z_acme'', ''new''
 	z_try('timed', format('apikey_update(z_id(''timed''), expires_at => %L)', t)) AS self
 FROM unnest(array['2089-12-31', '2090-01-01', '2090-01-01 00:00:00.000001', 'infinity', '-infinity', '2001-01-01', NULL]) t;
 SELECT z_try('timed', $$apikey_update(z_id('weak'), 'x')$$) AS lives_longer;
+-- by apikey_update, too, grants and level are within what the key holds, and what it takes away are
+SELECT acting, target, change, z_try(acting, format('apikey_update(z_id(%L), %s)', target, change)) FROM unnest('{lead,reader,empty,boss}'::text[]) acting, unnest('{weak,boss,nothing}'::text[]) target,
+	unnest(ARRAY['grants => ''[]''', 'grants => ''[{"project": "z_web", "environment": "*", "level": "write"}]''', 'grants => ''[{"project": "z_web", "environment": "production", "level": "manage"}]''',
+		'grants => ''[{"project": "z_mars", "environment": "*", "level": "read"}]''', 'organization_level => ''write''', 'remove => ''{organization_level}''']) change ORDER BY acting, target, change COLLATE "C";
+SELECT z_try('lead', $$apikey_update(z_id('lead'), grants => '[]', remove => '{organization_level}')$$) AS itself;
 SELECT z_make('timed', 'timed 1', '[]'), z_make('timed', 'timed 2', '[]', NULL, '2080-01-01'), z_make('timed', 'timed 3', :'all', 'write');
 SELECT label, expires_at, organization_level FROM apikey_keys WHERE label LIKE 'timed _' ORDER BY 1;
 SELECT t AS expires_at, z_try('timed', format('apikey_update(z_id(''timed 2''), expires_at => %L)', t)) AS update

@@ -140,7 +140,8 @@ BEGIN
 		CASE WHEN leaked ~ 'of ours|198\.51' THEN 'STAFF' END);
 END $$;
 CREATE TABLE i_attack AS SELECT v.name || '.' || attname AS column, v.name, quote_ident(attname) AS attname, n, replace(replace(q, 'VIEW', v.name), 'COLUMN', format('%I::text', attname)) AS query
-FROM i_view v JOIN pg_attribute a ON attrelid = v.name::regclass AND attnum > 0 AND attname NOT IN ('key_id', 'event_id', 'at', 'created_at') AND atttypid <> 'timestamptz'::regtype,
+FROM i_view v JOIN pg_attribute a ON attrelid = v.name::regclass AND attnum > 0 AND attname NOT IN ('key_id', 'event_id', 'at', 'created_at') AND atttypid <> 'timestamptz'::regtype AND v.name NOT IN ('apikey_replicas', 'apikey_subscriptions')
+		AND (v.name <> 'apikey_events' OR attname IN ('organization', 'application_user', 'address', 'detail')),
 	(VALUES (1, 'SELECT count(*) FROM VIEW WHERE i_leak(COLUMN)'),
 	(2, 'SELECT count(*) FROM VIEW WHERE COLUMN === ''x'''),
 	(3, 'SELECT count(*) FROM (SELECT 1) o LEFT JOIN VIEW ON i_leak(COLUMN)'),
@@ -150,11 +151,11 @@ FROM i_view v JOIN pg_attribute a ON attrelid = v.name::regclass AND attnum > 0 
 	(7, 'SELECT COLUMN FROM VIEW WHERE i_leak(COLUMN) UNION ALL SELECT COLUMN FROM VIEW WHERE i_leak(COLUMN) ORDER BY 1 LIMIT 1'),
 	(8, 'EXPLAIN SELECT count(*) FROM VIEW WHERE COLUMN === ''x'''),
 	(9, 'SELECT count(*) FROM VIEW WHERE CASE WHEN i_leak(COLUMN) THEN 1 / 0 > 0 END')) q (n, q);
-SELECT count(*) > 400 AS many FROM i_attack;
+SELECT count(*) > 200 AS many FROM i_attack;
 GRANT SELECT ON i_attack TO regress_apikey_portal;
 SET ROLE regress_apikey_portal;
 SELECT s.setting, k AS key, string_agg(DISTINCT leaked, '; ' ORDER BY leaked) AS leaked
-FROM unnest('{"",enable_seqscan,cpu_operator_cost}'::text[]) s (setting), unnest('{boss,plain}'::text[]) k,
+FROM (VALUES ('', 'boss'), ('', 'plain'), ('enable_seqscan', 'boss')) s (setting, k),
 	LATERAL (SELECT set_config('apikey.key', i_text(k), false), CASE WHEN setting <> '' THEN set_config(setting, '0', false) ELSE '' END OFFSET 0) set,
 	LATERAL (SELECT query, i_attack(query) AS leaked FROM i_attack WHERE set IS NOT NULL) a
 GROUP BY 1, 2 ORDER BY 1, 2;

@@ -184,7 +184,45 @@ SELECT count(apikey_update(k.key_id, label => 'device ' || i)) FROM generate_ser
 SELECT count(apikey_update(key_id, metadata => jsonb_build_object('i', i))) FROM apikey_keys, generate_series(1, 2) i WHERE label LIKE 'device %' AND organization = 'n_acme';
 SELECT count(*), min(metadata::text), max(metadata::text) FROM apikey_keys WHERE label LIKE 'device %' AND organization = 'n_acme';
 
-DROP FUNCTION n_row, n_look, n_update, n_changed, n_undone;
+-- grants as a whole, and the organization level: what changes is recorded as by the functions for one of them
+SELECT apikey_add_project('n_acme', 'n_more'), apikey_add_project('n_other', 'n_mars');
+SELECT key_id AS set_id, key AS set_key FROM apikey_create('n_acme', 'set', '[{"project": "n_web", "environment": "production", "level": "read"},
+	{"project": "n_web", "environment": "*", "level": "read"}]', max_derived => 1) \gset
+SELECT key_id AS derived_id FROM apikey_derive(:'set_key', 'derived') \gset
+CREATE FUNCTION n_set(arguments text, id uuid) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	before uuid[] = ARRAY(SELECT event_id FROM apikey_events WHERE key_id = id);
+	detail text;
+BEGIN
+	EXECUTE format('SELECT apikey_update(%L, %s)', id, arguments);
+	RETURN concat_ws('; ', (SELECT concat_ws(', ', coalesce(organization_level::text, 'none'), (SELECT string_agg(concat_ws('/', project, environment, level), ', ' ORDER BY project, environment)
+			FROM apikey_grants WHERE key_id = id)) FROM apikey_keys WHERE key_id = id),
+		(SELECT 'events: ' || string_agg(action || ' ' || e.detail, ', ' ORDER BY event_id) FROM apikey_events e WHERE key_id = id AND event_id <> ALL (before)));
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN replace(concat_ws(' | ', SQLSTATE, SQLERRM, nullif(detail, '')), id::text, 'ID');
+END $$;
+SELECT arguments, n_set(arguments, :'set_id') FROM unnest(ARRAY['grants => NULL', 'grants => ''[{"project": "n_web", "environment": "production", "level": "read"}, {"project": "n_web", "environment": "*", "level": "read"}]''',
+	'grants => ''[{"project": "n_web", "environment": "production", "level": "manage"}, {"project": "*", "environment": "*", "level": "read"}]''',
+	'label => ''new'', organization_level => ''read'', grants => ''[{"project": "n_more", "environment": "*", "level": "write"}]''', 'organization_level => ''read''',
+	'organization_level => ''write'', remove => ''{organization_level}''', 'organization_level => ''manage''', 'remove => ''{grants}''',
+	'label => ''x'', grants => ''[{"project": "n_web", "environment": "*", "level": "read"}, {"project": "n_mars", "environment": "*", "level": "read"}]''',
+	'label => ''x'', grants => ''[{"project": "n_web", "environment": "none", "level": "read"}]''', 'grants => ''{}''', 'grants => ''[{"project": "n_web"}]''',
+	'grants => ''[{"project": "n_web", "environment": "*", "level": "read"}, {"project": "n_web", "environment": "*", "level": "write"}]''',
+	'remove => ''{organization_level}''', 'remove => ''{organization_level}''', 'grants => ''[]''', 'grants => to_jsonb(''[{"project": "n_web", "environment": "*", "level": "manage"}]''::text)'])
+	WITH ORDINALITY a (arguments, n) ORDER BY n;
+SELECT label, apikey_authorize(:'set_key', 'n_web', 'production', 'manage') FROM apikey_keys WHERE key_id = :'set_id';
+SELECT n_set('grants => ''[]''', :'derived_id') AS derived, n_set('organization_level => ''read''', :'derived_id');
+SELECT apikey_revoke(:'set_id');
+SELECT n_set('grants => ''[]''', :'set_id') AS revoked, n_set('remove => ''{organization_level}''', :'set_id');
+-- a trigger of somebody's keeps nothing
+SELECT key_id AS kept_id FROM apikey_create('n_acme', 'kept', '[{"project": "n_web", "environment": "*", "level": "read"}]') \gset
+CREATE FUNCTION n_keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER n_keep BEFORE DELETE ON apikey_grant FOR EACH ROW EXECUTE FUNCTION n_keep();
+SELECT n_set('grants => ''[]''', :'kept_id');
+DROP TRIGGER n_keep ON apikey_grant;
+
+DROP FUNCTION n_row, n_look, n_update, n_changed, n_undone, n_set, n_keep;
 DROP TABLE n_before;
 DELETE FROM apikey_key WHERE organization LIKE 'n\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'n\_%';

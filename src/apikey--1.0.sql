@@ -723,21 +723,24 @@ COMMENT ON FUNCTION apikey_finish_rotation(uuid) IS
 /*
  * A null changes nothing, so that a parameter that was not set takes nothing
  * away: what is to go is named in "remove", which may hold expires_at, created_by,
- * allowed_networks, metadata, rate_limit and max_derived.  22023 for other names, and for a
- * field that is both given and removed.
+ * allowed_networks, metadata, rate_limit, max_derived and organization_level.  22023 for
+ * other names, and for a field that is both given and removed.  "grants" are all that the
+ * key has from then on.  What changes of these, and the organization level, is recorded as
+ * by the functions for one of them.
  */
 CREATE FUNCTION apikey_update(key_id uuid, label text DEFAULT NULL,
 	expires_at timestamptz DEFAULT NULL, created_by text DEFAULT NULL,
 	allowed_networks cidr[] DEFAULT NULL, metadata jsonb DEFAULT NULL,
 	rate_limit text DEFAULT NULL, max_derived integer DEFAULT NULL,
+	organization_level apikey_level DEFAULT NULL, grants jsonb DEFAULT NULL,
 	remove text[] DEFAULT '{}')
 RETURNS void
 LANGUAGE C SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME';
 REVOKE ALL ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb, text, integer, text[]) FROM PUBLIC;
+	jsonb, text, integer, apikey_level, jsonb, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION apikey_update(uuid, text, timestamptz, text, cidr[],
-	jsonb, text, integer, text[]) IS
+	jsonb, text, integer, apikey_level, jsonb, text[]) IS
 'change properties of an API key; null leaves a property as it is';
 
 CREATE FUNCTION apikey_grant(key_id uuid, project text, environment text,

@@ -41,7 +41,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION console.organization IS 'the organization of the operator; 28000 without a key, 42501 if it is not an operator''s';
 
--- What is in "reason" was said by whoever runs the service, and not for customers.
+-- The views of the extension show what a customer may see while a key is logged in, and
+-- everything while none is.  These show nothing then, and have an index to page by.
 CREATE VIEW console.keys WITH (security_barrier) AS
 SELECT key_id, label, key, status, organization_level, expires_at, created_at, created_by,
 	allowed_networks, metadata, rate_limit, last_used_at, last_used_from, disabled_at,
@@ -74,11 +75,8 @@ SELECT key_id, hour, uses, refusals
 FROM apikey_usage_hours WHERE organization = (SELECT console.organization());
 COMMENT ON VIEW console.usage_hours IS 'how much, by hour';
 
--- Of a change that no key of the customer's made, not from where, and not why.
 CREATE VIEW console.events WITH (security_barrier) AS
-SELECT event_id, at, action, key_id, acting_key,
-	CASE WHEN acting_key IS NOT NULL THEN address END AS address,
-	CASE WHEN acting_key IS NOT NULL THEN detail ELSE detail - '{reason,changed}'::text[] END AS detail
+SELECT event_id, at, action, key_id, acting_key, address, detail
 FROM apikey_events WHERE organization = (SELECT console.organization());
 COMMENT ON VIEW console.events IS 'changes of API keys';
 
@@ -128,12 +126,13 @@ END;
 COMMENT ON FUNCTION console.create_key IS 'as apikey_create';
 
 CREATE FUNCTION console.update_key(key_id uuid, label text, expires_at timestamptz,
-	allowed_networks cidr[], metadata jsonb, rate_limit text, remove text[]) RETURNS void
+	allowed_networks cidr[], metadata jsonb, rate_limit text, organization_level apikey_level,
+	remove text[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT apikey_update(key_id, label => label, expires_at => expires_at,
 		allowed_networks => allowed_networks, metadata => metadata, rate_limit => rate_limit,
-		remove => remove)
+		organization_level => organization_level, remove => remove)
 	FROM console.organization();
 END;
 COMMENT ON FUNCTION console.update_key IS 'as apikey_update';
@@ -152,13 +151,6 @@ BEGIN ATOMIC
 	SELECT apikey_ungrant(key_id, project, environment) FROM console.organization();
 END;
 COMMENT ON FUNCTION console.ungrant_key IS 'as apikey_ungrant';
-
-CREATE FUNCTION console.set_organization_level(key_id uuid, level apikey_level) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT apikey_set_organization_level(key_id, level) FROM console.organization();
-END;
-COMMENT ON FUNCTION console.set_organization_level IS 'as apikey_set_organization_level';
 
 CREATE FUNCTION console.rotate_key(id uuid, overlap interval) RETURNS TABLE (key_id uuid, key text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -212,17 +204,14 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION console.reach IS 'as apikey_reach, of a key in console.keys; else no row';
 
--- Of keys of others it says no more than that they have the form of a key.
 CREATE FUNCTION console.find_keys(body text)
 RETURNS TABLE ("position" int, key text, key_id uuid, label text, status text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT f.position, f.key, k.key_id, k.label,
-		CASE WHEN k.key_id IS NOT NULL OR f.status = 'malformed' THEN f.status ELSE 'unknown' END
+	SELECT f.position, f.key, f.key_id, k.label, f.status
 	FROM console.organization() AS mine,
 		apikey_find_keys(CASE WHEN mine IS NOT NULL THEN body END, join_lines => true) AS f
-		LEFT JOIN apikey_keys AS k ON k.key_id = f.key_id
-			AND k.organization = (SELECT console.organization());
+		LEFT JOIN console.keys AS k ON k.key_id = f.key_id;
 END;
 COMMENT ON FUNCTION console.find_keys IS 'as apikey_find_keys; keys of other organizations are unknown';
 

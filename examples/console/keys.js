@@ -209,22 +209,12 @@ async function update(query, operator, body) {
 		allowed_networks: given('networks', networks),
 		metadata: given('metadata', metadata),
 		rate_limit: given('rate_limit', optionalText),
+		organization_level: given('organization_level', level),
 	};
 	const sent = (name) => (name === 'allowed_networks' ? 'networks' : name);
 	const remove = Object.keys(set).filter((name) => sent(name) in body && set[name] === null);
 	const key_id = id(body.key_id);
 
-	if (remove.length || Object.values(set).some((value) => value !== null))
-		await query(
-			`SELECT update_key($1, $2, $3::text::timestamptz, $4::text[]::cidr[], $5::text::jsonb, $6, $7)`,
-			key_id,
-			set.label,
-			set.expires_at,
-			set.allowed_networks,
-			set.metadata,
-			set.rate_limit,
-			remove,
-		);
 	for (const grant of grants(body.ungrant || []))
 		await query('SELECT ungrant_key($1, $2, $3)', key_id, grant.project, grant.environment);
 	for (const grant of grants(body.grant || []))
@@ -235,11 +225,19 @@ async function update(query, operator, body) {
 			grant.environment,
 			grant.level,
 		);
-	if ('organization_level' in body)
+	// last: it may take away the level that the operator's own key needs for the rest
+	if (remove.length || Object.values(set).some((value) => value !== null))
 		await query(
-			'SELECT set_organization_level($1, $2::text::apikey_level)',
+			`SELECT update_key($1, $2, $3::text::timestamptz, $4::text[]::cidr[], $5::text::jsonb, $6,
+				$7::text::apikey_level, $8)`,
 			key_id,
-			level(body.organization_level),
+			set.label,
+			set.expires_at,
+			set.allowed_networks,
+			set.metadata,
+			set.rate_limit,
+			set.organization_level,
+			remove,
 		);
 	return {};
 }

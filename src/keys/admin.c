@@ -156,13 +156,83 @@ write_grant(const AkChange *change, const AkGrant *grant)
 	return false;
 }
 
+/* Give it, recorded unless it was so before. */
+static void
+give_grant(const AkChange *change, const AkGrant *grant)
+{
+	AkDetail	detail;
+
+	if (!write_grant(change, grant))
+		return;
+	begin_pair_detail(&detail, grant);
+	ak_detail_add(&detail, "level", ak_level_name(grant->level));
+	ak_admin_record(change, "grant", &detail);
+}
+
+/* Take it away, recorded; false if there is none. */
+static bool
+take_grant(const AkChange *change, const AkGrant *grant)
+{
+	static AkSql delete_grant = {
+		AK_TABLE_GRANT, AK_SQL_LATEST | AK_SQL_ONE,
+		.query = "DELETE FROM $S.apikey_grant WHERE key_id = $1"
+		" AND project IS NOT DISTINCT FROM $2 AND environment = $3"
+	};
+	AkDetail	detail;
+
+	if (ak_sql_run(&delete_grant, ak_value_uuid(&change->id),
+				   ak_value_project(&grant->project),
+				   ak_value_name(&grant->environment)) == 0)
+		return false;
+	begin_pair_detail(&detail, grant);
+	ak_admin_record(change, "ungrant", &detail);
+	return true;
+}
+
+static bool
+is_among(const AkGrant *grant, const AkGrant *grants, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (ak_name_equal(&grant->project, &grants[i].project) &&
+			ak_name_equal(&grant->environment, &grants[i].environment))
+			return true;
+	return false;
+}
+
+/* Take away all but these, and give these. */
+static void
+replace_grants(const AkChange *change, const AkGrant *grants, int count)
+{
+	static AkSql list_grants = {
+		AK_TABLE_GRANT, AK_SQL_LATEST,
+		.query = "SELECT coalesce(project, '*'), environment FROM $S.apikey_grant"
+		" WHERE key_id = $1 ORDER BY 1, 2"
+	};
+	AkGrant    *before;
+	int			nbefore;
+
+	ak_sql_begin();
+	nbefore = (int) ak_sql_execute(&list_grants, ak_value_uuid(&change->id));
+	before = ak_sql_alloc(Max(nbefore, 1) * sizeof(AkGrant));
+	for (int i = 0; i < nbefore; i++)
+	{
+		before[i].project = ak_sql_name(i, 1);
+		before[i].environment = ak_sql_name(i, 2);
+	}
+	ak_sql_end();
+	for (int i = 0; i < nbefore; i++)
+		if (!is_among(&before[i], grants, count))
+			(void) take_grant(change, &before[i]);
+	for (int i = 0; i < count; i++)
+		give_grant(change, &grants[i]);
+}
+
 AK_FUNCTION_INFO_V1(apikey_grant);
 Datum
 apikey_grant(PG_FUNCTION_ARGS)
 {
 	AkChange	change;
 	AkGrant		grant;
-	AkDetail	detail;
 
 	ak_admin_begin_giving(fcinfo, &change);
 	grant.project = ak_arg_required_name(fcinfo, 1, "project");
@@ -171,12 +241,7 @@ apikey_grant(PG_FUNCTION_ARGS)
 	grant.level = ak_options_level(fcinfo, 3);
 	ak_actor_check_grant(&change.actor, &grant);
 	ak_projects_check(&change.organization, &grant);
-	if (write_grant(&change, &grant))
-	{
-		begin_pair_detail(&detail, &grant);
-		ak_detail_add(&detail, "level", ak_level_name(grant.level));
-		ak_admin_record(&change, "grant", &detail);
-	}
+	give_grant(&change, &grant);
 	PG_RETURN_VOID();
 }
 
@@ -184,35 +249,24 @@ AK_FUNCTION_INFO_V1(apikey_ungrant);
 Datum
 apikey_ungrant(PG_FUNCTION_ARGS)
 {
-	static AkSql delete_grant = {
-		AK_TABLE_GRANT, AK_SQL_ONE,
-		.query = "DELETE FROM $S.apikey_grant WHERE key_id = $1"
-		" AND project IS NOT DISTINCT FROM $2 AND environment = $3"
-	};
 	AkChange	change;
 	AkGrant		grant;
-	AkDetail	detail;
 
 	ak_admin_begin(fcinfo, &change);
 	grant.project = ak_arg_required_name(fcinfo, 1, "project");
 	grant.environment = ak_arg_required_name(fcinfo, 2, "environment");
-	if (ak_sql_run(&delete_grant, ak_value_uuid(&change.id),
-				   ak_value_project(&grant.project),
-				   ak_value_name(&grant.environment)) == 0)
+	if (!take_grant(&change, &grant))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the API key has no grant on project \"%s\", environment \"%s\"",
 						ak_redact_name(&grant.project),
 						ak_redact_name(&grant.environment)),
 				 errhint("Name project and environment as the grant does; see apikey_grants.")));
-	begin_pair_detail(&detail, &grant);
-	ak_admin_record(&change, "ungrant", &detail);
 	PG_RETURN_VOID();
 }
 
-AK_FUNCTION_INFO_V1(apikey_set_organization_level);
-Datum
-apikey_set_organization_level(PG_FUNCTION_ARGS)
+static void
+write_organization_level(const AkChange *change, AkLevel level)
 {
 	static AkSql set_level = {
 		AK_TABLE_KEY, AK_SQL_ONE,
@@ -220,21 +274,28 @@ apikey_set_organization_level(PG_FUNCTION_ARGS)
 		" WHERE key_id = $1"
 		" AND organization_level IS DISTINCT FROM $2::$S.apikey_level"
 	};
+	AkDetail	detail;
+
+	if (ak_sql_run(&set_level, ak_value_uuid(&change->id),
+				   ak_value_level(level)) == 0)
+		return;
+	ak_detail_begin(&detail);
+	ak_detail_add(&detail, "level", level == AK_LEVEL_NONE ? NULL :
+				  ak_level_name(level));
+	ak_admin_record(change, "set_organization_level", &detail);
+}
+
+AK_FUNCTION_INFO_V1(apikey_set_organization_level);
+Datum
+apikey_set_organization_level(PG_FUNCTION_ARGS)
+{
 	AkChange	change;
 	AkLevel		level;
-	AkDetail	detail;
 
 	ak_admin_begin_giving(fcinfo, &change);
 	level = ak_options_organization_level(fcinfo, 1);
 	ak_actor_check_level(&change.actor, level);
-	if (ak_sql_run(&set_level, ak_value_uuid(&change.id),
-				   ak_value_level(level)) > 0)
-	{
-		ak_detail_begin(&detail);
-		ak_detail_add(&detail, "level", level == AK_LEVEL_NONE ? NULL :
-					  ak_level_name(level));
-		ak_admin_record(&change, "set_organization_level", &detail);
-	}
+	write_organization_level(&change, level);
 	PG_RETURN_VOID();
 }
 
@@ -388,6 +449,8 @@ enum
 	METADATA,
 	RATE_LIMIT,
 	MAX_DERIVED,
+	ORGANIZATION_LEVEL,
+	GRANTS,
 	REMOVE
 };
 
@@ -398,7 +461,8 @@ static const char *const fields[] = {
 	[ALLOWED_NETWORKS] = "allowed_networks",
 	[METADATA] = "metadata",
 	[RATE_LIMIT] = "rate_limit",
-	[MAX_DERIVED] = "max_derived"
+	[MAX_DERIVED] = "max_derived",
+	[ORGANIZATION_LEVEL] = "organization_level"
 };
 
 typedef struct KeyUpdate
@@ -407,6 +471,9 @@ typedef struct KeyUpdate
 	AkValue		values[RATE_LIMIT];
 	AkRateLimit limit;
 	int			max_derived;
+	AkLevel		organization_level;
+	AkGrant    *grants;
+	int			ngrants;
 } KeyUpdate;
 
 static bool
@@ -415,17 +482,17 @@ is_changed(const KeyUpdate *update, int field)
 	return (update->changed & 1 << field) != 0;
 }
 
-/* All but the label can be removed. */
+/* All but the label can be removed, and grants are by giving none. */
 static int
 find_removable(const AkName *name)
 {
-	for (int field = EXPIRES_AT; field <= MAX_DERIVED; field++)
+	for (int field = EXPIRES_AT; field <= ORGANIZATION_LEVEL; field++)
 		if (ak_name_is(name, fields[field]))
 			return field;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("there is no field \"%s\" to remove", ak_redact_name(name)),
-			 errhint("What can be removed is expires_at, created_by, allowed_networks, metadata, rate_limit and max_derived.")));
+			 errhint("What can be removed is expires_at, created_by, allowed_networks, metadata, rate_limit, max_derived and organization_level.")));
 }
 
 /* The fields in the array, as bits. */
@@ -459,7 +526,7 @@ get_update(FunctionCallInfo fcinfo, KeyUpdate *update)
 	AkValue    *values = update->values;
 
 	update->changed = get_removed(fcinfo);
-	for (int field = LABEL; field <= MAX_DERIVED; field++)
+	for (int field = LABEL; field <= GRANTS; field++)
 		if (!PG_ARGISNULL(field))
 			update->changed |= 1 << field;
 	values[LABEL] = is_changed(update, LABEL) ?
@@ -470,11 +537,19 @@ get_update(FunctionCallInfo fcinfo, KeyUpdate *update)
 	values[METADATA] = ak_options_metadata(fcinfo, METADATA);
 	ak_options_rate_limit(fcinfo, RATE_LIMIT, &update->limit);
 	update->max_derived = ak_options_max_derived(fcinfo, MAX_DERIVED);
+	update->organization_level =
+		ak_options_organization_level(fcinfo, ORGANIZATION_LEVEL);
+	update->ngrants = 0;
+	if (is_changed(update, GRANTS))
+		update->ngrants = ak_options_grants(ak_arg_json(fcinfo, GRANTS, JB_FARRAY),
+											&update->grants);
 }
 
 static void
-check_update(const AkActor *actor, const KeyUpdate *update)
+check_update(const AkChange *change, const KeyUpdate *update)
 {
+	const AkActor *actor = &change->actor;
+
 	if (is_changed(update, CREATED_BY))
 		ak_actor_refuse_key();
 	if (is_changed(update, EXPIRES_AT))
@@ -485,6 +560,12 @@ check_update(const AkActor *actor, const KeyUpdate *update)
 		ak_actor_check_limit(actor, &update->limit);
 	if (is_changed(update, MAX_DERIVED))
 		ak_actor_check_derived(actor, update->max_derived);
+	ak_actor_check_level(actor, update->organization_level);
+	for (int i = 0; i < update->ngrants; i++)
+	{
+		ak_actor_check_grant(actor, &update->grants[i]);
+		ak_projects_check(&change->organization, &update->grants[i]);
+	}
 }
 
 /* The columns and their new values; $2 has the names of the fields that change. */
@@ -548,13 +629,30 @@ add_new_value(AkDetail *detail, const char *field, const AkValue *value)
 	}
 }
 
+static void
+record_update(const AkChange *change, const KeyUpdate *update)
+{
+	AkDetail	detail;
+
+	ak_detail_begin(&detail);
+	for (int field = LABEL; field < RATE_LIMIT; field++)
+		if (is_changed(update, field))
+			add_new_value(&detail, fields[field], &update->values[field]);
+	if (is_changed(update, RATE_LIMIT))
+		ak_detail_add(&detail, fields[RATE_LIMIT], update->limit.count == 0 ?
+					  NULL : ak_ratelimit_print(&update->limit));
+	if (is_changed(update, MAX_DERIVED))
+		ak_detail_add(&detail, fields[MAX_DERIVED],
+					  psprintf("%d", update->max_derived));
+	ak_admin_record(change, "update", &detail);
+}
+
 AK_FUNCTION_INFO_V1(apikey_update);
 Datum
 apikey_update(PG_FUNCTION_ARGS)
 {
 	AkChange	change;
 	KeyUpdate	update;
-	AkDetail	detail;
 	bool		changed;
 
 	ak_arg_refuse_null(fcinfo, 0, "key_id");
@@ -563,23 +661,15 @@ apikey_update(PG_FUNCTION_ARGS)
 	if (is_changed(&update, MAX_DERIVED))
 		ak_quota_lock(PG_GETARG_UUID_P(0));
 	ak_admin_begin_giving(fcinfo, &change);
-	check_update(&change.actor, &update);
+	check_update(&change, &update);
 	changed = write_update(&change.id, &update);
 	if (is_changed(&update, MAX_DERIVED))
 		changed |= ak_quota_set(&change.id, update.max_derived);
-	if (!changed)
-		PG_RETURN_VOID();
-
-	ak_detail_begin(&detail);
-	for (int field = LABEL; field < RATE_LIMIT; field++)
-		if (is_changed(&update, field))
-			add_new_value(&detail, fields[field], &update.values[field]);
-	if (is_changed(&update, RATE_LIMIT))
-		ak_detail_add(&detail, fields[RATE_LIMIT], update.limit.count == 0 ?
-					  NULL : ak_ratelimit_print(&update.limit));
-	if (is_changed(&update, MAX_DERIVED))
-		ak_detail_add(&detail, fields[MAX_DERIVED],
-					  psprintf("%d", update.max_derived));
-	ak_admin_record(&change, "update", &detail);
+	if (changed)
+		record_update(&change, &update);
+	if (is_changed(&update, ORGANIZATION_LEVEL))
+		write_organization_level(&change, update.organization_level);
+	if (is_changed(&update, GRANTS))
+		replace_grants(&change, update.grants, update.ngrants);
 	PG_RETURN_VOID();
 }

@@ -18,7 +18,7 @@ INSERT INTO expected SELECT s, 'void', 'volatile', 'unsafe', true, false FROM un
 	'apikey_grant(uuid,text,text,apikey_level)', 'apikey_ungrant(uuid,text,text)',
 	'apikey_set_budget(uuid,bigint,interval)', 'apikey_set_max_staleness(text,interval)', 'apikey_set_organization_level(uuid,apikey_level)', 'apikey_disable(uuid,text)', 'apikey_enable(uuid)',
 	'apikey_publish(text,text[])', 'apikey_suspend(text,text)', 'apikey_resume(text)', 'apikey_quarantine(text,text,text,timestamp with time zone)', 'apikey_lift_quarantine()', 'apikey_revoke(uuid,text)', 'apikey_delete(uuid)', 'apikey_cancel_rotation(uuid)', 'apikey_finish_rotation(uuid)',
-	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,integer,text[])']) s;
+	'apikey_update(uuid,text,timestamp with time zone,text,cidr[],jsonb,text,integer,apikey_level,jsonb,text[])']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, false FROM unnest(array[
 	'apikey_create(text,text,jsonb,apikey_level,timestamp with time zone,text,cidr[],jsonb,text,text,integer)', 'apikey_rotate(uuid,interval)']) s;
 INSERT INTO expected SELECT s, 'TABLE(key_id uuid, key text)', 'volatile', 'unsafe', true, true FROM unnest(array[
