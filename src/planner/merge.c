@@ -464,7 +464,6 @@ ak_merge_create(AkReader *reader, int project, TupleTableSlot *fetched,
 	while (merge->resumed_at < reader->nkeys &&
 		   reader->keys[merge->resumed_at].sk_attno <= project + 1)
 		merge->resumed_at++;
-	prepare_sort(merge);
 	merge->context = AllocSetContextCreate(reader->state->ps.state->es_query_cxt,
 										   "apikey merge", ALLOCSET_DEFAULT_SIZES);
 	return merge;
@@ -513,6 +512,8 @@ ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted)
 		MemoryContextSwitchTo(before);
 		return;
 	}
+	if (merge->sort == NULL)
+		prepare_sort(merge);
 	/* twice the average of the runs; without an idea, some */
 	merge->first_batch = wanted == 0 ? 2 * MIN_BATCH :
 		Min(MIN_BATCH + 2 * (wanted / Max(merge->nruns, 1)), MAX_BATCH);

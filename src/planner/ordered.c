@@ -338,12 +338,39 @@ set_cost(const Ordered *ordered, Path *path)
 
 /* -------------------------------------------------------- paths and plans */
 
+/*
+ * Divide conditions into those that are checked for each row, and those that all scans of
+ * indexes see to, but for EvalPlanQual.  The call is always checked.
+ */
+static void
+divide_clauses(CustomPath *path, List *clauses, List **checked, List **met)
+{
+	ListCell   *cell;
+
+	foreach(cell, clauses)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
+		bool		is_met = !ak_support_is_call((Node *) rinfo->clause);
+		ListCell   *child;
+
+		foreach(child, path->custom_paths)
+			is_met = is_met &&
+			is_redundant_with_indexclauses(rinfo, lfirst_node(IndexPath, child)->indexclauses);
+		if (is_met)
+			*met = lappend(*met, rinfo);
+		else
+			*checked = lappend(*checked, rinfo);
+	}
+}
+
 /* Called by the planner when it has chosen one. */
 static Plan *
 plan_ordered(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 			 List *clauses, List *children)
 {
 	CustomScan *scan = makeNode(CustomScan);
+	List	   *checked = NIL;
+	List	   *met = NIL;
 	ListCell   *cell;
 
 	foreach(cell, children)
@@ -358,10 +385,12 @@ plan_ordered(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 		lfirst(cell) = child;
 	}
 	scan->scan.plan.targetlist = tlist;
-	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = path->flags;
 	scan->custom_plans = children;
+	divide_clauses(path, clauses, &checked, &met);
+	scan->custom_exprs = list_make2(extract_actual_clauses(checked, false),
+									extract_actual_clauses(met, false));
 	scan->custom_private = path->custom_private;
 	scan->methods = &ak_walk_methods;
 	return &scan->scan.plan;

@@ -145,6 +145,22 @@ ak_reader_close(AkReader *reader)
 }
 
 void
+ak_reader_explain_condition(const Plan *plan, const char *label, List *conditions,
+							List *ancestors, ExplainState * es)
+{
+	List	   *context;
+	bool		qualified = list_length(es->rtable) > 1 || es->verbose;
+
+	if (conditions == NIL)
+		return;
+	context = set_deparse_context_plan(es->deparse_cxt, unconstify(Plan *, plan), ancestors);
+	ExplainPropertyText(label,
+						deparse_expression((Node *) make_ands_explicit(conditions),
+										   context, qualified, false),
+						es);
+}
+
+void
 ak_reader_explain(const AkReader *reader, const char *label,
 				  const char *condition_label, List *ancestors, ExplainState * es)
 {
@@ -163,15 +179,5 @@ ak_reader_explain(const AkReader *reader, const char *label,
 		ExplainPropertyText(psprintf("%s Direction", label),
 							backward ? "Backward" : "Forward", es);
 	}
-	if (quals != NIL)
-	{
-		List	   *context = set_deparse_context_plan(es->deparse_cxt, reader->plan,
-													   ancestors);
-		bool		qualified = list_length(es->rtable) > 1 || es->verbose;
-
-		ExplainPropertyText(condition_label,
-							deparse_expression((Node *) make_ands_explicit(quals),
-											   context, qualified, false),
-							es);
-	}
+	ak_reader_explain_condition(reader->plan, condition_label, quals, ancestors, es);
 }

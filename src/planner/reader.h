@@ -60,6 +60,11 @@ extern void ak_reader_store(AkReader *reader, IndexTuple entry,
 /* Close the index, if it is open. */
 extern void ak_reader_close(AkReader *reader);
 
+/* Show the conditions of a plan, a list, under this label, if there are any. */
+extern void ak_reader_explain_condition(const Plan *plan, const char *label,
+										List *conditions, List *ancestors,
+										ExplainState * es);
+
 /* Show index and condition, under these labels. */
 extern void ak_reader_explain(const AkReader *reader, const char *label,
 							  const char *condition_label, List *ancestors,

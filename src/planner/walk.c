@@ -9,8 +9,8 @@
  * takes at most about twice as long as the better of the two.  A key of few grants has its
  * projects listed at once; for a single one there is no walk.
  *
- * All conditions are checked for each row, in the order in which PostgreSQL wants them
- * checked.  That does for EvalPlanQual, too.
+ * The conditions that the index scans do not see to are checked for each row, in the order
+ * in which PostgreSQL wants them checked.  The call is one of them.
  */
 #include "postgres.h"
 
@@ -33,8 +33,14 @@
 /* Rows that the walk may pass in vain before the projects are listed ... */
 #define FREE_ROWS			32
 
-/* ... and for each of these before they are merged: that costs about as much. */
-#define ROWS_OF_PROJECT		24
+/*
+ * ... and for each of these before they are merged.  To find its first rows costs as much:
+ * a descent, and a page of which all entries are looked at.
+ */
+#define ROWS_OF_PROJECT		56
+
+/* A row that is merged costs as much as so many that are walked. */
+#define ROWS_OF_MERGED		2
 
 /* Grants whose projects are listed as fast as such rows are passed. */
 #define FEW_GRANTS			8
@@ -48,6 +54,7 @@ typedef struct OrderedScan
 	int			project;		/* see AkWalkPrivate */
 	int			expected;
 	bool		of_session;
+	ExprState  *recheck;		/* for EvalPlanQual */
 	bool		begun;
 	bool		walking;
 	bool		listed;			/* the projects */
@@ -130,22 +137,32 @@ begin_merge(OrderedScan *scan)
 				   Max(scan->expected - scan->wanted, 0));
 }
 
+/*
+ * How many rows the walk may pass in vain: as many as it costs to begin the runs, and as many
+ * more where the rest of the walk is expected to cost less than the merge.
+ */
+static int64
+get_limit(const OrderedScan *scan, int64 vain)
+{
+	int64		price = scan->nprojects > 1 ? (int64) ROWS_OF_PROJECT * scan->nprojects : 0;
+	int64		rest = scan->expected - scan->wanted;
+
+	if (vain >= price && rest > 0 &&
+		vain * rest < (price + ROWS_OF_MERGED * rest) * scan->wanted)
+		return vain + price;
+	return price;
+}
+
 /* Has the walk passed too many rows in vain? */
 static bool
 is_over(OrderedScan *scan)
 {
 	int64		vain = (int64) scan->place.nvisited + scan->dead - scan->wanted;
-	int64		price;
 
-	if (vain < scan->limit)
+	if (likely(vain < scan->limit))
 		return false;
 	list_once(scan);
-	price = scan->nprojects > 1 ? (int64) ROWS_OF_PROJECT * scan->nprojects : 0;
-	if (vain >= price && scan->expected > scan->wanted &&
-		vain * (scan->expected - scan->wanted) < price * scan->wanted)
-		scan->limit = vain + price; /* the rest is expected to cost less */
-	else
-		scan->limit = price;
+	scan->limit = get_limit(scan, vain);
 	return vain >= scan->limit;
 }
 
@@ -273,10 +290,14 @@ next_row(ScanState *state)
 	return ak_merge_next(scan->merge);
 }
 
+/* Does a row that did not come from an index meet what one looks for? */
 static bool
 recheck_row(ScanState *state, TupleTableSlot *slot)
 {
-	return true;				/* all conditions are checked anyway */
+	ExprContext *context = state->ps.ps_ExprContext;
+
+	context->ecxt_scantuple = slot;
+	return ExecQual(((OrderedScan *) state)->recheck, context);
 }
 
 static TupleTableSlot *
@@ -323,7 +344,11 @@ begin_ordered(CustomScanState *node, EState *estate, int eflags)
 		state->ps.scanopsfixed = false;
 	}
 	ExecAssignScanProjectionInfoWithVarno(state, plan->scan.scanrelid);
-	state->ps.qual = ExecInitQual(plan->scan.plan.qual, &state->ps);
+	state->ps.qual = ExecInitQual(list_nth(plan->custom_exprs, AK_WALK_CHECKED),
+								  &state->ps);
+	if (estate->es_epq_active != NULL)
+		scan->recheck = ExecInitQual(list_nth(plan->custom_exprs, AK_WALK_MET),
+									 &state->ps);
 	scan->spare = ExecInitExtraTupleSlot(estate, desc, ops);
 }
 
@@ -364,12 +389,33 @@ end_ordered(CustomScanState *node)
 	ak_reader_close(&scan->walk_reader);
 }
 
+/* As PostgreSQL shows the conditions of a scan. */
+static void
+explain_filter(const OrderedScan *scan, List *conditions, List *ancestors,
+			   ExplainState * es)
+{
+	const PlanState *state = &scan->css.ss.ps;
+	double		removed;
+	double		loops;
+
+	ak_reader_explain_condition(state->plan, "Filter", conditions, ancestors, es);
+	if (!es->analyze || state->instrument == NULL)
+		return;
+	removed = state->instrument->nfiltered1;
+	loops = state->instrument->nloops;
+	if (removed > 0 || es->format != EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyFloat("Rows Removed by Filter", NULL,
+							 loops > 0 ? removed / loops : 0.0, 0, es);
+}
+
 static void
 explain_ordered(CustomScanState *node, List *ancestors, ExplainState * es)
 {
 	OrderedScan *scan = (OrderedScan *) node;
+	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
 	bool		walks = scan->walk_reader.plan != NULL;
 
+	explain_filter(scan, list_nth(plan->custom_exprs, AK_WALK_CHECKED), ancestors, es);
 	ak_reader_explain(&scan->runs_reader, "Merged Index", "Index Cond", ancestors, es);
 	if (walks)
 		ak_reader_explain(&scan->walk_reader, "Walked Index", "Walk Cond", ancestors, es);

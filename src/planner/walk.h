@@ -18,6 +18,16 @@ typedef enum AkWalkChild
 								 * none */
 } AkWalkChild;
 
+/*
+ * Its conditions, in custom_exprs.  Not in "qual", which would be compiled for slots that
+ * rows do not come in.
+ */
+typedef enum AkWalkConditions
+{
+	AK_WALK_CHECKED = 0,		/* for each row */
+	AK_WALK_MET					/* by each row of the index scans */
+}			AkWalkConditions;
+
 /* What the node is told in custom_private, a list of integers. */
 typedef enum AkWalkPrivate
 {

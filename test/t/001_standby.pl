@@ -22,6 +22,11 @@ $primary->safe_psql('postgres', q{
 	CREATE TABLE bill (organization text, n int);
 	INSERT INTO bill VALUES ('acme', 7), ('globex', 8);
 	CREATE INDEX ON bill (organization, n);
+	CREATE TABLE page (project text, environment text, n int NOT NULL);
+	INSERT INTO page SELECT CASE WHEN n % 3 = 0 THEN 'web' ELSE 'mars' END, 'production', n FROM generate_series(1, 900) n;
+	CREATE INDEX ON page (n);
+	CREATE INDEX ON page (project, n);
+	ANALYZE page;
 });
 $primary->safe_psql('postgres', "SELECT apikey_set_organization_level('$id', 'read')");
 $primary->backup('b');
@@ -51,18 +56,24 @@ my $ask = "SELECT apikey_authorize('$key', 'web', 'production', 'write');";
 my $count = 'EXECUTE count;';
 $session->query_safe("SET apikey.key = '$key'; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;
 	PREPARE count AS SELECT count(*) FROM doc WHERE apikey_authorize(project, 'production', 'write');
+	PREPARE page AS SELECT n FROM page WHERE apikey_authorize(project, environment, 'write') ORDER BY n DESC LIMIT 3;
 	PREPARE newest AS SELECT n FROM bill WHERE apikey_authorize_organization(organization, 'read') ORDER BY n DESC LIMIT 1;");
 like($session->query_safe('EXPLAIN EXECUTE count;'),
 	qr/Index Cond: \(project = ANY \(apikey_projects\(/, 'rows are found by an index there');
 like($session->query_safe('EXPLAIN EXECUTE newest;'),
 	qr/Index Cond: \(organization = apikey_internal\.organization\(/, 'and those of its organization');
+like($session->query_safe('EXPLAIN EXECUTE page;'), qr/apikey ordered scan/, 'there is an ordered scan');
 $session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ;');
 is($session->query_safe($ask) . $session->query_safe($count), 't1', 'warm');
 is($session->query_safe('EXECUTE newest;'), '7', 'by organization, too');
+is($session->query_safe('EXECUTE page;'), "900\n897\n894", 'and in order');
+$session->query_safe("DECLARE pages CURSOR FOR SELECT n FROM page WHERE apikey_authorize(project, environment, 'write') ORDER BY n DESC;");
+is($session->query_safe('FETCH 2 FROM pages;'), "900\n897", 'an ordered scan has begun');
 $primary->safe_psql('postgres', "SELECT apikey_disable('$id')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 'f0',
 	'disabled: refused in an open transaction once replayed');
+is($session->query_safe('FETCH 2 FROM pages;') . $session->query_safe('EXECUTE page;'), '', 'an ordered scan ends');
 $primary->safe_psql('postgres', "SELECT apikey_enable('$id')");
 $primary->wait_for_catchup($standby);
 is($session->query_safe($ask) . $session->query_safe($count), 't1', 'enabled: allowed again');
@@ -155,6 +166,9 @@ is( $standby->safe_psql('postgres', q{
 	't', 'the promoted standby changes the registry');
 my ($next_id, $next) = issue($standby);
 is(may($standby, $next), 't', 'and issues keys');
+is( $standby->safe_psql('postgres', "SET apikey.key = '$next'; SET enable_seqscan = off;
+	SELECT n FROM page WHERE apikey_authorize(project, environment, 'write') ORDER BY n DESC LIMIT 3"),
+	"900\n897\n894", 'and has the rows of these in order');
 $standby->safe_psql('postgres', "SELECT apikey_revoke('$next_id')");
 is(may($standby, $next), 'f', 'and revokes them');
 
