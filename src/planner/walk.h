@@ -26,7 +26,7 @@ typedef enum AkWalkConditions
 {
 	AK_WALK_CHECKED = 0,		/* for each row */
 	AK_WALK_MET					/* by each row of the index scans */
-}			AkWalkConditions;
+} AkWalkConditions;
 
 /* What the node is told in custom_private, a list of integers. */
 typedef enum AkWalkPrivate
