@@ -66,7 +66,7 @@ is_condition(Node *node)
 
 /* The only table in a FROM list where all else are functions; NULL if there are more. */
 static RangeTblEntry *
-find_only_table(Query *view, Index * number)
+find_only_table(Query *view, Index *number)
 {
 	RangeTblEntry *table = NULL;
 	ListCell   *cell;
