@@ -27,7 +27,7 @@ def ok(good, what):
 
 def equal(got, wanted, what):
     if not ok(got == wanted, what):
-        print(f"#      got: {got!r}\n# expected: {wanted!r}", flush=True)
+        print(f"#      got: {got!r}\n# expected: {wanted!r}", file=sys.stderr)
 
 
 def failed():

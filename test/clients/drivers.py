@@ -81,7 +81,7 @@ def noted(got, state, message):
 
 def works(statement, *parameters):
     answer = ask(statement, *parameters)
-    ok("rows" in answer, statement) or print("#", answer)
+    ok("rows" in answer, statement) or print("#", answer, file=sys.stderr)
     return answer.get("rows")
 
 
@@ -91,7 +91,7 @@ def refused(wanted, statement, *parameters):
     answer = ask(statement, *parameters).get("error") or [None, "no error", None]
     good = answer[0] == wanted[0] and all(
         re.fullmatch(pattern, said or "") for pattern, said in zip(wanted[1:], answer[1:]))
-    ok(good, f"{statement}: {wanted[0]}") or print("#", answer, "\n#", wanted)
+    ok(good, f"{statement}: {wanted[0]}") or print("#", answer, "\n#", wanted, file=sys.stderr)
 
 
 # the session's key

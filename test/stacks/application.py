@@ -41,7 +41,7 @@ def end():
 
 
 def comment(text):
-    print("#", text.replace("\n", "\n# "), flush=True)
+    print("#", text.replace("\n", "\n# "), file=sys.stderr)
 
 
 atexit.register(lambda: check.failed() and comment(end()))
