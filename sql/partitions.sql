@@ -289,6 +289,16 @@ SELECT n_read('EXECUTE n_move (2, 1)');
 EXECUTE n_move (2, 1);
 EXECUTE n_move (1, 4);
 ROLLBACK;
+-- nothing is left for a cursor that can go back
+BEGIN;
+SET LOCAL apikey.key = '';
+DECLARE n_none CURSOR FOR SELECT id, project FROM n_pattern;
+FETCH 2 FROM n_none;
+FETCH BACKWARD 2 FROM n_none;
+DECLARE n_some CURSOR FOR SELECT id FROM n_pattern UNION ALL SELECT x FROM unnest('{1,2}'::int[]) x;
+FETCH ALL FROM n_some;
+FETCH BACKWARD ALL FROM n_some;
+ROLLBACK;
 -- a key that is set within a statement: its rows of the partitions that were found for the key at the start
 BEGIN;
 SET LOCAL apikey.key = :'one';

@@ -47,6 +47,7 @@ typedef struct Trim
 	PlannedStmt *statement;		/* the copy */
 	AkPartitions *partitions;
 	bool		explained;
+	bool		backward;		/* a cursor may be told to go back */
 	bool		shared;			/* with other processes, what is being copied */
 	List	   *shortened;
 	bool		changes;		/* is it a statement that changes tables? */
@@ -250,9 +251,12 @@ add_tables(Plan *plan, Bitmapset *tables)
 	return add_tables(plan->righttree, add_tables(plan->lefttree, tables));
 }
 
-/* No rows, in the place of a plan. */
+/*
+ * No rows, in the place of an Append or MergeAppend.  It goes back where these do: a Result
+ * can do so only if there is a plan below it, which is never executed.
+ */
 static Plan *
-make_nothing(const Plan *plan)
+make_nothing(Trim *trim, Plan *plan)
 {
 	Result	   *result = makeNode(Result);
 	ListCell   *cell;
@@ -271,6 +275,11 @@ make_nothing(const Plan *plan)
 		result->plan.targetlist = lappend(result->plan.targetlist, target);
 	}
 	result->resconstantqual = (Node *) list_make1(makeBoolConst(false, false));
+	if (trim->backward)
+	{
+		result->plan.lefttree = trim_plan(trim, linitial(*get_children(plan)), &result->plan);
+		ak_keep_tables(trim->statement, add_tables(result->plan.lefttree, NULL));
+	}
 	return &result->plan;
 }
 
@@ -318,7 +327,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 		}
 	}
 	if (left == NIL)
-		return make_nothing(plan);
+		return make_nothing(trim, plan);
 	later = ak_partition_later(trim->partitions, info, places);
 	if (later == NULL && list_length(left) == 1 && may_replace(trim, plan, parent))
 	{
@@ -465,7 +474,8 @@ start_copy(QueryDesc *query, int flags)
 	Trim		trim = {
 		.whole = query->plannedstmt,
 		.partitions = ak_partition_begin(query->plannedstmt, query->params),
-		.explained = (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0 || query->instrument_options != 0
+		.explained = (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0 || query->instrument_options != 0,
+		.backward = (flags & EXEC_FLAG_BACKWARD) != 0
 	};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "apikey plan",
 												  ALLOCSET_SMALL_SIZES);
