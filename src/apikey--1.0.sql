@@ -1214,11 +1214,11 @@ COMMENT ON FUNCTION apikey_internal.environments_of(anyelement, text, text, "any
 
 /*
  * What the planner compares a column with to find the partitions that have one of the
- * values.  Plans with it are begun without it: it is an error (XX000) to call it, see
- * src/planner/prune.c.
+ * values.  Plans with it are begun without it: it is an error (0A000) to call it, but for
+ * NULL, see src/planner/prune.c.
  */
 CREATE FUNCTION apikey_internal.any_of(list anyarray) RETURNS anyelement
-LANGUAGE C STABLE PARALLEL SAFE
+LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'apikey_any_of';
 COMMENT ON FUNCTION apikey_internal.any_of(anyarray) IS
 'stands for each of these values, in plans of tables with partitions';

@@ -104,7 +104,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH RECURSIVE below AS (
 		SELECT k.key_id, 1 AS depth, ARRAY[k.key_id] AS path FROM apikey_keys AS k
-		WHERE k.parent_id = id AND k.organization = (SELECT console.organization())
+		WHERE k.organization = (SELECT console.organization())
+			AND k.parent_id = (SELECT id FROM console.organization())
 		UNION ALL
 		SELECT k.key_id, b.depth + 1, b.path || k.key_id
 		FROM below AS b JOIN apikey_keys AS k ON k.parent_id = b.key_id)

@@ -166,6 +166,8 @@ AK_FUNCTION_INFO_V1(apikey_any_of);
 Datum
 apikey_any_of(PG_FUNCTION_ARGS)
 {
-	elog(ERROR, "a plan with partitions was begun without apikey");
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("apikey_internal.any_of is for the planner alone")));
 	PG_RETURN_NULL();
 }

@@ -15,6 +15,7 @@
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/redact.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -110,30 +111,46 @@ parse_query(const char *string)
 }
 
 /* Without values for parameters: as a plan is made that is kept. */
-static void
-plan_query(void *arg)
+static List *
+plan_text(const char *string)
 {
-	QueryPlans *plans = arg;
-	ErrorContextCallback callback = {
-		.previous = error_context_stack,
-		.callback = point_into_query,
-		.arg = unconstify(char *, plans->query)
-	};
+	List	   *statements = NIL;
 	ListCell   *cell;
 
-	error_context_stack = &callback;
-	foreach(cell, parse_query(plans->query))
+	foreach(cell, parse_query(string))
 	{
 		Query	   *query = lfirst_node(Query, cell);
 		PlannedStmt *statement;
 
 		if (query->commandType == CMD_UTILITY)
 			continue;
-		statement = pg_plan_query(query, plans->query, CURSOR_OPT_PARALLEL_OK,
+		statement = pg_plan_query(query, string, CURSOR_OPT_PARALLEL_OK,
 								  NULL AK_NO_EXPLAIN);
 		AK_CHECK_PERMISSIONS(statement);
-		plans->statements = lappend(plans->statements, statement);
+		statements = lappend(statements, statement);
 	}
+	return statements;
+}
+
+/*
+ * Errors repeat what is wrong, and it may be a key.  So a query with a key in it is planned
+ * without that first: what is wrong is found there.
+ */
+static void
+plan_query(void *arg)
+{
+	QueryPlans *plans = arg;
+	char	   *shown = pstrdup(plans->query);
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = point_into_query,
+		.arg = shown
+	};
+
+	error_context_stack = &callback;
+	if (ak_redact(shown, strlen(shown), &ak_guc_mask_prefixes))
+		(void) plan_text(shown);
+	plans->statements = plan_text(plans->query);
 	error_context_stack = callback.previous;
 }
 
