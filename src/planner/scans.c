@@ -15,6 +15,7 @@
 #include "auth/use.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/redact.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"

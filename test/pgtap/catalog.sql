@@ -107,7 +107,7 @@ INSERT INTO expected VALUES
 	('apikey_internal.replicas()', 'TABLE(name text, kind text, state text, synchronous boolean, applied pg_lsn, lag_bytes bigint, lag interval, reported_at timestamp with time zone, retained_bytes bigint, slot name, address inet)',
 		'volatile', 'unsafe', true, true),
 	('apikey_internal.followers(pg_lsn,jsonb)', 'record', 'volatile', 'unsafe', true, false),
-	('apikey_internal.any_of(anyarray)', 'anyelement', 'stable', 'safe', true, true),
+	('apikey_internal.any_of(anyarray)', 'anyelement', 'stable', 'safe', false, true),
 	('apikey_internal.unknown()', 'record', 'stable', 'safe', false, true),
 	('apikey_internal.organization(anyelement,text)', 'anyelement', 'stable', 'safe', false, true),
 	('apikey_internal.organization(anyelement,text,record)', 'anyelement', 'stable', 'safe', false, true),

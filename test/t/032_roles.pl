@@ -165,7 +165,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE public.mine (id uuid, t text);
 	CREATE TYPE public.mine_too AS (id uuid)});
 
-my $calls = "SELECT 'SELECT ' || oid::regproc || '(' || coalesce((SELECT string_agg('NULL::' || CASE WHEN t::regtype::text ~ '^\"?any' THEN 'text' ELSE t::regtype::text END, ', ' ORDER BY n)
+my $calls = "SELECT 'SELECT ' || oid::regproc || '(' || coalesce((SELECT string_agg('NULL::' || CASE WHEN t::regtype::text = 'anyarray' THEN 'text[]' WHEN t::regtype::text ~ '^\"?any' THEN 'text' ELSE t::regtype::text END, ', ' ORDER BY n)
 	FROM unnest(proargtypes) WITH ORDINALITY a (t, n)), '') || ')' FROM ($functions) f
 	WHERE pronamespace = 'apikey_internal'::regnamespace AND prorettype NOT IN ('trigger'::regtype, 'internal'::regtype)";
 my @calls = split /\n/, $node->safe_psql('postgres', $calls);
