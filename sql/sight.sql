@@ -17,6 +17,7 @@ SELECT apikey_set_budget(si_id('reader'), 111111), apikey_set_budget(si_id('othe
 SET apikey.application_user = 'clerk of ours';
 SET apikey.client_address = '198.51.100.7';
 SELECT apikey_disable(si_id('disabled'), 'a secret of ours'), apikey_revoke(si_id('revoked'), 'a secret of ours'), apikey_suspend('si_initech', 'a secret of ours');
+RESET apikey.client_address;
 CREATE TABLE si_doc (organization text, project text, environment text);
 CREATE TABLE si_bill (organization text);
 SET client_min_messages = error;
@@ -27,7 +28,8 @@ SELECT apikey_attach_projects('si_project', 'id', 'organization');
 
 -- the role of an application that shows a customer its keys
 CREATE ROLE regress_apikey_portal;
-CREATE TABLE si_view AS SELECT relname AS name, relname IN (SELECT relname FROM pg_attribute WHERE attrelid = c.oid AND attname = 'organization') AND relname <> 'apikey_protected' AS of_organization
+CREATE TABLE si_view AS SELECT relname AS name, relname IN (SELECT relname FROM pg_attribute WHERE attrelid = c.oid AND attname = 'organization') AND relname <> 'apikey_protected' AS of_organization,
+	relname IN ('apikey_counters', 'apikey_guesses', 'apikey_usage', 'apikey_usage_hours') AS counted
 FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'apikey' AND e.extnamespace = c.relnamespace
 WHERE relkind = 'v';
@@ -60,9 +62,14 @@ BEGIN
 END $$;
 SELECT name, reloptions FROM si_view JOIN pg_class ON oid = name::regclass ORDER BY 1;
 SET ROLE regress_apikey_portal;
-SELECT name, si_shown(name) FROM si_view WHERE name NOT IN ('apikey_replicas', 'apikey_subscriptions') ORDER BY name;
+SELECT name, si_shown(name) FROM si_view WHERE name NOT IN ('apikey_replicas', 'apikey_subscriptions') AND NOT counted ORDER BY name;
 SELECT k.name AS key, string_agg(concat_ws(': ', v.name, si_shown(v.name)), '; ' ORDER BY v.name) AS shown
-FROM si_key k, LATERAL set_config('apikey.key', key, false) AS set, LATERAL (SELECT name FROM si_view WHERE set <> '') v GROUP BY 1 ORDER BY 1;
+FROM si_key k, LATERAL set_config('apikey.key', key, false) AS set, LATERAL (SELECT name FROM si_view WHERE set <> '' AND NOT counted) v GROUP BY 1 ORDER BY 1;
+-- what is counted, where the server is preloaded: nothing that is not of the key's organization
+SELECT k.name AS key, v.name, shown FROM si_key k, LATERAL set_config('apikey.key', key, false) AS set,
+	LATERAL (SELECT name, si_shown(name) AS shown FROM si_view WHERE set <> '' AND counted) v
+WHERE NOT coalesce(shown, '') ~ CASE WHEN v.name LIKE '%usage%' AND k.name IN ('boss', 'reader') THEN '^(not preloaded|si_acme \d+)?$'
+	WHEN v.name LIKE '%usage%' AND k.name IN ('other', 'another') THEN '^(not preloaded|si_globex \d+)?$' ELSE '^(not preloaded)?$' END;
 RESET apikey.key;
 -- however the key came
 BEGIN;
@@ -228,7 +235,7 @@ BEGIN
 	reach_other = (SELECT replace(attempt(format('SELECT * FROM apikey_reach(%L)', si_id('other'))), si_id('other')::text, 'ID'));
 	finds = (SELECT string_agg(concat_ws('/', organization, status, (key_id IS NULL)::text), ' ' ORDER BY "position")
 		FROM apikey_find_keys(concat_ws(' ', si_text('boss'), si_text('other'), si_text('revoked'), token('apk', si_id('other'), repeat('x', 43)), si_text('other') || 'x', left(si_text('other'), -1) || '!')));
-	stats = attempt('SELECT apikey_usage_stats()');
+	stats = regexp_replace(attempt('SELECT apikey_usage_stats()'), '^(done|55000 .*preloaded.*)$', 'done, if preloaded');
 	RETURN NEXT;
 END $$;
 SELECT name, l.* FROM unnest('{NULL,boss,reader,plain,other,revoked,rubbish}'::text[]) WITH ORDINALITY n (name, o), si_looks(name) l ORDER BY o;

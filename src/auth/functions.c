@@ -19,7 +19,6 @@
 #include "base/guc.h"
 #include "base/ident.h"
 #include "base/result.h"
-#include "table/schema.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
@@ -173,32 +172,20 @@ AK_VARIANTS(apikey_environments_as_key, apikey_environments_as_session,
 
 /* ----------------------------------------------------- what the views show */
 
-/* Does the session's key see its organization?  Looking is no use of it. */
-static const AkKey *
-get_looking_key(void)
-{
-	const AkKey *key;
-
-	ak_schema_accept();
-	key = ak_authn_session();
-	return key != NULL && ak_authz_organization(key, &key->organization, AK_LEVEL_READ) ?
-		key : NULL;
-}
-
+/* Looking is no use of the session's key. */
 AK_FUNCTION_INFO_V1(apikey_sees);
 Datum
 apikey_sees(PG_FUNCTION_ARGS)
 {
-	const AkKey *key;
 	AkName		organization;
 
 	if (!ak_guc_goes_by_key())
 		PG_RETURN_BOOL(true);
-	key = get_looking_key();
-	if (key == NULL || PG_ARGISNULL(0))
+	if (PG_ARGISNULL(0))
 		PG_RETURN_BOOL(false);
 	organization = ak_name_of_text(PG_GETARG_DATUM(0));
-	PG_RETURN_BOOL(ak_name_equal(&organization, &key->organization));
+	PG_RETURN_BOOL(ak_authz_organization(ak_callsite_key(fcinfo, -1), &organization,
+										 AK_LEVEL_READ));
 }
 
 /* No name is longer than AK_NAME_MAX: so all sort before. */
@@ -221,8 +208,9 @@ apikey_seen(PG_FUNCTION_ARGS)
 	if (!ak_guc_goes_by_key())
 		PG_RETURN_DATUM(PG_GETARG_BOOL(0) ? get_last_name() :
 						CStringGetTextDatum(""));
-	key = get_looking_key();
-	if (key == NULL)
+	key = ak_callsite_key(fcinfo, -1);
+	if (key == NULL ||
+		!ak_authz_organization(key, &key->organization, AK_LEVEL_READ))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(ak_name_to_text(&key->organization));
 }

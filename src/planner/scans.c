@@ -23,6 +23,7 @@
 #include "nodes/nodeFuncs.h"
 #include "planner/choice.h"
 #include "planner/notes.h"
+#include "planner/plans.h"
 #include "planner/trial.h"
 #include "planner/walk.h"
 #include "table/ddl.h"
@@ -217,59 +218,22 @@ get_way(const Plan *plan)
 	}
 }
 
-static void find_ways(Plan *plan, Way *found);
-
-static void
-find_ways_in(List *plans, Way *found)
+/* Note how each entry of the range table is read in a plan, in an array of Ways. */
+static bool
+find_ways(Plan *plan, void *found)
 {
-	ListCell   *cell;
+	Way			way = get_way(plan);
 
-	foreach(cell, plans)
-		find_ways(lfirst(cell), found);
-}
-
-/* Note how each entry of the range table is read in a plan. */
-static void
-find_ways(Plan *plan, Way *found)
-{
-	Way			way;
-
-	if (plan == NULL)
-		return;
-	check_stack_depth();
-	way = get_way(plan);
 	if (way != WAY_NONE)
 	{
-		Index		relid = ((Scan *) plan)->scanrelid;
+		Way		   *of_table = &((Way *) found)[((Scan *) plan)->scanrelid];
 
-		found[relid] = Max(found[relid], way);
+		*of_table = Max(*of_table, way);
 	}
-	find_ways(outerPlan(plan), found);
-	find_ways(innerPlan(plan), found);
-	switch (nodeTag(plan))
-	{
-		case T_Append:
-			find_ways_in(((Append *) plan)->appendplans, found);
-			break;
-		case T_MergeAppend:
-			find_ways_in(((MergeAppend *) plan)->mergeplans, found);
-			break;
-		case T_BitmapAnd:
-			find_ways_in(((BitmapAnd *) plan)->bitmapplans, found);
-			break;
-		case T_BitmapOr:
-			find_ways_in(((BitmapOr *) plan)->bitmapplans, found);
-			break;
-		case T_SubqueryScan:
-			find_ways(((SubqueryScan *) plan)->subplan, found);
-			break;
-		case T_CustomScan:
-			if (way == WAY_OTHER)
-				find_ways_in(((CustomScan *) plan)->custom_plans, found);
-			break;
-		default:
-			break;
-	}
+	/* what is below these is a part of them */
+	if (way == WAY_ORDERED || way == WAY_CHOICE)
+		return false;
+	return ak_plans_walk_below(plan, find_ways, found);
 }
 
 /* ------------------------------------------------------------------ the answer */
@@ -391,8 +355,8 @@ explain_statement(QueryPlans *plans, const PlannedStmt *statement, const List *n
 	ListCell   *cell;
 	Index		relid = 0;
 
-	find_ways(statement->planTree, found);
-	find_ways_in(statement->subplans, found);
+	(void) find_ways(statement->planTree, found);
+	(void) ak_plans_walk(statement->subplans, find_ways, found);
 	foreach(cell, statement->rtable)
 	{
 		const AkNote *note;

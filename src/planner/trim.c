@@ -29,6 +29,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "planner/partition.h"
+#include "planner/plans.h"
 #include "planner/prune.h"
 #include "utils/memutils.h"
 
@@ -86,55 +87,14 @@ get_info(const PlannedStmt *statement, Plan *plan)
 	return AK_PRUNE_INFO(statement, (MergeAppend *) plan);
 }
 
-static List **
-get_children(Plan *plan)
-{
-	switch (nodeTag(plan))
-	{
-		case T_Append:
-			return &((Append *) plan)->appendplans;
-		case T_MergeAppend:
-			return &((MergeAppend *) plan)->mergeplans;
-		case T_CustomScan:
-			return &((CustomScan *) plan)->custom_plans;
-		default:
-			return NULL;
-	}
-}
-
-static bool is_concerned(const PlannedStmt *statement, Plan *plan);
-
+/* Is there a step with a call of ours in this plan of a statement? */
 static bool
-is_any_concerned(const PlannedStmt *statement, List *plans)
+is_concerned(Plan *plan, void *statement)
 {
-	ListCell   *cell;
-
-	foreach(cell, plans)
-	{
-		if (is_concerned(statement, lfirst(cell)))
-			return true;
-	}
-	return false;
-}
-
-/* Is there a step with a call of ours in this plan? */
-static bool
-is_concerned(const PlannedStmt *statement, Plan *plan)
-{
-	List	  **children;
-
-	if (plan == NULL)
-		return false;
-	check_stack_depth();
 	if ((IsA(plan, Append) || IsA(plan, MergeAppend)) &&
 		steps_call_us(get_info(statement, plan)))
 		return true;
-	children = get_children(plan);
-	return (children != NULL && is_any_concerned(statement, *children)) ||
-		(IsA(plan, SubqueryScan) &&
-		 is_concerned(statement, ((SubqueryScan *) plan)->subplan)) ||
-		is_concerned(statement, plan->lefttree) ||
-		is_concerned(statement, plan->righttree);
+	return ak_plans_walk_below(plan, is_concerned, statement);
 }
 
 static bool
@@ -195,6 +155,22 @@ copy_node(const Plan *plan)
 #undef COPY
 }
 
+static List **
+get_children(Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Append:
+			return &((Append *) plan)->appendplans;
+		case T_MergeAppend:
+			return &((MergeAppend *) plan)->mergeplans;
+		case T_CustomScan:
+			return &((CustomScan *) plan)->custom_plans;
+		default:
+			return NULL;
+	}
+}
+
 static Plan *trim_plan(Trim *trim, Plan *plan, const Plan *parent);
 
 /* The same list if none of the plans is changed. */
@@ -215,16 +191,9 @@ trim_plans(Trim *trim, List *plans, const Plan *parent)
 	return changed ? result : plans;
 }
 
-/* The tables that a plan scans. */
-static Bitmapset *
-add_tables(Plan *plan, Bitmapset *tables)
+static bool
+add_tables(Plan *plan, void *tables)
 {
-	List	  **children;
-	ListCell   *cell;
-
-	if (plan == NULL)
-		return tables;
-	check_stack_depth();
 	switch (nodeTag(plan))
 	{
 		case T_SeqScan:
@@ -237,18 +206,23 @@ add_tables(Plan *plan, Bitmapset *tables)
 		case T_ForeignScan:
 		case T_CustomScan:
 			if (((Scan *) plan)->scanrelid > 0)
-				tables = bms_add_member(tables, ((Scan *) plan)->scanrelid);
+				*(Bitmapset **) tables = bms_add_member(*(Bitmapset **) tables,
+														((Scan *) plan)->scanrelid);
 			break;
 		default:
 			break;
 	}
-	children = get_children(plan);
-	if (children != NULL)
-	{
-		foreach(cell, *children)
-			tables = add_tables(lfirst(cell), tables);
-	}
-	return add_tables(plan->righttree, add_tables(plan->lefttree, tables));
+	return ak_plans_walk_below(plan, add_tables, tables);
+}
+
+/* The tables that a plan scans. */
+static Bitmapset *
+get_tables(Plan *plan)
+{
+	Bitmapset  *tables = NULL;
+
+	(void) add_tables(plan, &tables);
+	return tables;
 }
 
 /*
@@ -278,7 +252,7 @@ make_nothing(Trim *trim, Plan *plan)
 	if (trim->backward)
 	{
 		result->plan.lefttree = trim_plan(trim, linitial(*get_children(plan)), &result->plan);
-		ak_keep_tables(trim->statement, add_tables(result->plan.lefttree, NULL));
+		ak_keep_tables(trim->statement, get_tables(result->plan.lefttree));
 	}
 	return &result->plan;
 }
@@ -321,7 +295,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 		{
 			places[i] = -1;
 			if (trim->changes)
-				trim->removed = add_tables(lfirst(cell), trim->removed);
+				(void) add_tables(lfirst(cell), &trim->removed);
 			if (IsA(plan, Append) && i < ((Append *) plan)->first_partial_plan)
 				whole++;
 		}
@@ -331,7 +305,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 	later = ak_partition_later(trim->partitions, info, places);
 	if (later == NULL && list_length(left) == 1 && may_replace(trim, plan, parent))
 	{
-		ak_keep_tables(trim->statement, add_tables(linitial(left), NULL));
+		ak_keep_tables(trim->statement, get_tables(linitial(left)));
 		return trim_plan(trim, linitial(left), parent);
 	}
 	copy = copy_node(plan);
@@ -344,8 +318,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 	else
 		AK_SET_PRUNE_INFO(trim->statement, (MergeAppend *) copy, later);
 	if (later == NULL)
-		ak_keep_tables(trim->statement,
-					   add_tables(trim->explained ? plan : copy, NULL));
+		ak_keep_tables(trim->statement, get_tables(trim->explained ? plan : copy));
 	if (trim->explained && !trim->shared)
 	{
 		Shortened  *shortened = palloc(sizeof(Shortened));
@@ -500,12 +473,12 @@ start_copy(QueryDesc *query, int flags)
 static void
 start_without_partitions(QueryDesc *query, int flags)
 {
-	const PlannedStmt *statement = query->plannedstmt;
+	PlannedStmt *statement = query->plannedstmt;
 
 	if (!IsParallelWorker() &&
 		(flags & EXEC_FLAG_EXPLAIN_GENERIC) == 0 && has_partitions(statement) &&
-		(is_concerned(statement, statement->planTree) ||
-		 is_any_concerned(statement, statement->subplans)))
+		(is_concerned(statement->planTree, statement) ||
+		 ak_plans_walk(statement->subplans, is_concerned, statement)))
 		start_copy(query, flags);
 	else
 		next_start(query, flags);

@@ -6,13 +6,13 @@
 //
 //	curl -H "X-API-Key: $KEY" localhost:8080/orders
 //
-// README.md beside the directory says what it answers to.
+// README.md beside the directory says what it answers to; HTTP is in server.js there.
 
-const http = require('http');
 const { Pool } = require('pg');
 const { and, desc, eq, lt, sql } = require('drizzle-orm');
 const { drizzle } = require('drizzle-orm/node-postgres');
 const { integer, pgTable, pgView, text, timestamp, uuid } = require('drizzle-orm/pg-core');
+const { BadRequest, orderOf, page, pageOf, refusal, serve } = require('../server');
 
 const pool = new Pool({ max: 4 });
 
@@ -55,47 +55,6 @@ async function login(tx, key) {
 	} catch (error) {
 		throw error.cause ?? error;
 	}
-}
-
-class BadRequest extends Error {}
-
-// What the errors of apikey and of its policies mean in HTTP.
-const statuses = { 28000: 401, 42501: 403, 42704: 404, 53400: 429, '53B00': 429 };
-
-// Status, body and headers for an error of the database that is the caller's.
-function refusal({ code, message, detail, routine, severity }) {
-	const status = statuses[code] || (/^2[23]...$/.test(code) ? 400 : undefined);
-	const [, seconds] = /retry_after=([\d.]+)/.exec(detail) || [];
-
-	// a missing GRANT is not the caller's, nor is a connection that the server refuses
-	if (!status || routine === 'aclcheck_error' || severity === 'FATAL')
-		return undefined;
-	return [status, { error: message, code },
-		status === 429 && seconds ? { 'Retry-After': Math.ceil(seconds) } : {}];
-}
-
-function orderOf(body) {
-	const { project, environment, item } = body ?? {};
-
-	if (![project, environment, item].every((value) => typeof value === 'string'))
-		throw new BadRequest('an order has a project, an environment and an item');
-	return { project, environment, item };
-}
-
-// Where the page begins, and how long it is.
-function pageOf(query, last) {
-	const limit = query.get('limit') ?? '50';
-
-	if (!/^([1-9]\d?|100)$/.test(limit))
-		throw new BadRequest('the limit is 1 to 100');
-	return [query.get('after') ?? last, Number(limit)];
-}
-
-function page(name, rows, limit, cursor) {
-	return [200, {
-		[name]: rows.slice(0, limit),
-		next: rows.length > limit ? cursor(rows[limit - 1]) : null,
-	}];
 }
 
 // Without a log-in there are no rows.
@@ -198,73 +157,12 @@ async function revokeKey(tx, { id }) {
 	return [204];
 }
 
-const routes = [
-	[/^\/health$/, { GET: health }],
-	[/^\/me$/, { GET: me }],
-	[/^\/orders$/, { GET: readOrders, POST: addOrder }],
-	[/^\/orders\/import$/, { POST: importOrders }],
-	[/^\/orders\/([^/]+)$/, { PATCH: changeOrder }],
-	[/^\/keys$/, { GET: readKeys, POST: createKey }],
-	[/^\/keys\/([^/]+)$/, { DELETE: revokeKey }],
-	[/^\/keys\/([^/]+)\/rotate$/, { POST: rotateKey }],
-];
-
-// Status and body of the answer, and headers if there are any.
-async function respond(method, url, key, text) {
-	const { pathname, searchParams: query } = new URL(url, 'http://localhost');
-	const [pattern, methods] = routes.find(([path]) => path.test(pathname)) || [];
-	const work = methods?.[method];
-	let body;
-
-	if (!work)
-		return methods ? [405, { error: 'method not allowed' }] : [404, { error: 'not found' }];
-	try {
-		body = JSON.parse(text || 'null');
-	} catch {
-		return [400, { error: 'the body is not JSON' }];
-	}
-	const request = { query, body, id: pattern.exec(pathname)[1] };
-
-	for (let left = 3; ; left--) {
-		try {
-			return await (work === health
-				? db.transaction(health)
-				: withKey(key, (tx) => work(tx, request)));
-		} catch (failed) {
-			if (failed instanceof BadRequest)
-				return [400, { error: failed.message }];
-			const error = failed.cause ?? failed;
-
-			if (left > 1 && ['40001', '40P01'].includes(error.code))
-				continue;
-			const refused = refusal(error);
-
-			if (!refused)
-				throw error;
-			return refused;
-		}
-	}
-}
-
-const server = http.createServer(async (request, response) => {
-	let text = '';
-	let answer;
-
-	try {
-		for await (const chunk of request.setEncoding('utf8'))
-			text += chunk;
-		answer = await respond(request.method, request.url, request.headers['x-api-key'], text);
-	} catch (error) {
-		console.error(error.message);
-		answer = [500, { error: 'internal error' }];
-	}
-	const [status, body, headers] = answer;
-
-	response.writeHead(status, { 'Content-Type': 'application/json', ...headers });
-	response.end(body && JSON.stringify(body));
-});
-
-process.on('SIGTERM', () => process.exit());
-server.listen(process.env.PORT || 8080, '127.0.0.1', () => {
-	console.log(`listening on http://127.0.0.1:${server.address().port}`);
+serve({
+	withKey,
+	withoutKey: (work) => db.transaction(work),
+	said: (error) => error.cause ?? error,
+	works: {
+		health, me, readOrders, addOrder, importOrders, changeOrder,
+		readKeys, createKey, rotateKey, revokeKey,
+	},
 });

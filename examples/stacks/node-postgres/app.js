@@ -5,10 +5,10 @@
 //
 //	curl -H "X-API-Key: $KEY" localhost:8080/orders
 //
-// README.md beside the directory says what it answers to.
+// README.md beside the directory says what it answers to; HTTP is in server.js there.
 
-const http = require('http');
 const { Pool } = require('pg');
+const { BadRequest, orderOf, page, pageOf, refusal, serve } = require('../server');
 
 const pool = new Pool({ max: 4 });
 
@@ -17,10 +17,7 @@ pool.on('error', (error) => console.error(error.message));
 
 // Do some work on one connection, in one transaction.
 async function transaction(work) {
-	// what is wrong with a connection is not the caller's, whatever its code
-	const client = await pool.connect().catch((cause) => {
-		throw new Error(`no connection: ${cause.message}`);
-	});
+	const client = await pool.connect();
 	let broken;
 
 	try {
@@ -42,47 +39,6 @@ function withKey(key, work) {
 		await client.query('SELECT label FROM apikey_login($1)', [key]);
 		return work(client);
 	});
-}
-
-class BadRequest extends Error {}
-
-// What the errors of apikey and of its policies mean in HTTP.
-const statuses = { 28000: 401, 42501: 403, 42704: 404, 53400: 429, '53B00': 429 };
-
-// Status, body and headers for an error of the database that is the caller's.
-function refusal({ code, message, detail, routine }) {
-	const status = statuses[code] || (/^2[23]...$/.test(code) ? 400 : undefined);
-	const [, seconds] = /retry_after=([\d.]+)/.exec(detail) || [];
-
-	// a missing GRANT is not the caller's
-	if (!status || routine === 'aclcheck_error')
-		return undefined;
-	return [status, { error: message, code },
-		status === 429 && seconds ? { 'Retry-After': Math.ceil(seconds) } : {}];
-}
-
-function orderOf(body) {
-	const order = ['project', 'environment', 'item'].map((name) => body?.[name]);
-
-	if (!order.every((value) => typeof value === 'string'))
-		throw new BadRequest('an order has a project, an environment and an item');
-	return order;
-}
-
-// Where the page begins, and how long it is.
-function pageOf(query, last) {
-	const limit = query.get('limit') ?? '50';
-
-	if (!/^([1-9]\d?|100)$/.test(limit))
-		throw new BadRequest('the limit is 1 to 100');
-	return [query.get('after') ?? last, Number(limit)];
-}
-
-function page(name, rows, limit, cursor) {
-	return [200, {
-		[name]: rows.slice(0, limit),
-		next: rows.length > limit ? cursor(rows[limit - 1]) : null,
-	}];
 }
 
 // Without a log-in there are no rows.
@@ -108,14 +64,17 @@ async function readOrders(client, { query }) {
 	return page('orders', rows, limit, (row) => `${row.created_at},${row.id}`);
 }
 
-const add = 'INSERT INTO orders (project, environment, item) VALUES ($1, $2, $3) RETURNING id';
+async function add(client, { project, environment, item }) {
+	const sql = 'INSERT INTO orders (project, environment, item) VALUES ($1, $2, $3) RETURNING id';
+	return (await client.query(sql, [project, environment, item])).rows[0];
+}
 
 // An order costs one of the key's budget, if it has any.
 async function addOrder(client, { body }) {
 	const order = orderOf(body);
 
 	await client.query('SELECT apikey_spend()');
-	return [201, (await client.query(add, order)).rows[0]];
+	return [201, await add(client, order)];
 }
 
 // What is refused is left out: each order has a savepoint.
@@ -127,7 +86,7 @@ async function importOrders(client, { body }) {
 	for (const order of body.map(orderOf)) {
 		await client.query('SAVEPOINT entry');
 		try {
-			results.push((await client.query(add, order)).rows[0]);
+			results.push(await add(client, order));
 		} catch (error) {
 			const [, refused] = refusal(error) || [];
 
@@ -187,71 +146,11 @@ async function revokeKey(client, { id }) {
 	return [204];
 }
 
-const routes = [
-	[/^\/health$/, { GET: health }],
-	[/^\/me$/, { GET: me }],
-	[/^\/orders$/, { GET: readOrders, POST: addOrder }],
-	[/^\/orders\/import$/, { POST: importOrders }],
-	[/^\/orders\/([^/]+)$/, { PATCH: changeOrder }],
-	[/^\/keys$/, { GET: readKeys, POST: createKey }],
-	[/^\/keys\/([^/]+)$/, { DELETE: revokeKey }],
-	[/^\/keys\/([^/]+)\/rotate$/, { POST: rotateKey }],
-];
-
-// Status and body of the answer, and headers if there are any.
-async function respond(method, url, key, text) {
-	const { pathname, searchParams: query } = new URL(url, 'http://localhost');
-	const [pattern, methods] = routes.find(([path]) => path.test(pathname)) || [];
-	const work = methods?.[method];
-	let body;
-
-	if (!work)
-		return methods ? [405, { error: 'method not allowed' }] : [404, { error: 'not found' }];
-	try {
-		body = JSON.parse(text || 'null');
-	} catch {
-		return [400, { error: 'the body is not JSON' }];
-	}
-	const request = { query, body, id: pattern.exec(pathname)[1] };
-
-	for (let left = 3; ; left--) {
-		try {
-			return work === health
-				? await transaction(health)
-				: await withKey(key, (client) => work(client, request));
-		} catch (error) {
-			if (error instanceof BadRequest)
-				return [400, { error: error.message }];
-			if (left > 1 && ['40001', '40P01'].includes(error.code))
-				continue;
-			const refused = refusal(error);
-
-			if (!refused)
-				throw error;
-			return refused;
-		}
-	}
-}
-
-const server = http.createServer(async (request, response) => {
-	let text = '';
-	let answer;
-
-	try {
-		for await (const chunk of request.setEncoding('utf8'))
-			text += chunk;
-		answer = await respond(request.method, request.url, request.headers['x-api-key'], text);
-	} catch (error) {
-		console.error(error.message);
-		answer = [500, { error: 'internal error' }];
-	}
-	const [status, body, headers] = answer;
-
-	response.writeHead(status, { 'Content-Type': 'application/json', ...headers });
-	response.end(body && JSON.stringify(body));
-});
-
-process.on('SIGTERM', () => process.exit());
-server.listen(process.env.PORT || 8080, '127.0.0.1', () => {
-	console.log(`listening on http://127.0.0.1:${server.address().port}`);
+serve({
+	withKey,
+	withoutKey: transaction,
+	works: {
+		health, me, readOrders, addOrder, importOrders, changeOrder,
+		readKeys, createKey, rotateKey, revokeKey,
+	},
 });

@@ -9,17 +9,14 @@
 //
 // Each request is one transaction, which logs the caller's key in first.
 
-const http = require('http');
 const { Pool } = require('pg');
 const { makePluginHook, postgraphile } = require('postgraphile');
+const { listen, refusal } = require('../server');
 
 const pool = new Pool({ max: 4 });
 
 // or an idle connection that breaks would end the program
 pool.on('error', (error) => console.error(error.message));
-
-// What the errors of apikey and of its policies mean in HTTP.
-const statuses = { 28000: 401, 42501: 403, 42704: 404, 53400: 429, '53B00': 429 };
 
 // Log in with the request's key, in the transaction of its work.
 const login = {
@@ -30,29 +27,25 @@ const login = {
 			try {
 				await context.pgClient.query('SELECT label FROM apikey_login($1)', [key]);
 			} catch (error) {
-				throw Object.assign(error, { status: isRefusal(error) && statuses[error.code] });
+				const [status] = refusal(error) || [];
+
+				throw Object.assign(error, { status });
 			}
 			return callback(context);
 		});
 	},
 };
 
-// Which errors of the work are the caller's?
-function isRefusal({ code, routine, severity }) {
-	return (statuses[code] || /^2[23]...$/.test(code))
-		&& routine !== 'aclcheck_error' && severity !== 'FATAL';
-}
-
 // What the caller sees of errors: SQLSTATE, and how long to wait.
 function handleErrors(errors, request, response) {
 	return errors.map((error) => {
 		const { locations, path, originalError = error } = error;
-		const { code, detail, message, status } = originalError;
-		const [, seconds] = /retry_after=([\d.]+)/.exec(detail) || [];
+		const { code, message, status } = originalError;
+		const [refused, , headers] = refusal(originalError) || [];
 
-		if (isRefusal(originalError)) {
-			if (seconds)
-				response.setHeader('Retry-After', Math.ceil(seconds));
+		if (refused) {
+			for (const [name, value] of Object.entries(headers))
+				response.setHeader(name, value);
 			return { message, locations, path, extensions: { code } };
 		}
 		if (/^No values were (updated|deleted) in /.test(message))
@@ -76,9 +69,4 @@ const api = postgraphile(pool, ['public'], {
 	retryOnInitFail: false,
 });
 
-const server = http.createServer(api);
-
-process.on('SIGTERM', () => process.exit());
-server.listen(process.env.PORT || 8080, '127.0.0.1', () => {
-	console.log(`listening on http://127.0.0.1:${server.address().port}`);
-});
+listen(api);
