@@ -77,7 +77,28 @@ SELECT verb, apikey_authorize_organization(:'reader', 'l_acme', verb) AS reader,
 	apikey_authorize(:'writer', 'l_web', 'production', verb) AS project
 FROM unnest('{read,write,manage,GET,POST,DELETE}'::text[]) verb;
 
-DROP FUNCTION l_matrix;
-DROP TABLE l_key;
+-- rows in whatever order are decided as each one alone is, some environments being remembered
+CREATE TABLE l_row AS SELECT project, environment, n FROM unnest('{l_web,l_six,l_mars,NULL}'::text[]) project,
+	unnest('{production,development,staging,e4,e5,e6,none,NULL}'::text[] || repeat('long', 25)) environment, generate_series(1, 12) n;
+SELECT apikey_add_project('l_acme', 'l_six', '{production,development,staging,e4,e5,e6}' || ARRAY[repeat('long', 25)]);
+SELECT key AS six FROM apikey_create('l_acme', 'six', '[
+	{"project": "l_web", "environment": "development", "level": "write"},
+	{"project": "l_six", "environment": "production", "level": "read"}, {"project": "l_six", "environment": "development", "level": "write"},
+	{"project": "l_six", "environment": "e4", "level": "read"}, {"project": "l_six", "environment": "e5", "level": "write"},
+	{"project": "l_six", "environment": "e6", "level": "manage"}]'::jsonb ||
+	jsonb_build_object('project', 'l_six', 'environment', repeat('long', 25), 'level', 'write')) \gset
+CREATE FUNCTION l_alone(key text, project text, environment text) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN apikey_authorize(key, project, environment, 'write');
+END $$;
+SELECT "order", count(*), count(*) FILTER (WHERE granted) AS granted, count(*) FILTER (WHERE granted IS DISTINCT FROM alone) AS wrong
+FROM unnest('{project,environment,row}'::text[]) "order",
+	LATERAL (SELECT apikey_authorize(:'six', project, environment, 'write') AS granted, l_alone(:'six', project, environment) AS alone
+		FROM (SELECT * FROM l_row ORDER BY CASE "order" WHEN 'project' THEN project WHEN 'environment' THEN environment END,
+			md5(concat(project, environment, n)) OFFSET 0) r) t
+GROUP BY 1 ORDER BY 1;
+
+DROP FUNCTION l_matrix, l_alone;
+DROP TABLE l_key, l_row;
 DELETE FROM apikey_key WHERE organization LIKE 'l\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'l\_%';

@@ -30,6 +30,9 @@
 
 #define ACCEPT_EVERY	256
 
+/* Environments of a project whose levels are remembered. */
+#define ENVIRONMENTS	4
+
 typedef struct CallSite
 {
 	/* good while nothing changes, see is_settled() */
@@ -37,15 +40,17 @@ typedef struct CallSite
 	uint64		changes;
 	TimestampTz statement;
 	int			left;			/* decisions before messages are taken in */
-	AkLevel		level;			/* on project and environment in "last" */
-	bool		hit;			/* did a row have the same as "last"? */
+	bool		hit;			/* did a row have what is remembered? */
+	AkBits		project;		/* of the last row that was */
+	int			nremembered;	/* environments of it so far */
+	AkBits		environments[ENVIRONMENTS]; /* the last of them */
+	AkLevel		levels[ENVIRONMENTS];
 
 	AkLevel		wanted;			/* of "verb" */
 	int			verb_len;
 	char		verb[8];
 	bool		constant[AK_CALLSITE_ARGS]; /* is this argument a constant? */
 	bool		rows;			/* are there arguments from rows? */
-	AkBits		last[2];		/* project and environment of the last row */
 	AkIdentType types[AK_CALLSITE_ARGS];
 
 	/* the key's organization, as a value of the type of the first argument */
@@ -256,7 +261,7 @@ settle(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
 		return key;
 	if (key != before || site->changes != count_changes())
 	{
-		site->last[0].kind = AK_BITS_NONE;
+		site->project.kind = AK_BITS_NONE;
 		site->hit = true;
 	}
 	site->changes = count_changes();
@@ -275,11 +280,41 @@ find_key(FunctionCallInfo fcinfo, int key_argno, CallSite *site)
 	return settle(fcinfo, key_argno, site);
 }
 
+/* The bits of an argument. */
+static void
+keep_argument(FunctionCallInfo fcinfo, int argno, CallSite *site, AkBits *bits)
+{
+	if (site->constant[argno])
+		bits->kind = AK_BITS_CONSTANT;
+	else
+		ak_ident_keep(bits, &site->types[argno], PG_GETARG_DATUM(argno));
+}
+
 /*
- * The level of a settled key on project and environment, from "first" on.  Where
- * rows do not come in runs the last one is not worth keeping, except that one of
- * eight is, to notice when they do.
+ * Remember a level.  Rows of a project often come in runs, but not sorted by environment.
+ * Where they do not come in runs none is worth it, except that one of eight is, to notice
+ * when they do.
  */
+static void
+remember_level(FunctionCallInfo fcinfo, int first, CallSite *site, AkLevel level)
+{
+	bool		same = ak_ident_same(&site->project, PG_GETARG_DATUM(first));
+	int			at;
+
+	if ((!same || site->nremembered >= ENVIRONMENTS) && !site->hit && site->left % 8 != 0)
+		return;
+	site->hit = false;
+	if (!same)
+	{
+		site->nremembered = 0;
+		keep_argument(fcinfo, first, site, &site->project);
+	}
+	at = site->nremembered++ % ENVIRONMENTS;
+	keep_argument(fcinfo, first + 1, site, &site->environments[at]);
+	site->levels[at] = level;
+}
+
+/* The level of a settled key on project and environment, from "first" on. */
 static pg_noinline AkLevel
 find_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 {
@@ -297,29 +332,23 @@ find_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 			return AK_LEVEL_NONE;
 	}
 	level = ak_authz_level(site->settled, &names[0], &names[1]);
-	if (!site->hit && site->left % 8 != 0)
-		return level;
-	site->hit = false;
-	site->level = level;
-	for (int i = 0; i < 2; i++)
-		if (site->constant[first + i])
-			site->last[i].kind = AK_BITS_CONSTANT;
-		else
-			ak_ident_keep(&site->last[i], &site->types[first + i],
-						  PG_GETARG_DATUM(first + i));
+	remember_level(fcinfo, first, site, level);
 	return level;
 }
 
-/* The same, but looking at the last row first. */
+/* The same, but looking at what is remembered first. */
 static pg_attribute_always_inline AkLevel
 get_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 {
 	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
-		ak_ident_same(&site->last[0], PG_GETARG_DATUM(first)) &&
-		ak_ident_same(&site->last[1], PG_GETARG_DATUM(first + 1)))
+		ak_ident_same(&site->project, PG_GETARG_DATUM(first)))
 	{
-		site->hit = true;
-		return site->level;
+		for (int i = 0; i < Min(site->nremembered, ENVIRONMENTS); i++)
+			if (ak_ident_same(&site->environments[i], PG_GETARG_DATUM(first + 1)))
+			{
+				site->hit = true;
+				return site->levels[i];
+			}
 	}
 	return find_level(fcinfo, first, site);
 }
