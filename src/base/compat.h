@@ -178,12 +178,23 @@ ak_forget_prune_infos(PlannedStmt *statement)
 #endif
 }
 
-/* These tables, partitions of which nothing is left to be pruned, are opened. */
+/* These tables, partitions that are not pruned when execution starts, are opened. */
 static inline void
 ak_keep_tables(PlannedStmt *statement, const Bitmapset *tables)
 {
 #if PG_VERSION_NUM >= 180000
 	statement->unprunableRelids = bms_add_members(statement->unprunableRelids, tables);
+#endif
+}
+
+/* A Result without a plan below it is there for a scan of these relations, or a join. */
+static inline void
+ak_replace_scan(Result * result, const Bitmapset *relations)
+{
+#if PG_VERSION_NUM >= 190000
+	result->result_type = bms_membership(relations) == BMS_MULTIPLE ?
+		RESULT_TYPE_JOIN : RESULT_TYPE_SCAN;
+	result->relids = bms_copy(relations);
 #endif
 }
 

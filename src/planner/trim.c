@@ -254,6 +254,9 @@ make_nothing(Trim *trim, Plan *plan)
 		result->plan.lefttree = trim_plan(trim, linitial(*get_children(plan)), &result->plan);
 		ak_keep_tables(trim->statement, get_tables(result->plan.lefttree));
 	}
+	else
+		ak_replace_scan(result, IsA(plan, Append) ? ((Append *) plan)->apprelids :
+						((MergeAppend *) plan)->apprelids);
 	return &result->plan;
 }
 
@@ -317,8 +320,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 	}
 	else
 		AK_SET_PRUNE_INFO(trim->statement, (MergeAppend *) copy, later);
-	if (later == NULL)
-		ak_keep_tables(trim->statement, get_tables(trim->explained ? plan : copy));
+	ak_keep_tables(trim->statement, get_tables(trim->explained ? plan : copy));
 	if (trim->explained && !trim->shared)
 	{
 		Shortened  *shortened = palloc(sizeof(Shortened));
