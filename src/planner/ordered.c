@@ -231,6 +231,30 @@ is_by_columns(const Ordered *ordered, const IndexPath *path)
 	return true;
 }
 
+/*
+ * The same scan without the lists of our calls.  From 17 on, see AK_ARRAYS_KEEP_ORDER, an
+ * index that has the order before the project takes one, too.  But what an index scan does
+ * not return the walk cannot count: it would go on to the end of the index.  The costs stay
+ * those of PostgreSQL's scan, than which this one can but be better.
+ */
+static IndexPath *
+without_lists(const IndexPath *path)
+{
+	IndexPath  *result = makeNode(IndexPath);
+	ListCell   *cell;
+
+	*result = *path;
+	result->indexclauses = NIL;
+	foreach(cell, path->indexclauses)
+	{
+		IndexClause *iclause = lfirst_node(IndexClause, cell);
+
+		if (!ak_support_is_call((Node *) iclause->rinfo->clause))
+			result->indexclauses = lappend(result->indexclauses, iclause);
+	}
+	return result;
+}
+
 /* The best index scan that has the order, of those that PostgreSQL has kept. */
 static IndexPath *
 find_walk(const Ordered *ordered)
@@ -253,7 +277,7 @@ find_walk(const Ordered *ordered)
 										  ordered->fraction) < 0)
 			best = path;
 	}
-	return best;
+	return best != NULL ? without_lists(best) : NULL;
 }
 
 /* ------------------------------------------------------------------- costs */
