@@ -49,6 +49,12 @@ BEGIN
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
 	RETURN 'not preloaded';
 END $$;
+-- the same of views one after the other, with a key, whatever the plan of who asks
+CREATE FUNCTION si_show_each(key text, counted boolean) RETURNS TABLE (name text, shown text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('apikey.key', key, false);
+	RETURN QUERY SELECT v.name::text, si_shown(v.name) FROM si_view v WHERE v.counted = si_show_each.counted;
+END $$;
 CREATE FUNCTION si_run() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
@@ -63,11 +69,9 @@ END $$;
 SELECT name, reloptions FROM si_view JOIN pg_class ON oid = name::regclass ORDER BY 1;
 SET ROLE regress_apikey_portal;
 SELECT name, si_shown(name) FROM si_view WHERE name NOT IN ('apikey_replicas', 'apikey_subscriptions') AND NOT counted ORDER BY name;
-SELECT k.name AS key, string_agg(concat_ws(': ', v.name, si_shown(v.name)), '; ' ORDER BY v.name) AS shown
-FROM si_key k, LATERAL set_config('apikey.key', key, false) AS set, LATERAL (SELECT name FROM si_view WHERE set <> '' AND NOT counted) v GROUP BY 1 ORDER BY 1;
+SELECT k.name AS key, string_agg(concat_ws(': ', v.name, shown), '; ' ORDER BY v.name) AS shown FROM si_key k, si_show_each(key, false) v GROUP BY 1 ORDER BY 1;
 -- what is counted, where the server is preloaded: nothing that is not of the key's organization
-SELECT k.name AS key, v.name, shown FROM si_key k, LATERAL set_config('apikey.key', key, false) AS set,
-	LATERAL (SELECT name, si_shown(name) AS shown FROM si_view WHERE set <> '' AND counted) v
+SELECT k.name AS key, v.name, shown FROM si_key k, si_show_each(key, true) v
 WHERE NOT coalesce(shown, '') ~ CASE WHEN v.name LIKE '%usage%' AND k.name IN ('boss', 'reader') THEN '^(not preloaded|si_acme \d+)?$'
 	WHEN v.name LIKE '%usage%' AND k.name IN ('other', 'another') THEN '^(not preloaded|si_globex \d+)?$' ELSE '^(not preloaded)?$' END;
 RESET apikey.key;
@@ -258,6 +262,6 @@ DROP ROLE regress_apikey_portal;
 SELECT apikey_unprotect('si_doc'), apikey_unprotect('si_bill'), apikey_detach_projects('si_project');
 SELECT apikey_resume('si_initech');
 DROP TABLE si_key, si_view, si_attack, si_doc, si_bill, si_project;
-DROP FUNCTION si_id, si_text, si_shown, si_run, si_equal, si_leak, si_attack;
+DROP FUNCTION si_id, si_text, si_shown, si_show_each, si_run, si_equal, si_leak, si_attack;
 DELETE FROM apikey_key WHERE organization LIKE 'si\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'si\_%';

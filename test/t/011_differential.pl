@@ -342,7 +342,7 @@ my @index_parts = (
 	'(project) INCLUDE (id)', '(project, environment) INCLUDE (id)', '(environment) INCLUDE (project, id)',
 	'(id) INCLUDE (project, environment)', ('UNIQUE (id)') x 2,
 	('USING hash (project)') x 2, 'USING hash (environment)',
-	'USING brin (project) WITH (pages_per_range = 1)', 'USING brin (project, environment) WITH (pages_per_range = 1)',
+	('USING brin (project) WITH (pages_per_range = 1)') x 3, 'USING brin (project, environment) WITH (pages_per_range = 1)',
 	'USING gin (project)', 'USING gin (project, environment)', 'USING gin (id, environment)',
 	'USING gist (project)', 'USING gist (environment, project)', 'USING spgist (project)',
 	"(project) WHERE environment = 'production'", '(project, id) WHERE id % 2 = 0', '(environment) WHERE public',
