@@ -363,6 +363,16 @@ SELECT count(*) > 0 AS planned FROM v_plan('SELECT * FROM v_doc WHERE id = 5 AND
 SELECT bytes = :planned_bytes AS no_more, cardinality(apikey_projects('read')) > 50 AS listed FROM apikey_cache_stats();
 SELECT bytes > :planned_bytes + 500 AS more FROM apikey_cache_stats();
 DROP INDEX v_estimate;
+-- a list costs as much as it has elements: with one project the plan is that of the project as a literal
+CREATE TABLE v_ten AS SELECT i AS id, 'v' || i % 10 AS project, 'production' AS environment, repeat('x', 64) AS body FROM generate_series(1, 2000) i;
+CREATE INDEX ON v_ten (project, id, body);
+ANALYZE v_ten;
+SET apikey.key = '';
+SELECT key AS single FROM apikey_create('v_acme', 'single', '[{"project": "v7", "environment": "production", "level": "read"}]') \gset
+SET apikey.key = :'single';
+SELECT condition, (SELECT count(*) FROM v_plan('SELECT * FROM v_ten WHERE ' || condition) p WHERE p ~ 'Index Cond') AS by_index
+FROM unnest(array['project = ''v7'' AND environment = ''production''', 'apikey_authorize(project, environment, ''read'')', 'apikey_authorize(project, ''production'', ''read'')']) condition;
+DROP TABLE v_ten;
 
 -- why so few rows, why so slow?
 SET apikey.key = :'some';

@@ -254,18 +254,28 @@ share_of_rows(const AkKey *key, AkLevel level, const Sample *projects,
 								   asked > 0.0 ? granted / asked : 0.0);
 }
 
-/* The same for an unknown key. */
+static double
+count_values(const Sample *sample)
+{
+	return sample->count + sample->distinct;
+}
+
+/* So many projects are expected of an unknown key. */
+static double
+default_projects(const Sample *sample)
+{
+	if (as_little && sample->column)
+		return Min(DEFAULT_PROJECTS, Max(1.0, LITTLE_SHARE * count_values(sample)));
+	return DEFAULT_PROJECTS;
+}
+
+/* The share of rows for an unknown key. */
 static double
 default_share(const Sample *sample)
 {
-	double		values = sample->count + sample->distinct;
-	double		projects = DEFAULT_PROJECTS;
-
 	if (!sample->column)
 		return DEFAULT_SHARE;
-	if (as_little)
-		projects = Min(projects, Max(1.0, LITTLE_SHARE * values));
-	return Min(1.0, projects / values);
+	return Min(1.0, default_projects(sample) / count_values(sample));
 }
 
 Selectivity
@@ -392,24 +402,33 @@ ak_estimate_saved(List *saved, const AkKey *key, AkLevel level)
 }
 
 double
+ak_estimate_elements(PlannerInfo *root, int relid, const AkCall *call, AkReachOf of)
+{
+	Sample	   *sample;
+	const AkKey *key;
+	const AkName *names;
+	bool		good;
+
+	ak_schema_accept();
+	key = key_of_call(root, call);
+	good = ak_authz_check_key(key) == AK_REASON_GOOD;
+	if (good && !(key->grants->any_project && of == AK_REACH_PROJECTS))
+		return ak_reach_list(key, Max(call->level, AK_LEVEL_READ), of, NULL, &names);
+	sample = palloc(sizeof(Sample));
+	(void) take_sample(root, call->names[of], relid, SAMPLE_PROJECTS, sample);
+	return good && sample->column ? count_values(sample) : default_projects(sample);
+}
+
+double
 ak_estimate_projects(PlannerInfo *root, int relid, const AkCall *call)
 {
 	Sample	   *sample = palloc(sizeof(Sample));
-	const AkKey *key;
-	const AkName *names;
-	double		distinct = DEFAULT_PROJECTS;
-	double		projects = DEFAULT_PROJECTS;
+	double		projects = ak_estimate_elements(root, relid, call, AK_REACH_PROJECTS);
 
 	if (take_sample(root, call->names[AK_REACH_PROJECTS], relid,
 					SAMPLE_PROJECTS, sample))
-		distinct = sample->count + sample->distinct;
-	ak_schema_accept();
-	key = key_of_call(root, call);
-	if (ak_authz_check_key(key) == AK_REASON_GOOD)
-		projects = key->grants->any_project ? distinct :
-			ak_reach_list(key, Max(call->level, AK_LEVEL_READ),
-						  AK_REACH_PROJECTS, NULL, &names);
-	return Max(1.0, Min(projects, distinct));
+		projects = Min(projects, count_values(sample));
+	return Max(1.0, projects);
 }
 
 /*

@@ -47,6 +47,13 @@ extern Selectivity ak_estimate_call(PlannerInfo *root, int relid,
 extern Selectivity ak_estimate_list(PlannerInfo *root, int relid,
 									const AkCall *call, AkReachOf of);
 
+/*
+ * How many elements that list has.  For a key on '*' these are at most the values in the
+ * table: others are not worth counting.
+ */
+extern double ak_estimate_elements(PlannerInfo *root, int relid,
+								   const AkCall *call, AkReachOf of);
+
 /* How many projects with rows in the table the key of a call reaches, at least 1. */
 extern double ak_estimate_projects(PlannerInfo *root, int relid,
 								   const AkCall *call);

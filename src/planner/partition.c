@@ -30,9 +30,10 @@
 typedef struct Listed
 {
 	Expr	   *list;
-	Oid			type;			/* of the values */
 	int			count;
 	Datum	   *values;
+	int16		length;			/* of each */
+	bool		by_value;
 } Listed;
 
 struct AkPartitions
@@ -52,30 +53,37 @@ typedef struct Steps
 
 /* ------------------------------------------ steps that compare with constants */
 
-static Const *
-evaluate(AkPartitions *partitions, Expr *expression)
+static Datum
+evaluate(AkPartitions *partitions, Expr *expression, bool *isnull)
 {
 	ExprState  *state = ExecInitExprWithParams(expression, partitions->estate->es_param_list_info);
+
+	return ExecEvalExpr(state, GetPerTupleExprContext(partitions->estate), isnull);
+}
+
+static Const *
+make_constant(AkPartitions *partitions, Expr *expression)
+{
 	Oid			type = exprType((Node *) expression);
 	int16		length;
 	bool		by_value;
 	bool		isnull;
-	Datum		value = ExecEvalExpr(state, GetPerTupleExprContext(partitions->estate), &isnull);
+	Datum		value = evaluate(partitions, expression, &isnull);
 
 	get_typlenbyval(type, &length, &by_value);
 	return makeConst(type, -1, exprCollation((Node *) expression), length, value,
 					 isnull, by_value);
 }
 
+/* The list, of values of a type. */
 static Listed *
-get_listed(AkPartitions *partitions, Expr *list)
+get_listed(AkPartitions *partitions, Expr *list, Oid type)
 {
 	Listed	   *listed;
 	ListCell   *cell;
-	Const	   *array;
-	int16		length;
-	bool		by_value;
 	char		align;
+	Datum		array;
+	bool		isnull;
 
 	foreach(cell, partitions->lists)
 	{
@@ -85,14 +93,11 @@ get_listed(AkPartitions *partitions, Expr *list)
 	}
 	listed = palloc0(sizeof(Listed));
 	listed->list = list;
-	listed->type = get_element_type(exprType((Node *) list));
-	array = evaluate(partitions, list);
-	if (!array->constisnull)
-	{
-		get_typlenbyvalalign(listed->type, &length, &by_value, &align);
-		deconstruct_array(DatumGetArrayTypeP(array->constvalue), listed->type, length,
-						  by_value, align, &listed->values, NULL, &listed->count);
-	}
+	get_typlenbyvalalign(type, &listed->length, &listed->by_value, &align);
+	array = evaluate(partitions, list, &isnull);
+	if (!isnull)
+		deconstruct_array(DatumGetArrayTypeP(array), type, listed->length, listed->by_value,
+						  align, &listed->values, NULL, &listed->count);
 	partitions->lists = lappend(partitions->lists, listed);
 	return listed;
 }
@@ -113,12 +118,13 @@ freeze(Node *node, void *context)
 	list = ak_prune_list(node);
 	if (list == NULL)
 		return ak_prune_is_changing(node, NULL) ? node :
-			(Node *) evaluate(steps->partitions, (Expr *) node);
-	listed = get_listed(steps->partitions, list);
+			(Node *) make_constant(steps->partitions, (Expr *) node);
+	listed = get_listed(steps->partitions, list, exprType(node));
 	steps->lists = list_append_unique_ptr(steps->lists, listed);
 	if (steps->value == NULL)
 	{
-		steps->value = makeNullConst(listed->type, -1, exprCollation(node));
+		steps->value = makeConst(exprType(node), -1, exprCollation(node), listed->length,
+								 (Datum) 0, true, listed->by_value);
 		steps->value->constisnull = false;
 	}
 	return (Node *) steps->value;
@@ -315,15 +321,51 @@ get_later_steps(AkPartitions *partitions, const PartitionedRelPruneInfo *table, 
 	return result;
 }
 
-PartitionPruneInfo *
-ak_partition_later(AkPartitions *partitions, const PartitionPruneInfo *info, const int *places)
+/* Are there steps for each rescan? */
+static bool
+has_later_steps(const PartitionPruneInfo *info)
 {
-	PartitionPruneInfo *result = makeNode(PartitionPruneInfo);
+	ListCell   *hierarchy;
+	ListCell   *cell;
+
+	foreach(hierarchy, info->prune_infos)
+	{
+		foreach(cell, lfirst(hierarchy))
+		{
+			if (lfirst_node(PartitionedRelPruneInfo, cell)->exec_pruning_steps != NIL)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The places of children, of which these are left. */
+static int *
+get_places(const Bitmapset *left, int children)
+{
+	int		   *places = palloc(children * sizeof(int));
+	int			count = 0;
+
+	for (int i = 0; i < children; i++)
+		places[i] = bms_is_member(i, left) ? count++ : -1;
+	return places;
+}
+
+PartitionPruneInfo *
+ak_partition_later(AkPartitions *partitions, const PartitionPruneInfo *info,
+				   const Bitmapset *left, int children)
+{
+	PartitionPruneInfo *result;
+	int		   *places;
 	bool		any = false;
 	ListCell   *hierarchy;
 	ListCell   *cell;
 	int			i = -1;
 
+	if (!has_later_steps(info))
+		return NULL;
+	places = get_places(left, children);
+	result = makeNode(PartitionPruneInfo);
 	*result = *info;
 	result->prune_infos = NIL;
 	foreach(hierarchy, info->prune_infos)

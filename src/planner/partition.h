@@ -25,11 +25,11 @@ extern Bitmapset *ak_partition_children(AkPartitions *partitions,
 
 /*
  * The steps that are left to PostgreSQL, for each rescan, in a new copy; NULL if there are
- * none.  "places" has the new number of each child, or -1.
+ * none.  Of so many children these are left.
  */
 extern PartitionPruneInfo *ak_partition_later(AkPartitions *partitions,
 											  const PartitionPruneInfo *info,
-											  const int *places);
+											  const Bitmapset *left, int children);
 
 extern void ak_partition_end(AkPartitions *partitions);
 

@@ -197,10 +197,46 @@ column_follows(IndexOptInfo *index, int column, Node *expression)
 	return false;
 }
 
+/* More elements than these make no difference. */
+#define MANY_ELEMENTS	10000
+
+/* A condition with a list, to an estimator: it counts the elements of a constructed array. */
+static Expr *
+show_elements(const ScalarArrayOpExpr *condition, double count)
+{
+	ScalarArrayOpExpr *result = makeNode(ScalarArrayOpExpr);
+	ArrayExpr  *array = makeNode(ArrayExpr);
+	Node	   *list = lsecond(condition->args);
+	List	   *elements;
+
+	array->array_typeid = exprType(list);
+	array->element_typeid = get_element_type(array->array_typeid);
+	elements = list_make1(makeNullConst(array->element_typeid, -1, InvalidOid));
+	count = Max(Min(count, MANY_ELEMENTS), 1.0);
+	while (list_length(elements) < count)
+		elements = list_concat(elements, elements);
+	array->elements = list_truncate(elements, count);
+	linitial(array->elements) = list;	/* its cost counts, too */
+	*result = *condition;
+	result->args = list_make2(linitial(condition->args), array);
+	return (Expr *) result;
+}
+
+/* The condition again. */
+static void
+hide_elements(RestrictInfo *rinfo, Expr *condition)
+{
+	ScalarArrayOpExpr *shown = castNode(ScalarArrayOpExpr, rinfo->clause);
+
+	list_free(lsecond_node(ArrayExpr, shown->args)->elements);
+	rinfo->clause = condition;
+}
+
 /*
  * What an index scan costs, by the index's own estimator.  It takes the shares
  * of rows from here: otherwise it would make the list and ask the statistics
- * about each value in it.  Where a condition is exact its share is known.
+ * about each value in it.  Where a condition is exact its share is known.  And it
+ * is shown how many elements the list has: otherwise it would think of ten.
  */
 static void
 estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
@@ -208,31 +244,34 @@ estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 					double *correlation, double *pages)
 {
 	IndexOptInfo *index = path->indexinfo;
+	List	   *shown = NIL;
+	List	   *conditions = NIL;
 	ListCell   *cell;
+	ListCell   *condition;
 
 	foreach(cell, path->indexclauses)
 	{
 		IndexClause *iclause = lfirst_node(IndexClause, cell);
 		Node	   *clause = (Node *) iclause->rinfo->clause;
-		RestrictInfo *condition;
+		RestrictInfo *rinfo;
 		AkCall		call;
+		AkReachOf	of;
 
 		if (!ak_support_is_call(clause))
 			continue;
-		condition = linitial_node(RestrictInfo, iclause->indexquals);
-		if (condition->norm_selec >= 0)
-			continue;
-		if (!iclause->lossy && iclause->rinfo->norm_selec >= 0)
-		{
-			condition->norm_selec = iclause->rinfo->norm_selec;
-			continue;
-		}
+		rinfo = linitial_node(RestrictInfo, iclause->indexquals);
 		call = ak_support_call(((FuncExpr *) clause)->args);
-		condition->norm_selec =
-			ak_estimate_list(root, index->rel->relid, &call,
-							 match_index_to_operand(call.names[AK_REACH_PROJECTS],
-													iclause->indexcol, index) ?
-							 AK_REACH_PROJECTS : AK_REACH_ENVIRONMENTS);
+		of = match_index_to_operand(call.names[AK_REACH_PROJECTS], iclause->indexcol, index) ?
+			AK_REACH_PROJECTS : AK_REACH_ENVIRONMENTS;
+		if (rinfo->norm_selec < 0)
+			rinfo->norm_selec = !iclause->lossy && iclause->rinfo->norm_selec >= 0 ?
+				iclause->rinfo->norm_selec :
+				ak_estimate_list(root, index->rel->relid, &call, of);
+		shown = lappend(shown, rinfo);
+		conditions = lappend(conditions, rinfo->clause);
+		rinfo->clause = show_elements(castNode(ScalarArrayOpExpr, rinfo->clause),
+									  ak_estimate_elements(root, index->rel->relid,
+														   &call, of));
 	}
 	GetIndexAmRoutineByAmId(index->relam, false)->amcostestimate(root, path,
 																 loop_count,
@@ -241,6 +280,8 @@ estimate_index_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 																 selectivity,
 																 correlation,
 																 pages);
+	forboth(cell, shown, condition, conditions)
+		hide_elements(lfirst_node(RestrictInfo, cell), lfirst(condition));
 }
 
 /*

@@ -272,40 +272,42 @@ may_replace(const Trim *trim, const Plan *plan, const Plan *parent)
 		(IsA(parent, Agg) || IsA(parent, Limit));
 }
 
+/* Note the tables of children that are not kept. */
+static void
+remove_tables(Trim *trim, List *children, const Bitmapset *kept)
+{
+	ListCell   *cell;
+
+	foreach(cell, children)
+	{
+		if (!bms_is_member(foreach_current_index(cell), kept))
+			(void) add_tables(lfirst(cell), &trim->removed);
+	}
+}
+
 /* An Append or MergeAppend with steps. */
 static Plan *
 trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo *info)
 {
 	List	   *children = *get_children(plan);
-	int		   *places = palloc(list_length(children) * sizeof(int));
 	Bitmapset  *kept = ak_partition_children(trim->partitions, info);
 	List	   *left = NIL;
-	int			whole = 0;		/* removed, that one process executes */
+	int			whole = 0;		/* that one process executes */
 	PartitionPruneInfo *later;
 	Plan	   *copy;
-	ListCell   *cell;
+	int			i = -1;
 
-	foreach(cell, children)
+	while ((i = bms_next_member(kept, i)) >= 0)
 	{
-		int			i = foreach_current_index(cell);
-
-		if (bms_is_member(i, kept))
-		{
-			places[i] = list_length(left);
-			left = lappend(left, lfirst(cell));
-		}
-		else
-		{
-			places[i] = -1;
-			if (trim->changes)
-				(void) add_tables(lfirst(cell), &trim->removed);
-			if (IsA(plan, Append) && i < ((Append *) plan)->first_partial_plan)
-				whole++;
-		}
+		left = lappend(left, list_nth(children, i));
+		if (IsA(plan, Append) && i < ((Append *) plan)->first_partial_plan)
+			whole++;
 	}
+	if (trim->changes)
+		remove_tables(trim, children, kept);
 	if (left == NIL)
 		return make_nothing(trim, plan);
-	later = ak_partition_later(trim->partitions, info, places);
+	later = ak_partition_later(trim->partitions, info, kept, list_length(children));
 	if (later == NULL && list_length(left) == 1 && may_replace(trim, plan, parent))
 	{
 		ak_keep_tables(trim->statement, get_tables(linitial(left)));
@@ -315,7 +317,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 	*get_children(copy) = trim_plans(trim, left, copy);
 	if (IsA(copy, Append))
 	{
-		((Append *) copy)->first_partial_plan -= whole;
+		((Append *) copy)->first_partial_plan = whole;
 		AK_SET_PRUNE_INFO(trim->statement, (Append *) copy, later);
 	}
 	else
