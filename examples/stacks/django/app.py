@@ -78,8 +78,10 @@ STATUS = {"28000": 401, "42501": 403, "42704": 404, "53400": 429, "53B00": 429}
 
 
 def state_of(error):
-    """Some errors are Django's own and have none."""
-    return getattr(error.__cause__, "pgcode", None) or ""
+    """Some errors are Django's own and have none.  psycopg2 has another name for it than
+    psycopg 3, which Django takes from 4.2 on where it is."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
 
 
 def refusal(error):
@@ -118,7 +120,7 @@ def body_of(request, kind, nothing=None):
 
 def text_of(body, name):
     value = body.get(name) if isinstance(body, dict) else None
-    # of a text with a NUL psycopg2 makes a ValueError
+    # of a text with a NUL a driver makes an error of its own
     if not isinstance(value, str) or "\0" in value:
         raise BadRequest(f"{name} is missing, or no text")
     return value
