@@ -46,6 +46,7 @@ int			ak_guc_guess_delay;
 static bool defining;
 
 bool		ak_guc_key_refused;
+static bool require_key;
 uint64		ak_guc_key_serial = 1;
 uint64		ak_guc_address_serial = 1;
 
@@ -273,6 +274,18 @@ ak_guc_init(void)
 							   &key_setting, "", PGC_USERSET,
 							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
 							   check_key, assign_key, show_masked_key);
+
+	/*
+	 * What was set before the library was loaded was set by anybody, perhaps
+	 * in the place of what an administrator has set.  PostgreSQL takes it
+	 * only from who may set it, and else the default: so that is on then.
+	 */
+	DefineCustomBoolVariable("apikey.require_key",
+							 "A session without an API key is not the application itself: it changes and sees no keys.", NULL,
+							 &require_key,
+							 GetConfigOption("apikey.require_key", true, false) != NULL,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomStringVariable("apikey.prefix",
 							   "Prefix of new API keys.", NULL,
 							   &ak_guc_prefix, "apk", PGC_USERSET, 0,
@@ -339,7 +352,7 @@ ak_guc_goes_by_key(void)
 	int			len;
 
 	(void) ak_guc_key(&len);
-	return len > 0 || ak_guc_key_refused;
+	return len > 0 || ak_guc_key_refused || require_key;
 }
 
 void

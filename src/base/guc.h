@@ -47,9 +47,9 @@ extern bool ak_guc_key_refused;
 extern const char *ak_guc_key(int *len);
 
 /*
- * Does the session go by a key: has it one, good or bad, or was the one meant for it
- * refused?  Without one it is the application itself.  A parallel worker does not know of
- * the latter.
+ * Does the session go by a key: has it one, good or bad, was the one meant for it refused,
+ * or must it have one, by apikey.require_key?  If not it is the application itself.  A
+ * parallel worker does not know of a key that was refused.
  */
 extern bool ak_guc_goes_by_key(void);
 

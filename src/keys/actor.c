@@ -30,8 +30,14 @@ refuse_actor(const char *detail)
 void
 ak_actor_refuse_key(void)
 {
-	if (ak_guc_goes_by_key())
-		refuse_actor("This is for the application itself, not for a session with a key.");
+	if (!ak_guc_goes_by_key())
+		return;
+	if (!ak_authn_has_session())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied in a session that must have an API key"),
+				 errdetail("This is for the application itself.")));
+	refuse_actor("This is for the application itself, not for a session with a key.");
 }
 
 void
@@ -63,6 +69,7 @@ ak_actor_get(AkActor *actor)
 		return;
 	actor->limited = true;
 	actor->key = ak_authn_session();
+	ak_authn_require_session(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
 	if (ak_authz_check_key(actor->key) != AK_REASON_GOOD)
 		ak_authz_refuse(actor->key);
 	if (actor->key->organization_level < AK_LEVEL_WRITE)

@@ -3,10 +3,10 @@
  *		Changes of keys: by the application itself, or by a key?
  *
  * In a session without a key it is the application: the privileges of the role
- * are all that counts.  In one with a key (apikey.key is not empty, or the key
- * meant for it was refused) it is that key.  It must be good and have organization
- * level write, it sees no other organization, and neither gives nor touches what
- * is more than it holds itself:
+ * are all that counts.  In one with a key (apikey.key is not empty, the key meant
+ * for it was refused, or apikey.require_key is on) it is that key.  It must be good
+ * and have organization level write, it sees no other organization, and neither gives
+ * nor touches what is more than it holds itself:
  *
  *	- levels: on all that a grant covers, so '*' takes a grant on '*';
  *	- organization level;
