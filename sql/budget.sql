@@ -215,7 +215,7 @@ SET IntervalStyle = 'iso_8601';
 SELECT apikey_set_budget(:'key_id', 5, '1 month 2 days 3 hours');
 RESET IntervalStyle;
 SELECT count(*) AS before FROM apikey_event \gset
-INSERT INTO apikey_budget VALUES (:'other_id', 5, 5, NULL, now(), NULL);
+INSERT INTO apikey_budget VALUES (:'other_id', 5, 5, NULL, now(), NULL, 'bu_acme');
 UPDATE apikey_budget SET remaining = 4 WHERE key_id = :'other_id';
 DELETE FROM apikey_budget WHERE key_id = :'other_id';
 COPY (SELECT :'other_id', 5, 5, NULL::interval, now(), NULL::timestamptz) TO '/dev/null';

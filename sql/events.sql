@@ -194,7 +194,9 @@ INSERT INTO apikey_key (key_id, organization, prefix, label) VALUES (y_id('sql')
 	ON CONFLICT (key_id) DO UPDATE SET label = 'upserted';
 WITH changed AS (UPDATE apikey_grant SET level = 'write' WHERE key_id = y_id('sql') RETURNING 1) SELECT count(*) FROM changed;
 MERGE INTO apikey_grant g USING y_key k ON g.key_id = k.key_id AND k.name = 'sql' WHEN MATCHED AND k.name = 'sql' THEN UPDATE SET level = 'read';
-UPDATE apikey_grants SET level = 'manage' WHERE key_id = y_id('sql');
+CREATE VIEW y_grants AS SELECT * FROM apikey_grant;
+UPDATE y_grants SET level = 'manage' WHERE key_id = y_id('sql');
+DROP VIEW y_grants;
 BEGIN;
 SET LOCAL session_replication_role = replica;
 UPDATE apikey_key SET label = 'replica' WHERE key_id = y_id('sql');

@@ -118,6 +118,12 @@ SELECT coalesce(filter, '') AS filter, paging, l_plan('SELECT * FROM apikey_even
 	('event_id > $1', 'ORDER BY event_id', 'uuid'),
 	('key_id = $1 AND event_id < $2', 'ORDER BY event_id DESC', 'uuid, uuid'),
 	('at >= $1 AND at < $2', 'ORDER BY at', 'timestamptz, timestamptz')) AS t (filter, paging, types);
+INSERT INTO apikey_budget SELECT key_id, 5, 5, NULL, now(), NULL, organization FROM apikey_key WHERE organization LIKE 'l\_org%';
+ANALYZE apikey_budget;
+SELECT coalesce(filter, '') AS filter, paging, l_plan('SELECT * FROM apikey_budgets', filter, paging, types) AS plan FROM (VALUES
+	('key_id = $1', '', 'uuid'),
+	('key_id < $1', 'ORDER BY key_id DESC', 'uuid'),
+	('organization = $1 AND key_id < $2', 'ORDER BY key_id DESC', 'text, uuid')) AS t (filter, paging, types);
 RESET ALL;
 -- the planner as it is, asked for one of many organizations
 SELECT l_explain($$SELECT key_id, label, created_at FROM apikey_keys WHERE organization = 'l_org7' AND key_id < 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY key_id DESC LIMIT 20$$);
@@ -134,6 +140,7 @@ SET enable_sort = off;
 SELECT l_explain($$SELECT key_id, label FROM apikey_keys WHERE l_leaks(label) ORDER BY key_id DESC LIMIT 20$$);
 RESET enable_sort;
 SELECT l_explain('SELECT count(*) FROM apikey_keys');
+SELECT l_explain('SELECT count(*) FROM apikey_budgets');
 RESET apikey.key;
 RESET enable_seqscan;
 DROP FUNCTION l_leaks;

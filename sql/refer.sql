@@ -17,14 +17,15 @@ COPY apikey_grant (key_id, level, project, environment, organization) FROM stdin
 COPY apikey_environment (project, environment, organization) FROM stdin (DELIMITER ' ');
 n_shop * n_b
 \.
-COPY apikey_budget (key_id, budget, remaining, started_at) FROM stdin;
-11111111-0000-0000-0000-000000000000	5	5	2020-01-01
+COPY apikey_budget (key_id, budget, remaining, started_at, organization) FROM stdin;
+11111111-0000-0000-0000-000000000000	5	5	2020-01-01	n_b
+55555555-0000-0000-0000-000000000000	5	5	2020-01-01	n_b
 \.
 SELECT * FROM n_left;
 -- anything but COPY has to know
 SELECT * FROM n_try($$INSERT INTO apikey_grant VALUES (n_key(5), 'read', NULL, '*', 'n_b')$$,
-	$$INSERT INTO apikey_budget VALUES (n_key(1), 5, 5, NULL, now())$$,
-	$$INSERT INTO apikey_budget VALUES (n_key(2), 5, 5, NULL, now())$$,
+	$$INSERT INTO apikey_budget VALUES (n_key(1), 5, 5, NULL, now(), NULL, 'n_b')$$,
+	$$INSERT INTO apikey_budget VALUES (n_key(2), 5, 5, NULL, now(), NULL, 'n_b')$$,
 	$$INSERT INTO apikey_environment VALUES ('n_shop', 'production', 'n_b')$$,
 	$$UPDATE apikey_grant SET key_id = n_key(5) WHERE key_id = n_key(4)$$,
 	$$UPDATE apikey_grant SET level = 'write' WHERE key_id = n_key(4)$$);
@@ -39,6 +40,7 @@ SELECT attempt($$COPY n_copy FROM PROGRAM 'echo 55555555-0000-0000-0000-00000000
 -- what then comes must agree, whoever adds it
 INSERT INTO apikey_key (key_id, organization, prefix, label) VALUES (n_key(9), 'n_a', 'apk', 'nine');
 SELECT * FROM n_try($$INSERT INTO apikey_key (key_id, organization, prefix, label) VALUES (n_key(1), 'n_a', 'apk', 'one')$$,
+	$$INSERT INTO apikey_key (key_id, organization, prefix, label) VALUES (n_key(5), 'n_a', 'apk', 'five')$$,
 	$$UPDATE apikey_key SET key_id = n_key(1) WHERE key_id = n_key(9)$$,
 	$$UPDATE apikey_key SET key_id = n_key(8), organization = 'n_b' WHERE key_id = n_key(9)$$,
 	$$INSERT INTO apikey_project VALUES ('n_shop', 'n_a')$$,
@@ -104,4 +106,5 @@ DROP TABLE n_copy;
 DROP VIEW n_left;
 DROP FUNCTION n_key, n_try, n_on_copy;
 DELETE FROM apikey_key WHERE organization LIKE 'n\_%';
+DELETE FROM apikey_budget WHERE organization LIKE 'n\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'n\_%';

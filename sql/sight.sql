@@ -120,6 +120,25 @@ SELECT n, set_config('apikey.key', coalesce(si_text(n), ''), false) <> '' AS key
 RESET ALL;
 DEALLOCATE ALL;
 
+-- nothing is written through a view, with whatever privileges
+RESET ROLE;
+SELECT format('GRANT ALL ON %s TO regress_apikey_portal', string_agg(name, ', ')) FROM si_view \gexec
+CREATE FUNCTION si_write(view text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(DISTINCT left(attempt(format(command, view, (SELECT attname FROM pg_attribute WHERE attrelid = view::regclass AND attnum = 1))), 5), ' ')
+	FROM unnest('{INSERT INTO %s DEFAULT VALUES,UPDATE %s SET %s = NULL,DELETE FROM %s}'::text[]) command
+$$;
+-- before PostgreSQL 17 there is no MERGE into a view
+CREATE FUNCTION si_merge(view text) RETURNS text LANGUAGE sql AS $$
+	SELECT regexp_replace(attempt(format('MERGE INTO %s USING (SELECT 1) s ON true WHEN MATCHED THEN DELETE', view)), '^(0A000|55000) .*', 'refused')
+$$;
+SELECT who, si_write(name), si_merge(name), count(*) = (SELECT count(*) FROM si_view) AS "all"
+FROM unnest('{postgres,regress_apikey_portal}'::text[]) who, LATERAL set_config('role', CASE who WHEN 'postgres' THEN 'none' ELSE who END, false) AS set,
+	LATERAL (SELECT name FROM si_view WHERE set <> '') v GROUP BY 1, 2, 3 ORDER BY 1;
+SELECT si_write(name), si_merge(name) FROM si_view, set_config('apikey.key', :'boss', false) GROUP BY 1, 2;
+RESET apikey.key;
+RESET ROLE;
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA public FROM regress_apikey_portal;
+
 -- Functions of the caller that leak, and are as cheap as can be, are asked about no row
 -- of others, wherever they stand in a query, whatever the planner may do.
 RESET ROLE;
@@ -243,6 +262,18 @@ BEGIN
 	RETURN NEXT;
 END $$;
 SELECT name, l.* FROM unnest('{NULL,boss,reader,plain,other,revoked,rubbish}'::text[]) WITH ORDINALITY n (name, o), si_looks(name) l ORDER BY o;
+-- what is open to PUBLIC tells each bearer of its key, though the views may show nothing of it
+RESET apikey.key;
+RESET ROLE;
+SELECT apikey_set_budget(si_id('plain'), 10);
+SET ROLE regress_apikey_portal;
+CREATE FUNCTION si_told(name text) RETURNS TABLE (who text, projects text[], reason text, remains bigint, status text, view bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('apikey.key', si_text(name), false);
+	RETURN QUERY SELECT w.label, apikey_projects('read'), (apikey_explain('si_web', 'production', 'write')).reason, apikey_spend(),
+		(SELECT f.status FROM apikey_find_keys(si_text(name)) f), (SELECT b.remaining FROM apikey_budgets b WHERE b.key_id = w.key_id) FROM apikey_whoami() w;
+END $$;
+SELECT name, t.* FROM unnest('{boss,reader,plain,derived}'::text[]) WITH ORDINALITY n (name, o), si_told(name) t ORDER BY o;
 RESET apikey.key;
 SELECT relation, project, environment, commands FROM apikey_reach(si_id('boss'));
 SELECT set_config('apikey.key', si_text('boss'), false) <> '' AS key;
@@ -262,6 +293,6 @@ DROP ROLE regress_apikey_portal;
 SELECT apikey_unprotect('si_doc'), apikey_unprotect('si_bill'), apikey_detach_projects('si_project');
 SELECT apikey_resume('si_initech');
 DROP TABLE si_key, si_view, si_attack, si_doc, si_bill, si_project;
-DROP FUNCTION si_id, si_text, si_shown, si_show_each, si_run, si_equal, si_leak, si_attack;
+DROP FUNCTION si_id, si_text, si_shown, si_show_each, si_run, si_write, si_merge, si_equal, si_leak, si_attack;
 DELETE FROM apikey_key WHERE organization LIKE 'si\_%';
 DELETE FROM apikey_project WHERE organization LIKE 'si\_%';

@@ -260,17 +260,20 @@ CREATE TABLE apikey_budget (
 	refill interval,
 	started_at timestamptz NOT NULL,
 	refills_at timestamptz,
+	organization text COLLATE "C" NOT NULL,
 	CONSTRAINT apikey_budget_pkey PRIMARY KEY (key_id),
 	CONSTRAINT apikey_budget_positive CHECK (budget > 0),
 	CONSTRAINT apikey_budget_remaining
 		CHECK (remaining >= 0 AND remaining <= budget),
 	CONSTRAINT apikey_budget_refill
 		CHECK ((refill IS NULL) = (refills_at IS NULL)),
-	CONSTRAINT apikey_budget_key_fkey FOREIGN KEY (key_id)
-		REFERENCES apikey_key (key_id) ON DELETE CASCADE
+	CONSTRAINT apikey_budget_key_fkey FOREIGN KEY (key_id, organization)
+		REFERENCES apikey_key (key_id, organization) ON DELETE CASCADE
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE apikey_budget IS
 'what API keys may spend; a key without a row spends without a limit';
+-- for pages of apikey_budgets
+CREATE INDEX apikey_budget_organization_idx ON apikey_budget (organization, key_id);
 
 /*
  * Whoever derives a key counts it in the row of the one that all come from: "counted"
@@ -1600,6 +1603,9 @@ COMMENT ON FUNCTION apikey_usage_stats() IS
  * rows alone.  What the service's staff has written a customer does not see: without a
  * key, sees(NULL) is true.
  *
+ * A view of one table alone could be updated, by whoever was granted ALL on it, past the
+ * functions.  So beside such a table stands "read_only", which is nothing.
+ *
  * PARALLEL RESTRICTED, for a worker does not know that a session's key was refused.
  */
 CREATE FUNCTION apikey_internal.sees_support(request internal) RETURNS internal
@@ -1637,7 +1643,7 @@ SELECT p.organization, p.project,
 	CASE WHEN apikey_internal.sees(NULL) THEN
 		(SELECT s.reason FROM apikey_suspension s
 			WHERE s.organization = p.organization) END AS suspended_reason
-FROM apikey_project p
+FROM apikey_project p, (SELECT) read_only
 WHERE apikey_internal.sees(p.organization);
 COMMENT ON VIEW apikey_registry IS
 'the projects of each organization, their environments, and whether it is suspended';
@@ -1720,7 +1726,7 @@ SELECT key_id, k.organization, label,
 		WHERE s.key_id = k.key_id AND k.scheme IS NOT NULL AND k.revoked_at IS NULL
 			AND s.expires_at > greatest(statement_timestamp(), now())) AS overlap_until,
 	imported_at
-FROM apikey_key k
+FROM apikey_key k, (SELECT) read_only
 WHERE apikey_internal.sees(k.organization);
 COMMENT ON VIEW apikey_keys IS
 'API keys, without anything that could be used as one';
@@ -1728,7 +1734,7 @@ COMMENT ON VIEW apikey_keys IS
 CREATE VIEW apikey_grants WITH (security_barrier) AS
 SELECT key_id, coalesce(project, '*') AS project, environment, level,
 	organization
-FROM apikey_grant
+FROM apikey_grant, (SELECT) read_only
 WHERE apikey_internal.sees(organization);
 COMMENT ON VIEW apikey_grants IS
 'what each API key may do';
@@ -1742,15 +1748,15 @@ COMMENT ON FUNCTION apikey_internal.budget_period(timestamptz, interval, timesta
 'the period of a budget that a time falls into, by the calendar of UTC: when it was filled up, and when it will be';
 
 CREATE VIEW apikey_budgets WITH (security_barrier) AS
-SELECT b.key_id, k.organization, b.budget,
+SELECT b.key_id, b.organization, b.budget,
 	CASE WHEN b.refills_at <= greatest(statement_timestamp(), now()) THEN b.budget
 		ELSE b.remaining END AS remaining,
 	b.refill, coalesce(p.refilled_at, b.started_at) AS refilled_at,
 	p.refills_at
-FROM apikey_budget b JOIN apikey_key k ON k.key_id = b.key_id,
+FROM apikey_budget b,
 	LATERAL apikey_internal.budget_period(b.started_at, b.refill,
 		greatest(statement_timestamp(), now())) p
-WHERE apikey_internal.sees(k.organization);
+WHERE apikey_internal.sees(b.organization);
 COMMENT ON VIEW apikey_budgets IS
 'what is left of the budget of each API key that has one';
 
@@ -1765,7 +1771,7 @@ SELECT at, action, key_id, organization,
 	CASE WHEN apikey_internal.told(organization, acting_key) THEN detail
 		ELSE detail - '{reason,changed}'::text[] END AS detail,
 	event_id
-FROM apikey_event
+FROM apikey_event, (SELECT) read_only
 WHERE apikey_internal.sees(nullif(organization, ''));
 COMMENT ON VIEW apikey_events IS
 'every change of keys, grants and the registry: what, who, when, and from where';

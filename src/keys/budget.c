@@ -183,21 +183,22 @@ get_budget(FunctionCallInfo fcinfo, int argno)
  * away.  What is spent is only as durable as the work that it pays for.
  */
 static void
-write_budget(const pg_uuid_t *id, int64 budget, const AkValue *refill)
+write_budget(const AkChange *change, int64 budget, const AkValue *refill)
 {
 	static AkSql upsert_budget = {
 		AK_TABLE_BUDGET, 0,
 		.query = "INSERT INTO $S.apikey_budget"
-		" (key_id, budget, remaining, refill, started_at, refills_at)"
+		" (key_id, budget, remaining, refill, started_at, refills_at, organization)"
 		" VALUES ($1, $2, $2, $3, " AK_SQL_NOW ", "
-		REFILLS_AT(AK_SQL_NOW, "$3") ")"
+		REFILLS_AT(AK_SQL_NOW, "$3") ", $4)"
 		" ON CONFLICT (key_id) DO UPDATE SET budget = excluded.budget,"
 		" remaining = excluded.remaining, refill = excluded.refill,"
 		" started_at = excluded.started_at, refills_at = excluded.refills_at"
 	};
 
-	if (ak_sql_run(&upsert_budget, ak_value_uuid(id), ak_value_int8(budget),
-				   *refill) == 0)
+	if (ak_sql_run(&upsert_budget, ak_value_uuid(&change->id),
+				   ak_value_int8(budget), *refill,
+				   ak_value_name(&change->organization)) == 0)
 		ak_sql_refuse_trigger(AK_TABLE_BUDGET);
 	ForceSyncCommit();
 }
@@ -256,7 +257,7 @@ apikey_set_budget(PG_FUNCTION_ARGS)
 	else
 	{
 		budget = get_budget(fcinfo, 1);
-		write_budget(&change.id, budget, &refill);
+		write_budget(&change, budget, &refill);
 		ak_detail_add(&detail, "budget", psprintf(INT64_FORMAT, budget));
 		if (!refill.isnull)
 			ak_detail_add(&detail, "refill",

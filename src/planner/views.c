@@ -64,6 +64,13 @@ is_condition(Node *node)
 	return name != NULL && strcmp(name, "sees") == 0;
 }
 
+/* Is it the (SELECT) that keeps a view from being updated? */
+static bool
+is_empty(const RangeTblEntry *entry)
+{
+	return entry->rtekind == RTE_SUBQUERY && entry->subquery->rtable == NIL;
+}
+
 /* The only table in a FROM list where all else are functions; NULL if there are more. */
 static RangeTblEntry *
 find_only_table(Query *view, Index *number)
@@ -78,7 +85,7 @@ find_only_table(Query *view, Index *number)
 		if (!IsA(lfirst(cell), RangeTblRef))
 			return NULL;
 		entry = rt_fetch(((RangeTblRef *) lfirst(cell))->rtindex, view->rtable);
-		if (entry->rtekind == RTE_FUNCTION)
+		if (entry->rtekind == RTE_FUNCTION || is_empty(entry))
 			continue;
 		if (entry->rtekind != RTE_RELATION || table != NULL)
 			return NULL;

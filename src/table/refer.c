@@ -282,21 +282,31 @@ is_contradicted(AkTable table, Datum id, const AkName *organization)
 		return has_foreign_grant_now(id, organization);
 	if (table == AK_TABLE_KEY)
 	{
-		ScanKeyData secret;
-		ScanKeyData parent;
+		static const struct
+		{
+			AkIndex		index;
+			AttrNumber	id;
+			AttrNumber	organization;
+		}			referring[] = {
+			{AK_INDEX_GRANT_KEY, Anum_apikey_grant_key_id,
+			Anum_apikey_grant_organization},
+			{AK_INDEX_SECRET_PKEY, Anum_apikey_secret_key_id,
+			Anum_apikey_secret_organization},
+			{AK_INDEX_BUDGET_PKEY, Anum_apikey_budget_key_id,
+			Anum_apikey_budget_organization},
+			{AK_INDEX_KEY_PARENT, Anum_apikey_key_parent_id,
+			Anum_apikey_key_organization}
+		};
+		bool		found = false;
 
-		ScanKeyInit(&key, Anum_apikey_grant_key_id, BTEqualStrategyNumber,
-					F_UUID_EQ, id);
-		ScanKeyInit(&secret, Anum_apikey_secret_key_id, BTEqualStrategyNumber,
-					F_UUID_EQ, id);
-		ScanKeyInit(&parent, Anum_apikey_key_parent_id, BTEqualStrategyNumber,
-					F_UUID_EQ, id);
-		return has_row(AK_INDEX_GRANT_KEY, &key,
-					   Anum_apikey_grant_organization, organization) ||
-			has_row(AK_INDEX_SECRET_PKEY, &secret,
-					Anum_apikey_secret_organization, organization) ||
-			has_row(AK_INDEX_KEY_PARENT, &parent,
-					Anum_apikey_key_organization, organization);
+		for (size_t i = 0; i < lengthof(referring) && !found; i++)
+		{
+			ScanKeyInit(&key, referring[i].id, BTEqualStrategyNumber,
+						F_UUID_EQ, id);
+			found = has_row(referring[i].index, &key,
+							referring[i].organization, organization);
+		}
+		return found;
 	}
 	ScanKeyInit(&key, Anum_apikey_environment_project, BTEqualStrategyNumber,
 				F_TEXTEQ, id);

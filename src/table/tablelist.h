@@ -98,6 +98,7 @@ AK_COLUMN(apikey_budget, remaining, INT8OID, false)
 AK_COLUMN(apikey_budget, refill, INTERVALOID, true)
 AK_COLUMN(apikey_budget, started_at, TIMESTAMPTZOID, false)
 AK_COLUMN(apikey_budget, refills_at, TIMESTAMPTZOID, true)
+AK_COLUMN(apikey_budget, organization, TEXTOID, false)
 AK_TABLE_END(apikey_budget)
 
 AK_TABLE(DERIVATION, apikey_derivation)

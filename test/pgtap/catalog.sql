@@ -169,6 +169,8 @@ SELECT bag_eq($$SELECT relname::text, relkind::text FROM relation WHERE relkind 
 SELECT is_empty($$SELECT relname FROM relation WHERE relkind = 'v' AND relname ~ '^apikey_'
 	AND (reloptions IS DISTINCT FROM array['security_barrier=true'] OR pg_get_viewdef(oid) !~ 'apikey_internal\.sees\(')$$,
 	'each view asks what the session may see, before anybody else looks at a row');
+SELECT is_empty($$SELECT relname, pg_relation_is_updatable(oid, true) FROM relation WHERE relkind = 'v' AND pg_relation_is_updatable(oid, true) <> 0$$,
+	'none is a way to write, whoever has which privileges on it');
 SELECT results_eq($$SELECT signature FROM function WHERE prosupport = 'apikey_internal.sees_support'::regproc$$, array['apikey_internal.sees(text)'], 'of that alone the planner is told');
 SELECT bag_eq($$SELECT c::text FROM (SELECT unnest(extconfig)::regclass c FROM pg_extension WHERE extname = 'apikey') t$$,
 	$$VALUES ('apikey_project'), ('apikey_environment'), ('apikey_suspension'), ('apikey_key'), ('apikey_secret'), ('apikey_grant'), ('apikey_budget'), ('apikey_derivation'), ('apikey_heartbeat'), ('apikey_event'), ('apikey_use'), ('apikey_use_hour'), ('apikey_subscription')$$, 'pg_dump carries the tables with data');
@@ -278,7 +280,7 @@ SELECT bag_eq($$SELECT indrelid::regclass::text, indexrelid::regclass::text, ind
 	('apikey_secret', 'apikey_secret_rule_idx', false, false, 'btree (lookup_rule)'),
 	('apikey_grant', 'apikey_grant_key', true, false, 'btree (key_id, project, environment) INCLUDE (level) NULLS NOT DISTINCT'),
 	('apikey_grant', 'apikey_grant_project_idx', false, false, 'btree (project, environment, organization)'),
-	('apikey_budget', 'apikey_budget_pkey', true, true, 'btree (key_id)'),
+	('apikey_budget', 'apikey_budget_pkey', true, true, 'btree (key_id)'), ('apikey_budget', 'apikey_budget_organization_idx', false, false, 'btree (organization, key_id)'),
 	('apikey_heartbeat', 'apikey_heartbeat_pkey', true, true, 'btree (one)'),
 	('apikey_event', 'apikey_event_pkey', true, true, 'btree (event_id)'),
 	('apikey_event', 'apikey_event_at_idx', false, false, 'btree (at)'),
@@ -293,7 +295,7 @@ SELECT is_empty('SELECT indexrelid::regclass FROM pg_index i JOIN relation r ON 
 SELECT bag_eq($$SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 	WHERE contype = 'f' AND conrelid IN (SELECT oid FROM relation)$$, $$VALUES
 	('apikey_secret', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
-	('apikey_budget', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
+	('apikey_budget', 'FOREIGN KEY (key_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_derivation', 'FOREIGN KEY (key_id) REFERENCES apikey_key(key_id) ON DELETE CASCADE'),
 	('apikey_key', 'FOREIGN KEY (parent_id, organization) REFERENCES apikey_key(key_id, organization) ON DELETE CASCADE'),
 	('apikey_environment', 'FOREIGN KEY (project, organization) REFERENCES apikey_project(project, organization) ON DELETE CASCADE'),

@@ -114,7 +114,8 @@ sub check
 		"t\n0\n0\n0|0", "$what: rows fall with what they refer to");
 	foreach my $sql ("INSERT INTO apikey_grant VALUES ('$id', 'read', 'mars', 'production', 'acme')",
 		"INSERT INTO apikey_grant VALUES ('$id', 'read', 'venus', '*', 'acme')",
-		"INSERT INTO apikey_budget VALUES (gen_random_uuid(), 1, 1, NULL, now(), NULL)",
+		"INSERT INTO apikey_budget VALUES (gen_random_uuid(), 1, 1, NULL, now(), NULL, 'acme')",
+		"UPDATE apikey_budget SET organization = 'globex'",
 		"INSERT INTO apikey_environment VALUES ('web', 'new', 'globex')",
 		"UPDATE apikey_grant SET organization = 'globex' WHERE key_id = '$id'",
 		"UPDATE apikey_key SET organization = 'globex' WHERE key_id = '$id'",

@@ -120,7 +120,7 @@ like(call('whole', $_), qr/^55000: API keys cannot be changed in a database that
 	"SELECT apikey_add_project('acme', 'web')", "SELECT apikey_remove_project('web')", "SELECT apikey_rename_project('web', 'x')", "SELECT apikey_add_environment('web', 'x')",
 	"SELECT apikey_remove_environment('web', 'production')", 'SELECT apikey_purge_derived(now())',
 	"UPDATE apikey_key SET label = 'x'", 'DELETE FROM apikey_grant', 'TRUNCATE apikey_key CASCADE', "INSERT INTO apikey_suspension VALUES ('x', now())",
-	"SET session_replication_role = replica; DELETE FROM apikey_secret", "INSERT INTO apikey_budget VALUES ('$id', 1, 1, NULL, now(), NULL)",
+	"SET session_replication_role = replica; DELETE FROM apikey_secret", "INSERT INTO apikey_budget VALUES ('$id', 1, 1, NULL, now(), NULL, 'acme')",
 	"COPY apikey_project FROM STDIN;\nx\ty\n\\.\n";
 is($node->safe_psql('whole', 'SELECT count(*) FROM apikey_events'), $before, 'nothing is half done');
 is($node->safe_psql('whole', 'SELECT apikey_purge_events(now()) >= 0'), 't', 'but events of its own are');
