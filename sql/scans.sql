@@ -202,6 +202,13 @@ SELECT apikey_explain_query('SELECT $1 IS NULL');
 SELECT apikey_explain_query('SELECT * FROM sc_docs WHER id = 1');
 SELECT apikey_explain_query('SELECT * FROM sc_docs WHERE missing');
 SELECT apikey_explain_query('SELECT 1 / 0 FROM sc_docs');
+-- a key in the query is the one that it is planned for, not what is left of it in messages
+CREATE TABLE sc_free AS SELECT 'sc' || i % 40 AS project, 'production' AS environment, i FROM generate_series(1, 40000) i;
+CREATE INDEX ON sc_free (project);
+ANALYZE sc_free;
+SELECT name, n, scan FROM sc_key, unnest(array[key, left(key, 26) || 'x']) WITH ORDINALITY p (part, n),
+	apikey_explain_query(format('SELECT * FROM sc_free WHERE apikey_authorize(%L, project, environment, ''read'')', part)) ORDER BY name, n;
+DROP TABLE sc_free;
 -- not without the rights that the query would take
 SELECT apikey_explain_query('SELECT label FROM apikey_keys');
 SELECT apikey_explain_query('UPDATE sc_kinds SET name = NULL');

@@ -136,7 +136,8 @@ plan_text(const char *string)
 
 /*
  * Errors repeat what is wrong, and it may be a key.  So a query with a key in it is planned
- * without that first: what is wrong is found there.
+ * without that first: what is wrong is found there.  The plan to explain is another one: it
+ * goes by what the key can reach.
  */
 static void
 plan_query(void *arg)
