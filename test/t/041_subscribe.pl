@@ -173,6 +173,7 @@ is($_->[0]->safe_psql($_->[1], 'SELECT (SELECT count(*) FROM pg_subscription), (
 
 like(subscribe($publisher, 'near', 'postgres', ''), qr/00000: 9 of 9 tables are there/, 'a publisher on the same server');
 is(may($publisher, $key, 'near'), 't', 'its keys are good');
+beat();
 streams($publisher, 'near', 'the state');
 is($publisher->safe_psql('near', q{SELECT action, detail ->> 'publication' FROM apikey_events WHERE action = 'subscribe'}), 'subscribe|apikey', 'the event');
 like(subscribe($publisher, 'near', 'postgres', ''), qr/55000: this database subscribes to API keys already/, 'once is enough');
