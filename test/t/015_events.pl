@@ -67,8 +67,8 @@ foreach my $preload ('', 'session_preload_libraries', 'shared_preload_libraries'
 		  $node->psql('postgres', "SELECT count(key) FROM apikey_create('acme', 'x')");
 
 		isnt($status, 0, "$name, $place: refused");
-		like($stderr, qr/ERROR:  invalid API key|FATAL:  parameter "apikey.key" cannot be set here/,
-			"$name, $place: as a bad key");
+		like($stderr, qr/ERROR:  no API key is logged in|FATAL:  parameter "apikey.key" cannot be set here/,
+			"$name, $place: not as the application");
 	}
 	{
 		local $ENV{PGOPTIONS} = '';
