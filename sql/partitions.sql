@@ -269,6 +269,12 @@ SET apikey.key = :'two';
 SELECT count(*) FROM unnest('{n3,n7,n21}'::text[]) p JOIN n_hash h ON h.project = p;
 SELECT count(*) FROM unnest('{n3,n7,n21}'::text[]) p JOIN n_pairs h ON h.project = p AND h.day = 3;
 RESET enable_hashjoin; RESET enable_mergejoin; RESET enable_seqscan;
+-- joined and grouped partition by partition
+SET enable_partitionwise_join = on; SET enable_partitionwise_aggregate = on;
+SELECT count(*) FROM n_hash a JOIN n_hash b USING (project, id);
+SELECT project, count(*) FROM n_hash GROUP BY project ORDER BY project;
+SELECT a.project, count(*), count(b.id) FROM n_days a LEFT JOIN n_days b ON b.day = a.day AND b.project = a.project AND b.id = a.id AND b.day < 3 GROUP BY a.project ORDER BY a.project;
+RESET enable_partitionwise_join; RESET enable_partitionwise_aggregate;
 
 -- a partition that remains alone is read without what would put several together
 EXPLAIN (COSTS OFF) SELECT id FROM n_pattern ORDER BY id LIMIT 2;
