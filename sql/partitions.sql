@@ -246,7 +246,7 @@ EXPLAIN (COSTS OFF) SELECT count(*) FROM n_hash;
 SELECT count(*), n_read('SELECT count(*) FROM n_hash') FROM n_hash;
 SELECT count(*), n_read('SELECT * FROM n_pairs WHERE day = 3 ORDER BY id') FROM n_pairs WHERE day = 3;
 SELECT count(*), n_read('SELECT count(*) FROM n_hash a JOIN n_days b USING (project)') FROM n_hash a JOIN n_days b USING (project);
-SELECT l.name AS layout, string_agg(concat_ws(' ', k.name, n_compare(l.name, k.key, 'SELECT * FROM n_%s')), ', ' ORDER BY k.name COLLATE "C") AS "rows/partitions" FROM n_layout l, n_key k GROUP BY l.n, 1 ORDER BY l.n;
+SELECT l.name AS layout, string_agg(concat_ws(' ', k.name, n_compare(l.name, k.key, 'SELECT * FROM n_%s')), ', ' ORDER BY k.name COLLATE "C") AS "rows/partitions" FROM n_layout l, n_key k WHERE k.name = 'two' OR l.name = 'days' GROUP BY l.n, 1 ORDER BY l.n;
 SET apikey.key = :'two';
 SET parallel_leader_participation = off;
 SELECT count(*) FROM n_hash;
