@@ -298,6 +298,10 @@ finish()
 	local pid
 
 	cd /
+	# what a script has begun as a process group
+	for pid in $(jobs -p); do
+		kill -- "-$pid" 2>/dev/null || true
+	done
 	find "$WORK" -name postmaster.pid | while read -r pid; do
 		pg_ctl -s -D "${pid%/*}" -m immediate stop || true
 	done
