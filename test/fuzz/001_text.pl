@@ -7,6 +7,7 @@ use Math::BigInt;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Apikey ();
 use Fuzz;
 
 # in a round

@@ -34,6 +34,7 @@ use Pages;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Apikey ();
 
 my $seed = $ENV{APIKEY_SEED} // int rand 1_000_000;
 my $node = PostgreSQL::Test::Cluster->new('examples');

@@ -9,6 +9,7 @@ use IO::Socket::UNIX;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Apikey ();
 
 my $node = PostgreSQL::Test::Cluster->new('roles');
 $node->init;

@@ -11,6 +11,18 @@ our @EXPORT = qw(start_node issue may);
 our @EXPORT_OK = qw(set flush);
 our %EXPORT_TAGS = (DEFAULT => \@EXPORT);
 
+# Before PostgreSQL 17, too, a server is a copy of the one that initdb made in INITDB_TEMPLATE.
+if (my $template = $ENV{INITDB_TEMPLATE})
+{
+	no warnings 'redefine';
+	my $run = \&PostgreSQL::Test::Utils::system_or_bail;
+
+	*PostgreSQL::Test::Utils::system_or_bail = sub {
+		return $run->(@_) if "@_" !~ /^initdb -D (\S+) -A trust -N$/;
+		return $run->('cp', '-RPp', $template, $1);
+	};
+}
+
 # A started server with the extension, a project "web" of "acme" and a project
 # "mars" of "globex".  Options go to init(); "conf" is added to the settings;
 # "install_path" is another installation.
