@@ -32,7 +32,8 @@ $session->query_safe(sprintf $make, 10);
 $session->query_safe('VACUUM ANALYZE;');
 $session->query_safe(sprintf $make, 1000);
 my $before = held();
-$session->query_safe(sprintf $make, 100_000);
+$session->query_safe("CREATE UNLOGGED TABLE token AS
+	SELECT k.key FROM generate_series(1, 100000) i, apikey_create('acme', 'k' || i, $grants) k;");
 my $grown = held() - $before;
 cmp_ok($grown, '<', 8 * 1024, "creating 100,000 keys in one statement ($grown kB more)");
 
@@ -42,8 +43,6 @@ is( $session->query_safe("SELECT coalesce(sum(seq_tup_read) / 10000, 0)::int FRO
 	0, 'and no table was read whole for each of them');
 
 # good keys: far more than fit
-$session->query_safe("CREATE UNLOGGED TABLE token AS
-	SELECT k.key FROM generate_series(1, 100000) i, apikey_create('acme', 'k' || i, $grants) k;");
 my $ask = "SELECT count(*) FROM token WHERE apikey_authorize(key, 'web', 'production', 'read');";
 is($session->query_safe("SET apikey.cache_size = '1MB'; $ask"), 100_000, 'all are good');
 $before = held();
