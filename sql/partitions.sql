@@ -294,7 +294,7 @@ DECLARE c SCROLL CURSOR FOR SELECT id, project, environment FROM n_pattern;
 FETCH ALL FROM c;
 FETCH BACKWARD 2 FROM c;
 UPDATE n_pattern SET day = day WHERE CURRENT OF c RETURNING id;
-DECLARE l CURSOR FOR SELECT id, project FROM n_pattern WHERE project = 'n3' FOR UPDATE;
+DECLARE l CURSOR FOR SELECT id, project FROM n_pattern WHERE project = 'n3' ORDER BY id FOR UPDATE;
 FETCH FROM l;
 UPDATE n_pattern SET day = day WHERE CURRENT OF l RETURNING id;
 ROLLBACK;
