@@ -532,7 +532,7 @@ ak_merge_begin(AkMerge *merge, const AkPlace *place, int wanted)
 }
 
 /* The rows of the only project are those of the index scan. */
-static TupleTableSlot *
+static pg_noinline TupleTableSlot *
 next_of_single(AkMerge *merge)
 {
 	TupleTableSlot *slot = merge->fetched;

@@ -3,7 +3,7 @@
  *		The node of a plan that is an ordered scan; see ordered.c.
  *
  * It begins with the walk.  A row that fails the conditions was passed in vain.  When
- * that was so for a few, the projects of the key are listed; when it was for so many as
+ * that was so for some, the projects of the key are listed; when it was for so many as
  * it costs to begin the runs of these, they are merged from the place on where the walk
  * is, unless it has returned so many rows that it will soon be at its end.  So the scan
  * takes at most about twice as long as the better of the two.  A key of few grants has its
@@ -30,11 +30,16 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-/* Rows that the walk may pass in vain before the projects are listed ... */
-#define FREE_ROWS			32
+/*
+ * Rows that the walk may pass in vain before the projects are listed, which costs about as
+ * much as to pass a row for 20 of them: so many for each grant, within bounds ...
+ */
+#define FREE_ROWS_OF_GRANT	2
+#define MIN_FREE_ROWS		32
+#define MAX_FREE_ROWS		512
 
 /*
- * ... and for each of these before they are merged.  To find its first rows costs as much:
+ * ... and for each project before they are merged.  To find its first rows costs as much:
  * a descent, and a page of which all entries are looked at.
  */
 #define ROWS_OF_PROJECT		56
@@ -45,9 +50,11 @@
 /* Grants whose projects are listed as fast as such rows are passed. */
 #define FEW_GRANTS			8
 
-typedef struct OrderedScan
+typedef struct OrderedScan OrderedScan;
+struct OrderedScan
 {
 	CustomScanState css;
+	TupleTableSlot *(*next) (OrderedScan *scan);
 	AkReader	runs_reader;
 	AkReader	walk_reader;
 	AkMerge    *merge;
@@ -55,8 +62,6 @@ typedef struct OrderedScan
 	int			expected;
 	bool		of_session;
 	ExprState  *recheck;		/* for EvalPlanQual */
-	bool		begun;
-	bool		walking;
 	bool		listed;			/* the projects */
 	int			nprojects;		/* of these */
 
@@ -77,7 +82,7 @@ typedef struct OrderedScan
 	int64		total_walked;
 	int64		total_walks;
 	int64		total_projects;
-} OrderedScan;
+};
 
 /* Remember the place of the walk for the merge. */
 static void
@@ -125,12 +130,18 @@ list_once(OrderedScan *scan)
 	scan->nprojects = ak_merge_list(scan->merge);
 }
 
+static TupleTableSlot *
+next_of_merge(OrderedScan *scan)
+{
+	return ak_merge_next(scan->merge);
+}
+
 static void
 begin_merge(OrderedScan *scan)
 {
 	list_once(scan);
 	scan->total_projects += scan->nprojects;
-	scan->walking = false;
+	scan->next = next_of_merge;
 	if (scan->latest != NULL)
 		note_place(scan);
 	ak_merge_begin(scan->merge, scan->latest != NULL ? &scan->place : NULL,
@@ -151,6 +162,15 @@ get_limit(const OrderedScan *scan, int64 vain)
 		vain * rest < (price + ROWS_OF_MERGED * rest) * scan->wanted)
 		return vain + price;
 	return price;
+}
+
+/* How many rows the walk of a key, which may be unknown, may pass before that. */
+static int64
+get_free_rows(const AkKey *key)
+{
+	if (key == NULL || key->grants->any_project)
+		return MIN_FREE_ROWS;
+	return Min(Max(key->grants->count * FREE_ROWS_OF_GRANT, MIN_FREE_ROWS), MAX_FREE_ROWS);
 }
 
 /* Has the walk passed too many rows in vain? */
@@ -181,51 +201,13 @@ add_visited(OrderedScan *scan, ItemPointer entry)
 	place->visited[place->nvisited++] = *entry;
 }
 
-static void
-begin_walk(OrderedScan *scan)
-{
-	AkReader   *reader = &scan->walk_reader;
-	MemoryContext before = MemoryContextSwitchTo(scan->css.ss.ps.state->es_query_cxt);
-
-	if (scan->walk == NULL)
-	{
-		ak_reader_open(reader);
-		scan->walk = ak_reader_begin(reader, reader->nkeys);
-		scan->walk->xs_want_itup = reader->only;
-		scan->context = AllocSetContextCreate(CurrentMemoryContext,
-											  "apikey ordered scan",
-											  ALLOCSET_SMALL_SIZES);
-	}
-	ak_reader_evaluate(reader);
-	index_rescan(scan->walk, reader->keys, reader->nkeys, NULL, 0);
-	scan->total_walks++;
-	scan->limit = FREE_ROWS;
-	MemoryContextSwitchTo(before);
-}
-
-/* Is it known at once that the walk is not worth to begin? */
-static bool
-is_for_one(OrderedScan *scan)
-{
-	const AkKey *key;
-
-	if (!scan->of_session)
-		return false;
-	key = ak_authn_session();
-	if (key != NULL && (key->grants->any_project || key->grants->count > FEW_GRANTS))
-		return false;
-	list_once(scan);
-	return scan->nprojects <= 1;
-}
-
-/* The next row of the walk, an empty slot at its end; NULL if it is over before. */
+/* The next row of the walk or, when that is over before its end, of the merge. */
 static TupleTableSlot *
 next_of_walk(OrderedScan *scan)
 {
 	/* a fetch that finds nothing spoils what the slot had */
 	TupleTableSlot *slot = scan->latest == scan->spare ?
 	scan->fetched : scan->spare;
-
 	bool		moved = false;
 
 	/* what was made of an entry is lost when the next one is on another page */
@@ -258,36 +240,66 @@ next_of_walk(OrderedScan *scan)
 		}
 		scan->dead++;
 	}
-	return NULL;
+	begin_merge(scan);
+	return next_of_merge(scan);
+}
+
+static void
+begin_walk(OrderedScan *scan, const AkKey *key)
+{
+	AkReader   *reader = &scan->walk_reader;
+	MemoryContext before = MemoryContextSwitchTo(scan->css.ss.ps.state->es_query_cxt);
+
+	if (scan->walk == NULL)
+	{
+		ak_reader_open(reader);
+		scan->walk = ak_reader_begin(reader, reader->nkeys);
+		scan->walk->xs_want_itup = reader->only;
+		scan->context = AllocSetContextCreate(CurrentMemoryContext,
+											  "apikey ordered scan",
+											  ALLOCSET_SMALL_SIZES);
+	}
+	ak_reader_evaluate(reader);
+	index_rescan(scan->walk, reader->keys, reader->nkeys, NULL, 0);
+	scan->total_walks++;
+	scan->limit = get_free_rows(key);
+	scan->next = next_of_walk;
+	MemoryContextSwitchTo(before);
+}
+
+/* Is it known at once that the walk is not worth to begin? */
+static bool
+is_for_one(OrderedScan *scan, const AkKey *key)
+{
+	if (!scan->of_session ||
+		(key != NULL && (key->grants->any_project || key->grants->count > FEW_GRANTS)))
+		return false;
+	list_once(scan);
+	return scan->nprojects <= 1;
 }
 
 /* --------------------------------------------------------------- the node */
+
+static TupleTableSlot *
+first_row(OrderedScan *scan)
+{
+	const AkKey *key = scan->of_session ? ak_authn_session() : NULL;
+
+	if (!IsMVCCSnapshot(scan->css.ss.ps.state->es_snapshot))
+		elog(ERROR, "ordered scans need an MVCC snapshot");
+	if (scan->walk_reader.plan == NULL || is_for_one(scan, key))
+		begin_merge(scan);
+	else
+		begin_walk(scan, key);
+	return scan->next(scan);
+}
 
 static TupleTableSlot *
 next_row(ScanState *state)
 {
 	OrderedScan *scan = (OrderedScan *) state;
 
-	if (!scan->begun)
-	{
-		if (!IsMVCCSnapshot(state->ps.state->es_snapshot))
-			elog(ERROR, "ordered scans need an MVCC snapshot");
-		scan->begun = true;
-		scan->walking = scan->walk_reader.plan != NULL && !is_for_one(scan);
-		if (scan->walking)
-			begin_walk(scan);
-		else
-			begin_merge(scan);
-	}
-	if (scan->walking)
-	{
-		TupleTableSlot *slot = next_of_walk(scan);
-
-		if (slot != NULL)
-			return slot;
-		begin_merge(scan);
-	}
-	return ak_merge_next(scan->merge);
+	return scan->next(scan);
 }
 
 /* Does a row that did not come from an index meet what one looks for? */
@@ -324,6 +336,7 @@ begin_ordered(CustomScanState *node, EState *estate, int eflags)
 	TupleDesc	desc = RelationGetDescr(state->ss_currentRelation);
 	const		TupleTableSlotOps *ops = table_slot_callbacks(state->ss_currentRelation);
 
+	scan->next = first_row;
 	scan->project = list_nth_int(plan->custom_private, AK_WALK_PROJECT);
 	scan->place.columns = list_nth_int(plan->custom_private, AK_WALK_COLUMNS);
 	scan->expected = list_nth_int(plan->custom_private, AK_WALK_WANTED);
@@ -358,14 +371,14 @@ rescan_ordered(CustomScanState *node)
 	OrderedScan *scan = (OrderedScan *) node;
 
 	ExecScanReScan(&node->ss);
-	if (!scan->begun)
+	if (scan->next == first_row)
 		return;
 	node->ss.ss_ScanTupleSlot = scan->fetched;
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	ExecClearTuple(scan->spare);
 	if (scan->made != NULL)
 		ExecClearTuple(scan->made);
-	scan->begun = false;
+	scan->next = first_row;
 	scan->listed = false;
 	scan->latest = NULL;
 	scan->place.visited = NULL;
