@@ -102,6 +102,17 @@ ak_is_named(const PlannedStmt *statement, RangeTblEntry *entry, Oid *role)
 	((pathkey)->pk_strategy == BTGreaterStrategyNumber)
 #endif
 
+/* Has a column, from 0, no nulls?  Since 18 a NOT NULL may be NOT VALID. */
+static inline bool
+ak_is_not_null(TupleDesc desc, int column)
+{
+#if PG_VERSION_NUM >= 180000
+	return TupleDescCompactAttr(desc, column)->attnullability == ATTNULLABLE_VALID;
+#else
+	return TupleDescAttr(desc, column)->attnotnull;
+#endif
+}
+
 #if PG_VERSION_NUM < 190000
 #define ExecInitScanTupleSlot(estate, state, desc, ops, flags) \
 	ExecInitScanTupleSlot(estate, state, desc, ops)

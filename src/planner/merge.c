@@ -23,6 +23,7 @@
 #include "lib/binaryheap.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "planner/resume.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -65,8 +66,9 @@ struct AkMerge
 	int			array;			/* scan key that is an array of projects */
 	int			ncolumns;		/* columns to sort by, after it */
 	SortSupport sort;
-	ScanKey		keys;			/* of one run, with one more */
-	int			resumed_at;		/* where that one is */
+	ScanKey		keys;			/* of one run */
+	ScanKey		resumed_keys;	/* with these besides */
+	AkResume	resume;			/* of the scan of resumed runs */
 	IndexScanDesc scans[2];		/* of new and of resumed runs */
 	IndexFetchTableData *fetch;
 
@@ -75,7 +77,7 @@ struct AkMerge
 	int			nruns;
 	Run		   *runs;
 	Run		   *owners[2];		/* whose the scans are, or NULL */
-	IndexTuple	end;			/* entry from which on the resumed one is */
+	IndexTuple	end;			/* entry with the values of "resume" */
 	binaryheap *heap;
 	Run		   *current;		/* whose entry was returned; to be settled */
 	int			first_batch;	/* size of it */
@@ -169,120 +171,101 @@ is_visited(const AkMerge *merge, IndexTuple entry)
 	return has_tid(merge->place->visited, merge->place->nvisited, entry);
 }
 
-/* Was an entry in a batch of the run? */
+/* Was an entry, which is not before the last batch of the run, in a batch? */
 static bool
 was_read(const AkMerge *merge, const Run *run, IndexTuple entry)
 {
-	int			order = compare_entries(merge, entry,
-										run->entries[run->count - 1].tuple, 0);
-
-	return order < 0 || (order == 0 && has_tid(run->equals, run->nequals, entry));
+	return compare_entries(merge, entry, run->entries[run->count - 1].tuple, 0) == 0 &&
+		has_tid(run->equals, run->nequals, entry);
 }
 
 /* ------------------------------------------------------------------- runs */
 
-/* The index scan of new, or of resumed, runs. */
-static IndexScanDesc
-get_scan(AkMerge *merge, bool resumed)
+/* Scan entries of a run by so many keys, with the scan of new, or of resumed, runs. */
+static void
+scan_run(AkMerge *merge, Run *run, bool resumed, ScanKey keys, int nkeys)
 {
 	if (merge->scans[resumed] == NULL)
-	{
-		merge->scans[resumed] = ak_reader_begin(merge->reader,
-												merge->reader->nkeys + resumed);
-	}
+		merge->scans[resumed] = ak_reader_begin(merge->reader, nkeys);
 	merge->scans[resumed]->xs_want_itup = !merge->single || merge->reader->only;
-	return merge->scans[resumed];
+	index_rescan(merge->scans[resumed], keys, nkeys, NULL, 0);
+	merge->owners[resumed] = run;
+	if (merge->owners[!resumed] == run)
+		merge->owners[!resumed] = NULL;
+	merge->searches++;
 }
 
-/*
- * Make a condition on the first column of the order: not before this value.  False if
- * there is none that would not miss nulls.
- */
+/* Let the scan of resumed runs go on with what comes next; false if there is nothing. */
 static bool
-make_resumed_key(const AkMerge *merge, ScanKey key, Datum value, bool isnull)
+scan_next(AkMerge *merge, Run *run)
 {
-	Relation	index = merge->reader->index;
-	int			column = merge->project + 1;
-	int16		option = index->rd_indoption[column];
-	bool		backward = ScanDirectionIsBackward(merge->reader->direction);
-	bool		nulls_first = ((option & INDOPTION_NULLS_FIRST) != 0) != backward;
-	bool		descending = ((option & INDOPTION_DESC) != 0) != backward;
-	AttrNumber	attno = index->rd_index->indkey.values[column];
-	TupleDesc	table = RelationGetDescr(merge->reader->state->ss_currentRelation);
-	bool		no_nulls = attno > 0 && TupleDescAttr(table, attno - 1)->attnotnull;
-	int			strategy = descending ? BTLessEqualStrategyNumber :
-	BTGreaterEqualStrategyNumber;
-	Oid			type = index->rd_opcintype[column];
-	Oid			operator;
+	ScanKeyData more[INDEX_MAX_KEYS];
+	int			nkeys = merge->reader->nkeys;
+	int			i = 0;
+	int			j = 0;
 
-	if (isnull)
+	if (!ak_resume_next(&merge->resume, more))
+		return false;
+	/* keys must be in the order of columns */
+	while (i + j < nkeys + merge->ncolumns)
 	{
-		if (nulls_first)
-			return false;
-		ScanKeyEntryInitialize(key, SK_ISNULL | SK_SEARCHNULL, column + 1,
-							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid,
-							   (Datum) 0);
-		return true;
+		bool		own = j == merge->ncolumns ||
+		(i < nkeys && merge->keys[i].sk_attno <= more[j].sk_attno);
+
+		merge->resumed_keys[i + j] = own ? merge->keys[i] : more[j];
+		if (own)
+			i++;
+		else
+			j++;
 	}
-	if (!nulls_first && !no_nulls)
-		return false;
-	operator = get_opfamily_member(index->rd_opfamily[column], type, type, strategy);
-	if (!OidIsValid(operator))
-		return false;
-	ScanKeyEntryInitialize(key, 0, column + 1, strategy, InvalidOid,
-						   index->rd_indcollation[column], get_opcode(operator),
-						   value);
+	scan_run(merge, run, true, merge->resumed_keys, nkeys + merge->ncolumns);
 	return true;
 }
 
 /* Keep where a run is to go on, as long as a scan may look at it. */
 static void
-keep_end(AkMerge *merge, Run *run)
+resume_at_end(AkMerge *merge, Run *run)
 {
 	MemoryContext before = MemoryContextSwitchTo(merge->context);
 
 	if (merge->end != NULL)
 		pfree(merge->end);
 	merge->end = CopyIndexTuple(run->entries[run->count - 1].tuple);
-	merge->owners[true] = NULL; /* it went by that entry */
 	MemoryContextSwitchTo(before);
+	for (int i = 0; i < merge->ncolumns; i++)
+		merge->resume.values[i] = get_sort_value(merge, merge->end, i,
+												 &merge->resume.nulls[i]);
+	ak_resume_begin(&merge->resume, merge->ncolumns);
 }
 
-/*
- * Begin to scan the entries of a run, not much before its last one or the place.  Returns
- * which of the scans that is.
- */
-static bool
+static void
+resume_at_place(AkMerge *merge)
+{
+	const AkPlace *place = merge->place;
+
+	memcpy(merge->resume.values, place->values, place->columns * sizeof(Datum));
+	memcpy(merge->resume.nulls, place->nulls, place->columns * sizeof(bool));
+	ak_resume_begin(&merge->resume, place->columns);
+}
+
+/* Begin to scan the entries of a run, from its last one or the place on; returns the scan. */
+static IndexScanDesc
 begin_scan(AkMerge *merge, Run *run)
 {
-	AkReader   *reader = merge->reader;
-	int			at = merge->resumed_at;
-	bool		resumed = false;
-	Datum		value;
-	bool		isnull;
+	bool		resumed = run->count > 0 || merge->place != NULL;
 
-	for (int i = 0; i < reader->nkeys; i++)
-		merge->keys[i < at ? i : i + 1] = reader->keys[i];
+	memcpy(merge->keys, merge->reader->keys, merge->reader->nkeys * sizeof(ScanKeyData));
 	merge->keys[merge->array].sk_flags &= ~(SK_SEARCHARRAY | SK_ISNULL);
 	merge->keys[merge->array].sk_argument = run->project;
 	if (run->count > 0)
-	{
-		keep_end(merge, run);
-		value = get_sort_value(merge, merge->end, 0, &isnull);
-		resumed = make_resumed_key(merge, &merge->keys[at], value, isnull);
-	}
-	else if (merge->place != NULL)
-		resumed = make_resumed_key(merge, &merge->keys[at], merge->place->values[0],
-								   merge->place->nulls[0]);
-	if (!resumed)
-		memmove(&merge->keys[at], &merge->keys[at + 1],
-				(reader->nkeys - at) * sizeof(ScanKeyData));
-	index_rescan(get_scan(merge, resumed), merge->keys, reader->nkeys + resumed, NULL, 0);
-	merge->owners[resumed] = run;
-	if (merge->owners[!resumed] == run)
-		merge->owners[!resumed] = NULL;
-	merge->searches++;
-	return resumed;
+		resume_at_end(merge, run);
+	else if (resumed)
+		resume_at_place(merge);
+	if (resumed)
+		(void) scan_next(merge, run);	/* the first time there is something */
+	else
+		scan_run(merge, run, false, merge->keys, merge->reader->nkeys);
+	return merge->scans[resumed];
 }
 
 /* Put a copy of an entry at the end of the batch, while its page is pinned. */
@@ -341,7 +324,7 @@ fill(AkMerge *merge, Run *run)
 		from = merge->scans[true];
 	else
 	{
-		from = merge->scans[begin_scan(merge, run)];
+		from = begin_scan(merge, run);
 		run->again = !new;
 	}
 	if (run->again)
@@ -355,6 +338,8 @@ fill(AkMerge *merge, Run *run)
 		CHECK_FOR_INTERRUPTS();
 		if (index_getnext_tid(from, merge->reader->direction) == NULL)
 		{
+			if (from == merge->scans[true] && scan_next(merge, run))
+				continue;
 			run->last = true;
 			break;
 		}
@@ -432,7 +417,6 @@ prepare_sort(AkMerge *merge)
 {
 	Relation	index = merge->reader->index;
 
-	merge->ncolumns = index->rd_index->indnkeyatts - merge->project - 1;
 	merge->sort = palloc0(merge->ncolumns * sizeof(SortSupportData));
 	for (int i = 0; i < merge->ncolumns; i++)
 	{
@@ -460,10 +444,10 @@ ak_merge_create(AkReader *reader, int project, TupleTableSlot *fetched,
 	merge->made = made;
 	while ((reader->keys[merge->array].sk_flags & SK_SEARCHARRAY) == 0)
 		merge->array++;
-	merge->keys = palloc((reader->nkeys + 1) * sizeof(ScanKeyData));
-	while (merge->resumed_at < reader->nkeys &&
-		   reader->keys[merge->resumed_at].sk_attno <= project + 1)
-		merge->resumed_at++;
+	merge->ncolumns = reader->index->rd_index->indnkeyatts - project - 1;
+	merge->keys = palloc(reader->nkeys * sizeof(ScanKeyData));
+	merge->resumed_keys = palloc((reader->nkeys + merge->ncolumns) * sizeof(ScanKeyData));
+	ak_resume_init(&merge->resume, reader, project + 1);
 	merge->context = AllocSetContextCreate(reader->state->ps.state->es_query_cxt,
 										   "apikey merge", ALLOCSET_DEFAULT_SIZES);
 	return merge;
