@@ -32,6 +32,7 @@
 #endif
 
 #if PG_VERSION_NUM < 160000
+#define fs_base_relids	fs_relids	/* no outer joins among them yet */
 #define object_ownercheck(classid, objectid, roleid) \
 	pg_class_ownercheck(objectid, roleid)
 #define object_aclcheck(classid, objectid, roleid, mode) \

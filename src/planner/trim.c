@@ -203,11 +203,15 @@ add_tables(Plan *plan, void *tables)
 		case T_BitmapHeapScan:
 		case T_TidScan:
 		case T_TidRangeScan:
-		case T_ForeignScan:
 		case T_CustomScan:
 			if (((Scan *) plan)->scanrelid > 0)
 				*(Bitmapset **) tables = bms_add_member(*(Bitmapset **) tables,
 														((Scan *) plan)->scanrelid);
+			break;
+		case T_ForeignScan:
+			/* of one table, or of several that are joined elsewhere */
+			*(Bitmapset **) tables = bms_add_members(*(Bitmapset **) tables,
+													 ((ForeignScan *) plan)->fs_base_relids);
 			break;
 		default:
 			break;
