@@ -296,9 +296,8 @@ keep_argument(FunctionCallInfo fcinfo, int argno, CallSite *site, AkBits *bits)
  * when they do.
  */
 static void
-remember_level(FunctionCallInfo fcinfo, int first, CallSite *site, AkLevel level)
+remember_level(FunctionCallInfo fcinfo, int first, CallSite *site, bool same, AkLevel level)
 {
-	bool		same = ak_ident_same(&site->project, PG_GETARG_DATUM(first));
 	int			at;
 
 	if ((!same || site->nremembered >= ENVIRONMENTS) && !site->hit && site->left % 8 != 0)
@@ -314,9 +313,12 @@ remember_level(FunctionCallInfo fcinfo, int first, CallSite *site, AkLevel level
 	site->levels[at] = level;
 }
 
-/* The level of a settled key on project and environment, from "first" on. */
+/*
+ * The level of a settled key on project and environment, from "first" on; is the project
+ * the same as is remembered?
+ */
 static pg_noinline AkLevel
-find_level(FunctionCallInfo fcinfo, int first, CallSite *site)
+find_level(FunctionCallInfo fcinfo, int first, CallSite *site, bool same)
 {
 	AkName		names[2];
 	AkLevel		level;
@@ -332,7 +334,7 @@ find_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 			return AK_LEVEL_NONE;
 	}
 	level = ak_authz_level(site->settled, &names[0], &names[1]);
-	remember_level(fcinfo, first, site, level);
+	remember_level(fcinfo, first, site, same, level);
 	return level;
 }
 
@@ -340,8 +342,10 @@ find_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 static pg_attribute_always_inline AkLevel
 get_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 {
-	if (!PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
-		ak_ident_same(&site->project, PG_GETARG_DATUM(first)))
+	bool		same = !PG_ARGISNULL(first) && !PG_ARGISNULL(first + 1) &&
+	ak_ident_same(&site->project, PG_GETARG_DATUM(first));
+
+	if (same)
 	{
 		for (int i = 0; i < Min(site->nremembered, ENVIRONMENTS); i++)
 			if (ak_ident_same(&site->environments[i], PG_GETARG_DATUM(first + 1)))
@@ -350,7 +354,7 @@ get_level(FunctionCallInfo fcinfo, int first, CallSite *site)
 				return site->levels[i];
 			}
 	}
-	return find_level(fcinfo, first, site);
+	return find_level(fcinfo, first, site, same);
 }
 
 /*

@@ -190,12 +190,14 @@ ak_forget_prune_infos(PlannedStmt *statement)
 #endif
 }
 
-/* These tables, partitions that are not pruned when execution starts, are opened. */
-static inline void
-ak_keep_tables(PlannedStmt *statement, const Bitmapset *tables)
+/* The tables that are opened though nothing prunes when execution starts; NULL: all are. */
+static inline Bitmapset **
+ak_unprunable_tables(PlannedStmt *statement)
 {
 #if PG_VERSION_NUM >= 180000
-	statement->unprunableRelids = bms_add_members(statement->unprunableRelids, tables);
+	return &statement->unprunableRelids;
+#else
+	return NULL;
 #endif
 }
 

@@ -151,7 +151,7 @@ has_tid(const ItemPointerData *tids, int count, IndexTuple entry)
 								ak_merge_compare_tids) != NULL;
 }
 
-/* Is an entry before the place, or was its row returned there? */
+/* Was the row of an entry, which is not before the place, returned there? */
 static bool
 is_visited(const AkMerge *merge, IndexTuple entry)
 {
@@ -166,7 +166,7 @@ is_visited(const AkMerge *merge, IndexTuple entry)
 										   merge->place->nulls[i]);
 
 		if (order != 0)
-			return order < 0;
+			return false;
 	}
 	return has_tid(merge->place->visited, merge->place->nvisited, entry);
 }
@@ -447,7 +447,8 @@ ak_merge_create(AkReader *reader, int project, TupleTableSlot *fetched,
 	merge->ncolumns = reader->index->rd_index->indnkeyatts - project - 1;
 	merge->keys = palloc(reader->nkeys * sizeof(ScanKeyData));
 	merge->resumed_keys = palloc((reader->nkeys + merge->ncolumns) * sizeof(ScanKeyData));
-	ak_resume_init(&merge->resume, reader, project + 1);
+	merge->resume.reader = reader;
+	merge->resume.first = project + 1;
 	merge->context = AllocSetContextCreate(reader->state->ps.state->es_query_cxt,
 										   "apikey merge", ALLOCSET_DEFAULT_SIZES);
 	return merge;

@@ -16,14 +16,6 @@
 #include "utils/rel.h"
 
 void
-ak_resume_init(AkResume *resume, const AkReader *reader, int first)
-{
-	resume->reader = reader;
-	resume->first = first;
-	resume->nkeys = reader->index->rd_index->indnkeyatts - first;
-}
-
-void
 ak_resume_begin(AkResume *resume, int columns)
 {
 	resume->columns = columns;
@@ -103,6 +95,8 @@ make_key(const AkResume *resume, ScanKey key, int column, bool crossing)
 bool
 ak_resume_next(AkResume *resume, ScanKey keys)
 {
+	int			nkeys = resume->reader->index->rd_index->indnkeyatts - resume->first;
+
 	for (;;)
 	{
 		int			column = resume->column;
@@ -122,7 +116,7 @@ ak_resume_next(AkResume *resume, ScanKey keys)
 			else
 				make_value_key(resume, &keys[i], i, BTEqualStrategyNumber);
 		}
-		for (int i = column + 1; i < resume->nkeys; i++)
+		for (int i = column + 1; i < nkeys; i++)
 			keys[i] = keys[column];
 		return true;
 	}

@@ -19,7 +19,6 @@ typedef struct AkResume
 {
 	const AkReader *reader;
 	int			first;			/* column of the index, from 0 */
-	int			nkeys;			/* columns from there on */
 	int			columns;		/* that have a value */
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
@@ -27,15 +26,12 @@ typedef struct AkResume
 	bool		crossing;		/* is it from values to nulls, or back? */
 } AkResume;
 
-/* For the columns of the index from "first" on. */
-extern void ak_resume_init(AkResume *resume, const AkReader *reader, int first);
-
-/* Begin with the first scan, for so many columns, whose values and nulls are set. */
+/* Begin with the first scan, for so many columns; all above must be set. */
 extern void ak_resume_begin(AkResume *resume, int columns);
 
 /*
- * The conditions of the next scan, always "nkeys", some the same, by column; false if there
- * is none.  The first time there is one.
+ * The conditions of the next scan, by column, as many as the index has from "first" on, some
+ * the same; false if there is none.  The first time there is one.
  */
 extern bool ak_resume_next(AkResume *resume, ScanKey keys);
 

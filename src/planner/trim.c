@@ -219,14 +219,14 @@ add_tables(Plan *plan, void *tables)
 	return ak_plans_walk_below(plan, add_tables, tables);
 }
 
-/* The tables that a plan scans. */
-static Bitmapset *
-get_tables(Plan *plan)
+/* See to it that the tables of a plan are opened. */
+static void
+keep_tables(Trim *trim, Plan *plan)
 {
-	Bitmapset  *tables = NULL;
+	Bitmapset **tables = ak_unprunable_tables(trim->statement);
 
-	(void) add_tables(plan, &tables);
-	return tables;
+	if (tables != NULL)
+		(void) add_tables(plan, tables);
 }
 
 /*
@@ -256,7 +256,7 @@ make_nothing(Trim *trim, Plan *plan)
 	if (trim->backward)
 	{
 		result->plan.lefttree = trim_plan(trim, linitial(*get_children(plan)), &result->plan);
-		ak_keep_tables(trim->statement, get_tables(result->plan.lefttree));
+		keep_tables(trim, result->plan.lefttree);
 	}
 	else
 		ak_replace_scan(result, IsA(plan, Append) ? ((Append *) plan)->apprelids :
@@ -314,7 +314,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 	later = ak_partition_later(trim->partitions, info, kept, list_length(children));
 	if (later == NULL && list_length(left) == 1 && may_replace(trim, plan, parent))
 	{
-		ak_keep_tables(trim->statement, get_tables(linitial(left)));
+		keep_tables(trim, linitial(left));
 		return trim_plan(trim, linitial(left), parent);
 	}
 	copy = copy_node(plan);
@@ -326,7 +326,7 @@ trim_append(Trim *trim, Plan *plan, const Plan *parent, const PartitionPruneInfo
 	}
 	else
 		AK_SET_PRUNE_INFO(trim->statement, (MergeAppend *) copy, later);
-	ak_keep_tables(trim->statement, get_tables(trim->explained ? plan : copy));
+	keep_tables(trim, trim->explained ? plan : copy);
 	if (trim->explained && !trim->shared)
 	{
 		Shortened  *shortened = palloc(sizeof(Shortened));
